@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Why the gate decided as it did: one list for BPF, daemon, JSON and manual.
+ *
+ * X(number, NAME, name, sentence). Numbers leave the process (the pinned map `counters` is keyed
+ * by them), so they are append-only: never renumber, never reuse one.
+ */
+#ifndef VPNLEASH_REASONS_H
+#define VPNLEASH_REASONS_H
+
+#define VPNLEASH_REASONS(X)                                                                        \
+	X(1, UNKNOWN, unknown, "no workload is recorded for the socket's cgroup")                  \
+	X(2, BARRED, barred, "the workload is not admitted")                                       \
+	X(3, HELD, held, "an operator holds the workload")                                         \
+	X(4, NO_LEASE, no_lease, "the tunnel holds no lease")                                      \
+	X(5, EXPIRED, expired, "the lease ran out, or ends too far ahead to be one")               \
+	X(6, WRONG_IFINDEX, wrong_ifindex, "the packet does not use the tunnel's interface")       \
+	X(7, WRONG_NETNS, wrong_netns, "the packet is in another network namespace")               \
+	X(8, IPV6, ipv6, "the workload may not use IPv6")                                          \
+	X(9, DOCKER_DNS, docker_dns, "Docker's resolver 127.0.0.11 would carry names out")         \
+	X(10, LOOPBACK, loopback, "a loopback packet that is not from and to this host itself")
+
+#define VPNLEASH_REASON_MAX 11 /* one more than the last number */
+
+enum reason {
+	REASON_PASS = 0,
+#define X(number, NAME, name, sentence) REASON_##NAME = number,
+	VPNLEASH_REASONS(X)
+#undef X
+};
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * States, inputs and actions of the two tables in user/core/policy.c. The lower-case names are
+ * what status, audit lines and JSON show. Value 0 is INVALID everywhere, so that a cell nobody
+ * thought about is found by the exhaustive test.
+ *
+ * Tunnel: absent (no netns, or no such device in it), down (there, no lease), up (a lease lives).
+ * Workload: waiting (no cgroup), open (admitted), blocked (barred), frozen (barred and frozen).
+ */
+#ifndef VPNLEASH_STATES_H
+#define VPNLEASH_STATES_H
+
+#define VPNLEASH_TUNNEL_STATES(X) X(ABSENT, absent) X(DOWN, down) X(UP, up)
+
+#define VPNLEASH_WORKLOAD_STATES(X)                                                                \
+	X(WAITING, waiting) X(OPEN, open) X(BLOCKED, blocked) X(FROZEN, frozen)
+
+/* Evidence about a tunnel. HARD: proves that it can not carry now; a lease is revoked at once. */
+#define VPNLEASH_TUNNEL_INPUTS(X)                                                                  \
+	X(LINK_READY, link_ready, "the interface is up and the route resolves to it")              \
+	X(LINK_GONE, link_gone, "the interface is gone")             /* hard */                    \
+	X(LINK_WRONG, link_wrong, "the interface is not a tunnel")   /* hard */                    \
+	X(LINK_DOWN, link_down, "the interface is down")             /* hard */                    \
+	X(ROUTE_LOST, route_lost, "the route leads elsewhere")       /* hard */                    \
+	X(NETNS_GONE, netns_gone, "the network namespace is gone")   /* hard */                    \
+	X(BLIND, blind, "the watcher lost sight")                    /* hard */                    \
+	X(LEASE_EXPIRED, lease_expired, "no sign of life for the tunnel's patience")               \
+	X(SEEN, seen, "a sign of life")                                                            \
+	X(PROVEN, proven, "two signs of life")
+
+#define VPNLEASH_WORKLOAD_INPUTS(X)                                                                \
+	X(CGROUP_BORN, cgroup_born, "the cgroup is there and the gate is on it")                   \
+	X(CGROUP_GONE, cgroup_gone, "the cgroup is gone")                                          \
+	X(TUNNEL_UP, tunnel_up, "the tunnel has a lease")                                          \
+	X(TUNNEL_DOWN, tunnel_down, "the tunnel has no lease")                                     \
+	X(TUNNEL_DOWN_BLOCK, tunnel_down_block, "the tunnel has no lease; on-failure is block")    \
+	X(FREEZE_DONE, freeze_done, "the kernel says frozen 1")                                    \
+	X(FREEZE_FAILED, freeze_failed, "the cgroup did not freeze")                               \
+	X(THAWED, thawed, "the kernel says frozen 0")
+
+/* In the order in which a crash between any two leaves traffic blocked. */
+#define VPNLEASH_ACTIONS(X)                                                                        \
+	X(GRANT, grant) X(RENEW, renew) X(REVOKE, revoke) /* tunnel */                             \
+	X(ADMIT, admit) X(BAR, bar) X(FREEZE, freeze) X(THAW, thaw) X(ALERT, alert) /* workload */
+
+enum tunnel_state {
+	TUNNEL_INVALID = 0,
+#define X(NAME, name) TUNNEL_##NAME,
+	VPNLEASH_TUNNEL_STATES(X)
+#undef X
+	TUNNEL_MAX
+};
+
+enum workload_state {
+	WORKLOAD_INVALID = 0,
+#define X(NAME, name) WORKLOAD_##NAME,
+	VPNLEASH_WORKLOAD_STATES(X)
+#undef X
+	WORKLOAD_MAX
+};
+
+enum input {
+	IN_INVALID = 0,
+#define X(NAME, name, text) IN_##NAME,
+	VPNLEASH_TUNNEL_INPUTS(X)
+	VPNLEASH_WORKLOAD_INPUTS(X)
+#undef X
+	IN_MAX,
+	IN_TUNNEL_FIRST = IN_LINK_READY, IN_TUNNEL_LAST = IN_PROVEN,
+	IN_WORKLOAD_FIRST = IN_CGROUP_BORN, IN_WORKLOAD_LAST = IN_THAWED,
+};
+
+enum action {
+	DO_NOTHING = 0,
+#define X(NAME, name) DO_##NAME,
+	VPNLEASH_ACTIONS(X)
+#undef X
+	DO_MAX
+};
+
+#endif

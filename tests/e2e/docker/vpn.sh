@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Both ends of the smoke's VPN; runs in the containers, in busybox' shell.
+#
+#	vpn.sh provider		wg0, forwards into "inet"; first process
+#	vpn.sh client		CloudflareWARP, the first time; first process
+#	vpn.sh up		CloudflareWARP again, after wireguard-go was killed
+#
+# The first process outlives wireguard-go and does not start it again: a
+# container whose daemon has died goes on running, as Cloudflare's does.
+set -eu
+
+# The kernel may have a WireGuard of its own; what is wanted is a process.
+export WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD=1
+
+# Not busybox' own, which its shell would take.
+ip()
+{
+	/usr/sbin/ip "$@"
+}
+
+tunnel()
+{
+	wireguard-go "$1" >/dev/null 2>&1
+	wg setconf "$1" "/wg/$1.conf"
+	ip addr add "$2" dev "$1"
+	ip link set "$1" mtu 1420 up
+}
+
+client()
+{
+	tunnel CloudflareWARP 10.66.0.2/24
+	ip route add default dev CloudflareWARP
+}
+
+case $1 in
+provider)
+	tunnel wg0 10.66.0.1/24
+	# Packets of the tunnel's own subnet would be dropped by the engine's rules
+	# on "inet"; real providers masquerade as well.
+	iptables -t nat -A POSTROUTING -s 10.66.0.0/24 ! -o wg0 -j MASQUERADE
+	# The seed has a whole network of names: a client waits a minute before it
+	# tries the same address again.
+	iptables -t nat -A PREROUTING -i wg0 -d 203.0.113.0/24 \
+		-j DNAT --to-destination 10.77.0.3
+	;;
+client)
+	# The engine's default route stays, as the worse one.
+	gateway=$(ip route show default | awk '{ print $3 }')
+	ip route del default
+	ip route add default via "$gateway" dev eth0 metric 500
+	client
+	;;
+up)
+	client
+	exit
+	;;
+esac
+exec sleep 1000000

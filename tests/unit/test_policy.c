@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The two tables: every cell is there, and no walk through them breaks an invariant. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/policy.h"
+
+static void every_cell_is_written(void **state)
+{
+	(void)state;
+	for (int in = 0; in < IN_MAX; in++) {
+		bool tunnels = in >= IN_TUNNEL_FIRST && in <= IN_TUNNEL_LAST;
+		bool workloads = in >= IN_WORKLOAD_FIRST && in <= IN_WORKLOAD_LAST;
+
+		for (int s = 0; s < TUNNEL_MAX; s++)
+			assert_int_equal(policy_tunnel(s, in)->to != TUNNEL_INVALID, s && tunnels);
+		for (int s = 0; s < WORKLOAD_MAX; s++)
+			assert_int_equal(policy_workload(s, in)->to != WORKLOAD_INVALID,
+					 s && workloads);
+	}
+	assert_int_equal(policy_tunnel(TUNNEL_MAX, IN_SEEN)->to, TUNNEL_INVALID);
+	assert_int_equal(policy_workload(WORKLOAD_OPEN, IN_MAX)->to, WORKLOAD_INVALID);
+}
+
+static void hard_evidence_revokes(void **state)
+{
+	static const enum input hard[] = { IN_LINK_GONE, IN_LINK_WRONG, IN_LINK_DOWN, IN_ROUTE_LOST,
+					   IN_NETNS_GONE, IN_BLIND, IN_LEASE_EXPIRED };
+	(void)state;
+	for (size_t i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
+		const struct step *s = policy_tunnel(TUNNEL_UP, hard[i]);
+
+		assert_int_not_equal(s->to, TUNNEL_UP);
+		assert_int_equal(s->actions[0], DO_REVOKE);
+	}
+}
+
+static void an_ended_lease_is_never_renewed(void **state)
+{
+	(void)state;
+	for (int s = TUNNEL_ABSENT; s < TUNNEL_MAX; s++)
+		for (int in = IN_TUNNEL_FIRST; in <= IN_TUNNEL_LAST; in++)
+			for (int i = 0; i < STEP_ACTIONS; i++) {
+				enum action a = policy_tunnel(s, in)->actions[i];
+
+				if (a == DO_RENEW)
+					assert_int_equal(s, TUNNEL_UP);
+				if (a == DO_GRANT) {
+					assert_int_equal(s, TUNNEL_DOWN);
+					assert_int_equal(in, IN_PROVEN);
+				}
+			}
+}
+
+/* The model that the tables are checked against: what the actions did to the world. */
+struct world {
+	enum tunnel_state tunnel;
+	enum workload_state workload;
+	bool leased, admitted, frozen_by_us;
+};
+
+static void carry_out(struct world *w, enum action a)
+{
+	switch (a) {
+	case DO_GRANT:
+		w->leased = true;
+		break;
+	case DO_RENEW:
+		assert_true(w->leased);
+		break;
+	case DO_REVOKE:
+		w->leased = false;
+		break;
+	case DO_ADMIT:
+		assert_true(w->leased);
+		w->admitted = true;
+		break;
+	case DO_BAR:
+		w->admitted = false;
+		break;
+	case DO_FREEZE:
+		/* the gate is shut before a freeze, or retransmits of the frozen would leave */
+		assert_false(w->admitted);
+		w->frozen_by_us = true;
+		break;
+	case DO_THAW:
+		assert_true(w->admitted && w->leased);
+		w->frozen_by_us = false;
+		break;
+	case DO_NOTHING:
+	case DO_ALERT:
+	case DO_MAX:
+		break;
+	}
+}
+
+static void step_workload(struct world *w, enum input in)
+{
+	const struct step *s = policy_workload(w->workload, in);
+
+	for (int i = 0; i < STEP_ACTIONS; i++)
+		carry_out(w, s->actions[i]);
+	w->workload = s->to;
+	if (in == IN_CGROUP_GONE) /* its record goes with it */
+		w->admitted = w->frozen_by_us = false;
+}
+
+static void step_tunnel(struct world *w, enum input in)
+{
+	const struct step *s = policy_tunnel(w->tunnel, in);
+	bool was_up = w->tunnel == TUNNEL_UP;
+
+	for (int i = 0; i < STEP_ACTIONS; i++)
+		carry_out(w, s->actions[i]);
+	w->tunnel = s->to;
+	if (was_up != (w->tunnel == TUNNEL_UP)) /* as the daemon tells the tunnel's workloads */
+		step_workload(w, was_up ? IN_TUNNEL_DOWN : IN_TUNNEL_UP);
+}
+
+static void invariants(const struct world *w)
+{
+	assert_int_equal(w->leased, w->tunnel == TUNNEL_UP);
+	assert_int_equal(w->admitted, w->workload == WORKLOAD_OPEN);
+	if (w->workload == WORKLOAD_OPEN) {
+		assert_true(w->leased);
+		assert_false(w->frozen_by_us);
+	}
+}
+
+static void random_walks_keep_the_invariants(void **state)
+{
+	(void)state;
+	srandom(20240229);
+	for (int walk = 0; walk < 2000; walk++) {
+		struct world w = { .tunnel = TUNNEL_ABSENT, .workload = WORKLOAD_WAITING };
+
+		for (int i = 0; i < 500; i++) {
+			int in = IN_TUNNEL_FIRST + (int)(random() % (IN_MAX - IN_TUNNEL_FIRST));
+
+			if (in <= IN_TUNNEL_LAST) {
+				step_tunnel(&w, in);
+			} else if (in != IN_TUNNEL_UP && in != IN_TUNNEL_DOWN &&
+				   in != IN_TUNNEL_DOWN_BLOCK) {
+				step_workload(&w, in);
+				if (in == IN_CGROUP_BORN) /* as the daemon does */
+					step_workload(&w, w.tunnel == TUNNEL_UP ? IN_TUNNEL_UP :
+										  IN_TUNNEL_DOWN);
+			}
+			invariants(&w);
+		}
+	}
+}
+
+static void every_name_is_there(void **state)
+{
+	(void)state;
+	assert_string_equal(tunnel_state_name(TUNNEL_UP), "up");
+	assert_string_equal(workload_state_name(WORKLOAD_FROZEN), "frozen");
+	assert_string_equal(workload_state_name(WORKLOAD_MAX), "invalid");
+	for (int in = IN_TUNNEL_FIRST; in < IN_MAX; in++) {
+		assert_non_null(input_name(in));
+		assert_true(strlen(input_text(in)) > 0);
+	}
+	for (int a = DO_NOTHING; a < DO_MAX; a++)
+		assert_non_null(action_name(a));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_cell_is_written),
+		cmocka_unit_test(hard_evidence_revokes),
+		cmocka_unit_test(an_ended_lease_is_never_renewed),
+		cmocka_unit_test(random_walks_keep_the_invariants),
+		cmocka_unit_test(every_name_is_there),
+	};
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

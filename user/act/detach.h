@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The only way to take the gate off: with a daemon (which asks here) and without one. */
+#ifndef VPNLEASH_DETACH_H
+#define VPNLEASH_DETACH_H
+
+#include "act/pins.h"
+#include "core/resolve.h"
+
+/*
+ * Thaw what we froze, take the gate off, forget the record: of the workload of that name, or, with
+ * NULL, of all. Returns how many; 0 is no error. With the last one the pins go as well.
+ */
+int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
+		    struct error *err);
+
+#endif

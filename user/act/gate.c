@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See gate.h. */
+#include "act/gate.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "vpnleash/reasons.h"
+
+#include "vpnleash.skel.h"
+
+#define REMEDY_LOAD "see: vpnleash doctor"
+#define LEVELS	    16 /* depths in use at once; a deeper variety of cgroup trees is unheard of */
+
+struct gate {
+	struct pins pins;
+	bool netns_by_socket;
+	/* by depth of the cgroup, as `level` is fixed when a program is loaded */
+	struct vpnleash_bpf *instances[LEVELS];
+};
+
+static char last_log[4096];
+
+const char *gate_last_log(void)
+{
+	return last_log;
+}
+
+static int keep_log(enum libbpf_print_level level, const char *format, va_list ap)
+{
+	if (level <= LIBBPF_INFO)
+		vsnprintf(last_log, sizeof(last_log), format, ap);
+	return 0;
+}
+
+/* ------ loading ------ */
+
+static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t level,
+		bool netns_by_socket, struct error *err)
+{
+	struct vpnleash_bpf *skel = vpnleash_bpf__open();
+	int r = 0;
+
+	if (!skel)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
+	skel->rodata->level = level;
+	skel->rodata->netns_by_socket = netns_by_socket;
+	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
+	if (pins)
+		r = pins_reuse(pins, skel, err);
+	if (!r) {
+		r = vpnleash_bpf__load(skel);
+		if (r)
+			fail(err, EXIT_PRIVILEGE, r, REMEDY_LOAD, "load the gate");
+	}
+	if (r) {
+		vpnleash_bpf__destroy(skel);
+		return r;
+	}
+	*ret = skel;
+	return 0;
+}
+
+static int instance(struct gate *g, uint32_t level, struct vpnleash_bpf **ret, struct error *err)
+{
+	int r = 0;
+
+	if (level >= LEVELS)
+		return fail(err, EXIT_USAGE, -ELOOP, "leash a cgroup nearer to the root",
+			    "attach the gate %u levels deep", level);
+	if (!g->instances[level])
+		r = load(&g->instances[level], &g->pins, level, g->netns_by_socket, err);
+	if (!r)
+		*ret = g->instances[level];
+	return r;
+}
+
+/* ------ a scratch cgroup of our own ------ */
+
+struct scratch {
+	struct cgroup_ref cgroup;
+	struct bpf_link *links[3];
+	int (*f)(void *arg);
+	void *arg;
+};
+
+static int join_and_call(void *arg)
+{
+	struct scratch *s = arg;
+	int r = write_small(s->cgroup.fd, "cgroup.procs", "0");
+
+	return r ? -r : s->f(s->arg);
+}
+
+/* Run f(arg) in a child that lives in a scratch cgroup with the gate on it: what f returned, or
+ * -Exxx. *ret_id is the id of that cgroup, which is gone again. */
+static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int (*f)(void *),
+			     void *arg, uint64_t *ret_id, struct error *err)
+{
+	struct scratch s = { .cgroup.fd = -1, .f = f, .arg = arg };
+	struct vpnleash_bpf *skel = NULL;
+	char path[64];
+	int r;
+
+	snprintf(path, sizeof(path), "/vpnleash-scratch-%d", getpid());
+	if (mkdirat(root->fd, path + 1, 0755) < 0 && errno != EEXIST)
+		return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
+			    "make the scratch cgroup '%s%s'", root->path, path);
+	r = resolve_cgroup(root, path, &s.cgroup, err);
+	if (!r)
+		r = instance(g, 1, &skel, err);
+	if (!r) {
+		struct bpf_program *programs[] = { skel->progs.gate_egress, skel->progs.gate_ingress,
+						   skel->progs.gate_socket };
+		size_t n = g->netns_by_socket ? 3 : 2;
+
+		for (size_t i = 0; !r && i < n; i++) {
+			s.links[i] = bpf_program__attach_cgroup(programs[i], s.cgroup.fd);
+			if (!s.links[i])
+				r = fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD,
+					 "attach the gate to '%s%s'", root->path, path);
+		}
+	}
+	if (!r)
+		r = child_call(join_and_call, &s);
+	for (size_t i = 0; i < ARRAY_SIZE(s.links); i++)
+		bpf_link__destroy(s.links[i]);
+	if (ret_id)
+		*ret_id = s.cgroup.id;
+	close_fd(&s.cgroup.fd);
+	/* The kernel empties a cgroup a moment after its last process was reaped. */
+	for (int i = 0; unlinkat(root->fd, path + 1, AT_REMOVEDIR) < 0 && errno == EBUSY && i < 200;
+	     i++)
+		usleep(5000);
+	return r;
+}
+
+static int ask_docker_dns(void *arg)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(0x7f00000b) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)arg;
+	if (fd < 0 || sendto(fd, "?", 1, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+		return errno;
+	return 0;
+}
+
+static int prove_attribution(struct gate *g, const struct cgroup_root *root, struct error *err)
+{
+	struct counter_key key = { .reason = REASON_DOCKER_DNS };
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free struct counter *c = calloc((size_t)cpus, sizeof(*c));
+	uint64_t dropped = 0;
+	__u64 id = 0;
+	int r;
+
+	if (!c)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "prove the gate");
+	r = in_scratch_cgroup(g, root, ask_docker_dns, NULL, (uint64_t *)&id, err);
+	if (r < 0)
+		return r;
+	key.cgroup_id = id;
+	if (!bpf_map_lookup_elem(g->pins.counters, &key, c))
+		for (int i = 0; i < cpus; i++)
+			dropped += c[i].packets;
+	bpf_map_delete_elem(g->pins.counters, &key);
+	if (r != EPERM || !dropped)
+		return fail(err, EXIT_PRIVILEGE, r ? -r : 0,
+			    "is loopback up? are net_cls or net_prio of cgroup v1 in use? "
+			    "see: vpnleash doctor",
+			    "prove that the gate sees a cgroup's packets (dropped %llu)",
+			    (unsigned long long)dropped);
+	return 0;
+}
+
+struct cookie_request {
+	int netns_fd, reply_fd;
+};
+
+static int send_socket_made_in(void *arg)
+{
+	struct cookie_request *q = arg;
+	char byte = 0, space[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space,
+			    .msg_controllen = sizeof(space) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int fd;
+
+	if (setns(q->netns_fd, CLONE_NEWNET) < 0)
+		return errno;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return errno;
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+			       .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(q->reply_fd, &m, 0) < 0 ? errno : 0;
+}
+
+static int receive_fd(int socket_fd)
+{
+	char byte, space[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space,
+			    .msg_controllen = sizeof(space) };
+	struct cmsghdr *c;
+	int fd;
+
+	if (recvmsg(socket_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+		return -errno;
+	c = CMSG_FIRSTHDR(&m);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		return -EBADMSG;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
+		      uint64_t *ret_cookie, struct error *err)
+{
+	_cleanup_fd int here = -1, there = -1, made = -1;
+	struct cookie_request q = { .netns_fd = netns_fd };
+	int pair[2], r;
+
+	if (!g->netns_by_socket)
+		return fail(err, EXIT_PRIVILEGE, -EOPNOTSUPP, REMEDY_LOAD,
+			    "read the cookie of the network namespace");
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a socket pair");
+	here = pair[0];
+	there = q.reply_fd = pair[1];
+	/* gate_socket notes the cookie at the socket; user space reads it by the socket's fd */
+	r = in_scratch_cgroup(g, root, send_socket_made_in, &q, NULL, err);
+	if (r < 0)
+		return r;
+	if (!r)
+		made = receive_fd(here);
+	if (r || made < 0 || bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
+		return fail(err, EXIT_FAILURE_, r ? -r : made < 0 ? made : -errno, NULL,
+			    "read the cookie of the network namespace");
+	return 0;
+}
+
+/* ------ opening ------ */
+
+int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err)
+{
+	struct vpnleash_bpf *skel = NULL;
+	struct error none;
+	struct gate *g;
+	bool fresh;
+	int r;
+
+	libbpf_set_print(keep_log);
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
+		return fail(err, EXIT_PRIVILEGE, -errno,
+			    "vpnleash needs a kernel with CONFIG_DEBUG_INFO_BTF",
+			    "read /sys/kernel/btf/vmlinux");
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the gate");
+	g->pins = PINS_NONE;
+	r = pins_open(&g->pins, err);
+	fresh = r == -ENOENT;
+	if (!r || fresh) {
+		const struct pins *pins = fresh ? NULL : &g->pins;
+
+		/* Found by loading, not by version number; the first way is the faster one. */
+		r = load(&skel, pins, 1, false, &none);
+		if (r && r != -EPERM) {
+			g->netns_by_socket = true;
+			r = load(&skel, pins, 1, true, err);
+		} else if (r) {
+			fail(err, EXIT_PRIVILEGE, r, "run as root, or give CAP_BPF, CAP_NET_ADMIN "
+			     "and CAP_PERFMON", "load the gate");
+		}
+	}
+	if (!r) {
+		g->instances[1] = skel;
+		if (fresh)
+			r = pins_create(skel, &g->pins, err);
+	}
+	if (!r)
+		r = prove_attribution(g, root, err);
+	if (r) {
+		gate_close(g);
+		return r;
+	}
+	*ret = g;
+	return 0;
+}
+
+void gate_close(struct gate *g)
+{
+	if (!g)
+		return;
+	for (size_t i = 0; i < LEVELS; i++)
+		vpnleash_bpf__destroy(g->instances[i]);
+	pins_close(&g->pins);
+	free(g);
+}
+
+const struct pins *gate_pins(const struct gate *g)
+{
+	return &g->pins;
+}
+
+bool gate_netns_by_socket(const struct gate *g)
+{
+	return g->netns_by_socket;
+}
+
+/* ------ attaching ------ */
+
+static bool has_gate(int cgroup_fd)
+{
+	__u32 ids[64], flags = 0, n = ARRAY_SIZE(ids);
+
+	if (bpf_prog_query(cgroup_fd, BPF_CGROUP_INET_EGRESS, 0, &flags, ids, &n) < 0)
+		return errno == ENOSPC; /* too many to look through: take no chances */
+	for (__u32 i = 0; i < n; i++) {
+		_cleanup_fd int fd = bpf_prog_get_fd_by_id(ids[i]);
+		struct bpf_prog_info info = { 0 };
+		__u32 length = sizeof(info);
+
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) &&
+		    !strcmp(info.name, "gate_egress"))
+			return true;
+	}
+	return false;
+}
+
+/* nftw has no argument for its callback */
+static __thread char found_below[PATH_MAX];
+
+static int look_below(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	_cleanup_fd int fd = -1;
+
+	(void)st;
+	if (type != FTW_D || ftw->level == 0)
+		return 0;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || !has_gate(fd))
+		return 0;
+	snprintf(found_below, sizeof(found_below), "%s", path);
+	return 1;
+}
+
+/* At most one gate on a path: nested gates AND their verdicts and count twice. */
+static int check_alone(const struct cgroup_root *root, const struct cgroup_ref *c,
+		       struct error *err)
+{
+	char path[PATH_MAX * 2];
+	char shown[256];
+
+	if (has_gate(root->fd))
+		return fail(err, EXIT_USAGE, -EBUSY, NULL, "leash '%s': the root has a gate", c->name);
+	for (const char *end = strchr(c->path + 1, '/'); end; end = strchr(end + 1, '/')) {
+		_cleanup_fd int fd = -1;
+
+		snprintf(path, sizeof(path), "%.*s", (int)(end - c->path - 1), c->path + 1);
+		fd = openat(root->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0 && has_gate(fd))
+			return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
+				    "leash '%s': '/%s' above it has a gate", c->name,
+				    escape(shown, sizeof(shown), path));
+	}
+	snprintf(path, sizeof(path), "%s%s", root->path, c->path);
+	if (nftw(path, look_below, 32, FTW_PHYS | FTW_MOUNT) == 1)
+		return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
+			    "leash '%s': '%s' below it has a gate", c->name,
+			    escape(shown, sizeof(shown), found_below));
+	return 0;
+}
+
+/* The pinned link of this hook, if it is what its name says: -ENOENT, or -EPROTO. */
+static int open_link(const char *hook, uint64_t cgroup_id)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 length = sizeof(info);
+	char path[PINS_PATH_MAX];
+	int fd;
+
+	pins_link_path(path, hook, cgroup_id);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.type != BPF_LINK_TYPE_CGROUP ||
+	    info.cgroup.cgroup_id != cgroup_id) {
+		close(fd);
+		return -EPROTO;
+	}
+	return fd;
+}
+
+struct hook {
+	const char *name;
+	struct bpf_program *program;
+	struct bpf_link *made;
+	int adopted;
+};
+
+int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		struct error *err)
+{
+	struct vpnleash_bpf *skel = NULL;
+	struct hook hooks[3] = { 0 };
+	size_t n = g->netns_by_socket ? 3 : 2, pinned = 0;
+	char path[PINS_PATH_MAX];
+	int r = instance(g, c->level, &skel, err);
+
+	if (r)
+		return r;
+	hooks[0] = (struct hook){ "gate_egress", skel->progs.gate_egress, NULL, -1 };
+	hooks[1] = (struct hook){ "gate_ingress", skel->progs.gate_ingress, NULL, -1 };
+	hooks[2] = (struct hook){ "gate_socket", skel->progs.gate_socket, NULL, -1 };
+
+	for (size_t i = 0; !r && i < n; i++) {
+		struct hook *h = &hooks[i];
+
+		h->adopted = open_link(h->name, c->id);
+		if (h->adopted >= 0) {
+			/* in place: no packet meets a cgroup without a gate */
+			if (bpf_link_update(h->adopted, bpf_program__fd(h->program), NULL) < 0)
+				r = fail(err, EXIT_FAILURE_, -errno, NULL,
+					 "replace %s of '%s'", h->name, c->name);
+			continue;
+		}
+		if (i == 0)
+			r = check_alone(root, c, err);
+		if (!r && i == 0 && has_gate(c->fd))
+			r = fail(err, EXIT_USAGE, -EBUSY, "end the other vpnleash first",
+				 "leash '%s': it has a gate that is not pinned here", c->name);
+		if (r)
+			break;
+		h->made = bpf_program__attach_cgroup(h->program, c->fd);
+		if (!h->made)
+			r = fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD, "attach %s to '%s'",
+				 h->name, c->name);
+	}
+	/* all are attached: publish */
+	for (size_t i = 0; !r && i < n; i++) {
+		if (!hooks[i].made)
+			continue;
+		pins_link_path(path, hooks[i].name, c->id);
+		unlink(path); /* -EPROTO above: of a cgroup that is gone */
+		if (bpf_link__pin(hooks[i].made, path) < 0)
+			r = fail(err, EXIT_FAILURE_, -errno, NULL, "pin '%s'", path);
+		else
+			pinned |= 1u << i;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (r && pinned & (1u << i))
+			bpf_link__unpin(hooks[i].made);
+		bpf_link__destroy(hooks[i].made); /* a pinned one stays attached */
+		close_fd(&hooks[i].adopted);
+	}
+	return r;
+}
+
+int gate_detach(uint64_t cgroup_id, struct error *err)
+{
+	return pins_remove_links(cgroup_id, err);
+}
+
+bool gate_attached(uint64_t cgroup_id)
+{
+	_cleanup_fd int egress = open_link("gate_egress", cgroup_id);
+	_cleanup_fd int ingress = open_link("gate_ingress", cgroup_id);
+
+	return egress >= 0 && ingress >= 0;
+}

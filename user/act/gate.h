@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Loads the gate, attaches it to cgroups, replaces it in place. The only user of libbpf's load and
+ * attach for the cgroup programs. Links are pinned: they outlive the daemon.
+ */
+#ifndef VPNLEASH_GATE_H
+#define VPNLEASH_GATE_H
+
+#include "act/pins.h"
+#include "core/resolve.h"
+
+struct gate;
+
+/*
+ * Adopt the pinned maps, or make and pin them, and find out by loading how this kernel tells a
+ * packet's netns. Then prove on a scratch cgroup that the kernel attributes packets to cgroups:
+ * where it does not (net_cls or net_prio of v1 in use before v5.15) nothing may be granted.
+ */
+int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err);
+void gate_close(struct gate *g); /* takes nothing off */
+const struct pins *gate_pins(const struct gate *g);
+bool gate_netns_by_socket(const struct gate *g);
+
+/*
+ * Both hooks or neither. A gate that is there already is replaced in place. The cgroup's record
+ * must be in `workloads` before. -EBUSY: another gate is above or below, the error names it.
+ */
+int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		struct error *err);
+int gate_detach(uint64_t cgroup_id, struct error *err);
+/* Are the pinned links of that cgroup there and attached? */
+bool gate_attached(uint64_t cgroup_id);
+
+/* The cookie by which the gate knows that netns, also where SO_NETNS_COOKIE is missing (< v5.14). */
+int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
+		      uint64_t *ret_cookie, struct error *err);
+
+/* What libbpf and the verifier said last, for doctor. */
+const char *gate_last_log(void);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See lease.h. */
+#include "act/lease.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vpnleash/reasons.h"
+
+enum slot_use { SLOT_FREE, SLOT_USED, SLOT_RESTS };
+
+struct leases {
+	const struct pins *pins;
+	struct lease *slots; /* the map itself */
+	enum slot_use use[VPNLEASH_SLOTS];
+	int cpus;
+	struct liveness *per_cpu; /* room for one lookup */
+};
+
+static void store_expiry(struct lease *l, uint64_t expires_ns)
+{
+	/* release: who sees the expiry sees the identity */
+	__atomic_store_n(&l->expires_ns, expires_ns, __ATOMIC_RELEASE);
+}
+
+static int mark_used(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct leases *l = arg;
+
+	(void)cgroup_id;
+	if (w->slot < VPNLEASH_SLOTS)
+		l->use[w->slot] = SLOT_USED;
+	return 0;
+}
+
+int lease_open(struct leases **ret, const struct pins *pins, struct error *err)
+{
+	struct leases *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the leases");
+	l->pins = pins;
+	l->cpus = libbpf_num_possible_cpus();
+	l->per_cpu = calloc((size_t)l->cpus, sizeof(*l->per_cpu));
+	l->slots = mmap(NULL, sizeof(struct lease) * VPNLEASH_SLOTS, PROT_READ | PROT_WRITE,
+			MAP_SHARED, pins->leases, 0);
+	if (l->slots == MAP_FAILED || !l->per_cpu) {
+		int r = -errno;
+
+		lease_close(l);
+		return fail(err, EXIT_FAILURE_, r, NULL, "map the leases");
+	}
+	/* no child may write a lease */
+	madvise(l->slots, sizeof(struct lease) * VPNLEASH_SLOTS, MADV_DONTFORK);
+	pins_each_workload(pins, mark_used, l);
+	l->use[0] = SLOT_USED; /* never granted, see VPNLEASH_SLOTS */
+	for (unsigned int i = 1; i < VPNLEASH_SLOTS; i++)
+		if (l->use[i] == SLOT_FREE && l->slots[i].netns_cookie)
+			lease_retire(l, i);
+	*ret = l;
+	return 0;
+}
+
+void lease_close(struct leases *l)
+{
+	if (!l)
+		return;
+	if (l->slots && l->slots != MAP_FAILED)
+		munmap(l->slots, sizeof(struct lease) * VPNLEASH_SLOTS);
+	free(l->per_cpu);
+	free(l);
+}
+
+/* A free slot; if there is none, wait out one grace period for all that rest. */
+static int free_slot(struct leases *l)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		for (int i = 1; i < VPNLEASH_SLOTS; i++)
+			if (l->use[i] == SLOT_FREE)
+				return i;
+		/* all CPUs pass through the scheduler, so every gate that ran has returned */
+		if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+			return -errno;
+		for (int i = 1; i < VPNLEASH_SLOTS; i++)
+			if (l->use[i] == SLOT_RESTS)
+				l->use[i] = SLOT_FREE;
+	}
+	return -ENOSPC;
+}
+
+int lease_slot(struct leases *l, const struct lease_identity *identity)
+{
+	int slot;
+
+	for (int i = 1; i < VPNLEASH_SLOTS; i++)
+		if (l->use[i] == SLOT_USED && l->slots[i].netns_cookie == identity->netns_cookie &&
+		    l->slots[i].ifindex == identity->ifindex &&
+		    l->slots[i].link_type == identity->link_type)
+			return i;
+	slot = free_slot(l);
+	if (slot < 0)
+		return slot;
+	store_expiry(&l->slots[slot], 0);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	l->slots[slot].netns_cookie = identity->netns_cookie;
+	l->slots[slot].netns_ino = identity->netns_ino;
+	l->slots[slot].ifindex = identity->ifindex;
+	l->slots[slot].link_type = identity->link_type;
+	l->slots[slot].granted_ns = l->slots[slot].seen_ns = 0;
+	memset(l->per_cpu, 0, (size_t)l->cpus * sizeof(*l->per_cpu));
+	bpf_map_update_elem(l->pins->liveness, &slot, l->per_cpu, BPF_ANY);
+	l->use[slot] = SLOT_USED;
+	return slot;
+}
+
+void lease_retire(struct leases *l, unsigned int slot)
+{
+	if (!slot)
+		return;
+	lease_revoke(l, slot);
+	l->use[slot] = SLOT_RESTS;
+}
+
+void lease_grant(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns)
+{
+	l->slots[slot].granted_ns = now_boot_ns();
+	lease_renew(l, slot, expires_ns, seen_ns);
+}
+
+void lease_renew(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns)
+{
+	l->slots[slot].seen_ns = seen_ns;
+	store_expiry(&l->slots[slot], slot ? expires_ns : 0);
+}
+
+void lease_revoke(struct leases *l, unsigned int slot)
+{
+	store_expiry(&l->slots[slot], 0);
+}
+
+uint64_t lease_expires_ns(const struct leases *l, unsigned int slot)
+{
+	return __atomic_load_n(&l->slots[slot].expires_ns, __ATOMIC_ACQUIRE);
+}
+
+uint32_t lease_ifindex(const struct leases *l, unsigned int slot)
+{
+	return l->slots[slot].ifindex;
+}
+
+uint64_t lease_seen_ns(const struct leases *l, unsigned int slot)
+{
+	uint64_t seen_ns = 0;
+
+	if (bpf_map_lookup_elem(l->pins->liveness, &slot, l->per_cpu) < 0)
+		return 0;
+	for (int i = 0; i < l->cpus; i++)
+		if (l->per_cpu[i].seen_ns > seen_ns)
+			seen_ns = l->per_cpu[i].seen_ns;
+	return seen_ns;
+}
+
+static int put(struct leases *l, uint64_t cgroup_id, struct workload *w)
+{
+	w->cgroup_tag = (uint32_t)cgroup_id;
+	return bpf_map_update_elem(l->pins->workloads, &cgroup_id, w, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int workload_get(const struct leases *l, uint64_t cgroup_id, struct workload *ret)
+{
+	return bpf_map_lookup_elem(l->pins->workloads, &cgroup_id, ret) < 0 ? -errno : 0;
+}
+
+int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name)
+{
+	struct workload w;
+
+	if (workload_get(l, cgroup_id, &w)) {
+		memset(&w, 0, sizeof(w));
+		w.since_ns = now_boot_ns();
+	}
+	w.level = level;
+	snprintf(w.name, sizeof(w.name), "%s", name);
+	return put(l, cgroup_id, &w);
+}
+
+int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
+{
+	struct workload w;
+	int r = workload_get(l, cgroup_id, &w);
+
+	if (r || w.slot == slot)
+		return r;
+	w.slot = (uint16_t)slot;
+	return put(l, cgroup_id, &w);
+}
+
+int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear)
+{
+	struct workload w;
+	uint16_t flags;
+	int r = workload_get(l, cgroup_id, &w);
+
+	if (r)
+		return r;
+	flags = (uint16_t)((w.flags & ~clear) | set);
+	if (flags == w.flags)
+		return 0;
+	w.flags = flags;
+	w.since_ns = now_boot_ns();
+	return put(l, cgroup_id, &w);
+}
+
+void workload_unbind(const struct pins *pins, uint64_t cgroup_id)
+{
+	bpf_map_delete_elem(pins->workloads, &cgroup_id);
+	for (__u32 reason = 1; reason < VPNLEASH_REASON_MAX; reason++) {
+		struct counter_key key = { .cgroup_id = cgroup_id, .reason = reason };
+
+		bpf_map_delete_elem(pins->counters, &key);
+	}
+}

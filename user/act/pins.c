@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See pins.h. */
+#include "act/pins.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "vpnleash.skel.h"
+
+#define BPFFS	"/sys/fs/bpf"
+#define LINKS	VPNLEASH_PIN_DIR "/links"
+
+/* One row a map: where its fd is kept, and the map in the object. The header is last: its pin says
+ * that all the others are there. */
+static const struct row {
+	const char *name;
+	size_t fd, map;
+} rows[] = {
+#define ROW(m) { #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) }
+	ROW(leases), ROW(workloads), ROW(counters), ROW(liveness), ROW(sockets), ROW(header),
+#undef ROW
+};
+
+static int *row_fd(struct pins *p, const struct row *row)
+{
+	return (int *)((char *)p + row->fd);
+}
+
+static struct bpf_map *row_map(struct vpnleash_bpf *skel, const struct row *row)
+{
+	return *(struct bpf_map **)((char *)skel + row->map);
+}
+
+static void row_path(char path[PINS_PATH_MAX], const struct row *row)
+{
+	snprintf(path, PINS_PATH_MAX, VPNLEASH_PIN_DIR "/%s", row->name);
+}
+
+void pins_close(struct pins *p)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		close_fd(row_fd(p, &rows[i]));
+	*p = PINS_NONE;
+}
+
+int pins_check_dir(struct error *err)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (statfs(BPFFS, &fs) < 0 || fs.f_type != BPF_FS_MAGIC)
+		return fail(err, EXIT_PRIVILEGE, -ENOTDIR, "mount it: mount -t bpf bpf " BPFFS,
+			    "find a BPF file system at " BPFFS);
+	if (lstat(VPNLEASH_PIN_DIR, &st) < 0)
+		return fail(err, errno == ENOENT ? EXIT_NO_DAEMON : EXIT_PRIVILEGE, -errno,
+			    "run as root; nothing is leashed until: vpnleash run",
+			    "look at " VPNLEASH_PIN_DIR);
+	/* bpffs itself is 1777: anybody may have made this directory first */
+	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || st.st_mode & 077)
+		return fail(err, EXIT_PRIVILEGE, -EPERM,
+			    "somebody else made it: remove it, then run again",
+			    "trust " VPNLEASH_PIN_DIR " (uid %u, mode %o; must be root's, 0700)",
+			    st.st_uid, st.st_mode & 07777);
+	return 0;
+}
+
+static int check_map(int fd, const struct row *row, struct vpnleash_bpf *skel, struct error *err)
+{
+	struct bpf_map *want = row_map(skel, row);
+	struct bpf_map_info is = { 0 };
+	__u32 length = sizeof(is);
+
+	if (bpf_obj_get_info_by_fd(fd, &is, &length) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "read " VPNLEASH_PIN_DIR "/%s",
+			    row->name);
+	if (is.type != bpf_map__type(want) || is.key_size != bpf_map__key_size(want) ||
+	    is.value_size != bpf_map__value_size(want) ||
+	    is.max_entries != bpf_map__max_entries(want) ||
+	    is.map_flags != bpf_map__map_flags(want))
+		return fail(err, EXIT_FAILURE_, -EPROTO,
+			    "it is another version's: vpnleash detach --all, then run again",
+			    "adopt " VPNLEASH_PIN_DIR "/%s", row->name);
+	return 0;
+}
+
+int pins_open(struct pins *ret, struct error *err)
+{
+	_cleanup_(pins_close) struct pins p = PINS_NONE;
+	struct vpnleash_bpf *want;
+	struct header h;
+	char path[PINS_PATH_MAX];
+	__u32 zero = 0;
+	int r = pins_check_dir(err);
+
+	if (r)
+		return r;
+	/* the header first: the others need not be readable if it is of another version */
+	p.header = bpf_obj_get(VPNLEASH_PIN_DIR "/header");
+	if (p.header < 0)
+		return fail(err, EXIT_NO_DAEMON, -errno, "nothing is leashed until: vpnleash run",
+			    "open " VPNLEASH_PIN_DIR "/header");
+	if (bpf_map_lookup_elem(p.header, &zero, &h) < 0 || h.abi_version != VPNLEASH_ABI_VERSION)
+		return fail(err, EXIT_FAILURE_, -EPROTO,
+			    "vpnleash detach --all, then run again",
+			    "adopt pins of ABI version %u (this is %u)", h.abi_version,
+			    VPNLEASH_ABI_VERSION);
+	want = vpnleash_bpf__open();
+	if (!want)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
+	for (size_t i = 0; !r && i < ARRAY_SIZE(rows); i++) {
+		int *fd = row_fd(&p, &rows[i]);
+
+		row_path(path, &rows[i]);
+		if (*fd < 0)
+			*fd = bpf_obj_get(path);
+		r = *fd < 0 ? fail(err, EXIT_FAILURE_, -EPROTO,
+				   "vpnleash detach --all, then run again", "open %s", path) :
+			      check_map(*fd, &rows[i], want, err);
+	}
+	vpnleash_bpf__destroy(want);
+	if (r)
+		return r;
+	*ret = p;
+	p = PINS_NONE;
+	return 0;
+}
+
+int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
+{
+	_cleanup_(pins_close) struct pins p = PINS_NONE;
+	char path[PINS_PATH_MAX];
+
+	if ((mkdir(VPNLEASH_PIN_DIR, 0700) < 0 && errno != EEXIST) ||
+	    (mkdir(LINKS, 0700) < 0 && errno != EEXIST))
+		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "make " LINKS);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int *fd = row_fd(&p, &rows[i]);
+
+		row_path(path, &rows[i]);
+		*fd = fcntl(bpf_map__fd(row_map(skel, &rows[i])), F_DUPFD_CLOEXEC, 3);
+		if (*fd == p.header)
+			pins_touch(&p);
+		/* left over by a run that died before its header: no link refers to it */
+		unlink(path);
+		if (*fd < 0 || bpf_obj_pin(*fd, path) < 0)
+			return fail(err, EXIT_FAILURE_, -errno, NULL, "pin %s", path);
+	}
+	*ret = p;
+	p = PINS_NONE;
+	return 0;
+}
+
+int pins_reuse(const struct pins *p, struct vpnleash_bpf *skel, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int fd = *row_fd((struct pins *)p, &rows[i]);
+		int r = bpf_map__reuse_fd(row_map(skel, &rows[i]), fd);
+
+		if (r)
+			return fail(err, EXIT_FAILURE_, r, NULL, "use the pinned map '%s'",
+				    rows[i].name);
+	}
+	return 0;
+}
+
+int pins_touch(const struct pins *p)
+{
+	struct header h = { 0 };
+	__u32 zero = 0;
+
+	bpf_map_lookup_elem(p->header, &zero, &h);
+	h.abi_version = VPNLEASH_ABI_VERSION;
+	h.writer_pid = (__u32)getpid();
+	h.generation++;
+	h.written_ns = now_boot_ns();
+	return bpf_map_update_elem(p->header, &zero, &h, BPF_ANY) < 0 ? -errno : 0;
+}
+
+void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_id)
+{
+	snprintf(path, PINS_PATH_MAX, LINKS "/%s-%llu", hook, (unsigned long long)cgroup_id);
+}
+
+static void close_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+int pins_remove_links(uint64_t cgroup_id, struct error *err)
+{
+	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	struct dirent *e;
+	char suffix[32];
+
+	if (!d)
+		return errno == ENOENT ? 0 :
+		       fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
+	snprintf(suffix, sizeof(suffix), "-%llu", (unsigned long long)cgroup_id);
+	while ((e = readdir(d))) {
+		const char *id = strrchr(e->d_name, '-');
+
+		if (e->d_name[0] == '.' || (cgroup_id && (!id || strcmp(id, suffix))))
+			continue;
+		if (unlinkat(dirfd(d), e->d_name, 0) < 0)
+			return fail(err, EXIT_FAILURE_, -errno, NULL, "remove " LINKS "/%s",
+				    e->d_name);
+	}
+	return 0;
+}
+
+int pins_remove_all(struct error *err)
+{
+	_cleanup_(close_dir) DIR *d = NULL;
+	struct dirent *e;
+	int r = pins_remove_links(0, err);
+
+	if (r)
+		return r;
+	if (rmdir(LINKS) < 0 && errno != ENOENT)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "remove " LINKS);
+	d = opendir(VPNLEASH_PIN_DIR);
+	if (!d)
+		return errno == ENOENT ? 0 :
+		       fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " VPNLEASH_PIN_DIR);
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.')
+			unlinkat(dirfd(d), e->d_name, 0);
+	return rmdir(VPNLEASH_PIN_DIR) < 0 ?
+	       fail(err, EXIT_FAILURE_, -errno, NULL, "remove " VPNLEASH_PIN_DIR) : 0;
+}
+
+int pins_each_workload(const struct pins *p,
+		       int (*f)(uint64_t cgroup_id, const struct workload *w, void *arg), void *arg)
+{
+	__u64 ids[VPNLEASH_WORKLOADS], *previous = NULL;
+	size_t n = 0;
+
+	/* keys first: a walk over a hash that changes may start again or skip */
+	while (n < ARRAY_SIZE(ids) && !bpf_map_get_next_key(p->workloads, previous, &ids[n]))
+		previous = &ids[n++];
+	for (size_t i = 0; i < n; i++) {
+		struct workload w;
+		int r = bpf_map_lookup_elem(p->workloads, &ids[i], &w);
+
+		if (!r)
+			r = f(ids[i], &w, arg);
+		else if (errno == ENOENT)
+			r = 0;
+		if (r)
+			return r;
+	}
+	return 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pin directory: created, checked, opened, emptied. What is read back from a pin is input:
+ * owner and mode of the directory, ABI version, type and sizes of each map are compared before
+ * anything is believed.
+ */
+#ifndef VPNLEASH_PINS_H
+#define VPNLEASH_PINS_H
+
+#include <stdint.h>
+
+#include "base/util.h"
+#include "vpnleash/abi.h"
+
+struct vpnleash_bpf;
+
+/* File descriptors of the pinned maps. */
+struct pins {
+	int header, leases, workloads, counters, liveness, sockets;
+};
+#define PINS_NONE ((struct pins){ -1, -1, -1, -1, -1, -1 })
+void pins_close(struct pins *p);
+
+/* Is bpffs there and the directory ours alone? -ENOENT: nothing is pinned. */
+int pins_check_dir(struct error *err);
+/* The pins of an earlier run. -ENOENT: none; -EPROTO: of another version, or not what they should
+ * be. */
+int pins_open(struct pins *ret, struct error *err);
+/* Pin the maps of a freshly loaded object; the header comes last and says that all are there. */
+int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
+/* Give an opened, not yet loaded object the pinned maps. */
+int pins_reuse(const struct pins *p, struct vpnleash_bpf *skel, struct error *err);
+/* Note in the header that the set of workloads changed, and who did it. */
+int pins_touch(const struct pins *p);
+
+/* "links/<hook>-<cgroup id>" */
+#define PINS_PATH_MAX 128
+void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_id);
+/* Remove every link of that cgroup (0: of all cgroups): the gate comes off. */
+int pins_remove_links(uint64_t cgroup_id, struct error *err);
+/* Remove everything. */
+int pins_remove_all(struct error *err);
+
+/* Walk `workloads`. f may delete or update the entry; a return other than 0 ends the walk. */
+int pins_each_workload(const struct pins *p,
+		       int (*f)(uint64_t cgroup_id, const struct workload *w, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See util.h. */
+#include "base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int fail(struct error *err, int exit_code, int r, const char *remedy, const char *format, ...)
+{
+	char what[384];
+	va_list ap;
+
+	if (err) {
+		va_start(ap, format);
+		vsnprintf(what, sizeof(what), format, ap);
+		va_end(ap);
+		err->exit_code = exit_code;
+		snprintf(err->text, sizeof(err->text), "%s%s%s%s%s%s", what, r ? ": " : "",
+			 r ? strerror(-r) : "", remedy ? " (" : "", remedy ? remedy : "",
+			 remedy ? ")" : "");
+	}
+	return r ? r : -EINVAL;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	/* journald, when it reads stderr, understands the kernel's "<N>" prefix (sd-daemon(3)). */
+	static int journal = -1;
+	char line[1024];
+	va_list ap;
+
+	if (journal < 0)
+		journal = getenv("JOURNAL_STREAM") != NULL;
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	if (journal)
+		fprintf(stderr, "<%d>%s\n", level, line);
+	else
+		fprintf(stderr, "vpnleash: %s\n", line);
+}
+
+/* Length of the valid, printable UTF-8 sequence at s, 0 if there is none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 :
+		   s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* overlong forms, surrogates, beyond U+10FFFF; C1 controls act on terminals */
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90) ||
+	    (s[0] == 0xc2 && s[1] < 0xa0))
+		return 0;
+	return n;
+}
+
+char *escape(char *dst, size_t size, const char *src)
+{
+	size_t at = 0;
+
+	for (const unsigned char *s = (const unsigned char *)src; *s;) {
+		bool plain = *s >= 0x20 && *s != 0x7f && *s != '"' && *s != '\'' && *s != '\\';
+		size_t n = plain ? utf8_length(s) : 0;
+
+		if (at + (n ? n : 4) + 1 > size)
+			break;
+		if (n) {
+			memcpy(dst + at, s, n);
+			at += n;
+			s += n;
+		} else {
+			at += (size_t)snprintf(dst + at, size - at, "\\x%02x", *s);
+			s++;
+		}
+	}
+	dst[at] = '\0';
+	return dst;
+}
+
+void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+void free_mem(void *p)
+{
+	free(*(void **)p);
+}
+
+void close_file(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+uint64_t now_boot_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+int parse_duration(const char *text, uint64_t *ret_ns)
+{
+	char *end;
+	uint64_t unit, value;
+
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno)
+		return -EINVAL;
+	unit = !strcmp(end, "ms") ? NS_PER_MSEC : !strcmp(end, "s") || !*end ? NS_PER_SEC :
+	       !strcmp(end, "min") ? 60 * NS_PER_SEC : 0;
+	if (!unit || value > UINT64_MAX / 2 / unit)
+		return -EINVAL;
+	*ret_ns = value * unit;
+	return 0;
+}
+
+ssize_t read_small(int dirfd, const char *path, char *buf, size_t size)
+{
+	_cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size - 1);
+	if (n < 0)
+		return -errno;
+	if (n > 0 && buf[n - 1] == '\n')
+		n--;
+	buf[n] = '\0';
+	return n;
+}
+
+int write_small(int dirfd, const char *path, const char *text)
+{
+	_cleanup_fd int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}

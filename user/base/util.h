@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What every file may use and nothing of the domain: errors that carry a sentence, owners of file
+ * descriptors and memory, time, small files.
+ *
+ * Convention: a function returns 0 (or a positive answer) or -Exxx. The place that knows what
+ * failed fills struct error once with fail(); callers only return the number; main() or the log
+ * prints it once. ret_ parameters are written on success only.
+ */
+#ifndef VPNLEASH_UTIL_H
+#define VPNLEASH_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+/* Exit codes, DESIGN 8. */
+enum exit_code {
+	EXIT_GOOD = 0,
+	EXIT_NEGATIVE = 1,  /* a negative answer */
+	EXIT_USAGE = 2,	    /* usage or configuration */
+	EXIT_NO_DAEMON = 3,
+	EXIT_PRIVILEGE = 4, /* missing privilege or kernel feature */
+	EXIT_FAILURE_ = 5,  /* anything else */
+};
+
+struct error {
+	int exit_code;	  /* enum exit_code; how main() ends if this error reaches it */
+	char text[512];	  /* "what failed: why (what to do)", one line, escaped */
+};
+
+/*
+ * Fill `err` (may be NULL) with "<format>: <strerror(-r)> (<remedy>)" and return r.
+ * r == 0 leaves out the strerror part and returns -EINVAL. remedy may be NULL.
+ */
+int fail(struct error *err, int exit_code, int r, const char *remedy, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* The log: one line on stderr, "vpnleash: …"; level prefixes for journald when it reads stderr. */
+enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6 };
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Copy foreign text so that it is one harmless printable line: control bytes, quotes and
+ * backslashes and whatever is not valid UTF-8 become \xNN. Always ends in NUL; returns dst. */
+char *escape(char *dst, size_t size, const char *src);
+
+/* Owners: _cleanup_(f) calls f(&variable) at scope end; TAKE_FD/TAKE_PTR hand the thing over. */
+#define _cleanup_(f) __attribute__((cleanup(f)))
+void close_fd(int *fd);
+void free_mem(void *p);
+void close_file(FILE **f);
+#define _cleanup_fd   _cleanup_(close_fd)
+#define _cleanup_free _cleanup_(free_mem)
+#define _cleanup_file _cleanup_(close_file)
+#define TAKE_FD(fd)                                                                                \
+	({                                                                                         \
+		int taken_ = (fd);                                                                 \
+		(fd) = -1;                                                                         \
+		taken_;                                                                            \
+	})
+#define TAKE_PTR(p)                                                                                \
+	({                                                                                         \
+		__auto_type taken_ = (p);                                                          \
+		(p) = NULL;                                                                        \
+		taken_;                                                                            \
+	})
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define NS_PER_SEC  1000000000ULL
+#define NS_PER_MSEC 1000000ULL
+uint64_t now_boot_ns(void); /* CLOCK_BOOTTIME */
+
+/* "3s", "500ms", "30" (seconds) → ns. -EINVAL on anything else. */
+int parse_duration(const char *text, uint64_t *ret_ns);
+
+/* Whole small file relative to dirfd into buf, NUL-terminated, trailing newline cut; bytes or -Exxx. */
+ssize_t read_small(int dirfd, const char *path, char *buf, size_t size);
+int write_small(int dirfd, const char *path, const char *text);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The commands. Each takes its own argv (argv[0] is the command's name) and returns an exit code,
+ * or -Exxx with `err` filled, whose exit code main() then ends with.
+ */
+#ifndef VPNLEASH_CMD_H
+#define VPNLEASH_CMD_H
+
+#include "base/util.h"
+
+int cmd_run(int argc, char **argv, struct error *err);
+int cmd_lock(int argc, char **argv, struct error *err);
+int cmd_status(int argc, char **argv, struct error *err);
+int cmd_detach(int argc, char **argv, struct error *err);
+int cmd_doctor(int argc, char **argv, struct error *err);
+int cmd_demo(int argc, char **argv, struct error *err);
+
+/* Is --help among the arguments? */
+bool wants_help(int argc, char **argv);
+
+#endif

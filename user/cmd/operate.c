@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* detach: the daemon does it if there is one; beside a live daemon nothing is written. */
+#include <errno.h>
+#include <string.h>
+
+#include "act/detach.h"
+#include "cmd/cmd.h"
+#include "out/control.h"
+
+static int detach_without_daemon(const char *name, struct error *err)
+{
+	_cleanup_(pins_close) struct pins pins = PINS_NONE;
+	struct cgroup_root root = { .fd = -1 };
+	_cleanup_fd int lock = control_lock(err);
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = resolve_cgroup_root(&root, err);
+	if (r)
+		return r;
+	r = pins_open(&pins, err);
+	if (r == -ENOENT) {
+		close_fd(&root.fd);
+		return 0;
+	}
+	if (r == -EPROTO && !name) {
+		/* another version's: its records can not be read, but its gate can be taken off */
+		r = pins_remove_all(err);
+		if (!r)
+			log_line(LOG_LEVEL_WARNING,
+				 "these were another version's pins: if a cgroup is still frozen, "
+				 "write 0 to its cgroup.freeze");
+		close_fd(&root.fd);
+		return r ? r : 1;
+	}
+	if (!r)
+		r = detach_recorded(&pins, &root, name, err);
+	close_fd(&root.fd);
+	return r;
+}
+
+int cmd_detach(int argc, char **argv, struct error *err)
+{
+	json_t *request, *reply = NULL;
+	const char *name;
+	char shown[256];
+	int r;
+
+	if (wants_help(argc, argv)) {
+		printf("usage: vpnleash detach WORKLOAD|--all\n\n"
+		       "The only way to take the gate off. Thaws what vpnleash froze. WORKLOAD is the "
+		       "name that\n`vpnleash status` shows.\n\n"
+		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 5 other "
+		       "failure.\n");
+		return EXIT_GOOD;
+	}
+	if (argc != 2)
+		return fail(err, EXIT_USAGE, 0, "vpnleash detach WORKLOAD|--all", "what to detach?");
+	name = strcmp(argv[1], "--all") ? argv[1] : NULL;
+	request = name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name) :
+			 json_pack("{s:s}", "verb", "detach");
+	if (!request)
+		return fail(err, EXIT_USAGE, 0, NULL, "'%s' is not the name of a workload",
+			    escape(shown, sizeof(shown), argv[1]));
+	r = control_ask(request, &reply, err);
+	json_decref(request);
+	json_decref(reply);
+	if (r != -ESRCH)
+		return r;
+	r = detach_without_daemon(name, err);
+	if (r == 0 && name)
+		return fail(err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
+			    escape(shown, sizeof(shown), name));
+	if (r == 0)
+		printf("nothing is leashed\n");
+	return r < 0 ? r : EXIT_GOOD;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon joins watchers, policy and doers: evidence in, actions out, in the order of the
+ * table. Nothing it does at its own end opens or shuts anything: a lease runs out by itself.
+ */
+#ifndef VPNLEASH_DAEMON_H
+#define VPNLEASH_DAEMON_H
+
+#include "core/config.h"
+
+/* Attach the gate to every cgroup of the configuration, with no lease, and return. */
+int daemon_lock(const struct config *config, struct error *err);
+/* Until SIGTERM or SIGINT: 0. */
+int daemon_run(const struct config *config, struct error *err);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See policy.h. Every cell is written out: an empty one is a failing test, not "ignore". */
+#include "core/policy.h"
+
+#define ROW(from, in, to, ...) [TUNNEL_##from][IN_##in] = { TUNNEL_##to, { __VA_ARGS__ } }
+
+static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
+	ROW(ABSENT, LINK_READY, DOWN),
+	ROW(ABSENT, LINK_GONE, ABSENT),
+	ROW(ABSENT, LINK_WRONG, ABSENT),
+	ROW(ABSENT, LINK_DOWN, DOWN),
+	ROW(ABSENT, ROUTE_LOST, DOWN),
+	ROW(ABSENT, NETNS_GONE, ABSENT),
+	ROW(ABSENT, BLIND, ABSENT),
+	ROW(ABSENT, LEASE_EXPIRED, ABSENT),
+	ROW(ABSENT, SEEN, ABSENT),
+	ROW(ABSENT, PROVEN, ABSENT),
+
+	ROW(DOWN, LINK_READY, DOWN),
+	ROW(DOWN, LINK_GONE, ABSENT),
+	ROW(DOWN, LINK_WRONG, ABSENT),
+	ROW(DOWN, LINK_DOWN, DOWN),
+	ROW(DOWN, ROUTE_LOST, DOWN),
+	ROW(DOWN, NETNS_GONE, ABSENT),
+	ROW(DOWN, BLIND, DOWN),
+	ROW(DOWN, LEASE_EXPIRED, DOWN),
+	ROW(DOWN, SEEN, DOWN), /* one sign of life proves nothing; a lease that ended stays ended */
+	ROW(DOWN, PROVEN, UP, DO_GRANT),
+
+	ROW(UP, LINK_READY, UP),
+	ROW(UP, LINK_GONE, ABSENT, DO_REVOKE),
+	ROW(UP, LINK_WRONG, ABSENT, DO_REVOKE),
+	ROW(UP, LINK_DOWN, DOWN, DO_REVOKE),
+	ROW(UP, ROUTE_LOST, DOWN, DO_REVOKE),
+	ROW(UP, NETNS_GONE, ABSENT, DO_REVOKE),
+	ROW(UP, BLIND, DOWN, DO_REVOKE),
+	ROW(UP, LEASE_EXPIRED, DOWN, DO_REVOKE),
+	ROW(UP, SEEN, UP, DO_RENEW),
+	ROW(UP, PROVEN, UP),
+};
+#undef ROW
+
+#define ROW(from, in, to, ...) [WORKLOAD_##from][IN_##in] = { WORKLOAD_##to, { __VA_ARGS__ } }
+
+static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
+	ROW(WAITING, CGROUP_BORN, BLOCKED, DO_BAR),
+	ROW(WAITING, CGROUP_GONE, WAITING),
+	ROW(WAITING, TUNNEL_UP, WAITING),
+	ROW(WAITING, TUNNEL_DOWN, WAITING),
+	ROW(WAITING, TUNNEL_DOWN_BLOCK, WAITING),
+	ROW(WAITING, FREEZE_DONE, WAITING),
+	ROW(WAITING, FREEZE_FAILED, WAITING),
+	ROW(WAITING, THAWED, WAITING),
+
+	ROW(OPEN, CGROUP_BORN, BLOCKED, DO_BAR),
+	ROW(OPEN, CGROUP_GONE, WAITING),
+	ROW(OPEN, TUNNEL_UP, OPEN, DO_ADMIT),
+	ROW(OPEN, TUNNEL_DOWN, BLOCKED, DO_BAR, DO_FREEZE),
+	ROW(OPEN, TUNNEL_DOWN_BLOCK, BLOCKED, DO_BAR),
+	ROW(OPEN, FREEZE_DONE, OPEN), /* an operator froze it: theirs to thaw, and still leased */
+	ROW(OPEN, FREEZE_FAILED, OPEN),
+	ROW(OPEN, THAWED, OPEN),
+
+	ROW(BLOCKED, CGROUP_BORN, BLOCKED, DO_BAR),
+	ROW(BLOCKED, CGROUP_GONE, WAITING),
+	ROW(BLOCKED, TUNNEL_UP, OPEN, DO_ADMIT, DO_THAW),
+	ROW(BLOCKED, TUNNEL_DOWN, BLOCKED, DO_BAR, DO_FREEZE),
+	ROW(BLOCKED, TUNNEL_DOWN_BLOCK, BLOCKED, DO_BAR),
+	ROW(BLOCKED, FREEZE_DONE, FROZEN),
+	ROW(BLOCKED, FREEZE_FAILED, BLOCKED, DO_ALERT),
+	ROW(BLOCKED, THAWED, BLOCKED),
+
+	ROW(FROZEN, CGROUP_BORN, BLOCKED, DO_BAR),
+	ROW(FROZEN, CGROUP_GONE, WAITING),
+	ROW(FROZEN, TUNNEL_UP, OPEN, DO_ADMIT, DO_THAW),
+	ROW(FROZEN, TUNNEL_DOWN, FROZEN, DO_BAR),
+	ROW(FROZEN, TUNNEL_DOWN_BLOCK, FROZEN, DO_BAR),
+	ROW(FROZEN, FREEZE_DONE, FROZEN),
+	ROW(FROZEN, FREEZE_FAILED, FROZEN),
+	ROW(FROZEN, THAWED, BLOCKED), /* a process moved in, or an operator's hand: the gate holds */
+};
+#undef ROW
+
+static const struct step invalid;
+
+const struct step *policy_tunnel(enum tunnel_state state, enum input in)
+{
+	return state < TUNNEL_MAX && in < IN_MAX ? &tunnel_steps[state][in] : &invalid;
+}
+
+const struct step *policy_workload(enum workload_state state, enum input in)
+{
+	return state < WORKLOAD_MAX && in < IN_MAX ? &workload_steps[state][in] : &invalid;
+}
+
+const char *tunnel_state_name(enum tunnel_state state)
+{
+	static const char *const names[] = {
+#define X(NAME, name) [TUNNEL_##NAME] = #name,
+		VPNLEASH_TUNNEL_STATES(X)
+#undef X
+	};
+	return state > 0 && state < TUNNEL_MAX ? names[state] : "invalid";
+}
+
+const char *workload_state_name(enum workload_state state)
+{
+	static const char *const names[] = {
+#define X(NAME, name) [WORKLOAD_##NAME] = #name,
+		VPNLEASH_WORKLOAD_STATES(X)
+#undef X
+	};
+	return state > 0 && state < WORKLOAD_MAX ? names[state] : "invalid";
+}
+
+const char *input_name(enum input in)
+{
+	static const char *const names[] = {
+#define X(NAME, name, text) [IN_##NAME] = #name,
+		VPNLEASH_TUNNEL_INPUTS(X) VPNLEASH_WORKLOAD_INPUTS(X)
+#undef X
+	};
+	return in > 0 && in < IN_MAX ? names[in] : "invalid";
+}
+
+const char *input_text(enum input in)
+{
+	static const char *const texts[] = {
+#define X(NAME, name, text) [IN_##NAME] = text,
+		VPNLEASH_TUNNEL_INPUTS(X) VPNLEASH_WORKLOAD_INPUTS(X)
+#undef X
+	};
+	return in > 0 && in < IN_MAX ? texts[in] : "invalid";
+}
+
+const char *action_name(enum action action)
+{
+	static const char *const names[] = {
+		[DO_NOTHING] = "nothing",
+#define X(NAME, name) [DO_##NAME] = #name,
+		VPNLEASH_ACTIONS(X)
+#undef X
+	};
+	return action < DO_MAX ? names[action] : "invalid";
+}

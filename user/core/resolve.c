@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See resolve.h. */
+#include "core/resolve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <mntent.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int resolve_cgroup_root(struct cgroup_root *ret, struct error *err)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *m = NULL;
+	struct stat st;
+	int fd;
+
+	while (mounts && (m = getmntent(mounts)) && strcmp(m->mnt_type, "cgroup2"))
+		;
+	if (m)
+		snprintf(ret->path, sizeof(ret->path), "%s", m->mnt_dir);
+	if (mounts)
+		endmntent(mounts);
+	if (!m)
+		return fail(err, EXIT_PRIVILEGE, -ENOENT,
+			    "mount it: mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+			    "find the cgroup v2 hierarchy");
+
+	fd = open(ret->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int r = -errno;
+
+		close_fd(&fd);
+		return fail(err, EXIT_PRIVILEGE, r, NULL, "open '%s'", ret->path);
+	}
+	if (st.st_ino != 1) { /* kernfs numbers the true root 1 */
+		close(fd);
+		return fail(err, EXIT_PRIVILEGE, -EXDEV,
+			    "start vpnleash in the host's cgroup namespace",
+			    "'%s' is not the root of the cgroup hierarchy", ret->path);
+	}
+	ret->fd = fd;
+	return 0;
+}
+
+int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_MAX],
+		struct error *err)
+{
+	size_t prefix = strlen(root->path), n = 0;
+	char shown[256];
+
+	if (!strncmp(text, root->path, prefix) && (text[prefix] == '/' || !text[prefix]))
+		text += prefix;
+	escape(shown, sizeof(shown), text);
+	if (strlen(text) >= PATH_MAX - 1 || (*text && *text != '/') || strchr(text, '\n'))
+		return fail(err, EXIT_USAGE, 0, "give /PATH below the cgroup v2 root, or the full path",
+			    "'%s' is not the path of a cgroup", shown);
+	for (const char *part = text; *part;) {
+		size_t length;
+
+		part += strspn(part, "/");
+		length = strcspn(part, "/");
+		if (length == 2 && !strncmp(part, "..", 2))
+			return fail(err, EXIT_USAGE, 0, "write the path without '..'",
+				    "'%s' is not the path of a cgroup", shown);
+		if (length && !(length == 1 && *part == '.'))
+			n += (size_t)snprintf(ret + n, PATH_MAX - n, "/%.*s", (int)length, part);
+		part += length;
+	}
+	if (!n)
+		return fail(err, EXIT_USAGE, 0, "leash a cgroup below it",
+			    "the root cgroup can not be a workload");
+	return 0;
+}
+
+int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgroup_ref *ret,
+		   struct error *err)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	size_t length = strlen(path);
+	struct statfs fs;
+	struct stat st;
+	_cleanup_fd int fd = (int)syscall(SYS_openat2, root->fd, path + 1, &how, sizeof(how));
+	int r = fd < 0 ? -errno : 0;
+	char shown[256];
+
+	if (fd >= 0 && (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0))
+		r = -errno;
+	else if (fd >= 0 && fs.f_type != CGROUP2_SUPER_MAGIC)
+		r = -ENOTDIR;
+	if (r)
+		return fail(err, EXIT_USAGE, r,
+			    r == -ENOENT ? "start the workload first, or correct --cgroup" : NULL,
+			    "open cgroup '%s' below '%s'", escape(shown, sizeof(shown), path),
+			    root->path);
+
+	*ret = (struct cgroup_ref){ .fd = TAKE_FD(fd), .id = st.st_ino };
+	for (const char *c = path; *c; c++)
+		ret->level += *c == '/';
+	snprintf(ret->path, sizeof(ret->path), "%s", path);
+	snprintf(ret->name, sizeof(ret->name), "%s",
+		 length < sizeof(ret->name) ? path : path + length - sizeof(ret->name) + 1);
+	return 0;
+}
+
+int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id)
+{
+	/* FILEID_KERNFS, include/linux/exportfs.h: the handle is the id itself (v5.5) */
+	struct {
+		struct file_handle header;
+		uint64_t id;
+	} handle = { { .handle_bytes = sizeof(id), .handle_type = 0xfe }, id };
+	int fd = open_by_handle_at(root->fd, &handle.header, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Names of people → identities of the kernel. */
+#ifndef VPNLEASH_RESOLVE_H
+#define VPNLEASH_RESOLVE_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "vpnleash/abi.h"
+
+/* The cgroup v2 hierarchy, wherever it is mounted. */
+struct cgroup_root {
+	int fd;
+	char path[PATH_MAX];
+};
+
+/* -ENOENT where cgroup v2 is not mounted, -EXDEV where the mount shows only a part of the tree
+ * (a cgroup namespace): levels would be wrong there. */
+int resolve_cgroup_root(struct cgroup_root *ret, struct error *err);
+
+/* One cgroup. `level` is its depth: a child of the root has level 1. */
+struct cgroup_ref {
+	int fd;
+	uint64_t id;
+	uint32_t level;
+	char path[PATH_MAX];	      /* below the root, begins with '/' */
+	char name[VPNLEASH_NAME_LEN]; /* the end of `path`: what people and maps call it */
+};
+
+/* "/a/b" below the root, or the full path of the directory. Never leaves the hierarchy. */
+int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_MAX],
+		struct error *err);
+/* path as from cgroup_path(). -ENOENT: not there (yet). */
+int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgroup_ref *ret,
+		   struct error *err);
+/* By the kernel's id, wherever it is in the tree: an fd, or -ESTALE if it is gone. */
+int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command table: dispatch, help and exit code. The only exit of the program. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cmd/cmd.h"
+
+static int cmd_help(int argc, char **argv, struct error *err);
+
+static const struct command {
+	const char *name, *does;
+	int (*run)(int argc, char **argv, struct error *err);
+} commands[] = {
+	{ "run", "keep a cgroup on its tunnel: the daemon, in the foreground", cmd_run },
+	{ "lock", "attach the gate with no leases: nothing passes until `run`", cmd_lock },
+	{ "status", "what is leashed, to what, and whether it is open", cmd_status },
+	{ "detach", "take the gate off, thaw what was frozen", cmd_detach },
+	{ "doctor", "what this machine lacks, with a remedy for each", cmd_doctor },
+	{ "demo", "the whole story on this machine, in namespaces of its own", cmd_demo },
+	{ "help", "this list", cmd_help },
+};
+
+static int cmd_help(int argc, char **argv, struct error *err)
+{
+	(void)argc;
+	(void)argv;
+	(void)err;
+	printf("vpnleash: no lease, no packet. A cgroup's traffic passes only through its tunnel.\n\n"
+	       "usage: vpnleash COMMAND [OPTION]...\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %-8s %s\n", commands[i].name, commands[i].does);
+	printf("\n`vpnleash COMMAND --help` says more.\n"
+	       "Exit codes: 0 good, 1 a negative answer, 2 usage, 3 no daemon,\n"
+	       "            4 missing privilege or kernel feature, 5 other failure.\n");
+	return EXIT_GOOD;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "help";
+	struct error err = { .exit_code = EXIT_FAILURE_ };
+	char shown[64];
+	int r = -1;
+
+	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+		name = "help";
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name))
+			continue;
+		r = commands[i].run(argc - 1, argv + 1, &err);
+		if (r < 0)
+			fprintf(stderr, "vpnleash: %s\n", err.text);
+		return r < 0 ? err.exit_code : r;
+	}
+	fprintf(stderr, "vpnleash: unknown command '%s' (see: vpnleash --help)\n",
+		escape(shown, sizeof(shown), name));
+	return EXIT_USAGE;
+}

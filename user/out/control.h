@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * /run/vpnleash/control.sock: one line of JSON each way, {"verb": …} → an object. Root only.
+ * Both ends are here. Nothing a client does can block the daemon.
+ */
+#ifndef VPNLEASH_CONTROL_H
+#define VPNLEASH_CONTROL_H
+
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+#include "base/util.h"
+
+#define CONTROL_RUN_DIR "/run/vpnleash"
+
+struct control;
+
+/* The answer to one request, a new reference; {"error": "…", "exit_code": n} for a refusal. */
+typedef json_t *(*control_answer)(void *owner, const json_t *request);
+
+/* The one daemon's lock: an fd to keep open. -EBUSY: a daemon, `lock` or `detach` is at work. */
+int control_lock(struct error *err);
+
+int control_start(struct control **ret, sd_event *loop, control_answer answer, void *owner,
+		  struct error *err);
+void control_stop(struct control *c);
+
+json_t *control_refusal(const struct error *err);
+
+/* Client: ask the running daemon. -ESRCH with EXIT_NO_DAEMON: there is none. */
+int control_ask(const json_t *request, json_t **ret, struct error *err);
+
+#endif

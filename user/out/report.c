@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See report.h. */
+#include "out/report.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const reason_names[VPNLEASH_REASON_MAX] = {
+#define X(number, NAME, name, sentence) [number] = #name,
+	VPNLEASH_REASONS(X)
+#undef X
+};
+
+void report_read_drops(const struct pins *p, uint64_t cgroup_id,
+		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free struct counter *c = calloc((size_t)cpus, sizeof(*c));
+
+	memset(ret_dropped, 0, sizeof(uint64_t) * VPNLEASH_REASON_MAX);
+	for (__u32 reason = 1; c && reason < VPNLEASH_REASON_MAX; reason++) {
+		struct counter_key key = { .cgroup_id = cgroup_id, .reason = reason };
+
+		if (bpf_map_lookup_elem(p->counters, &key, c) < 0)
+			continue;
+		for (int i = 0; i < cpus; i++)
+			ret_dropped[reason] += c[i].packets;
+	}
+}
+
+static json_t *text(const char *s)
+{
+	char shown[512];
+
+	return s ? json_string(escape(shown, sizeof(shown), s)) : json_null();
+}
+
+static json_t *milliseconds(uint64_t ns)
+{
+	return json_integer((json_int_t)(ns / NS_PER_MSEC));
+}
+
+json_t *report_tunnel_json(const struct report_tunnel *t)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "interface", text(t->interface));
+	json_object_set_new(j, "netns", text(t->netns));
+	json_object_set_new(j, "state", text(t->state));
+	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
+	json_object_set_new(j, "lease_left_ms", milliseconds(t->lease_left_ns));
+	json_object_set_new(j, "watched", text(t->watched));
+	json_object_set_new(j, "why", text(t->why));
+	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
+	return j;
+}
+
+json_t *report_workload_json(const struct report_workload *w)
+{
+	json_t *j = json_object(), *dropped = json_object();
+	uint64_t now = now_boot_ns();
+
+	for (int reason = 1; reason < VPNLEASH_REASON_MAX; reason++)
+		if (w->dropped[reason])
+			json_object_set_new(dropped, reason_names[reason],
+					    json_integer((json_int_t)w->dropped[reason]));
+	json_object_set_new(j, "name", text(w->name));
+	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)w->cgroup_id));
+	json_object_set_new(j, "state", text(w->state));
+	json_object_set_new(j, "since_ms",
+			    milliseconds(w->changed_ns && now > w->changed_ns ? now - w->changed_ns : 0));
+	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)w->changed_ns));
+	json_object_set_new(j, "tunnel", text(w->tunnel));
+	json_object_set_new(j, "lease_left_ms", milliseconds(w->lease_left_ns));
+	json_object_set_new(j, "frozen_by_us", json_boolean(w->frozen_by_us));
+	json_object_set_new(j, "guard", json_string("none"));
+	json_object_set_new(j, "dropped", dropped);
+	return j;
+}
+
+json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "daemon", daemon ? json_integer(daemon) : json_null());
+	json_object_set_new(j, "tunnels", tunnels);
+	json_object_set_new(j, "workloads", workloads);
+	return j;
+}
+
+static const char *get(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "-";
+}
+
+static void print_duration(char *buf, size_t size, json_int_t ms)
+{
+	if (ms < 10000)
+		snprintf(buf, size, "%lld.%llds", ms / 1000, ms % 1000 / 100);
+	else if (ms < 600000)
+		snprintf(buf, size, "%llds", ms / 1000);
+	else if (ms < 48LL * 3600000)
+		snprintf(buf, size, "%lldh%02lldm", ms / 3600000, ms / 60000 % 60);
+	else
+		snprintf(buf, size, "%lldd", ms / 86400000);
+}
+
+static void print_drops(FILE *out, const json_t *dropped)
+{
+	const char *name;
+	json_t *n;
+	int printed = 0;
+
+	json_object_foreach((json_t *)dropped, name, n)
+		fprintf(out, "%s%s %lld", printed++ ? ", " : "", name, json_integer_value(n));
+	fprintf(out, "%s\n", printed ? "" : "none");
+}
+
+void report_print(FILE *out, const json_t *report)
+{
+	json_t *workloads = json_object_get(report, "workloads");
+	json_t *tunnels = json_object_get(report, "tunnels"), *j;
+	size_t i;
+
+	if (!report_any(report)) {
+		fprintf(out, "nothing is leashed\n");
+		return;
+	}
+	fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s %s\n", "WORKLOAD", "STATE", "SINCE", "TUNNEL",
+		"LEASE", "GUARD", "DROPPED");
+	json_array_foreach(workloads, i, j) {
+		json_int_t left = json_integer_value(json_object_get(j, "lease_left_ms"));
+		char since[32], lease[32] = "none";
+
+		print_duration(since, sizeof(since),
+			       json_integer_value(json_object_get(j, "since_ms")));
+		if (left)
+			print_duration(lease, sizeof(lease), left);
+		fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s ", get(j, "name"), get(j, "state"),
+			since, get(j, "tunnel"), lease, get(j, "guard"));
+		print_drops(out, json_object_get(j, "dropped"));
+	}
+	json_array_foreach(tunnels, i, j)
+		fprintf(out, "tunnel %s in %s: %s (%s), %s\n", get(j, "interface"), get(j, "netns"),
+			get(j, "state"), get(j, "why"), get(j, "watched"));
+}
+
+bool report_any(const json_t *report)
+{
+	return json_array_size(json_object_get(report, "workloads")) > 0;
+}
+
+bool report_all_open(const json_t *report)
+{
+	json_t *j;
+	size_t i;
+
+	json_array_foreach(json_object_get(report, "workloads"), i, j)
+		if (strcmp(get(j, "state"), "open"))
+			return false;
+	return true;
+}

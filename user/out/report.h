@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * State → table and JSON. One model for a daemon that reports itself and for pins that are read
+ * without one. Foreign text (names, paths) is escaped here and nowhere else.
+ */
+#ifndef VPNLEASH_REPORT_H
+#define VPNLEASH_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "act/pins.h"
+#include "vpnleash/reasons.h"
+
+struct report_tunnel {
+	const char *interface, *netns, *state; /* state NULL: no daemon to know it */
+	uint32_t ifindex;
+	uint64_t lease_left_ns;	   /* 0: no live lease */
+	const char *watched;	   /* "icmp:IP", or "silence not watched" */
+	const char *why;	   /* last evidence, in words */
+	uint64_t changed_ns;	   /* boot time of the last change of state */
+};
+
+struct report_workload {
+	uint64_t cgroup_id;	   /* 0: no cgroup */
+	const char *name, *state, *tunnel;
+	bool frozen_by_us;
+	uint64_t lease_left_ns;
+	uint64_t changed_ns;	   /* boot time of the last change of state */
+	uint64_t dropped[VPNLEASH_REASON_MAX]; /* packets, by reason */
+};
+
+/* Sum of the per-CPU counters of one cgroup. */
+void report_read_drops(const struct pins *p, uint64_t cgroup_id,
+		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
+
+json_t *report_tunnel_json(const struct report_tunnel *t);
+json_t *report_workload_json(const struct report_workload *w);
+/* Put lists and daemon's pid (0: none) together; takes over both references. */
+json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads);
+
+/* The table for people. */
+void report_print(FILE *out, const json_t *report);
+/* Is there a workload, and are all open? */
+bool report_any(const json_t *report);
+bool report_all_open(const json_t *report);
+
+#endif

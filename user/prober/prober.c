@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See prober.h. The daemon's half first, then the child's: how it gives everything up, and its
+ * loop. The child never allocates after it has entered seccomp.
+ */
+#include "prober/prober.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/icmp.h>
+#include <poll.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/netns.h"
+#include "prober/wire.h"
+
+#define NOBODY 65534
+#define START_TIMEOUT_MS 5000
+#define ANSWERS_BOUND 64 /* per socket and turn, so that none starves the others */
+#define ICMP_RCVBUF 65536 /* everybody's echo replies from that address come here */
+
+struct prober {
+	int fd;
+	pid_t pid;
+	size_t count;
+	uint32_t targets[PROBER_TARGETS];
+};
+
+static _Noreturn void child(int fd, pid_t daemon);
+
+/* Index of the target, or count if there is none. */
+static size_t find(const struct prober *p, uint32_t target)
+{
+	size_t i = 0;
+
+	while (i < p->count && p->targets[i] != target)
+		i++;
+	return i;
+}
+
+union one_fd {
+	struct cmsghdr head;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static int send_wire(int fd, enum wire_op op, uint32_t target, uint64_t value, int passed_fd)
+{
+	struct wire w = { .op = op, .target = target, .value = value };
+	struct iovec iov = { .iov_base = &w, .iov_len = sizeof(w) };
+	union one_fd control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+					   .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (passed_fd >= 0) {
+		memcpy(CMSG_DATA(&control.head), &passed_fd, sizeof(passed_fd));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	if (sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return errno == ECONNRESET ? -EPIPE : -errno;
+	return 0;
+}
+
+/* 0, -EAGAIN, -EPIPE at the end, -EBADMSG. A passed descriptor goes to *ret_fd (else -1). */
+static int receive_wire(int fd, struct wire *ret, int *ret_fd)
+{
+	char buf[sizeof(struct wire) + 1];
+	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
+	union one_fd control;
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	if (ret_fd) { /* the daemon takes none: without room for it the kernel closes it */
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		*ret_fd = -1;
+	}
+	n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n <= 0)
+		return n == 0 || errno == ECONNRESET ? -EPIPE : -errno;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+	return wire_parse(buf, (size_t)n, ret);
+}
+
+/* Wait for the child to say that it has nothing left to lose. */
+static int await_ready(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct wire w;
+	int r;
+
+	do
+		r = poll(&pfd, 1, START_TIMEOUT_MS);
+	while (r < 0 && errno == EINTR);
+	if (r <= 0)
+		return r ? -errno : -ETIMEDOUT;
+	r = receive_wire(fd, &w, NULL);
+	return r < 0 ? r : w.op == WIRE_READY ? -(int)w.value : -EBADMSG;
+}
+
+int prober_start(struct prober **ret, struct error *err)
+{
+	_cleanup_free struct prober *p = calloc(1, sizeof(*p));
+	int pair[2], r;
+	pid_t daemon = getpid(), pid;
+
+	if (!p || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "start the prober");
+	pid = fork();
+	if (pid == 0)
+		child(pair[1], daemon);
+	r = pid < 0 ? -errno : 0;
+	close(pair[1]);
+	p->fd = pair[0];
+	p->pid = pid;
+	if (r == 0)
+		r = await_ready(p->fd);
+	if (r < 0) {
+		prober_stop(TAKE_PTR(p));
+		return fail(err, EXIT_PRIVILEGE, r, "needs root and seccomp", "start the prober");
+	}
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+void prober_stop(struct prober *p)
+{
+	if (!p)
+		return;
+	close(p->fd);
+	if (p->pid > 0) {
+		kill(p->pid, SIGKILL);
+		while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	free(p);
+}
+
+int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct error *err)
+{
+	_cleanup_fd int fd = netns_socket(netns_fd, AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP);
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = to };
+	struct icmp_filter filter = { .data = ~(1U << ICMP_ECHOREPLY) };
+	int size = ICMP_RCVBUF, on = 1;
+
+	if (fd < 0)
+		return fail(err, EXIT_PRIVILEGE, fd, "needs CAP_NET_RAW and CAP_SYS_ADMIN",
+			    "open a socket for probes");
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, sizeof(ifindex)) < 0 ||
+	    setsockopt(fd, SOL_RAW, ICMP_FILTER, &filter, sizeof(filter)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0 ||
+	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, "is the interface up, with an address?",
+			    "bind probes to interface %u", ifindex);
+	return TAKE_FD(fd);
+}
+
+int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to)
+{
+	size_t i = find(p, target);
+	int r;
+
+	if (i == PROBER_TARGETS)
+		return -ENOSPC;
+	r = send_wire(p->fd, WIRE_SET, target, to.s_addr, fd);
+	if (r == 0 && i == p->count)
+		p->targets[p->count++] = target;
+	return r;
+}
+
+int prober_ask(struct prober *p, uint32_t target)
+{
+	return send_wire(p->fd, WIRE_ASK, target, 0, -1);
+}
+
+int prober_drop(struct prober *p, uint32_t target)
+{
+	size_t i = find(p, target);
+	int r = send_wire(p->fd, WIRE_DROP, target, 0, -1);
+
+	if (r == 0 && i < p->count)
+		p->targets[i] = p->targets[--p->count];
+	return r;
+}
+
+int prober_read(struct prober *p, struct prober_seen *ret)
+{
+	struct wire w;
+	int r;
+
+	do {
+		r = receive_wire(p->fd, &w, NULL);
+		if (r == 0 && w.op != WIRE_SEEN)
+			r = -EBADMSG;
+		if (r < 0)
+			return r;
+	} while (find(p, w.target) == p->count); /* one that crossed a DROP */
+	ret->target = w.target;
+	ret->t_ns = w.value < now_boot_ns() ? w.value : now_boot_ns();
+	return 0;
+}
+
+int prober_fd(const struct prober *p)
+{
+	return p->fd;
+}
+
+pid_t prober_pid(const struct prober *p)
+{
+	return p->pid;
+}
+
+/* The child from here on. */
+
+#define CHANNEL 3
+
+/* A writable mapping of the leases map would be the whole daemon's power in the wrong hands. */
+static int drop_shared_memory(void)
+{
+	_cleanup_file FILE *maps = fopen("/proc/self/maps", "re");
+	char line[4400], mode[5];
+	unsigned long from, to;
+
+	if (!maps)
+		return -errno;
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && mode[3] == 's' &&
+		    munmap((void *)from, to - from) < 0)
+			return -errno;
+	return 0;
+}
+
+/* Standard descriptors stay taken: what libc says when it aborts must not end in a raw socket. */
+static int drop_descriptors(int *fd)
+{
+	int null = open("/dev/null", O_RDWR);
+	int channel = fcntl(*fd, F_DUPFD, CHANNEL + 1); /* above all that is overwritten below */
+
+	if (null < 0 || channel < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+	    dup2(null, 2) < 0 || dup2(channel, CHANNEL) < 0)
+		return -errno;
+	*fd = CHANNEL;
+	return close_range(CHANNEL + 1, ~0U, 0) < 0 ? -errno : 0;
+}
+
+static int drop_privilege(pid_t daemon)
+{
+	struct sched_param normal = { .sched_priority = 0 };
+
+	if (sched_setscheduler(0, SCHED_OTHER, &normal) < 0)
+		return -errno;
+	capng_clear(CAPNG_SELECT_ALL);
+	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+		return -EPERM;
+	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		return -errno;
+	if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) < 0)
+		return -EPERM;
+	/* After the last change of credentials, which clears both. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return getppid() == daemon ? 0 : -EPIPE;
+}
+
+static int enter_seccomp(void)
+{
+	static const int allowed[] = {
+		SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendmsg), SCMP_SYS(sendto),
+		SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close), SCMP_SYS(poll), SCMP_SYS(ppoll),
+		SCMP_SYS(clock_gettime), SCMP_SYS(getrandom), SCMP_SYS(exit), SCMP_SYS(exit_group),
+		SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+	};
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r = ctx ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r;
+}
+
+struct target {
+	uint32_t number;
+	int fd; /* -1: free */
+	bool asked;
+	struct in_addr to;
+	struct wire_echo last;
+	struct wire_window window;
+};
+
+static void forget(struct target *t)
+{
+	if (t->fd >= 0)
+		close(t->fd);
+	*t = (struct target){ .fd = -1 };
+}
+
+static void ask(struct target *t)
+{
+	uint8_t packet[WIRE_ECHO_SIZE];
+
+	t->asked = false;
+	t->last.seq++;
+	if (getrandom(t->last.token, sizeof(t->last.token), 0) != sizeof(t->last.token))
+		return;
+	wire_echo_request(&t->last, packet);
+	wire_window_sent(&t->window, &t->last, now_boot_ns());
+	/* A tunnel that is deleted, down or full does not send: that is silence, and no more. */
+	send(t->fd, packet, sizeof(packet), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/*
+ * Boot time at which a packet came in; the kernel stamped it by the wall clock. Not the time at
+ * which it is read: a prober that was stopped would take old answers for new ones. A wall clock
+ * that is set meanwhile makes an answer older, or at most as new as now.
+ */
+static uint64_t came_in_ns(struct msghdr *msg)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	struct timespec stamp, now;
+	int64_t age;
+
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+		return 0;
+	memcpy(&stamp, CMSG_DATA(c), sizeof(stamp));
+	clock_gettime(CLOCK_REALTIME, &now);
+	age = (now.tv_sec - stamp.tv_sec) * (int64_t)NS_PER_SEC + now.tv_nsec - stamp.tv_nsec;
+	return now_boot_ns() - (age > 0 ? (uint64_t)age : 0);
+}
+
+static void answers(struct target *t)
+{
+	char packet[128]; /* 60 bytes of IP header and ours; what is longer is not ours */
+	char control[CMSG_SPACE(sizeof(struct timespec))] __attribute__((aligned(8)));
+	struct iovec iov = { .iov_base = packet, .iov_len = sizeof(packet) };
+	struct wire_echo echo;
+	uint64_t t_ns;
+
+	for (int i = 0; i < ANSWERS_BOUND; i++) {
+		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+				      .msg_controllen = sizeof(control) };
+		ssize_t n = recvmsg(t->fd, &msg, MSG_DONTWAIT);
+
+		if (n < 0)
+			return; /* no more; or a pending error, which is cleared by this */
+		t_ns = came_in_ns(&msg);
+		if (wire_echo_parse(packet, (size_t)n, t->to, &echo) == 0 &&
+		    wire_window_answered(&t->window, &echo, t_ns))
+			send_wire(CHANNEL, WIRE_SEEN, t->number, t_ns, -1);
+	}
+}
+
+/* The target of that number, or a free place, or NULL. */
+static struct target *place_of(struct target targets[PROBER_TARGETS], uint32_t number)
+{
+	struct target *free_place = NULL;
+
+	for (size_t i = 0; i < PROBER_TARGETS; i++) {
+		if (targets[i].fd >= 0 && targets[i].number == number)
+			return &targets[i];
+		if (targets[i].fd < 0)
+			free_place = &targets[i];
+	}
+	return free_place;
+}
+
+/* -EAGAIN: all read. Anything else: the daemon is gone, or not itself. */
+static int requests(struct target targets[PROBER_TARGETS])
+{
+	struct target *t;
+	struct wire w;
+	int fd, r;
+
+	while ((r = receive_wire(CHANNEL, &w, &fd)) == 0) {
+		t = place_of(targets, w.target);
+		if (w.op == WIRE_SET && t) {
+			forget(t);
+			*t = (struct target){ .number = w.target, .fd = TAKE_FD(fd),
+					      .to.s_addr = (in_addr_t)w.value };
+			getrandom(&t->last.id, sizeof(t->last.id), 0);
+		} else if (w.op == WIRE_ASK && t && t->fd >= 0) {
+			t->asked = true;
+		} else if (w.op == WIRE_DROP && t) {
+			forget(t);
+		}
+		close_fd(&fd);
+	}
+	/* What piled up while this was stopped is one probe, not a flood. */
+	for (t = targets; t < targets + PROBER_TARGETS; t++)
+		if (t->asked)
+			ask(t);
+	return r;
+}
+
+/* false: the end. */
+static bool turn(struct target targets[PROBER_TARGETS])
+{
+	struct pollfd fds[PROBER_TARGETS + 1];
+
+	for (size_t i = 0; i < PROBER_TARGETS; i++)
+		fds[i] = (struct pollfd){ .fd = targets[i].fd, .events = POLLIN };
+	fds[PROBER_TARGETS] = (struct pollfd){ .fd = CHANNEL, .events = POLLIN };
+	if (poll(fds, PROBER_TARGETS + 1, -1) < 0)
+		return false;
+	for (size_t i = 0; i < PROBER_TARGETS; i++)
+		if (fds[i].revents)
+			answers(&targets[i]);
+	return !fds[PROBER_TARGETS].revents || requests(targets) == -EAGAIN;
+}
+
+static _Noreturn void child(int fd, pid_t daemon)
+{
+	static struct target targets[PROBER_TARGETS];
+	sigset_t all;
+	int r;
+
+	/* ^C and `systemctl stop` reach the whole group: the daemon decides when the prober ends. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "vpnleash-prober");
+	r = drop_shared_memory();
+	if (r == 0)
+		r = drop_descriptors(&fd);
+	if (r == 0)
+		r = drop_privilege(daemon);
+	if (r == 0)
+		r = enter_seccomp();
+	if (send_wire(fd, WIRE_READY, 0, (uint64_t)-r, -1) < 0 || r < 0)
+		_exit(1);
+	for (size_t i = 0; i < PROBER_TARGETS; i++)
+		targets[i].fd = -1;
+	while (turn(targets))
+		;
+	_exit(0);
+}

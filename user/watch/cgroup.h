@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Watches one cgroup: its birth and death by inotify on the directory above, frozen 0 and 1 by
+ * cgroup.events (EPOLLPRI). Behind one descriptor, which is an epoll of the two.
+ *
+ * Tells IN_CGROUP_BORN, IN_CGROUP_GONE, IN_FREEZE_DONE, IN_THAWED, on change only. A cgroup that
+ * is removed and made anew under the same name is told as GONE and BORN: the kernel's id says so.
+ */
+#ifndef VPNLEASH_WATCH_CGROUP_H
+#define VPNLEASH_WATCH_CGROUP_H
+
+#include "core/resolve.h"
+#include "watch/watch.h"
+
+struct watch_cgroup;
+
+/* Tells the present state before it returns. path: see cgroup_path(). */
+int watch_cgroup_start(struct watch_cgroup **ret, const struct cgroup_root *root, const char *path,
+		       watch_tell tell, void *owner, struct error *err);
+void watch_cgroup_stop(struct watch_cgroup *w);
+int watch_cgroup_fd(const struct watch_cgroup *w);
+/* The fd is readable, or it is time to look: nothing is lost by calling it too often. */
+void watch_cgroup_ready(struct watch_cgroup *w);
+/* NULL while the cgroup is not there. */
+const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w);
+bool watch_cgroup_frozen(const struct watch_cgroup *w);
+
+#endif

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See netlink.h. Two sockets: `events` is subscribed and only read; `requests` asks and gets its
+ * answer at once, since rtnetlink works in the context of the asker. Subscribed first, asked then:
+ * whatever the answer does not show yet lies in `events`. And since a batch is read to its end
+ * before READY is told, no message older than an answer can make a link look ready.
+ */
+#include "watch/netlink.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/netns.h"
+
+/* The largest that the kernel makes of one message (NLMSG_GOODSIZE is 8 KiB, VFs add more). */
+#define MESSAGE_SIZE 32768
+/* 500 unread link toggles overflow the default. */
+#define EVENTS_RCVBUF (4 << 20)
+
+struct watch_netlink {
+	int events, requests;
+	uint32_t seq;
+	char name[IFNAMSIZ];
+	char route[INET6_ADDRSTRLEN];	 /* empty: none */
+	int route_family;
+	struct in6_addr route_address;	 /* or an in_addr in its first bytes */
+	struct link_identity link;	 /* ifindex 0: no device of that name */
+	bool route_stale;		 /* something arrived that may have changed the lookup */
+	bool blind;
+	enum input told;
+	watch_tell tell;
+	void *owner;
+};
+
+bool link_is_tunnel(uint16_t type, const char *kind)
+{
+	/* These take the type of what is beneath them, or have none, and still are an underlay. */
+	static const char *const underlays[] = { "bond", "team",    "veth",   "netkit", "macvlan",
+						 "vlan", "macvtap", "ipvlan", "ipvtap", "wwan",
+						 "rmnet" };
+
+	/* Every virtual device has a kind; a modem in raw IP mode (qmi_wwan) is ARPHRD_NONE without. */
+	if (!*kind)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(underlays); i++)
+		if (!strcmp(kind, underlays[i]))
+			return false;
+	switch (type) {
+	case ARPHRD_NONE:
+	case ARPHRD_PPP:
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+	case ARPHRD_IP6GRE:
+	case ARPHRD_RAWIP:
+		return true;
+	case ARPHRD_ETHER:
+		return !strcmp(kind, "tun"); /* tap */
+	default:
+		return false;
+	}
+}
+
+/* The kernel pads. libmnl rounds the end of what it walks up, and would read past one who does not. */
+static bool has_payload(const struct nlmsghdr *nlh, size_t size)
+{
+	return nlh->nlmsg_len % NLMSG_ALIGNTO == 0 && mnl_nlmsg_get_payload_len(nlh) >= size;
+}
+
+int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr, *in, *name = NULL, *kind = NULL;
+	struct link_identity link = { 0 };
+
+	if (!has_payload(nlh, sizeof(*ifi)) || ifi->ifi_index <= 0)
+		return -EBADMSG;
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+			name = attr;
+		if (mnl_attr_get_type(attr) == IFLA_LINKINFO)
+			mnl_attr_for_each_nested(in, attr)
+				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
+					kind = in;
+	}
+	if (!name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0 ||
+	    (kind && mnl_attr_validate(kind, MNL_TYPE_NUL_STRING) < 0))
+		return -EBADMSG;
+	link.ifindex = (uint32_t)ifi->ifi_index;
+	link.flags = ifi->ifi_flags;
+	link.type = ifi->ifi_type;
+	/* A kind may be longer, in a module that nobody here knows: then its beginning. */
+	snprintf(link.kind, sizeof(link.kind), "%s", kind ? mnl_attr_get_str(kind) : "");
+	if ((size_t)snprintf(link.name, sizeof(link.name), "%s", mnl_attr_get_str(name)) >=
+	    sizeof(link.name) || !*link.name)
+		return -EBADMSG;
+	*ret = link;
+	return 0;
+}
+
+int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
+{
+	const struct nlattr *attr, *oif = NULL;
+
+	if (nlh->nlmsg_type != RTM_NEWROUTE || !has_payload(nlh, sizeof(struct rtmsg)))
+		return -EBADMSG;
+	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg))
+		if (mnl_attr_get_type(attr) == RTA_OIF)
+			oif = attr;
+	if (!oif || mnl_attr_validate(oif, MNL_TYPE_U32) < 0)
+		return -EBADMSG;
+	*ret_oif = mnl_attr_get_u32(oif);
+	return 0;
+}
+
+/* One question, one answer. What the kernel refuses comes back as its -Exxx. */
+static int ask(struct watch_netlink *w, struct nlmsghdr *question, char answer[MESSAGE_SIZE])
+{
+	const struct nlmsghdr *nlh = (const struct nlmsghdr *)answer;
+	ssize_t n;
+
+	question->nlmsg_flags = NLM_F_REQUEST;
+	question->nlmsg_seq = ++w->seq;
+	if (send(w->requests, question, question->nlmsg_len, 0) < 0)
+		return -errno;
+	do {
+		n = recv(w->requests, answer, MESSAGE_SIZE, MSG_DONTWAIT | MSG_TRUNC);
+		if (n < 0)
+			return errno == EAGAIN ? -EBADMSG : -errno;
+		if (n > MESSAGE_SIZE || !mnl_nlmsg_ok(nlh, (int)n))
+			return -EBADMSG;
+	} while (nlh->nlmsg_seq != w->seq); /* the rest of an earlier question that went wrong */
+	if (nlh->nlmsg_type == NLMSG_ERROR) {
+		const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
+
+		if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*e) || e->error >= 0)
+			return -EBADMSG;
+		return e->error;
+	}
+	return 0;
+}
+
+/* By name, or by ifindex where name is NULL. */
+static int ask_link(struct watch_netlink *w, const char *name, uint32_t ifindex,
+		    struct link_identity *ret)
+{
+	_Alignas(struct nlmsghdr) char question[256] = { 0 }, answer[MESSAGE_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct link_identity link;
+	int r;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	ifi->ifi_index = (int)ifindex;
+	if (name)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	r = ask(w, nlh, answer);
+	if (r == 0)
+		r = link_parse((const struct nlmsghdr *)answer, &link);
+	if (r < 0)
+		return r;
+	/* v5.5: the kernel finds a device by its alternative names too (36fbf1e52bd3). */
+	if (name && strcmp(name, link.name))
+		return -ENODEV;
+	*ret = link;
+	return 0;
+}
+
+static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
+{
+	_Alignas(struct nlmsghdr) char question[256] = { 0 }, answer[MESSAGE_SIZE];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
+	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
+	size_t size = w->route_family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+	int r;
+
+	nlh->nlmsg_type = RTM_GETROUTE;
+	rt->rtm_family = (unsigned char)w->route_family;
+	rt->rtm_dst_len = (unsigned char)(size * 8);
+	mnl_attr_put(nlh, RTA_DST, size, &w->route_address);
+	r = ask(w, nlh, answer);
+	return r < 0 ? r : route_parse((const struct nlmsghdr *)answer, ret_oif);
+}
+
+/* On change only. An ifindex can not change without a GONE in between. */
+static __attribute__((format(printf, 4, 5))) void
+tell(struct watch_netlink *w, enum input what, uint32_t ifindex, const char *format, ...)
+{
+	struct evidence e = { .what = what, .ifindex = ifindex, .seen_ns = now_boot_ns() };
+	va_list ap;
+
+	if (w->told == what)
+		return;
+	va_start(ap, format);
+	vsnprintf(e.detail, sizeof(e.detail), format, ap);
+	va_end(ap);
+	w->told = what;
+	w->tell(w->owner, &e);
+}
+
+static void go_blind(struct watch_netlink *w, int r)
+{
+	w->blind = true;
+	tell(w, IN_BLIND, w->link.ifindex, "rtnetlink: %s", strerror(-r));
+}
+
+static bool link_is_up(const struct link_identity *link)
+{
+	return (link->flags & (IFF_UP | IFF_LOWER_UP)) == (IFF_UP | IFF_LOWER_UP);
+}
+
+/* The device of our name is now this one. Hard evidence is told at once, good news by settle(). */
+static void link_is(struct watch_netlink *w, const struct link_identity *link)
+{
+	const char *kind = *link->kind ? link->kind : "physical device";
+
+	if (w->link.ifindex && w->link.ifindex != link->ifindex)
+		tell(w, IN_LINK_GONE, w->link.ifindex, "%s is another device", w->name);
+	w->link = *link;
+	w->route_stale = true;
+	if (!link_is_tunnel(link->type, link->kind))
+		tell(w, IN_LINK_WRONG, link->ifindex, "%s is a%s %s", w->name,
+		     strchr("aeiou", *kind) ? "n" : "", kind);
+	else if (!link_is_up(link))
+		tell(w, IN_LINK_DOWN, link->ifindex, "%s %s", w->name,
+		     link->flags & IFF_UP ? "has no carrier" : "is down");
+}
+
+static void link_is_gone(struct watch_netlink *w, const char *how)
+{
+	uint32_t ifindex = w->link.ifindex;
+
+	memset(&w->link, 0, sizeof(w->link));
+	tell(w, IN_LINK_GONE, ifindex, "%s %s", w->name, how);
+}
+
+/* What is told at the end of a batch: the route, looked up once, and only if it could matter. */
+static void settle(struct watch_netlink *w)
+{
+	uint32_t oif = w->link.ifindex;
+	struct link_identity other;
+	int r = 0;
+
+	if (w->blind || !w->route_stale || !link_is_up(&w->link) ||
+	    !link_is_tunnel(w->link.type, w->link.kind))
+		return;
+	if (*w->route)
+		r = ask_route(w, &oif);
+	w->route_stale = false;
+	if (r < 0) {
+		tell(w, IN_ROUTE_LOST, w->link.ifindex, "no route to %s", w->route);
+	} else if (oif == w->link.ifindex) {
+		tell(w, IN_LINK_READY, oif, "%s is up", w->name);
+	} else if (w->told != IN_ROUTE_LOST) { /* the name costs a question: once */
+		r = ask_link(w, NULL, oif, &other);
+		tell(w, IN_ROUTE_LOST, w->link.ifindex, "%s goes by %s", w->route,
+		     r < 0 ? "another interface" : other.name);
+	}
+}
+
+/* Ask for everything. A name is one device or none, so no dump is needed. */
+static void read_present(struct watch_netlink *w)
+{
+	struct link_identity link;
+	int r = ask_link(w, w->name, 0, &link);
+
+	if (r == 0)
+		link_is(w, &link);
+	else if (r == -ENODEV)
+		link_is_gone(w, "is gone");
+	else
+		go_blind(w, r);
+	settle(w);
+}
+
+static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct link_identity link;
+	int r;
+
+	/*
+	 * Routes, rules, addresses, nexthops: what they say is not followed, but asked. Another link
+	 * counts as well: one that goes down takes its routes along without a word.
+	 */
+	w->route_stale = true;
+	if (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK)
+		return 0;
+	/* A bridge announces its ports in this group as well, and their end as RTM_DELLINK. */
+	if (has_payload(nlh, sizeof(*ifi)) && ifi->ifi_family != AF_UNSPEC)
+		return 0;
+	r = link_parse(nlh, &link);
+	if (r < 0)
+		return r;
+	if (nlh->nlmsg_type == RTM_DELLINK) {
+		if (link.ifindex == w->link.ifindex)
+			link_is_gone(w, "is gone");
+	} else if (!strcmp(link.name, w->name)) {
+		if (link.ifindex == w->link.ifindex && !*link.kind) /* wireless events have none */
+			memcpy(link.kind, w->link.kind, sizeof(link.kind));
+		link_is(w, &link);
+	} else if (link.ifindex == w->link.ifindex) {
+		link_is_gone(w, "was renamed");
+	}
+	return 0;
+}
+
+/* One datagram into buf: its length; 0: not the kernel's, skip it; -EAGAIN: no more; -Exxx. */
+static ssize_t receive(struct watch_netlink *w, char buf[MESSAGE_SIZE])
+{
+	struct sockaddr_nl from = { 0 };
+	struct iovec iov = { .iov_base = buf, .iov_len = MESSAGE_SIZE };
+	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
+			      .msg_iovlen = 1 };
+	ssize_t n = recvmsg(w->events, &msg, MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	if (msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	/* CAP_NET_ADMIN in the netns is enough to write to another's socket: only port 0 is kernel. */
+	return msg.msg_namelen == sizeof(from) && from.nl_pid == 0 ? n : 0;
+}
+
+/* Follow what was told to us; whatever is not understood ends in blindness, never in a guess. */
+static void follow(struct watch_netlink *w)
+{
+	_Alignas(struct nlmsghdr) char buf[MESSAGE_SIZE];
+
+	for (int i = 0; i < WATCH_BOUND; i++) {
+		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
+		ssize_t n = receive(w, buf);
+		int left = (int)n, r = n < 0 ? (int)n : 0;
+
+		if (r == -EAGAIN)
+			return settle(w);
+		for (; r == 0 && left > 0; nlh = mnl_nlmsg_next(nlh, &left))
+			if ((r = mnl_nlmsg_ok(nlh, left) ? on_message(w, nlh) : -EBADMSG) < 0)
+				break;
+		if (r < 0)
+			return go_blind(w, r);
+	}
+	go_blind(w, -ENOBUFS);
+}
+
+/*
+ * After an overflow the newest messages are the lost ones, so those still queued must not be
+ * believed after the present state has been read: throw away all, then ask.
+ */
+static void recover(struct watch_netlink *w)
+{
+	for (int i = 0; i < WATCH_BOUND; i++) {
+		if (recv(w->events, NULL, 0, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+			w->blind = false;
+			return read_present(w);
+		}
+	}
+}
+
+int watch_netlink_ready(struct watch_netlink *w)
+{
+	if (!w->blind)
+		follow(w);
+	if (w->blind)
+		recover(w);
+	return w->blind ? -ENOBUFS : 0;
+}
+
+int watch_netlink_reread(struct watch_netlink *w)
+{
+	int r = watch_netlink_ready(w);
+
+	if (r < 0)
+		return r;
+	read_present(w);
+	return w->blind ? -ENOBUFS : w->told == IN_LINK_READY ? 0 : -ENOLINK;
+}
+
+int watch_netlink_fd(const struct watch_netlink *w)
+{
+	return w->events;
+}
+
+int watch_netlink_identity(const struct watch_netlink *w, struct link_identity *ret)
+{
+	if (!w->link.ifindex)
+		return -ENODEV;
+	*ret = w->link;
+	return 0;
+}
+
+/* Also what a lookup depends on: rules, addresses (a deleted one takes routes along), nexthops. */
+static int subscribe(int fd)
+{
+	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
+				      RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,  RTNLGRP_IPV4_IFADDR,
+				      RTNLGRP_IPV6_IFADDR, RTNLGRP_NEXTHOP };
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
+	int size = EVENTS_RCVBUF;
+
+	/* A member without an address of its own hears nothing, as the kernel skips port 0: its own. */
+	if (bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(int)) < 0)
+			return -errno;
+	return 0;
+}
+
+static void stop_at_exit(struct watch_netlink **w)
+{
+	watch_netlink_stop(*w);
+}
+
+int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *ifname,
+			const char *route, watch_tell tell, void *owner, struct error *err)
+{
+	_cleanup_(stop_at_exit) struct watch_netlink *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch interface '%s'", ifname);
+	w->events = w->requests = -1;
+	w->tell = tell;
+	w->owner = owner;
+	if (!*ifname || strlen(ifname) >= sizeof(w->name))
+		return fail(err, EXIT_USAGE, -EINVAL, "1 to 15 bytes", "interface '%s'", ifname);
+	strcpy(w->name, ifname);
+	if (route) {
+		w->route_family = strchr(route, ':') ? AF_INET6 : AF_INET;
+		if (inet_pton(w->route_family, route, &w->route_address) != 1)
+			return fail(err, EXIT_USAGE, -EINVAL, "an IPv4 or IPv6 address", "route '%s'",
+				    route);
+		inet_ntop(w->route_family, &w->route_address, w->route, sizeof(w->route));
+	}
+	w->events = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	w->requests = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	r = w->events < 0 ? w->events : w->requests < 0 ? w->requests : subscribe(w->events);
+	if (r < 0)
+		return fail(err, EXIT_PRIVILEGE, r, "needs CAP_SYS_ADMIN and CAP_NET_ADMIN",
+			    "open rtnetlink to watch interface '%s'", ifname);
+	read_present(w);
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
+void watch_netlink_stop(struct watch_netlink *w)
+{
+	if (!w)
+		return;
+	close_fd(&w->events);
+	close_fd(&w->requests);
+	free(w);
+}
