@@ -215,3 +215,186 @@ wait_tunnel() {	# TUNNEL STATE SECONDS
 	_until "$3" _is tunnel_state "$1" "$2" ||
 		{ status_json; fail_case "tunnel '$1' is not '$2' after $3 s but '$(tunnel_state "$1")'"; }
 }
+
+# ── Proving: the sender in the workload, the capture where it would leak (build/tests/prove) ─
+#
+# A block is what prove reports at one moment. The last one is $BLOCK; what is asked of it is the
+# difference to $MARK, so that one long load can be judged phase by phase.
+
+BLOCK='' MARK='' LOAD='' LOAD_STATE=''
+
+# The laboratory in prove's words: from the client, seen at the far end of eth0 and in the tunnel.
+_prove_place() {
+	PLACE=(--netns "$LAB_CLIENT" --underlay eth0 --capture-netns "$LAB_FAR" --capture-if eth0
+		--tunnel-capture-netns "$LAB_FAR" --tunnel-capture-if "$LAB_FAR_TUNNEL"
+		--outside4 198.51.100.1 --outside6 2001:db8::1 --onlink4 "$LAB_FAR4" --onlink6 "$LAB_FAR6"
+		--endpoint-port 51820 --sink "$LAB_FAR")
+}
+
+# So many of each kind (3), then the fence. Each later option overrides ours.
+prove_once() {	# CGROUP KINDS [prove's options…]
+	_prove_place
+	MARK=''
+	BLOCK=$("$PROVE" once "${PLACE[@]}" --cgroup "$1" --kinds "$2" --count 3 \
+		--seconds $((30 * ${BOUND_FACTOR:-1})) "${@:3}") ||
+		fail_case "prove could not judge"
+	echo "$BLOCK"
+}
+
+# Sends until load_stop, SECONDS at most (60; --seconds). Counts begin at zero.
+load_start() {	# CGROUP KINDS [prove's options…]
+	_prove_place
+	LOAD_STATE=$CASE_DIR/load.state
+	rm -f "$LOAD_STATE"
+	spawn load "$PROVE" load "${PLACE[@]}" --cgroup "$1" --kinds "$2" --state "$LOAD_STATE" \
+		--seconds $((60 * ${BOUND_FACTOR:-1})) "${@:3}"
+	LOAD=$SPAWNED MARK=''
+	_load_block 0
+}
+
+_load_at() { [ "$(sed -n '1s/^snapshot \([0-9]*\) .*/\1/p' "$LOAD_STATE" 2>/dev/null)" -ge "$1" ] 2>/dev/null || gone "$LOAD"; }
+_load_block() {	# NUMBER
+	_until 20 _load_at "$1" || fail_case "prove gave no snapshot $1 in 20 s"
+	BLOCK=$(cat "$LOAD_STATE" 2>/dev/null) || fail_case "the load ended: $(tail -n 1 "$CASE_DIR/load.log")"
+	! grep -q '^error ' <<<"$BLOCK" || fail_case "prove could not judge: $(grep '^error ' <<<"$BLOCK")"
+	[[ $BLOCK =~ ^snapshot\ ([0-9]+)\  && ${BASH_REMATCH[1]} -ge $1 ]] || fail_case "the load ended before snapshot $1"
+	echo "$BLOCK"
+}
+_load_number() { sed -n '1s/^snapshot \([0-9]*\) .*/\1/p' <<<"$BLOCK"; }
+
+# Everything sent until now has arrived or never will: the block is fenced.
+load_snapshot() {
+	kill -USR1 "$LOAD" || fail_case "the load has ended: $(tail -n 1 "$CASE_DIR/load.log")"
+	_load_block $(($(_load_number) + 1))
+}
+load_mark() { load_snapshot && MARK=$BLOCK; }	# from here on counts begin anew
+load_stop() {
+	kill -TERM "$LOAD" || fail_case "the load has ended: $(tail -n 1 "$CASE_DIR/load.log")"
+	_load_block $(($(_load_number) + 1))
+	wait_until 10 gone "$LOAD"
+}
+
+kinds_tried() { awk '$2 == "sent" { print $1 }' <<<"$BLOCK"; }
+
+# One number of one kind since the mark: sent, ok, seen (on eth0), tunnel (seen inside it).
+count() {	# FIELD KIND
+	local block before=0 after
+	for block in "$MARK" "$BLOCK"; do
+		before=${after:-0}
+		after=$(awk -v kind="$2" -v field="$1" '
+			$1 == kind && $2 == "sent" { for (i = 2; i < NF; i += 2) if ($i == field) print $(i + 1) }' <<<"$block")
+	done
+	[[ $after =~ ^[0-9]+$ ]] || fail_case "the last block has no '$1' of kind '$2'"
+	echo $((after - before))
+}
+seen() { count seen "$1"; }
+# What else came out of eth0, by anybody: "FRAMES what from→to" a line (neighbour discovery, MLD…).
+others() { sed -n 's/^other //p' <<<"$BLOCK"; }
+# The errno name of the last refused packet, "-" if none; not a difference.
+send_errno() { awk -v kind="$1" '$1 == kind && $2 == "sent" { print $7 }' <<<"$BLOCK"; }
+
+expect_seen() { expect_eq "$(seen "$1")" "$2" "packets of $1 on eth0"; }	# KIND NUMBER
+expect_errno() { expect_eq "$(send_errno "$1")" "$2" "errno of $1"; }	# KIND NAME
+
+# Every asked-for kind was really sent; those that this kernel lacks must be named in MAY_SKIP.
+_expect_tried() {
+	local skipped
+	while read -r skipped; do
+		[[ " ${MAY_SKIP:-} " == *" ${skipped%% *} "* ]] || fail_case "not tried: $skipped"
+		note "not tried: $skipped"
+	done < <(awk '$2 == "skipped:"' <<<"$BLOCK")
+	[ -n "$(kinds_tried)" ] || fail_case "no kind was tried"
+	local kind
+	for kind in $(kinds_tried); do
+		[ "$(count sent "$kind")" -gt 0 ] || fail_case "nothing of $kind was sent, so that no count means anything"
+	done
+}
+
+_expect_each() {	# all|none FIELD PLACE
+	local kind number found
+	_expect_tried
+	for kind in $(kinds_tried); do
+		number=$(count "$2" "$kind")
+		found=all
+		[ "$number" -gt 0 ] || found=none
+		[ "$found" = "$1" ] || fail_case "$kind: $number of $(count sent "$kind") packets seen $3, expected $1"
+	done
+	echo "ok: $1 of $(kinds_tried | tr '\n' ' ')seen $3"
+}
+expect_all_seen() { _expect_each all seen "on eth0"; }	# the control: of each kind, at least one
+expect_none_seen() { _expect_each none seen "on eth0"; }	# the promise: not one packet of any kind
+expect_all_tunneled() { _expect_each all tunnel "in the tunnel"; }
+
+# ── The main story, told by the leak cases with other ends ──────────────────────────────────
+
+# What a torrent client and its neighbours could send. An established connection (flow4) is added
+# where the tunnel's address survives the event: without it the kernel itself sends nothing more.
+LOAD_KINDS=udp4,udp6,tcp4,tcp6,icmp4,ping4,raw4,raw6,device4,device6,onlink4,onlink6,multicast4,multicast6,broadcast4
+# These leave by eth0 whatever the routes say, so the tunnel never carries them.
+UNDERLAY_KINDS=device4,device6,onlink4,onlink6,multicast4,multicast6,broadcast4
+
+# As status names it: the path below the cgroup root, its last 63 characters at most.
+workload_name() {	# CGROUP
+	local path=${1#"$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)"}
+	((${#path} < 64)) || path=${path: -63}
+	echo "$path"
+}
+
+# The daemon for one workload in the laboratory; APP is its cgroup, W its name.
+leash() {	# CGROUP [OPTION…]
+	APP=$1 W=$(workload_name "$1")
+	daemon_start --cgroup "$1" --interface "$LAB_TUNNEL" --netns "/run/netns/$LAB_CLIENT" \
+		--probe icmp:198.51.100.1 "${@:2}"
+}
+
+# EVENT befalls the tunnel under a running load: without vpnleash every kind shows beyond eth0,
+# with it none does, from before the event until RECOVER has brought the tunnel back, and after.
+expect_no_leak_when() {	# EVENT RECOVER [more kinds]
+	lab_up
+	local app kinds=$LOAD_KINDS${3:+,$3}
+	app=$(cgroup_new app)
+
+	note "control: no vpnleash, $1"
+	load_start "$app" "$kinds"
+	wait_until 10 _load_tunneled
+	"$1"
+	load_mark >/dev/null
+	wait_until 10 _load_seen_all
+	load_stop >/dev/null
+	expect_all_seen
+	"$2"
+	lab_handshake
+
+	note "leashed: $1"
+	leash "$app"
+	wait_state "$W" open 10
+	load_start "$app" "$kinds"
+	wait_until 10 _load_tunneled
+	"$1"
+	wait_state "$W" frozen 10
+	expect_eq "$(cat "$app/cgroup.freeze")" 1 "cgroup.freeze"
+	load_snapshot >/dev/null
+	expect_none_seen
+	"$2"
+	wait_state "$W" open 15
+	expect_eq "$(cat "$app/cgroup.freeze")" 0 "cgroup.freeze"
+	load_mark >/dev/null
+	wait_until 10 _load_tunneled
+	MARK='' # from the very beginning
+	load_stop >/dev/null
+	expect_none_seen
+	note "beside the gate (the guard's to close): $(others | tr '\n' ';')"
+}
+
+# Every kind has been seen on eth0 since the mark.
+_load_seen_all() {
+	local kind
+	load_snapshot >/dev/null
+	for kind in $(kinds_tried); do
+		[ "$(seen "$kind")" -gt 0 ] || return 1
+	done
+}
+_load_tunneled() {
+	load_snapshot >/dev/null
+	[ "$(count tunnel udp4)" -gt 0 ] && [ "$(count tunnel tcp4)" -gt 0 ]
+}

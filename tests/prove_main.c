@@ -40,7 +40,8 @@ static const char usage[] =
 	"where to look         --capture-netns N --capture-if IF      (only what arrives there)\n"
 	"inside the tunnel     --tunnel-capture-netns N --tunnel-capture-if IF\n"
 	"where to send to      --outside4 A --outside6 A --onlink4 A --onlink6 A\n"
-	"what to send          --kinds all|K,… --count N (once: 1) --interval MS (once: 0, load: 5)\n"
+	"what to send          --kinds all|K,… --count N (once: 1)\n"
+	"                      --interval MS (once: 0, load: 5)\n"
 	"fences                --fence A (default: both on-link addresses) --fence-port P\n"
 	"not to list as other  --endpoint-port P; with --client A: what is not from A\n"
 	"answering side        --sink N: netns that owns the outside addresses, for flow4, flow6\n"
@@ -48,7 +49,8 @@ static const char usage[] =
 	"                      load: 60) --state FILE (load: has the last block; snapshot 0 says\n"
 	"                      that the load runs) --json (one object for each block)\n"
 	"\n"
-	"N is a name below /run/netns or a path. SIGUSR1: fence and print now. SIGTERM, SIGINT: end.\n"
+	"N is a name below /run/netns or a path. SIGUSR1: fence and print now; SIGTERM, SIGINT:\n"
+	"end.\n"
 	"IPv6 addresses of the client need \"nodad\".\n"
 	"Exit: 0 counts hold, 2 usage, 4 missing privilege, 5 no trustworthy result.\n";
 
@@ -326,6 +328,15 @@ static int do_once(struct options *o, int signals, struct error *err)
 	return e < 0 ? e : report(&r, NULL, err);
 }
 
+/* The load goes on, but the first failure decides how it ends: it explains the others. */
+static void note_failure(int e, const struct error *err, int *failed, struct error *first)
+{
+	if (e >= 0 || *failed < 0)
+		return;
+	*failed = e;
+	*first = *err;
+}
+
 static int do_load(struct options *o, int signals, struct error *err)
 {
 	uint64_t end = now_boot_ns() + o->plan.max_seconds * NS_PER_SEC;
@@ -335,21 +346,14 @@ static int do_load(struct options *o, int signals, struct error *err)
 
 	if (e < 0)
 		return e;
-	failed = e = report(&r, "running", &first);
-	do {
-		e = pump(&r, signals, end, err);
-		if (e == SIGUSR1 && report(&r, "running", err) < 0 && failed == 0) {
-			failed = -EIO;
-			first = *err;
-		}
-	} while (e == SIGUSR1);
-	if (e < 0 && e != -ETIME)
-		return e;
+	failed = report(&r, "running", &first);
+	while ((e = pump(&r, signals, end, err)) == SIGUSR1)
+		note_failure(report(&r, "running", err), err, &failed, &first);
+	note_failure(e == -ETIME ? 0 : e, err, &failed, &first);
 	sender_stop(&r.sender);
-	e = report(&r, "final", err);
-	if (failed < 0)
-		*err = first;	/* the first to fail explains the others */
-	return failed < 0 ? failed : e;
+	note_failure(report(&r, "final", err), err, &failed, &first);
+	*err = first;
+	return failed;
 }
 
 static int do_sink(struct options *o, int signals, struct error *err)
@@ -460,7 +464,7 @@ static int underlay_parse(struct targets *t, const char *text)
 {
 	if (!*text || strlen(text) >= sizeof(t->underlay))
 		return -EINVAL;
-	strcpy(t->underlay, text);
+	memcpy(t->underlay, text, strlen(text) + 1);
 	return 0;
 }
 
@@ -529,7 +533,8 @@ static int options_parse(struct options *o, const struct command *c, int argc, c
 				    long_options[index].name, optarg);
 	}
 	if (optind < argc)
-		return fail(err, EXIT_USAGE, 0, "see: prove --help", "unexpected '%s'", argv[optind]);
+		return fail(err, EXIT_USAGE, 0, "see: prove --help", "unexpected '%s'",
+			    argv[optind]);
 	if (c->sends && (!o->capture_if || !*t->underlay))
 		return fail(err, EXIT_USAGE, 0, "see: prove --help",
 			    "%s needs --capture-if and --underlay", c->name);

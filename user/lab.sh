@@ -67,8 +67,9 @@ _lab_until() {
 	done
 }
 
-# A netns that is quiet by itself (no duplicate address detection, no router solicitations) and
-# takes replies on any interface: strict rp_filter would eat the very leak that a control must see.
+# A netns that is quiet by itself (no duplicate address detection, no router solicitations), takes
+# replies on any interface (strict rp_filter would eat the very leak that a control must see), and
+# has ping sockets for everybody, as in Docker's containers.
 _lab_netns() {	# NAME
 	[ -e "/run/netns/$1" ] || ip netns add "$1" || return
 	# shellcheck disable=SC2016 # $f belongs to the inner shell
@@ -81,7 +82,8 @@ _lab_netns() {	# NAME
 			put 0 ipv6/conf/$f/accept_dad
 			put 0 ipv6/conf/$f/accept_ra
 			put 0 ipv6/conf/$f/router_solicitations
-		done' 2>/dev/null || :
+		done
+		put "0 2147483647" ipv4/ping_group_range' 2>/dev/null || :
 }
 
 # eth0 of both, joined.
@@ -170,12 +172,17 @@ _lab_dress() {
 }
 
 lab_vpn_start() {
-	if [ "$LAB_WIREGUARD" = kernel ]; then
-		ip -n "$LAB_CLIENT" link show dev "$LAB_TUNNEL" >/dev/null 2>&1 ||
+	# What no longer has its name (renamed; or still ending, its device deleted) must not go on beside the new one.
+	if _lab_no_tunnel >/dev/null 2>&1; then
+		if [ "$LAB_WIREGUARD" = kernel ]; then
+			[ ! -f "$LAB_STATE/renamed" ] ||
+				ip -n "$LAB_CLIENT" link del dev "$(<"$LAB_STATE/renamed")" 2>/dev/null || :
 			ip -n "$LAB_CLIENT" link add dev "$LAB_TUNNEL" type wireguard || return
-	else
-		# One whose device was deleted under it is still going; let it, so as not to be taken for the new one.
-		ip -n "$LAB_CLIENT" link show dev "$LAB_TUNNEL" >/dev/null 2>&1 || lab_vpn_kill || return
+		else
+			lab_vpn_kill || return
+		fi
+	fi
+	if [ "$LAB_WIREGUARD" != kernel ]; then
 		_lab_wireguard_go vpn "$LAB_CLIENT" "$LAB_TUNNEL" "$LAB_VPN_CGROUP" || return
 	fi
 	lab_in_client wg set "$LAB_TUNNEL" private-key "$LAB_STATE/client.key" \
@@ -251,6 +258,7 @@ lab_tunnel_delete() { _lab_no_tunnel >/dev/null 2>&1 || ip -n "$LAB_CLIENT" link
 # It goes on carrying under the new name; the other verbs keep speaking of the old one. Older
 # kernels rename only what is down (5.10: EBUSY; 6.18 does not mind), and that loses the routes.
 lab_tunnel_rename() {	# NEW
+	echo "$1" >"$LAB_STATE/renamed"
 	ip -n "$LAB_CLIENT" link set dev "$LAB_TUNNEL" name "$1" 2>/dev/null || {
 		lab_tunnel_down && ip -n "$LAB_CLIENT" link set dev "$LAB_TUNNEL" name "$1"
 	} && LAB_TUNNEL=$1 _lab_dress

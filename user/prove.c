@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See prove.h. In order: markers and kinds, the sender, what a frame is, the capture and its fence. */
+/* See prove.h. In order: kinds, the sender, what a frame is, the capture and its fence. */
 #include "prove.h"
 
 #include <arpa/inet.h>
@@ -526,7 +526,8 @@ static void send_round(const struct sending *plan, const struct targets *t, uint
 	int ifindex = (int)if_nametoindex(t->underlay);
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
-		bool fresh = kinds[i].life == LIFE_FRESH || (kinds[i].life == LIFE_BOTH && round % 2);
+		enum socket_life life = kinds[i].life;
+		bool fresh = life == LIFE_FRESH || (life == LIFE_BOTH && round % 2);
 		int r = -EDESTADDRREQ;
 
 		if (!(*set & 1ULL << i))
@@ -1010,7 +1011,8 @@ int capture_open(struct capture *c, int netns_fd, const char *ifname, const stru
 	int r;
 
 	if (fd < 0)
-		return fail(err, EXIT_PRIVILEGE, fd, REMEDY_ROOT, "open a capture for '%s'", ifname);
+		return fail(err, EXIT_PRIVILEGE, fd, REMEDY_ROOT, "open a capture for '%s'",
+			    ifname);
 	r = set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, CAPTURE_BUFFER);
 	if (r < 0)
 		return fail(err, EXIT_PRIVILEGE, r, REMEDY_ROOT, "enlarge the capture's buffer");
@@ -1052,12 +1054,15 @@ static void count_stray(struct capture *c, const struct frame *f)
 	c->strays[i].frames++;
 }
 
+/* Twice the same token is one: some captures see both ways of a bridge. */
 static void count_fence(struct capture *c, uint32_t token)
 {
-	if (token >> 16 != c->fence_serial || (token & 0xffff) >= FENCE_LIMIT)
+	unsigned int version = token >> 15 & 1, index = token & 0x7fff;
+
+	if (token >> 16 != c->fence_serial || index >= FENCE_LIMIT)
 		return;
-	c->fence_count += !c->fence_got[token & 0xffff];
-	c->fence_got[token & 0xffff] = true;
+	c->fence_count[version] += !c->fence_got[version][index];
+	c->fence_got[version][index] = true;
 }
 
 static void count_frame(struct capture *c, const void *bytes, size_t length, uint64_t when_ns)
@@ -1165,13 +1170,13 @@ static int send_tokens(int fd, const struct targets *t, int version, uint16_t se
 	size = address_socket(&t->fence[version], port, name.ifr_ifindex, &to);
 	if (sched_getaffinity(0, sizeof(before), &before) < 0)
 		return -errno;
-	for (int cpu = 0; cpu < CPU_SETSIZE && r == 0; cpu++) {
+	for (int cpu = 0; cpu < CPU_SETSIZE && *count < FENCE_LIMIT && r == 0; cpu++) {
 		CPU_ZERO(&one);
 		CPU_SET(cpu, &one);
 		if (sched_setaffinity(0, sizeof(one), &one) < 0)
 			continue;	/* no such CPU, or not ours */
 		marker_fill(payload, sizeof(payload), t->marker, KIND_FENCE,
-			    (uint32_t)serial << 16 | *count);
+			    (uint32_t)serial << 16 | (uint32_t)version << 15 | *count);
 		if (sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&to, size) < 0)
 			r = -errno;
 		else
@@ -1181,14 +1186,14 @@ static int send_tokens(int fd, const struct targets *t, int version, uint16_t se
 	return r;
 }
 
-static int raise_fence(struct capture *c, int netns_fd, unsigned int *ret, struct error *err)
+static int raise_fence(struct capture *c, int netns_fd, unsigned int sent[2], struct error *err)
 {
 	const struct targets *t = c->targets;
-	unsigned int count = 0;
 	char to[INET6_ADDRSTRLEN];
 
 	c->fence_serial++;
-	c->fence_count = 0;
+	sent[0] = sent[1] = 0;
+	memset(c->fence_count, 0, sizeof(c->fence_count));
 	memset(c->fence_got, 0, sizeof(c->fence_got));
 	for (int version = 0; version < 2; version++) {
 		int family = t->fence[version].family, r;
@@ -1196,7 +1201,7 @@ static int raise_fence(struct capture *c, int netns_fd, unsigned int *ret, struc
 		if (!family)
 			continue;
 		_cleanup_fd int fd = socket_in(netns_fd, family, SOCK_DGRAM, IPPROTO_UDP);
-		r = fd < 0 ? fd : send_tokens(fd, t, version, c->fence_serial, &count);
+		r = fd < 0 ? fd : send_tokens(fd, t, version, c->fence_serial, &sent[version]);
 		if (r < 0)
 			return fail(err, EXIT_FAILURE_, r,
 				    "may this process send over the underlay?",
@@ -1204,19 +1209,18 @@ static int raise_fence(struct capture *c, int netns_fd, unsigned int *ret, struc
 				    inet_ntop(family, t->fence[version].bytes, to, sizeof(to)),
 				    t->underlay);
 	}
-	if (!count)
+	if (!sent[0] && !sent[1])
 		return fail(err, EXIT_USAGE, 0, NULL, "a fence needs an on-link address");
-	*ret = count;
 	return 0;
 }
 
 int capture_fence(struct capture *c, int client_netns_fd, struct error *err)
 {
-	unsigned int sent = 0;
+	unsigned int sent[2];
 
 	/* Tried anew with new tokens: a busy backlog or a neighbour not yet known may lose some. */
 	for (int try = 0; try < FENCE_TRIES; try++) {
-		int r = raise_fence(c, client_netns_fd, &sent, err);
+		int r = raise_fence(c, client_netns_fd, sent, err);
 		uint64_t end = now_boot_ns() + FENCE_BOUND_MS * NS_PER_MSEC;
 
 		for (uint64_t now = 0; r == 0 && now < end; now = now_boot_ns()) {
@@ -1224,12 +1228,14 @@ int capture_fence(struct capture *c, int client_netns_fd, struct error *err)
 
 			poll(&p, 1, now ? (int)((end - now) / NS_PER_MSEC) + 1 : FENCE_BOUND_MS);
 			r = capture_drain(c, err);
-			if (r == 0 && c->fence_count >= sent)
+			if (r == 0 && c->fence_count[0] == sent[0] &&
+			    c->fence_count[1] == sent[1])
 				return 0;
 		}
 		if (r < 0)
 			return r;
 	}
 	return fail(err, EXIT_FAILURE_, -ETIMEDOUT, "is the path from client to capture open?",
-		    "only %u of %u fence packets arrived", c->fence_count, sent);
+		    "fence packets arrived: %u of %u IPv4, %u of %u IPv6", c->fence_count[0],
+		    sent[0], c->fence_count[1], sent[1]);
 }

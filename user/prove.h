@@ -28,22 +28,23 @@
 
 #define KINDS_LIMIT 64	 /* a set of kinds is a uint64_t, bit i for kind i */
 #define STRAYS_LIMIT 16	 /* distinct unrecognised flows that a capture remembers */
-#define FENCE_LIMIT 2048 /* tokens of one fence: address families times CPUs */
+#define FENCE_LIMIT 1024 /* tokens of one fence and address family, one for each CPU */
 
 struct address {
 	int family; /* AF_INET, AF_INET6; 0: not given */
 	uint8_t bytes[16];
 };
 
-/* What a run sends to. Filled by the caller, read by sender and capture; never changes in a run. */
+/* What a run sends to. Filled by the caller, read by sender and capture; never changes in a run.
+ * Ports are in host order. */
 struct targets {
 	uint64_t marker;	     /* from targets_init(); in every payload */
-	uint16_t port;		     /* host order; kind i goes to port + i (multicast: to 6771) */
+	uint16_t port;		     /* kind i goes to port + i (multicast: to 6771) */
 	struct address outside[2];   /* IPv4, IPv6: beyond the tunnel, routed as the netns routes */
 	struct address onlink[2];    /* IPv4, IPv6: a neighbour on the underlay */
 	struct address fence[2];     /* IPv4, IPv6: where fences go; mostly equal to onlink */
-	uint16_t fence_port;	     /* host order; the VPN's own where a guard drops all else; 0: port */
-	uint16_t endpoint_port;	     /* host order; UDP to it without marker is the VPN's own; 0: none */
+	uint16_t fence_port;	     /* 0: port; the VPN's where a guard drops all else */
+	uint16_t endpoint_port;	     /* UDP to it, unmarked, is the VPN's own; 0: none */
 	char underlay[IFNAMSIZ];     /* name in the client's netns */
 };
 
@@ -71,8 +72,8 @@ struct kind {
 	enum socket_life life;
 	size_t length; /* payload bytes; 0: the default of 64 */
 	bool inexact;  /* frames seen are not packets sent: fragments, segments, a TCP stream */
-	int (*setup)(int fd, const struct shot *s);	/* socket options; 0 or -Exxx; may be NULL */
-	ssize_t (*fire)(int fd, const struct shot *s);	/* sends; < 0: errno; NULL: plain sendto() */
+	int (*setup)(int fd, const struct shot *s);    /* socket options; 0 or -Exxx; or NULL */
+	ssize_t (*fire)(int fd, const struct shot *s); /* sends; < 0: errno; NULL: sendto() */
 };
 
 /* The table: kind i, NULL beyond its end. */
@@ -96,9 +97,10 @@ struct sending {
 	unsigned int max_seconds; /* the child ends by itself after this, always */
 };
 
-/* Written by the child alone, in shared memory; may be read at any time. attempted is raised
- * before a packet is sent and ok after it, so that a child that is killed has sent at most
- * `attempted`. A kind that was skipped has proven nothing. */
+/* Written by the child alone, in shared memory; may be read at any time. `attempted` is raised
+ * before a packet is sent and `ok` after it, so that a child that is killed has sent at most
+ * `attempted`. A kind that was skipped has proven nothing. Read the tallies before raising a
+ * fence: what they count has then been seen; packets sent meanwhile may be seen as well. */
 struct tally {
 	uint64_t attempted;
 	uint64_t ok;	/* the kernel took it; a TCP SYN that the gate drops counts as taken */
@@ -198,8 +200,8 @@ struct capture {
 	uint64_t drops;	      /* frames that the kernel could not keep for us */
 	unsigned int downs;   /* times the interface went down; deleted, it stays deaf */
 	uint16_t fence_serial;
-	bool fence_got[FENCE_LIMIT];
-	unsigned int fence_count;
+	bool fence_got[2][FENCE_LIMIT]; /* IPv4, IPv6 */
+	unsigned int fence_count[2];
 };
 
 /* Start counting on interface `ifname` of that netns (-1: ours). `t` must outlive the capture; set

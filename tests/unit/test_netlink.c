@@ -43,9 +43,10 @@ static void tunnels_are_tunnels(void **state)
 
 static void everything_else_is_not(void **state)
 {
-	static const char *const ether[] = { "",     "veth",   "macvlan", "ipvlan", "vlan", "bridge",
-					     "dummy", "netkit", "vxlan",   "tunx",   "gretap" };
-	static const char *const borrowed[] = { "", "bond", "team", "veth", "netkit", "wwan", "rmnet" };
+	static const char *const ether[] = { "",       "veth",  "macvlan", "ipvlan", "vlan",
+					     "bridge", "dummy", "netkit",  "vxlan",  "gretap" };
+	static const char *const borrowed[] = { "",     "bond",   "team", "veth",
+						"vlan", "netkit", "wwan", "rmnet" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ether); i++)
@@ -214,7 +215,7 @@ static void told(struct watch_netlink *w, struct story *s, const char *expected)
 {
 	struct pollfd pfd = { .fd = watch_netlink_fd(w), .events = POLLIN };
 
-	/* Carrier and addresses come late, by a work queue: wait as long as the story is too short. */
+	/* Carrier comes late, by a work queue: wait as long as the story is too short. */
 	do
 		watch_netlink_ready(w);
 	while (strlen(s->text) < strlen(expected) && poll(&pfd, 1, 3000) > 0);

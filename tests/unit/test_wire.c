@@ -21,7 +21,7 @@ static struct in_addr target(void)
 	return (struct in_addr){ htonl(0xc6336401) }; /* 198.51.100.1 */
 }
 
-/* The answer that the target would give to PROBE, with `options` bytes of IP options; its length. */
+/* What the target would answer to PROBE, with `options` bytes of IP options; the length. */
 static size_t answer(uint8_t *buf, size_t options)
 {
 	struct iphdr ip = { .version = 4, .ihl = (unsigned)(5 + options / 4) & 15, .ttl = 64,
@@ -74,7 +74,8 @@ static void answer_of_any_other_length_is_refused(void **state)
 		uint8_t *exact = malloc(n ? n : 1); /* so that a byte too far is the sanitizer's */
 
 		memcpy(exact, buf, n);
-		assert_int_equal(wire_echo_parse(exact, n, target(), &echo), n == len ? 0 : -EBADMSG);
+		assert_int_equal(wire_echo_parse(exact, n, target(), &echo),
+				 n == len ? 0 : -EBADMSG);
 		free(exact);
 	}
 }

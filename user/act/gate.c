@@ -39,8 +39,10 @@ const char *gate_last_log(void)
 
 static int keep_log(enum libbpf_print_level level, const char *format, va_list ap)
 {
+	size_t at = strlen(last_log);
+
 	if (level <= LIBBPF_INFO)
-		vsnprintf(last_log, sizeof(last_log), format, ap);
+		vsnprintf(last_log + at, sizeof(last_log) - at, format, ap);
 	return 0;
 }
 
@@ -52,6 +54,7 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 	struct vpnleash_bpf *skel = vpnleash_bpf__open();
 	int r = 0;
 
+	last_log[0] = '\0';
 	if (!skel)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
 	skel->rodata->level = level;
@@ -179,8 +182,8 @@ static int prove_attribution(struct gate *g, const struct cgroup_root *root, str
 	bpf_map_delete_elem(g->pins.counters, &key);
 	if (r != EPERM || !dropped)
 		return fail(err, EXIT_PRIVILEGE, r ? -r : 0,
-			    "is loopback up? are net_cls or net_prio of cgroup v1 in use? "
-			    "see: vpnleash doctor",
+			    "is loopback up? ip link set lo up; are net_cls or net_prio of cgroup v1 "
+			    "in use? boot with cgroup_no_v1=net_cls,net_prio",
 			    "prove that the gate sees a cgroup's packets (dropped %llu)",
 			    (unsigned long long)dropped);
 	return 0;
@@ -257,43 +260,43 @@ int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_
 
 /* ------ opening ------ */
 
-int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err)
+/* Find out by loading, not by version number, how this kernel tells a packet's netns; the first way
+ * is the faster one. pins NULL: with maps of its own. */
+static int load_either_way(struct gate *g, const struct pins *pins, struct error *err)
 {
-	struct vpnleash_bpf *skel = NULL;
 	struct error none;
-	struct gate *g;
-	bool fresh;
 	int r;
 
-	libbpf_set_print(keep_log);
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
 		return fail(err, EXIT_PRIVILEGE, -errno,
 			    "vpnleash needs a kernel with CONFIG_DEBUG_INFO_BTF",
 			    "read /sys/kernel/btf/vmlinux");
-	g = calloc(1, sizeof(*g));
+	r = load(&g->instances[1], pins, 1, false, &none);
+	if (r == -EPERM)
+		return fail(err, EXIT_PRIVILEGE, r, "run as root, or give CAP_BPF, CAP_NET_ADMIN "
+			    "and CAP_PERFMON", "load the gate");
+	if (!r)
+		return 0;
+	g->netns_by_socket = true;
+	return load(&g->instances[1], pins, 1, true, err);
+}
+
+int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err)
+{
+	struct gate *g = calloc(1, sizeof(*g));
+	bool fresh;
+	int r;
+
 	if (!g)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the gate");
+	libbpf_set_print(keep_log);
 	g->pins = PINS_NONE;
 	r = pins_open(&g->pins, err);
 	fresh = r == -ENOENT;
-	if (!r || fresh) {
-		const struct pins *pins = fresh ? NULL : &g->pins;
-
-		/* Found by loading, not by version number; the first way is the faster one. */
-		r = load(&skel, pins, 1, false, &none);
-		if (r && r != -EPERM) {
-			g->netns_by_socket = true;
-			r = load(&skel, pins, 1, true, err);
-		} else if (r) {
-			fail(err, EXIT_PRIVILEGE, r, "run as root, or give CAP_BPF, CAP_NET_ADMIN "
-			     "and CAP_PERFMON", "load the gate");
-		}
-	}
-	if (!r) {
-		g->instances[1] = skel;
-		if (fresh)
-			r = pins_create(skel, &g->pins, err);
-	}
+	if (!r || fresh)
+		r = load_either_way(g, fresh ? NULL : &g->pins, err);
+	if (!r && fresh)
+		r = pins_create(g->instances[1], &g->pins, err);
 	if (!r)
 		r = prove_attribution(g, root, err);
 	if (r) {
@@ -302,6 +305,28 @@ int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *e
 	}
 	*ret = g;
 	return 0;
+}
+
+int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct error *err)
+{
+	struct gate *g = calloc(1, sizeof(*g));
+	int r;
+
+	if (!g)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "try the gate");
+	libbpf_set_print(keep_log);
+	g->pins = PINS_NONE;
+	r = load_either_way(g, NULL, err);
+	if (!r) {
+		/* never pinned: they go with their last descriptor */
+		g->pins.counters = fcntl(bpf_map__fd(g->instances[1]->maps.counters),
+					 F_DUPFD_CLOEXEC, 3);
+		r = prove_attribution(g, root, err);
+	}
+	if (!r)
+		*ret_netns_by_socket = g->netns_by_socket;
+	gate_close(g);
+	return r;
 }
 
 void gate_close(struct gate *g)

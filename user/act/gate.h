@@ -18,6 +18,11 @@ struct gate;
  */
 int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err);
 void gate_close(struct gate *g); /* takes nothing off */
+/*
+ * Could gate_open() do it here? Loads with maps that are never pinned, proves attribution in the
+ * same way and throws all away: a daemon and pins that are there notice nothing.
+ */
+int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct error *err);
 const struct pins *gate_pins(const struct gate *g);
 bool gate_netns_by_socket(const struct gate *g);
 
@@ -35,7 +40,7 @@ bool gate_attached(uint64_t cgroup_id);
 int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
 		      uint64_t *ret_cookie, struct error *err);
 
-/* What libbpf and the verifier said last, for doctor. */
+/* What libbpf and the verifier said of the last load, for doctor. */
 const char *gate_last_log(void);
 
 #endif

@@ -24,7 +24,7 @@ int netns_open(const char *where, int *ret_fd, struct error *err);
 /* Inode on nsfs: an identity while the namespace lives, reused afterwards. 0: not a descriptor. */
 uint64_t netns_ino(int netns_fd);
 
-/* Never reused. -ENOPROTOOPT before 5.14 (e8b9eab99232): the caller has another way. */
+/* Never reused. -ENOPROTOOPT before 5.14: the caller has another way. */
 int netns_cookie(int netns_fd, uint64_t *ret_cookie);
 
 /*

@@ -59,6 +59,10 @@ static size_t utf8_length(const unsigned char *s)
 	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] >= 0x90) ||
 	    (s[0] == 0xc2 && s[1] < 0xa0))
 		return 0;
+	/* U+2028 to 202E, 2066 to 2069: valid, but they end lines and turn text around */
+	if (s[0] == 0xe2 && ((s[1] == 0x80 && s[2] >= 0xa8 && s[2] <= 0xae) ||
+			     (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9)))
+		return 0;
 	return n;
 }
 
@@ -108,6 +112,18 @@ uint64_t now_boot_ns(void)
 
 	clock_gettime(CLOCK_BOOTTIME, &t);
 	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+bool in_time_namespace(void)
+{
+	_cleanup_file FILE *f = fopen("/proc/self/timens_offsets", "re");
+	long long s, ns;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%*s %lld %lld", &s, &ns) == 2 && (s || ns))
+			return true;
+	return false;
 }
 
 int parse_duration(const char *text, uint64_t *ret_ns)

@@ -71,6 +71,8 @@ void close_file(FILE **f);
 #define NS_PER_SEC  1000000000ULL
 #define NS_PER_MSEC 1000000ULL
 uint64_t now_boot_ns(void); /* CLOCK_BOOTTIME */
+/* Is that clock another than the kernel's own, which the gate reads? (v5.6: time namespaces) */
+bool in_time_namespace(void);
 
 /* "3s", "500ms", "30" (seconds) → ns. -EINVAL on anything else. */
 int parse_duration(const char *text, uint64_t *ret_ns);

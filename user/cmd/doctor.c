@@ -1,9 +1,248 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* doctor */
+/*
+ * doctor: what the daemon needs of this machine, one line a check. Touches no pin, lock or file, so
+ * it may run beside a daemon. What can only be found by trying is tried in a scratch cgroup.
+ */
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "act/gate.h"
 #include "cmd/cmd.h"
+#include "out/control.h"
+
+#define BTF "/sys/kernel/btf/vmlinux"
+
+/* What a check found; a finding is what fail() returns, with its remedy. */
+enum { OK = 0, INFO = 1 };
+
+__attribute__((format(printf, 3, 4)))
+static int say(struct error *line, int result, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line->text, sizeof(line->text), format, ap);
+	va_end(ap);
+	return result;
+}
+
+static int check_privilege(struct cgroup_root *root, struct error *line)
+{
+	static const unsigned int needed[] = { CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON,
+					       CAP_NET_RAW };
+	char missing[128] = "";
+
+	(void)root;
+	if (geteuid())
+		return fail(line, 0, 0, "sudo vpnleash doctor", "not running as root");
+	if (capng_get_caps_process())
+		return fail(line, 0, -errno, "mount -t proc proc /proc", "read the capabilities");
+	for (size_t i = 0, n = 0; i < ARRAY_SIZE(needed); i++)
+		if (!capng_have_capability(CAPNG_EFFECTIVE, needed[i]))
+			n += (size_t)snprintf(missing + n, sizeof(missing) - n, " %s",
+					      capng_capability_to_name(needed[i]));
+	return *missing ? fail(line, 0, 0, "in a container: docker run --privileged",
+			       "capabilities missing:%s", missing) :
+			  say(line, OK, "root, with bpf, net_admin, sys_admin, perfmon, net_raw");
+}
+
+static int check_clock(struct cgroup_root *root, struct error *line)
+{
+	(void)root;
+	return in_time_namespace() ?
+	       fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
+		    "a time namespace: leases would be wrong") :
+	       say(line, OK, "the boot clock is the kernel's own");
+}
+
+static int check_btf(struct cgroup_root *root, struct error *line)
+{
+	(void)root;
+	return access(BTF, R_OK) < 0 ?
+	       fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y", "read " BTF) :
+	       say(line, OK, "kernel types at " BTF);
+}
+
+static int check_cgroup(struct cgroup_root *root, struct error *line)
+{
+	int r = resolve_cgroup_root(root, line);
+
+	return r ? r : say(line, OK, "cgroup v2 at %s", root->path);
+}
+
+static int check_freezer(struct cgroup_root *root, struct error *line)
+{
+	char name[32], file[64];
+	int r;
+
+	if (root->fd < 0 || geteuid())
+		return say(line, INFO, "cgroup.freeze not tried: needs root and cgroup v2");
+	snprintf(name, sizeof(name), "vpnleash-doctor-%d", getpid());
+	snprintf(file, sizeof(file), "%s/cgroup.freeze", name);
+	if (mkdirat(root->fd, name, 0755) < 0)
+		return fail(line, 0, -errno, "mount -o remount,rw /sys/fs/cgroup",
+			    "make a cgroup in %s", root->path);
+	r = write_small(root->fd, file, "1");
+	unlinkat(root->fd, name, AT_REMOVEDIR);
+	return r ? fail(line, 0, r, "boot Linux 5.10 or newer", "write cgroup.freeze") :
+		   say(line, OK, "cgroup.freeze");
+}
+
+static int check_hybrid(struct cgroup_root *root, struct error *line)
+{
+	_cleanup_file FILE *mounts = fopen("/proc/self/mounts", "re");
+	unsigned int major = 0, minor = 0;
+	struct utsname kernel;
+	struct mntent *m = NULL;
+
+	(void)root;
+	while (mounts && (m = getmntent(mounts)))
+		if (!strcmp(m->mnt_type, "cgroup") &&
+		    (hasmntopt(m, "net_cls") || hasmntopt(m, "net_prio")))
+			break;
+	if (!m)
+		return say(line, OK, "net_cls and net_prio of cgroup v1 are not mounted");
+	uname(&kernel);
+	sscanf(kernel.release, "%u.%u", &major, &minor);
+	/* v5.15: 8520e224f547 ("bpf, cgroups: Fix cgroup v2 fallback on v1/v2 mixed mode") */
+	if (major < 5 || (major == 5 && minor < 15))
+		return fail(line, 0, 0, "boot with cgroup_no_v1=net_cls,net_prio",
+			    "net_cls or net_prio of cgroup v1 is mounted: once it is used, Linux "
+			    "%u.%u forgets a socket's cgroup", major, minor);
+	return say(line, INFO, "net_cls or net_prio of cgroup v1 is mounted; harmless on Linux %u.%u",
+		   major, minor);
+}
+
+static int check_loopback(struct cgroup_root *root, struct error *line)
+{
+	_cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq lo = { .ifr_name = "lo" };
+
+	(void)root;
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
+		return fail(line, 0, -errno, "ip link show lo", "look at loopback");
+	return lo.ifr_flags & IFF_UP ?
+	       say(line, OK, "loopback is up") :
+	       fail(line, 0, 0, "ip link set lo up", "loopback is down: the gate can not be proven");
+}
+
+static int check_pins(struct cgroup_root *root, struct error *line)
+{
+	_cleanup_(pins_close) struct pins pins = PINS_NONE;
+	int r = pins_check_dir(line);
+
+	(void)root;
+	if (r == -ENOENT)
+		return say(line, OK, "bpffs at /sys/fs/bpf, nothing pinned");
+	if (r)
+		return r;
+	if (geteuid())
+		return say(line, INFO, VPNLEASH_PIN_DIR " is there, not read: needs root");
+	r = pins_open(&pins, line);
+	if (r == -ENOENT)
+		return say(line, INFO, VPNLEASH_PIN_DIR " is half made: the next run completes it");
+	return r ? r : say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR,
+			   VPNLEASH_ABI_VERSION);
+}
+
+static int check_gate(struct cgroup_root *root, struct error *line)
+{
+	bool netns_by_socket;
+	int r;
+
+	if (root->fd < 0 || geteuid())
+		return say(line, INFO, "the gate not tried: needs root and cgroup v2");
+	r = gate_probe(root, &netns_by_socket, line);
+	/* else `line` says it: no privilege, or it loads and is not proven */
+	if (r && r != -EPERM && *gate_last_log())
+		return fail(line, 0, r, "boot Linux 5.10 or newer with CONFIG_CGROUP_BPF=y",
+			    "load the gate: %.*s", (int)strcspn(gate_last_log(), "\n"),
+			    gate_last_log());
+	return r ? r : netns_by_socket ?
+	       say(line, INFO, "the gate loads and is proven, but tells a packet's netns by its "
+		   "socket: sockets made before the attach do not pass, and the link type is not "
+		   "compared (Linux 6.2 or newer does not need that)") :
+	       say(line, OK, "the gate loads, is proven, and reads netns and link type off the packet");
+}
+
+static int check_daemon(struct cgroup_root *root, struct error *line)
+{
+	json_t *request = json_pack("{s:s}", "verb", "status"), *reply = NULL;
+	int r = control_ask(request, &reply, line);
+
+	(void)root;
+	if (!r)
+		r = say(line, INFO, "a daemon is running, pid %lld",
+			json_integer_value(json_object_get(reply, "daemon")));
+	else if (r == -ESRCH)
+		r = say(line, INFO, "no daemon is running");
+	else if (geteuid())
+		r = say(line, INFO, "whether a daemon is running: needs root");
+	json_decref(request);
+	json_decref(reply);
+	return r;
+}
+
+static const struct check {
+	const char *name;
+	/* OK, INFO, or a finding's -Exxx. check_cgroup() opens the root that others look at. */
+	int (*run)(struct cgroup_root *root, struct error *line);
+} checks[] = {
+	{ "privilege", check_privilege }, { "clock", check_clock },   { "btf", check_btf },
+	{ "cgroup", check_cgroup },	  { "freezer", check_freezer }, { "hybrid", check_hybrid },
+	{ "pins", check_pins },		  { "loopback", check_loopback }, { "gate", check_gate },
+	{ "daemon", check_daemon },
+};
+
+static void print(const char *result, const char *text)
+{
+	const char *colour = *result == 'f' ? "\033[1;31m" : *result == 'o' ? "\033[32m" : "\033[2m";
+	bool coloured = isatty(STDOUT_FILENO);
+
+	printf("%s%-7s%s %s\n", coloured ? colour : "", result, coloured ? "\033[0m" : "", text);
+}
+
 int cmd_doctor(int argc, char **argv, struct error *err)
 {
-	(void)argc;
-	(void)argv;
-	return fail(err, EXIT_FAILURE_, 0, NULL, "TODO");
+	bool as_json = argc == 2 && !strcmp(argv[1], "--json"), ready = true;
+	struct cgroup_root root = { .fd = -1 };
+	json_t *report, *lines;
+
+	if (wants_help(argc, argv)) {
+		printf("usage: vpnleash doctor [--json]\n\n"
+		       "What the daemon needs of this machine, one line a check: ok, info, or a finding "
+		       "with its\nremedy. Changes nothing, also beside a running daemon.\n\n"
+		       "example: sudo vpnleash doctor\n\nExit codes: 0 ready, 1 findings.\n");
+		return EXIT_GOOD;
+	}
+	if (argc > 1 && !as_json)
+		return fail(err, EXIT_USAGE, 0, "see: vpnleash doctor --help", "unknown option");
+	lines = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
+		struct error line = { 0 };
+		int r = checks[i].run(&root, &line);
+		const char *result = r < 0 ? "finding" : r == INFO ? "info" : "ok";
+
+		ready = ready && r >= 0;
+		json_array_append_new(lines, json_pack("{s:s,s:s,s:s}", "check", checks[i].name,
+						       "result", result, "text", line.text));
+		if (!as_json)
+			print(result, line.text);
+	}
+	close_fd(&root.fd);
+	report = json_pack("{s:b,s:o}", "ready", ready, "checks", lines);
+	if (as_json && !json_dumpf(report, stdout, JSON_COMPACT))
+		putchar('\n');
+	json_decref(report);
+	return ready ? EXIT_GOOD : EXIT_NEGATIVE;
 }

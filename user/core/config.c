@@ -18,7 +18,7 @@ static int set_cgroup(struct config *c, const char *value, struct error *err)
 		if (!strcmp(c->workloads[i].cgroup, value))
 			return fail(err, EXIT_USAGE, 0, NULL, "given twice");
 	if (strlen(value) >= PATH_MAX || !*value)
-		return fail(err, EXIT_USAGE, 0, NULL, "not a path");
+		return fail(err, EXIT_USAGE, 0, "/PATH below the cgroup v2 root", "not a path");
 	snprintf(c->workloads[c->n_workloads++].cgroup, PATH_MAX, "%s", value);
 	return 0;
 }
@@ -177,20 +177,17 @@ int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *re
 	*c = (struct config){ .lease_ns = LEASE_DEFAULT_NS, .tunnel.netns = "host",
 			      .tunnel.patience_ns = PATIENCE_DEFAULT_NS };
 	for (int i = 1; i < argc; i++) {
-		const char *option = argv[i] + 2, *value = NULL;
+		const char *option = argv[i], *value = strchr(option, '=');
 		const struct key *key = NULL;
 		struct error why = { 0 };
 		char shown[64];
 
-		if (!strncmp(argv[i], "--", 2)) {
-			key = find_key(option, strcspn(option, "="));
-			value = strchr(option, '=') ? strchr(option, '=') + 1 :
-				i + 1 < argc	    ? argv[++i] :
-						      NULL;
-		}
+		if (!strncmp(option, "--", 2))
+			key = find_key(option + 2, strcspn(option + 2, "="));
 		if (!key || (!need_tunnel && key->tunnel))
 			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
-				    escape(shown, sizeof(shown), key ? key->name : argv[i]));
+				    escape(shown, sizeof(shown), option));
+		value = value ? value + 1 : i + 1 < argc ? argv[++i] : NULL;
 		if (!value)
 			return fail(err, EXIT_USAGE, 0, "see --help", "--%s needs a value",
 				    key->name);

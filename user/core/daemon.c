@@ -818,6 +818,9 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 					  .log_ns = now_boot_ns() } };
 	if (geteuid() != 0)
 		return fail(err, EXIT_PRIVILEGE, -EPERM, "run as root", "start");
+	if (in_time_namespace()) /* leases would end too early, or far too late */
+		return fail(err, EXIT_PRIVILEGE, 0, "start vpnleash in the host's time namespace",
+			    "keep leases: the clock of this time namespace is not the kernel's");
 	r = resolve_cgroup_root(&d->root, err);
 	if (r)
 		return r;

@@ -154,7 +154,8 @@ void prober_stop(struct prober *p)
 
 int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct error *err)
 {
-	_cleanup_fd int fd = netns_socket(netns_fd, AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP);
+	_cleanup_fd int fd =
+		netns_socket(netns_fd, AF_INET, SOCK_RAW | SOCK_NONBLOCK, IPPROTO_ICMP);
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr = to };
 	struct icmp_filter filter = { .data = ~(1U << ICMP_ECHOREPLY) };
 	int size = ICMP_RCVBUF, on = 1;
@@ -435,7 +436,7 @@ static _Noreturn void child(int fd, pid_t daemon)
 	sigset_t all;
 	int r;
 
-	/* ^C and `systemctl stop` reach the whole group: the daemon decides when the prober ends. */
+	/* ^C and `systemctl stop` reach the whole group; only the daemon decides when this ends. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "vpnleash-prober");

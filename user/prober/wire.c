@@ -38,7 +38,7 @@ int wire_parse(const void *buf, size_t len, struct wire *ret)
 	return 0;
 }
 
-/* RFC 1071 over an even number of bytes, in network byte order; 0 over data with a right checksum. */
+/* RFC 1071 over an even number of bytes, in network byte order; 0 where it is in and right. */
 static uint16_t checksum(const uint8_t *data, size_t len)
 {
 	uint32_t sum = 0;
@@ -87,7 +87,8 @@ int wire_echo_parse(const void *buf, size_t len, struct in_addr from, struct wir
 
 void wire_window_sent(struct wire_window *w, const struct wire_echo *echo, uint64_t sent_ns)
 {
-	w->probes[echo->seq % WIRE_WINDOW] = (struct wire_probe){ .echo = *echo, .sent_ns = sent_ns };
+	w->probes[echo->seq % WIRE_WINDOW] =
+		(struct wire_probe){ .echo = *echo, .sent_ns = sent_ns };
 }
 
 bool wire_window_answered(struct wire_window *w, const struct wire_echo *echo, uint64_t t_ns)

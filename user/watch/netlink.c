@@ -49,7 +49,7 @@ bool link_is_tunnel(uint16_t type, const char *kind)
 						 "vlan", "macvtap", "ipvlan", "ipvtap", "wwan",
 						 "rmnet" };
 
-	/* Every virtual device has a kind; a modem in raw IP mode (qmi_wwan) is ARPHRD_NONE without. */
+	/* Every virtual device has a kind; a modem (qmi_wwan, raw IP) is ARPHRD_NONE without. */
 	if (!*kind)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(underlays); i++)
@@ -72,7 +72,7 @@ bool link_is_tunnel(uint16_t type, const char *kind)
 	}
 }
 
-/* The kernel pads. libmnl rounds the end of what it walks up, and would read past one who does not. */
+/* The kernel pads its messages; libmnl rounds their end up, and would read past one that is not. */
 static bool has_payload(const struct nlmsghdr *nlh, size_t size)
 {
 	return nlh->nlmsg_len % NLMSG_ALIGNTO == 0 && mnl_nlmsg_get_payload_len(nlh) >= size;
@@ -170,7 +170,7 @@ static int ask_link(struct watch_netlink *w, const char *name, uint32_t ifindex,
 		r = link_parse((const struct nlmsghdr *)answer, &link);
 	if (r < 0)
 		return r;
-	/* v5.5: the kernel finds a device by its alternative names too (36fbf1e52bd3). */
+	/* v5.5: the kernel finds a device by its alternative names too. */
 	if (name && strcmp(name, link.name))
 		return -ENODEV;
 	*ret = link;
@@ -291,8 +291,8 @@ static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
 	int r;
 
 	/*
-	 * Routes, rules, addresses, nexthops: what they say is not followed, but asked. Another link
-	 * counts as well: one that goes down takes its routes along without a word.
+	 * Routes, rules, addresses, nexthops: what they say is not followed, but asked. Another
+	 * link counts as well: one that goes down takes its routes along without a word.
 	 */
 	w->route_stale = true;
 	if (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK)
@@ -329,7 +329,7 @@ static ssize_t receive(struct watch_netlink *w, char buf[MESSAGE_SIZE])
 		return -errno;
 	if (msg.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
-	/* CAP_NET_ADMIN in the netns is enough to write to another's socket: only port 0 is kernel. */
+	/* CAP_NET_ADMIN in the netns is enough to write to this socket; port 0 is the kernel. */
 	return msg.msg_namelen == sizeof(from) && from.nl_pid == 0 ? n : 0;
 }
 
@@ -409,50 +409,45 @@ static int subscribe(int fd)
 	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
 	int size = EVENTS_RCVBUF;
 
-	/* A member without an address of its own hears nothing, as the kernel skips port 0: its own. */
+	/* A member that is not bound hears nothing: its port is 0, the sender, who is skipped. */
 	if (bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
-		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(int)) < 0)
+	for (const int *g = groups; g < groups + ARRAY_SIZE(groups); g++)
+		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, g, sizeof(*g)) < 0)
 			return -errno;
 	return 0;
-}
-
-static void stop_at_exit(struct watch_netlink **w)
-{
-	watch_netlink_stop(*w);
 }
 
 int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *ifname,
 			const char *route, watch_tell tell, void *owner, struct error *err)
 {
-	_cleanup_(stop_at_exit) struct watch_netlink *w = calloc(1, sizeof(*w));
-	int r;
+	int family = route && strchr(route, ':') ? AF_INET6 : AF_INET, r;
+	struct in6_addr address = { 0 };
+	struct watch_netlink *w;
 
-	if (!w)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch interface '%s'", ifname);
-	w->events = w->requests = -1;
-	w->tell = tell;
-	w->owner = owner;
 	if (!*ifname || strlen(ifname) >= sizeof(w->name))
 		return fail(err, EXIT_USAGE, -EINVAL, "1 to 15 bytes", "interface '%s'", ifname);
+	if (route && inet_pton(family, route, &address) != 1)
+		return fail(err, EXIT_USAGE, -EINVAL, "IPv4 or IPv6 address", "route '%s'", route);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch interface '%s'", ifname);
+	*w = (struct watch_netlink){ .route_family = family, .route_address = address, .tell = tell,
+				     .owner = owner };
 	strcpy(w->name, ifname);
-	if (route) {
-		w->route_family = strchr(route, ':') ? AF_INET6 : AF_INET;
-		if (inet_pton(w->route_family, route, &w->route_address) != 1)
-			return fail(err, EXIT_USAGE, -EINVAL, "an IPv4 or IPv6 address", "route '%s'",
-				    route);
-		inet_ntop(w->route_family, &w->route_address, w->route, sizeof(w->route));
-	}
+	if (route)
+		inet_ntop(family, &address, w->route, sizeof(w->route));
 	w->events = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	w->requests = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	r = w->events < 0 ? w->events : w->requests < 0 ? w->requests : subscribe(w->events);
-	if (r < 0)
+	if (r < 0) {
+		watch_netlink_stop(w);
 		return fail(err, EXIT_PRIVILEGE, r, "needs CAP_SYS_ADMIN and CAP_NET_ADMIN",
 			    "open rtnetlink to watch interface '%s'", ifname);
+	}
 	read_present(w);
-	*ret = TAKE_PTR(w);
+	*ret = w;
 	return 0;
 }
 

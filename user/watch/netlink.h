@@ -4,8 +4,8 @@
  *
  * Tells, on change only:
  *   IN_LINK_READY  a tunnel of that name is up, and the route (if asked for) resolves to it
- *   IN_LINK_GONE   deleted, moved to another netns, renamed away, or the name went to another device
- *   IN_LINK_WRONG  the device of that name is not a tunnel: `ip link set eth0 name wg0` opens nothing
+ *   IN_LINK_GONE   deleted, moved to another netns, renamed, or the name went to another device
+ *   IN_LINK_WRONG  the device of that name is no tunnel: `ip link set eth0 name wg0` opens nothing
  *   IN_LINK_DOWN   there, and not up or without carrier
  *   IN_ROUTE_LOST  up, and the route resolves elsewhere or nowhere
  *   IN_BLIND       messages were lost or make no sense; the present state follows as soon as it is
@@ -46,7 +46,7 @@ void watch_netlink_stop(struct watch_netlink *w); /* NULL is fine */
 
 int watch_netlink_fd(const struct watch_netlink *w);
 
-/* The fd is readable. 0, or -ENOBUFS while blind: call again, at the latest with the next reread. */
+/* The fd is readable. 0, or -ENOBUFS while blind: call again, or reread, to see again. */
 int watch_netlink_ready(struct watch_netlink *w);
 
 /*

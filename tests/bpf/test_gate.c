@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The gate by BPF_PROG_TEST_RUN: verdict, reason and counter of hand-made packets, for both hooks
+ * and both families, and the regrant race. The kernel bills a test packet to the cgroup of the
+ * caller and lets us choose its device, so this process lives two levels below a workload, in a
+ * netns and a mount namespace of its own.
+ *
+ * Where the gate compares the socket's netns (kernels before v6.2) a test packet has no such
+ * socket: there only drops can be shown here, and the passes are the leak cases' to show.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#undef fail /* cmocka's; ours is in util.h */
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "act/gate.h"
+#include "act/lease.h"
+#include "base/netns.h"
+#include "out/report.h"
+#include "vpnleash/reasons.h"
+
+#define REGRANTS 100000
+
+static struct {
+	struct cgroup_root root;
+	struct cgroup_ref workload;
+	struct gate *gate;
+	struct leases *leases;
+	int egress, ingress; /* program fds */
+	struct lease_identity tunnel, other;
+	uint32_t eth0;
+	unsigned int slot;
+	uint64_t dropped[VPNLEASH_REASON_MAX];
+	char top[64];
+} t;
+
+struct packet {
+	struct ethhdr eth;
+	union {
+		struct iphdr ip4;
+		struct ip6_hdr ip6;
+		uint8_t room[64];
+	};
+} __attribute__((packed));
+
+static struct packet make4(const char *from, const char *to)
+{
+	struct packet p = { .eth.h_proto = htons(ETH_P_IP),
+			    .ip4 = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP,
+				     .tot_len = htons(64) } };
+
+	inet_pton(AF_INET, from, &p.ip4.saddr);
+	inet_pton(AF_INET, to, &p.ip4.daddr);
+	return p;
+}
+
+static struct packet make6(const char *from, const char *to)
+{
+	struct packet p = { .eth.h_proto = htons(ETH_P_IPV6),
+			    .ip6 = { .ip6_vfc = 0x60, .ip6_hlim = 64, .ip6_nxt = IPPROTO_UDP,
+				     .ip6_plen = htons(24) } };
+
+	inet_pton(AF_INET6, from, &p.ip6.ip6_src);
+	inet_pton(AF_INET6, to, &p.ip6.ip6_dst);
+	return p;
+}
+
+static bool passes(int program, const struct packet *p, uint32_t ifindex)
+{
+	struct __sk_buff skb = { .ifindex = ifindex };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = p, .data_size_in = sizeof(*p),
+		    .ctx_in = &skb, .ctx_size_in = sizeof(skb), .repeat = 1);
+
+	assert_int_equal(bpf_prog_test_run_opts(program, &run), 0);
+	return run.retval & 1;
+}
+
+/* Exactly this reason's counter moves by exactly one, or none does and the packet passes. */
+static void expect(int program, const struct packet *p, uint32_t ifindex, enum reason reason)
+{
+	uint64_t now[VPNLEASH_REASON_MAX];
+	bool passed = passes(program, p, ifindex);
+
+	report_read_drops(gate_pins(t.gate), t.workload.id, now);
+	for (int r = 1; r < VPNLEASH_REASON_MAX; r++) {
+		if (now[r] != t.dropped[r] + (r == (int)reason))
+			print_error("reason %d: %llu → %llu, expected reason %d\n", r,
+				    (unsigned long long)t.dropped[r], (unsigned long long)now[r],
+				    reason);
+		assert_int_equal(now[r], t.dropped[r] + (r == (int)reason));
+	}
+	memcpy(t.dropped, now, sizeof(now));
+	assert_int_equal(passed, reason == REASON_PASS);
+}
+
+static void expect_both(const struct packet *p, uint32_t ifindex, enum reason reason)
+{
+	expect(t.egress, p, ifindex, reason);
+	expect(t.ingress, p, ifindex, reason);
+}
+
+static void grant(uint64_t for_ns)
+{
+	uint64_t now = now_boot_ns();
+
+	lease_grant(t.leases, t.slot, now + for_ns, now);
+}
+
+static void need_passes(void)
+{
+	if (gate_netns_by_socket(t.gate))
+		skip(); /* see the top */
+}
+
+static void good(int r, const struct error *err)
+{
+	if (r)
+		print_error("%s\n", err->text);
+	assert_int_equal(r, 0);
+}
+
+static int program_of(const char *hook)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 length = sizeof(info);
+	char path[PINS_PATH_MAX];
+	int fd;
+
+	pins_link_path(path, hook, t.workload.id);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &length), 0);
+	close(fd);
+	return bpf_prog_get_fd_by_id(info.prog_id);
+}
+
+static int set_up(void **state)
+{
+	char leaf[160], path[128];
+	struct error err = { 0 };
+	uint64_t cookie = 1;
+	int netns;
+
+	(void)state;
+	assert_int_equal(unshare(CLONE_NEWNS | CLONE_NEWNET), 0);
+	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
+	assert_int_equal(system("ip link set lo up && ip tuntap add mode tun name tun0 && "
+				"ip link set tun0 up && ip link add eth0 type veth peer name eth1 "
+				"&& ip link set eth0 up && ip link set eth1 up"), 0);
+
+	good(resolve_cgroup_root(&t.root, &err), &err);
+	snprintf(t.top, sizeof(t.top), "/vpnleash-bpf-%d", getpid());
+	snprintf(path, sizeof(path), "%s/app", t.top);
+	snprintf(leaf, sizeof(leaf), "%s/deeper", path + 1);
+	assert_int_equal(mkdirat(t.root.fd, t.top + 1, 0755), 0);
+	assert_int_equal(mkdirat(t.root.fd, path + 1, 0755), 0);
+	assert_int_equal(mkdirat(t.root.fd, leaf, 0755), 0);
+	assert_int_equal(resolve_cgroup(&t.root, path, &t.workload, &err), 0);
+	assert_int_equal(t.workload.level, 2);
+
+	good(gate_open(&t.gate, &t.root, &err), &err);
+	good(lease_open(&t.leases, gate_pins(t.gate), &err), &err);
+	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, path), 0);
+	good(gate_attach(t.gate, &t.root, &t.workload, &err), &err);
+	t.egress = program_of("gate_egress");
+	t.ingress = program_of("gate_ingress");
+
+	assert_int_equal(netns_open("host", &netns, &err), 0);
+	if (netns_cookie(netns, &cookie)) /* before v5.14 */
+		assert_int_equal(gate_netns_cookie(t.gate, &t.root, netns, &cookie, &err), 0);
+	close(netns);
+	t.eth0 = if_nametoindex("eth0");
+	t.tunnel = (struct lease_identity){ cookie, 0, if_nametoindex("tun0"), ARPHRD_NONE };
+	t.other = (struct lease_identity){ cookie, 0, t.eth0, ARPHRD_ETHER };
+	t.slot = (unsigned int)lease_slot(t.leases, &t.tunnel);
+	assert_true(t.slot > 0 && t.slot < VPNLEASH_SLOTS);
+	assert_int_equal(write_small(t.workload.fd, "deeper/cgroup.procs", "0"), 0);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char path[128];
+
+	(void)state;
+	write_small(t.root.fd, "cgroup.procs", "0");
+	lease_close(t.leases);
+	gate_close(t.gate);
+	pins_remove_all(NULL);
+	snprintf(path, sizeof(path), "%s/app/deeper", t.top + 1);
+	for (char *slash = path; *path; *(slash ? slash : path) = '\0') {
+		unlinkat(t.root.fd, path, AT_REMOVEDIR);
+		slash = strrchr(path, '/');
+	}
+	return 0;
+}
+
+static void barred_without_lease(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+
+	(void)state;
+	expect_both(&p4, t.eth0, REASON_NO_LEASE); /* slot 0: no tunnel yet */
+	workload_point(t.leases, t.workload.id, t.slot);
+	expect_both(&p4, t.eth0, REASON_NO_LEASE);
+	expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
+}
+
+static void leased_but_not_admitted(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+
+	(void)state;
+	grant(3 * NS_PER_SEC);
+	expect_both(&p4, t.tunnel.ifindex, REASON_BARRED);
+	lease_revoke(t.leases, t.slot);
+}
+
+static void held_wins(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+
+	(void)state;
+	grant(3 * NS_PER_SEC);
+	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED | WORKLOAD_HELD, 0);
+	expect_both(&p4, t.tunnel.ifindex, REASON_HELD);
+	expect_both(&p6, t.tunnel.ifindex, REASON_HELD);
+	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD | WORKLOAD_ADMITTED);
+	lease_revoke(t.leases, t.slot);
+}
+
+static void open_only_through_the_tunnel(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+
+	(void)state;
+	need_passes();
+	grant(3 * NS_PER_SEC);
+	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	expect_both(&p4, t.tunnel.ifindex, REASON_PASS);
+	expect_both(&p4, t.eth0, REASON_WRONG_IFINDEX);
+	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
+	expect_both(&p6, t.eth0, REASON_IPV6);
+	workload_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
+	expect_both(&p6, t.tunnel.ifindex, REASON_PASS);
+	expect_both(&p6, t.eth0, REASON_WRONG_IFINDEX);
+	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
+}
+
+static void a_lease_ends_by_itself(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	uint64_t now = now_boot_ns();
+
+	(void)state;
+	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	lease_renew(t.leases, t.slot, now - 1, now);
+	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	grant(20 * NS_PER_MSEC);
+	usleep(30000);
+	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+}
+
+/* T58: an hour, for ever, and just beyond the cap are no leases. */
+static void a_lease_that_is_too_long_is_none(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+
+	(void)state;
+	lease_grant(t.leases, t.slot, now_boot_ns() + 3600 * NS_PER_SEC, 1);
+	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	lease_grant(t.leases, t.slot, UINT64_MAX, 1);
+	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	lease_grant(t.leases, t.slot, now_boot_ns() + VPNLEASH_LEASE_CAP_NS + NS_PER_SEC, 1);
+	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	lease_grant(t.leases, t.slot, 0, 1);
+	expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+}
+
+static void another_netns_or_device_of_that_index(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	struct lease_identity away = t.tunnel, impostor = t.tunnel;
+	unsigned int slot;
+
+	(void)state;
+	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	away.netns_cookie += 1000;
+	slot = (unsigned int)lease_slot(t.leases, &away);
+	lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
+	workload_point(t.leases, t.workload.id, slot);
+	expect_both(&p4, t.tunnel.ifindex, REASON_WRONG_NETNS);
+	lease_retire(t.leases, slot);
+
+	if (!gate_netns_by_socket(t.gate)) {
+		impostor.link_type = ARPHRD_ETHER; /* what the index was before it was a tun's */
+		slot = (unsigned int)lease_slot(t.leases, &impostor);
+		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
+		workload_point(t.leases, t.workload.id, slot);
+		expect_both(&p4, t.tunnel.ifindex, REASON_WRONG_IFINDEX);
+		lease_retire(t.leases, slot);
+	}
+	workload_point(t.leases, t.workload.id, t.slot);
+}
+
+static void loopback_is_for_oneself(void **state)
+{
+	const uint32_t lo = 1;
+	struct packet local = make4("127.0.0.1", "127.0.0.53"), own = make4("10.0.0.1", "10.0.0.1"),
+		      else4 = make4("10.0.0.1", "192.0.2.1"), docker = make4("127.0.0.1", "127.0.0.11"),
+		      answer = make4("127.0.0.11", "127.0.0.1"), local6 = make6("::1", "::1"),
+		      own6 = make6("fd00::1", "fd00::1"), else6 = make6("fd00::1", "ff02::1");
+
+	(void)state;
+	lease_revoke(t.leases, t.slot); /* loopback needs no lease */
+	expect_both(&local, lo, REASON_PASS);
+	expect_both(&own, lo, REASON_PASS);
+	expect_both(&local6, lo, REASON_PASS);
+	expect_both(&own6, lo, REASON_PASS);
+	expect_both(&else4, lo, REASON_LOOPBACK);
+	expect_both(&else6, lo, REASON_LOOPBACK);
+	expect_both(&docker, lo, REASON_DOCKER_DNS);
+	expect_both(&answer, lo, REASON_DOCKER_DNS);
+	workload_flags(t.leases, t.workload.id, WORKLOAD_DOCKER_DNS, 0);
+	expect_both(&docker, lo, REASON_PASS);
+	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_DOCKER_DNS);
+}
+
+static void a_sign_of_life_is_what_came_in_for_us(void **state)
+{
+	struct packet p4 = make4("192.0.2.1", "10.0.0.1"), group = p4;
+	uint64_t before, seen;
+
+	(void)state;
+	need_passes();
+	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
+	before = now_boot_ns();
+	passes(t.egress, &p4, t.tunnel.ifindex);
+	passes(t.ingress, &p4, t.eth0);
+	group.eth.h_dest[0] = 1; /* PACKET_MULTICAST, as one's own that loops back */
+	passes(t.ingress, &group, t.tunnel.ifindex);
+	assert_true(lease_seen_ns(t.leases, t.slot) < before);
+	passes(t.ingress, &p4, t.tunnel.ifindex); /* barred, and a sign of life all the same */
+	seen = lease_seen_ns(t.leases, t.slot);
+	assert_true(seen >= before && seen <= now_boot_ns());
+	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
+}
+
+static void no_record_is_unknown(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	struct workload w;
+
+	(void)state;
+	assert_int_equal(workload_get(t.leases, t.workload.id, &w), 0);
+	workload_unbind(gate_pins(t.gate), t.workload.id);
+	memset(t.dropped, 0, sizeof(t.dropped)); /* unbind forgets the counters */
+	expect_both(&p4, t.tunnel.ifindex, REASON_UNKNOWN);
+	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, w.name), 0);
+	workload_point(t.leases, t.workload.id, t.slot);
+}
+
+/* ------ the regrant race ------ */
+
+/* What is granted now; odd while it changes. Read before and after each packet. */
+static atomic_uint grants;
+static atomic_int granted; /* 0: tunnel, 1: other */
+static atomic_ulong runs;
+static atomic_bool regrants_done;
+
+static void *regrant(void *arg)
+{
+	const struct lease_identity *identities[] = { &t.tunnel, &t.other };
+	unsigned int slot = t.slot, fresh;
+
+	for (int i = 0; i < REGRANTS; i++) {
+		/* as the daemon does when a tunnel is another device: core/daemon.c, identify() */
+		atomic_fetch_add(&grants, 1);
+		lease_revoke(t.leases, slot);
+		fresh = (unsigned int)lease_slot(t.leases, identities[i & 1]);
+		workload_point(t.leases, t.workload.id, fresh);
+		lease_retire(t.leases, slot);
+		slot = fresh;
+		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
+		atomic_store(&granted, i & 1);
+		atomic_fetch_add(&grants, 1);
+		/* some grants stay for a few packets, the rest goes while one is judged */
+		for (unsigned long now = runs; i % 16 == 0 && runs < now + 4;)
+			sched_yield();
+	}
+	lease_revoke(t.leases, slot);
+	atomic_store(&regrants_done, true);
+	(void)arg;
+	return NULL;
+}
+
+static void no_packet_for_what_is_not_granted(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	uint32_t ifindexes[] = { t.tunnel.ifindex, t.other.ifindex };
+	unsigned long right = 0, wrong = 0, stable = 0;
+	pthread_t writer;
+
+	(void)state;
+	need_passes();
+	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	assert_int_equal(pthread_create(&writer, NULL, regrant, NULL), 0);
+	while (!atomic_load(&regrants_done)) {
+		int which = (int)(atomic_fetch_add(&runs, 1) >> 1 & 1);
+		unsigned int before = atomic_load(&grants);
+		int now = atomic_load(&granted);
+		bool passed = passes(t.egress, &p4, ifindexes[which]);
+
+		if (before & 1 || before != atomic_load(&grants) || !before)
+			continue; /* it changed meanwhile: either answer is right */
+		stable++;
+		if (passed && now != which)
+			wrong++;
+		right += passed;
+	}
+	pthread_join(writer, NULL);
+	print_message("# %d regrants, %lu packets, %lu of them between two, %lu passed, %lu wrongly\n",
+		      REGRANTS, (unsigned long)runs, stable, right, wrong);
+	assert_int_equal(wrong, 0);
+	assert_true(right > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(barred_without_lease),
+		cmocka_unit_test(leased_but_not_admitted),
+		cmocka_unit_test(held_wins),
+		cmocka_unit_test(open_only_through_the_tunnel),
+		cmocka_unit_test(a_lease_ends_by_itself),
+		cmocka_unit_test(a_lease_that_is_too_long_is_none),
+		cmocka_unit_test(another_netns_or_device_of_that_index),
+		cmocka_unit_test(loopback_is_for_oneself),
+		cmocka_unit_test(a_sign_of_life_is_what_came_in_for_us),
+		cmocka_unit_test(no_record_is_unknown),
+		cmocka_unit_test(no_packet_for_what_is_not_granted),
+	};
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
