@@ -119,8 +119,7 @@ static int check_hybrid(struct cgroup_root *root, struct error *line)
 		return fail(line, 0, 0, "boot with cgroup_no_v1=net_cls,net_prio",
 			    "net_cls or net_prio of cgroup v1 is mounted: once it is used, Linux "
 			    "%u.%u forgets a socket's cgroup", major, minor);
-	return say(line, INFO, "net_cls or net_prio of cgroup v1 is mounted; harmless on Linux %u.%u",
-		   major, minor);
+	return say(line, INFO, "net_cls or net_prio of cgroup v1 is mounted: harmless since Linux 5.15");
 }
 
 static int check_loopback(struct cgroup_root *root, struct error *line)
@@ -133,7 +132,7 @@ static int check_loopback(struct cgroup_root *root, struct error *line)
 		return fail(line, 0, -errno, "ip link show lo", "look at loopback");
 	return lo.ifr_flags & IFF_UP ?
 	       say(line, OK, "loopback is up") :
-	       fail(line, 0, 0, "ip link set lo up", "loopback is down: the gate can not be proven");
+	       fail(line, 0, 0, "ip link set lo up", "loopback is down: no proof of the gate");
 }
 
 static int check_pins(struct cgroup_root *root, struct error *line)
@@ -172,7 +171,7 @@ static int check_gate(struct cgroup_root *root, struct error *line)
 	       say(line, INFO, "the gate loads and is proven, but tells a packet's netns by its "
 		   "socket: sockets made before the attach do not pass, and the link type is not "
 		   "compared (Linux 6.2 or newer does not need that)") :
-	       say(line, OK, "the gate loads, is proven, and reads netns and link type off the packet");
+	       say(line, OK, "the gate loads, is proven, reads netns and link type off the packet");
 }
 
 static int check_daemon(struct cgroup_root *root, struct error *line)
@@ -206,7 +205,7 @@ static const struct check {
 
 static void print(const char *result, const char *text)
 {
-	const char *colour = *result == 'f' ? "\033[1;31m" : *result == 'o' ? "\033[32m" : "\033[2m";
+	const char *colour = *result == 'f' ? "\033[1;31m" : *result == 'o' ? "\033[32m" : "\033[m";
 	bool coloured = isatty(STDOUT_FILENO);
 
 	printf("%s%-7s%s %s\n", coloured ? colour : "", result, coloured ? "\033[0m" : "", text);
@@ -220,8 +219,8 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash doctor [--json]\n\n"
-		       "What the daemon needs of this machine, one line a check: ok, info, or a finding "
-		       "with its\nremedy. Changes nothing, also beside a running daemon.\n\n"
+		       "What the daemon needs of this machine, one line a check: ok, info, or a\n"
+		       "finding with its remedy. Changes nothing, also beside a running daemon.\n\n"
 		       "example: sudo vpnleash doctor\n\nExit codes: 0 ready, 1 findings.\n");
 		return EXIT_GOOD;
 	}

@@ -52,7 +52,7 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 		struct error *err)
 {
 	size_t prefix = strlen(root->path), n = 0;
-	char shown[256];
+	char shown[256], path[PATH_MAX];
 
 	if (!strncmp(text, root->path, prefix) && (text[prefix] == '/' || !text[prefix]))
 		text += prefix;
@@ -69,12 +69,13 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 			return fail(err, EXIT_USAGE, 0, "write the path without '..'",
 				    "'%s' is not the path of a cgroup", shown);
 		if (length && !(length == 1 && *part == '.'))
-			n += (size_t)snprintf(ret + n, PATH_MAX - n, "/%.*s", (int)length, part);
+			n += (size_t)snprintf(path + n, PATH_MAX - n, "/%.*s", (int)length, part);
 		part += length;
 	}
 	if (!n)
 		return fail(err, EXIT_USAGE, 0, "leash a cgroup below it",
 			    "the root cgroup can not be a workload");
+	memcpy(ret, path, n + 1);
 	return 0;
 }
 
