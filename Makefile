@@ -3,6 +3,7 @@
 
 PREFIX	      ?= /usr/local
 SBINDIR	      ?= $(PREFIX)/sbin
+MANDIR	      ?= $(PREFIX)/share/man
 B	      := build
 
 CC	      ?= gcc
@@ -37,7 +38,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-unit check-slow check-vm demo install uninstall clean format lint help
+.PHONY: all deps check check-vm tests sanitized demo install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -70,9 +71,58 @@ $(B)/tests/prove: $(B)/tests/prove_main.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-$(B)/tests/%: $(B)/tests/%.o $(LIB)
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+
+$(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(LIB)
+	$(call msg,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+
+# What building, demo and tests need, by the command or file that shows it is there; dist/deps
+# installs it and says so first. A machine that has all is not touched.
+deps: ## install the distribution's packages (Debian 12, 13)
+	$(Q)dist/deps
+
+demo: deps ## the whole story on this machine, in a minute, in namespaces of its own
+	$(Q)$(MAKE) --no-print-directory all && $(B)/vpnleash demo
+
+K	      ?= 5.10 6.1
+
+check: deps ## every test: unit, bpf, leak, e2e, and the kernels K='5.10 6.1' in virtual machines
+	$(Q)tests/check $(K)
+
+check-%: deps ## one group alone: check-unit check-bpf check-leak check-e2e; T=pattern chooses
+	$(Q)$(MAKE) --no-print-directory tests && tests/run $*
+
+check-vm: deps ## the gate's cases on other kernels: K='5.10 6.1 6.12 sid'
+	$(Q)$(MAKE) --no-print-directory tests && tests/vm/check $(K)
+
+tests: all $(TOOLS) $(UNIT) $(BPFTEST) # build what the cases run
+
+# Unit tests under ASan and UBSan, as one TAP stream through the same runner.
+sanitized: $(UNIT)
+	$(Q)BUILD=$(B) tests/run unit
+
+install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
+	install -D -m 755 $(B)/vpnleash $(DESTDIR)$(SBINDIR)/vpnleash
+	install -D -m 644 dist/man/vpnleash.8 $(DESTDIR)$(MANDIR)/man8/vpnleash.8
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8
+
+format: ## clang-format in place
+	clang-format -i bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c tests/*/*.c
+
+SCRIPTS	      := .ci/run dist/deps user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
+		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
+
+lint: tests ## shellcheck and clang-tidy
+	shellcheck -x $(filter-out %.yml,$(SCRIPTS))
+	clang-tidy --quiet $(SRC) -- $(filter-out -MMD -MP -Werror,$(CFLAGS))
+
+help: ## this list
+	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 clean: ## remove build/ (never pins, cgroups or namespaces)
 	rm -rf build

@@ -62,7 +62,7 @@ enum destination { TO_OUTSIDE, TO_ONLINK, TO_MULTICAST, TO_BROADCAST };
  * kept for the whole run, so that both old and new sockets are tried; or only one of the two. */
 enum socket_life { LIFE_BOTH, LIFE_FRESH, LIFE_KEPT };
 
-struct shot; /* one packet about to be sent; prove.c */
+struct shot; /* one packet about to be sent; prove/ */
 
 struct kind {
 	const char *name; /* "udp4"; [a-z0-9], what --kinds and the reports call it */

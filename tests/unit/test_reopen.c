@@ -38,10 +38,20 @@ static void it_is_the_signs_time_that_counts(void **state)
 	assert_false(reopen_seen(&r, T0 - 10 * S, T0 + 10 * S));
 }
 
+static void a_silence_begins_the_count_anew(void **state)
+{
+	struct reopen r = { 0 };
+
+	(void)state;
+	assert_false(reopen_seen(&r, T0, T0));
+	assert_false(reopen_seen(&r, T0 + 3001 * MS, T0 + 3001 * MS));
+	assert_true(reopen_seen(&r, T0 + 3201 * MS, T0 + 3201 * MS));
+}
+
 static void each_opening_doubles_up_to_30_s(void **state)
 {
-	static const uint64_t want_ms[] = { 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000,
-					    30000 };
+	static const uint64_t want_ms[] = { 200,	 400,	800,   1600,  3200, 6400,
+					    12800, 25600, 30000, 30000, 30000 };
 	struct reopen r = { 0 };
 
 	(void)state;
@@ -49,7 +59,8 @@ static void each_opening_doubles_up_to_30_s(void **state)
 		uint64_t now = T0 + i * S;
 
 		assert_int_equal(reopen_gap_ns(&r, now), want_ms[i] * MS);
-		assert_false(reopen_seen(&r, now, now));
+		for (uint64_t at = 0; at < want_ms[i] * MS; at += 200 * MS)
+			assert_false(reopen_seen(&r, now + at, now));
 		assert_false(reopen_seen(&r, now + want_ms[i] * MS - 1, now));
 		assert_true(reopen_seen(&r, now + want_ms[i] * MS, now));
 		reopen_opened(&r, now);
@@ -116,7 +127,7 @@ static void random_walk(void **state)
 {
 	static uint64_t openings[20000];
 	struct reopen r = { 0 };
-	uint64_t now = T0, first = 0;
+	uint64_t now = T0, first = 0, last = 0;
 	size_t n = 0;
 
 	(void)state;
@@ -141,8 +152,9 @@ static void random_walk(void **state)
 			first = 0;
 			break;
 		default:
-			assert_int_equal(reopen_seen(&r, now, now), first && now - first >= gap);
-			first = first ? first : now;
+			first = first && now - last <= 3 * S ? first : now;
+			last = now;
+			assert_int_equal(reopen_seen(&r, now, now), now - first >= gap);
 		}
 	}
 }
@@ -152,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_signs_200_ms_apart),
 		cmocka_unit_test(it_is_the_signs_time_that_counts),
+		cmocka_unit_test(a_silence_begins_the_count_anew),
 		cmocka_unit_test(each_opening_doubles_up_to_30_s),
 		cmocka_unit_test(openings_are_forgotten_after_a_minute),
 		cmocka_unit_test(the_gap_can_shrink_while_waiting),

@@ -43,7 +43,11 @@ static bool printable(const char *text)
 
 	while (*s) {
 		uint32_t c = *s++, least = 0;
-		int more = c < 0x80 ? 0 : c >> 5 == 6 ? 1 : c >> 4 == 14 ? 2 : c >> 3 == 30 ? 3 : -1;
+		int more = c < 0x80	? 0 :
+			   c >> 5 == 6	? 1 :
+			   c >> 4 == 14 ? 2 :
+			   c >> 3 == 30 ? 3 :
+					  -1;
 
 		if (more < 0 || c == '"' || c == '\'')
 			return false;
@@ -71,7 +75,8 @@ static void plain_text_stays(void **state)
 	assert_escapes("/system.slice/docker-0a1b.scope", "/system.slice/docker-0a1b.scope");
 	assert_escapes("a b~!#$%&()*+,-./:;<=>?@[]^_`{|}", "a b~!#$%&()*+,-./:;<=>?@[]^_`{|}");
 	assert_escapes("Zürich €\xf0\x9f\x90\x95", "Zürich €\xf0\x9f\x90\x95");
-	assert_escapes("\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", /* the edges of what is valid */
+	/* the edges of what is valid */
+	assert_escapes("\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf",
 		       "\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf");
 }
 
@@ -140,7 +145,8 @@ static void random_bytes_become_printable(void **state)
 		char src[41] = { 0 }, *got;
 
 		for (size_t i = 0; i < n; i++)
-			src[i] = (char)(random() & 1 ? 1 + random() % 255 : favourites[random() & 15]);
+			src[i] = (char)(random() & 1 ? 1 + random() % 255 :
+						       favourites[random() & 15]);
 		got = escaped(src, size);
 		assert_true(printable(got));
 		free(got);
@@ -181,13 +187,13 @@ static void durations(void **state)
 		uint64_t ns;
 	} good[] = {
 		{ "0", 0 }, { "3s", 3 * NS_PER_SEC }, { "30", 30 * NS_PER_SEC },
-		{ "500ms", 500 * NS_PER_MSEC }, { "2min", 120 * NS_PER_SEC }, { "007s", 7 * NS_PER_SEC },
-		{ "9223372036s", 9223372036 * NS_PER_SEC },
+		{ "500ms", 500 * NS_PER_MSEC }, { "2min", 120 * NS_PER_SEC },
+		{ "007s", 7 * NS_PER_SEC }, { "9223372036s", 9223372036 * NS_PER_SEC },
 	};
 	static const char *const bad[] = {
-		"", " ", "s", "-1s", "+1s", " 1s", "1 s", "1s ", "1S", "1m", "1h", "1.5s", "1,5s", "0x10",
-		"1e3", "1ss", "ms", "3s\n", "9223372037s", "18446744073709551615s", "18446744073709551616",
-		"99999999999999999999999ms", "\xff", "1\xff",
+		"", " ", "s", "-1s", "+1s", " 1s", "1 s", "1s ", "1S", "1m", "1h", "1.5s", "1,5s",
+		"0x10", "1e3", "1ss", "ms", "3s\n", "9223372037s", "18446744073709551615s",
+		"18446744073709551616", "99999999999999999999999ms", "\xff", "1\xff",
 	};
 	uint64_t ns;
 
@@ -257,7 +263,7 @@ static void owners(void **state)
 	close_file(&no_file);
 }
 
-static int copy_offsets(const char *text)
+static int write_offsets(const char *text)
 {
 	int fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
 	int r = fd < 0 || write(fd, text, strlen(text)) < 0;
@@ -284,7 +290,7 @@ static void time_namespaces_are_seen(void **state)
 		/* what the children will live in counts: the prober is one */
 		if (unshare(CLONE_NEWTIME) || in_time_namespace())
 			_exit(77);
-		if (copy_offsets("boottime 100 0"))
+		if (write_offsets("boottime 100 0"))
 			_exit(77);
 		_exit(in_time_namespace() ? 0 : 1);
 	}

@@ -182,7 +182,7 @@ static int prove_attribution(struct gate *g, const struct cgroup_root *root, str
 	bpf_map_delete_elem(g->pins.counters, &key);
 	if (r != EPERM || !dropped)
 		return fail(err, EXIT_PRIVILEGE, r ? -r : 0,
-			    "is loopback down? ip link set lo up; is net_cls or net_prio of cgroup v1 "
+			    "is loopback down? ip link set lo up; net_cls or net_prio of cgroup v1 "
 			    "in use? boot with cgroup_no_v1=net_cls,net_prio",
 			    "prove that the gate sees a cgroup's packets (dropped %llu)",
 			    (unsigned long long)dropped);

@@ -58,8 +58,8 @@ int pins_check_dir(struct error *err)
 	struct stat st;
 
 	if (statfs(BPFFS, &fs) < 0 || fs.f_type != BPF_FS_MAGIC)
-		return fail(err, EXIT_PRIVILEGE, -ENOTDIR, "mount it: mount -t bpf bpf " BPFFS,
-			    "find a BPF file system at " BPFFS);
+		return fail(err, EXIT_PRIVILEGE, 0, "mount it: mount -t bpf bpf " BPFFS,
+			    "no BPF file system at " BPFFS);
 	if (lstat(VPNLEASH_PIN_DIR, &st) < 0)
 		return fail(err, errno == ENOENT ? EXIT_NO_DAEMON : EXIT_PRIVILEGE, -errno,
 			    "run as root; nothing is leashed until: vpnleash run",
@@ -67,7 +67,7 @@ int pins_check_dir(struct error *err)
 	/* bpffs itself is 1777: anybody may have made this directory first */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || st.st_mode & 077)
 		return fail(err, EXIT_PRIVILEGE, -EPERM,
-			    "somebody else made it: remove it, then run again",
+			    "somebody else made it: rmdir " VPNLEASH_PIN_DIR,
 			    "trust " VPNLEASH_PIN_DIR " (uid %u, mode %o; must be root's, 0700)",
 			    st.st_uid, st.st_mode & 07777);
 	return 0;
@@ -96,7 +96,7 @@ int pins_open(struct pins *ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins p = PINS_NONE;
 	struct vpnleash_bpf *want;
-	struct header h;
+	struct header h = { 0 };
 	char path[PINS_PATH_MAX];
 	__u32 zero = 0;
 	int r = pins_check_dir(err);
@@ -252,6 +252,7 @@ int pins_each_workload(const struct pins *p,
 		struct workload w;
 		int r = bpf_map_lookup_elem(p->workloads, &ids[i], &w);
 
+		w.name[sizeof(w.name) - 1] = '\0'; /* a pin is input */
 		if (!r)
 			r = f(ids[i], &w, arg);
 		else if (errno == ENOENT)

@@ -119,7 +119,7 @@ static int check_hybrid(struct cgroup_root *root, struct error *line)
 		return fail(line, 0, 0, "boot with cgroup_no_v1=net_cls,net_prio",
 			    "net_cls or net_prio of cgroup v1 is mounted: once it is used, Linux "
 			    "%u.%u forgets a socket's cgroup", major, minor);
-	return say(line, INFO, "net_cls or net_prio of cgroup v1 is mounted: harmless since Linux 5.15");
+	return say(line, INFO, "net_cls or net_prio of cgroup v1: harmless since Linux 5.15");
 }
 
 static int check_loopback(struct cgroup_root *root, struct error *line)

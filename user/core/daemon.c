@@ -681,6 +681,10 @@ static int start_member(struct daemon *d, struct member *m, const struct workloa
 
 	*m = (struct member){ .daemon = d, .tunnel = &d->tunnel, .state = WORKLOAD_WAITING };
 	r = cgroup_path(&d->root, config->cgroup, m->path, err);
+	for (struct member *other = d->members; !r && other < m; other++)
+		if (!strcmp(other->path, m->path))
+			r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice",
+				 member_name(m));
 	if (!r)
 		r = resolve_cgroup(&d->root, m->path, &there, err);
 	if (r)

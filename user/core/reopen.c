@@ -14,10 +14,10 @@ uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns)
 
 bool reopen_seen(struct reopen *r, uint64_t seen_ns, uint64_t now_ns)
 {
-	if (!r->first_seen_ns) {
+	if (!r->first_seen_ns || seen_ns > r->last_seen_ns + REOPEN_SILENCE_NS)
 		r->first_seen_ns = seen_ns;
-		return false;
-	}
+	if (seen_ns > r->last_seen_ns)
+		r->last_seen_ns = seen_ns;
 	return seen_ns >= r->first_seen_ns + reopen_gap_ns(r, now_ns);
 }
 
