@@ -13,14 +13,32 @@ bool wants_help(int argc, char **argv)
 	return false;
 }
 
+/* -c FILE, or nothing for CONFIG_FILE; or keys as options. *ret_file is NULL for the latter. */
+static int read_config(int argc, char **argv, bool need_tunnel, struct config *ret,
+		       const char **ret_file, struct error *err)
+{
+	bool from_file = argc == 1 || !strcmp(argv[1], "-c");
+
+	*ret_file = !from_file ? NULL : argc == 3 ? argv[2] : CONFIG_FILE;
+	if (from_file && argc != 1 && argc != 3)
+		return fail(err, EXIT_USAGE, 0, "-c FILE, or keys as options, not both",
+			    "-c takes one file");
+	return from_file ? config_read(*ret_file, ret, err) :
+			   config_parse_args(argc, argv, need_tunnel, ret, err);
+}
+
 int cmd_run(int argc, char **argv, struct error *err)
 {
 	struct config config;
+	const char *file;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash run --cgroup PATH --interface NAME --probe icmp:IP|none "
-		       "[--KEY VALUE]...\n\n");
+		printf("usage: vpnleash run [-c FILE]\n"
+		       "       vpnleash run --cgroup PATH --interface NAME --probe icmp:IP|none "
+		       "[--KEY VALUE]...\n\n"
+		       "FILE is " CONFIG_FILE " by default, with conf.d/*.conf beside it; SIGHUP "
+		       "reads it again.\n");
 		config_print_keys(stdout);
 		printf("\nexample: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP \\\n"
 		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n\n"
@@ -30,17 +48,23 @@ int cmd_run(int argc, char **argv, struct error *err)
 		       "failure.\n");
 		return EXIT_GOOD;
 	}
-	r = config_parse_args(argc, argv, true, &config, err);
-	return r ? r : daemon_run(&config, err);
+	r = read_config(argc, argv, true, &config, &file, err);
+	if (r)
+		return r;
+	r = daemon_run(&config, file, err);
+	config_free(&config);
+	return r;
 }
 
 int cmd_lock(int argc, char **argv, struct error *err)
 {
 	struct config config;
+	const char *file;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash lock --cgroup PATH [--cgroup PATH]...\n\n"
+		printf("usage: vpnleash lock [-c FILE]\n"
+		       "       vpnleash lock --cgroup PATH [--cgroup PATH]...\n\n"
 		       "Attaches the gate with no leases and ends: nothing passes until `vpnleash run` "
 		       "grants.\n"
 		       "A cgroup that is locked or leased already stays as it is.\n\n"
@@ -48,6 +72,10 @@ int cmd_lock(int argc, char **argv, struct error *err)
 		       "failure.\n");
 		return EXIT_GOOD;
 	}
-	r = config_parse_args(argc, argv, false, &config, err);
-	return r ? r : daemon_lock(&config, err);
+	r = read_config(argc, argv, false, &config, &file, err);
+	if (r)
+		return r;
+	r = daemon_lock(&config, err);
+	config_free(&config);
+	return r;
 }

@@ -1,61 +1,92 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See config.h. One table of keys makes parsing, defaults' documentation and --help. */
+/*
+ * See config.h. Our own reader of `key = value`: measured, inih keeps inline comments in values,
+ * joins indented lines to the key before, cuts at 200 bytes and knows no line numbers.
+ */
 #include "core/config.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define LEASE_DEFAULT_NS    (3 * NS_PER_SEC)
 #define PATIENCE_DEFAULT_NS (3 * NS_PER_SEC)
+#define FILE_MAX	    (256 * 1024)
 
-static int set_cgroup(struct config *c, const char *value, struct error *err)
+enum section { SECTION_NONE, SECTION_DAEMON, SECTION_TUNNEL, SECTION_WORKLOAD };
+static const char *const section_names[] = { "", "daemon", "tunnel", "workload" };
+
+/* Where a key's value goes; all three point into one struct config. */
+struct place {
+	struct config *config;
+	struct tunnel_config *tunnel;
+	struct workload_config *workload;
+};
+
+/* ------ keys ------ */
+
+static int set_cgroup(struct place *p, const char *value, struct error *err)
 {
-	if (c->n_workloads == CONFIG_WORKLOADS)
-		return fail(err, EXIT_USAGE, 0, NULL, "more than %d cgroups", CONFIG_WORKLOADS);
-	for (size_t i = 0; i < c->n_workloads; i++)
-		if (!strcmp(c->workloads[i].cgroup, value))
-			return fail(err, EXIT_USAGE, 0, NULL, "given twice");
-	if (strlen(value) >= PATH_MAX || !*value)
+	for (const char *kind = "container:\0unit:\0slice:\0"; *kind; kind += strlen(kind) + 1)
+		if (!strncmp(value, kind, strlen(kind)))
+			return fail(err, EXIT_USAGE, 0, "only: /PATH", "%s is not built yet", kind);
+	if (*value != '/' || strlen(value) >= PATH_MAX)
 		return fail(err, EXIT_USAGE, 0, "/PATH below the cgroup v2 root", "not a path");
-	snprintf(c->workloads[c->n_workloads++].cgroup, PATH_MAX, "%s", value);
+	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 	return 0;
 }
 
-static int set_interface(struct config *c, const char *value, struct error *err)
+static int set_tunnel(struct place *p, const char *value, struct error *err)
+{
+	if (strlen(value) >= CONFIG_NAME_LEN)
+		return fail(err, EXIT_USAGE, 0, "the name of a [tunnel NAME] section", "too long");
+	snprintf(p->workload->tunnel_name, CONFIG_NAME_LEN, "%s", value);
+	return 0;
+}
+
+static int set_interface(struct place *p, const char *value, struct error *err)
 {
 	if (!*value || strlen(value) >= IFNAMSIZ || strpbrk(value, "/ \t\n"))
 		return fail(err, EXIT_USAGE, 0, "1 to 15 characters, no '/' and no space",
 			    "not an interface name");
-	snprintf(c->tunnel.interface, sizeof(c->tunnel.interface), "%s", value);
+	snprintf(p->tunnel->interface, IFNAMSIZ, "%s", value);
 	return 0;
 }
 
-static int set_netns(struct config *c, const char *value, struct error *err)
+static int set_netns(struct place *p, const char *value, struct error *err)
 {
+	for (const char *kind = "container:\0unit:\0"; *kind; kind += strlen(kind) + 1)
+		if (!strncmp(value, kind, strlen(kind)))
+			return fail(err, EXIT_USAGE, 0, "only: host, or a file", "%s is not built yet",
+				    kind);
 	if (strcmp(value, "host") && (*value != '/' || strlen(value) >= PATH_MAX))
 		return fail(err, EXIT_USAGE, 0, "host, /run/netns/NAME or /proc/PID/ns/net",
 			    "not a network namespace");
-	snprintf(c->tunnel.netns, sizeof(c->tunnel.netns), "%s", value);
+	snprintf(p->tunnel->netns, PATH_MAX, "%s", value);
 	return 0;
 }
 
-static int set_probe(struct config *c, const char *value, struct error *err)
+static int set_probe(struct place *p, const char *value, struct error *err)
 {
 	if (!strcmp(value, "none")) {
-		c->tunnel.probe = PROBE_NONE;
+		p->tunnel->probe = PROBE_NONE;
 		return 0;
 	}
 	if (strncmp(value, "icmp:", 5) ||
-	    inet_pton(AF_INET, value + 5, &c->tunnel.probe_address) != 1)
+	    inet_pton(AF_INET, value + 5, &p->tunnel->probe_address) != 1)
 		return fail(err, EXIT_USAGE, 0, "icmp:IP with an IPv4 address, or none",
 			    "not a probe");
-	c->tunnel.probe = PROBE_ICMP;
+	p->tunnel->probe = PROBE_ICMP;
 	return 0;
 }
 
-static int set_route(struct config *c, const char *value, struct error *err)
+static int set_route(struct place *p, const char *value, struct error *err)
 {
 	struct in6_addr any;
 
@@ -63,7 +94,8 @@ static int set_route(struct config *c, const char *value, struct error *err)
 		value = "";
 	else if (inet_pton(AF_INET, value, &any) != 1 && inet_pton(AF_INET6, value, &any) != 1)
 		return fail(err, EXIT_USAGE, 0, "an IP address, or none", "not an address");
-	snprintf(c->tunnel.route, sizeof(c->tunnel.route), "%s", value);
+	snprintf(p->tunnel->route, sizeof(p->tunnel->route), "%s", value);
+	p->tunnel->route_given = true;
 	return 0;
 }
 
@@ -80,127 +112,509 @@ static int set_duration(uint64_t *ret_ns, const char *value, unsigned int min_s,
 	return 0;
 }
 
-static int set_lease(struct config *c, const char *value, struct error *err)
+static int set_lease(struct place *p, const char *value, struct error *err)
 {
-	return set_duration(&c->lease_ns, value, 1, 4, err);
+	return set_duration(&p->config->lease_ns, value, 1, 4, err);
 }
 
-static int set_patience(struct config *c, const char *value, struct error *err)
+static int set_patience(struct place *p, const char *value, struct error *err)
 {
-	return set_duration(&c->tunnel.patience_ns, value, 1, 60, err);
+	return set_duration(&p->tunnel->patience_ns, value, 1, 60, err);
 }
 
-static int set_on_failure(struct config *c, const char *value, struct error *err)
+static int set_on_failure(struct place *p, const char *value, struct error *err)
 {
 	if (strcmp(value, "freeze") && strcmp(value, "block"))
 		return fail(err, EXIT_USAGE, 0, "freeze or block", "not a way to fail");
-	c->on_failure = *value == 'b' ? ON_FAILURE_BLOCK : ON_FAILURE_FREEZE;
+	p->workload->on_failure = *value == 'b' ? ON_FAILURE_BLOCK : ON_FAILURE_FREEZE;
 	return 0;
 }
 
-static int set_guard(struct config *c, const char *value, struct error *err)
+static int set_guard(struct place *p, const char *value, struct error *err)
 {
-	(void)c;
+	(void)p;
 	return strcmp(value, "off") ?
 	       fail(err, EXIT_USAGE, 0, "only: off", "the guard is not built yet") : 0;
 }
 
 static const struct key {
 	const char *name, *value, *help;
-	int (*set)(struct config *c, const char *value, struct error *err);
-	bool repeatable, tunnel;
+	enum section section;
+	int (*set)(struct place *p, const char *value, struct error *err); /* NULL: not built yet */
 } keys[] = {
-	{ "cgroup", "PATH", "the workload, below the cgroup v2 root; repeatable", set_cgroup, true,
-	  false },
-	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", set_interface, false, true },
-	{ "netns", "NETNS", "where it is: host (default), /run/netns/NAME, /proc/PID/ns/net",
-	  set_netns, false, true },
-	{ "probe", "icmp:IP|none", "sign of life when idle; none: link and route decide", set_probe,
-	  false, true },
-	{ "route", "IP|none", "must resolve through the interface; default: the probe's IP",
-	  set_route, false, true },
+	{ "cgroup", "PATH", "the workload, below the cgroup v2 root; repeatable", SECTION_WORKLOAD,
+	  set_cgroup },
+	{ "tunnel", "NAME", "the section of its tunnel", SECTION_WORKLOAD, set_tunnel },
 	{ "on-failure", "freeze|block", "after barring: freeze the cgroup (default) or leave it",
-	  set_on_failure, false, true },
-	{ "lease", "TIME", "how long a dead daemon's grant lasts: 1s to 4s, default 3s", set_lease,
-	  false, true },
-	{ "patience", "TIME", "silence tolerated: 1s to 60s, default 3s", set_patience, false,
-	  true },
-	{ "guard", "off", "not built yet: off", set_guard, false, true },
+	  SECTION_WORKLOAD, set_on_failure },
+	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface },
+	{ "netns", "NETNS", "where it is: host (default), /run/netns/NAME, /proc/PID/ns/net",
+	  SECTION_TUNNEL, set_netns },
+	{ "probe", "icmp:IP|none", "sign of life when idle; none: link and route decide",
+	  SECTION_TUNNEL, set_probe },
+	{ "route", "IP|none", "must resolve through the interface; default: the probe's IP",
+	  SECTION_TUNNEL, set_route },
+	{ "patience", "TIME", "silence tolerated: 1s to 60s, default 3s", SECTION_TUNNEL,
+	  set_patience },
+	{ "guard", "off", "not built yet: off", SECTION_TUNNEL, set_guard },
+	{ "lease", "TIME", "how long a dead daemon's grant lasts: 1s to 4s, default 3s",
+	  SECTION_DAEMON, set_lease },
+	{ .name = "engine", .section = SECTION_DAEMON },
+	{ .name = "process", .section = SECTION_TUNNEL },
+	{ .name = "identity", .section = SECTION_TUNNEL },
+	{ .name = "endpoint", .section = SECTION_TUNNEL },
+	{ .name = "bootstrap", .section = SECTION_TUNNEL },
+	{ .name = "dns", .section = SECTION_TUNNEL },
+	{ .name = "allow", .section = SECTION_TUNNEL },
+	{ .name = "allow", .section = SECTION_WORKLOAD },
+	{ .name = "stop-after", .section = SECTION_WORKLOAD },
+	{ .name = "ipv6", .section = SECTION_WORKLOAD },
+	{ .name = "enforce", .section = SECTION_WORKLOAD },
+	{ .name = "hook", .section = SECTION_WORKLOAD },
+	{ .name = "hook-inside", .section = SECTION_WORKLOAD },
 };
+
+/* section SECTION_NONE: whichever has it. */
+static const struct key *find_key(enum section section, const char *name, size_t length)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if ((section == SECTION_NONE || keys[i].section == section) &&
+		    strlen(keys[i].name) == length && !strncmp(keys[i].name, name, length))
+			return &keys[i];
+	return NULL;
+}
 
 void config_print_keys(FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char option[64];
 
+		if (!keys[i].set || keys[i].set == set_tunnel)
+			continue;
 		snprintf(option, sizeof(option), "--%s %s", keys[i].name, keys[i].value);
 		fprintf(out, "  %-24s %s\n", option, keys[i].help);
 	}
 }
 
-static const struct key *find_key(const char *option, size_t length)
+/* ------ the struct ------ */
+
+int config_init(struct config *c, struct error *err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strlen(keys[i].name) == length && !strncmp(keys[i].name, option, length))
-			return &keys[i];
+	*c = (struct config){ .lease_ns = LEASE_DEFAULT_NS };
+	c->tunnels = calloc(CONFIG_TUNNELS, sizeof(*c->tunnels));
+	c->workloads = calloc(CONFIG_WORKLOADS, sizeof(*c->workloads));
+	if (c->tunnels && c->workloads)
+		return 0;
+	config_free(c);
+	return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the configuration");
+}
+
+void config_free(struct config *c)
+{
+	free(c->tunnels);
+	free(c->workloads);
+	*c = (struct config){ 0 };
+}
+
+static struct tunnel_config *add_tunnel(struct config *c, const char *name)
+{
+	struct tunnel_config *t;
+
+	if (c->n_tunnels == CONFIG_TUNNELS)
+		return NULL;
+	t = &c->tunnels[c->n_tunnels++];
+	snprintf(t->name, sizeof(t->name), "%s", name);
+	snprintf(t->netns, sizeof(t->netns), "host");
+	t->patience_ns = PATIENCE_DEFAULT_NS;
+	return t;
+}
+
+static struct workload_config *add_workload(struct config *c, const char *name)
+{
+	struct workload_config *w;
+
+	if (c->n_workloads == CONFIG_WORKLOADS)
+		return NULL;
+	w = &c->workloads[c->n_workloads++];
+	snprintf(w->name, sizeof(w->name), "%s", name);
+	return w;
+}
+
+/* What one tunnel lacks: NULL, or the key, and in *ret_remedy what to write. */
+static const char *missing_of_tunnel(struct tunnel_config *t, const char **ret_remedy)
+{
+	if (!*t->interface) {
+		*ret_remedy = "the name of the tunnel's interface";
+		return "interface";
+	}
+	if (t->probe == PROBE_UNSET) {
+		*ret_remedy = "icmp:IP asks an address inside the tunnel, none lets link and route "
+			      "decide";
+		return "probe";
+	}
+	if (t->probe == PROBE_ICMP && !t->route_given)
+		inet_ntop(AF_INET, &t->probe_address, t->route, sizeof(t->route));
 	return NULL;
 }
 
-static int check(struct config *c, bool need_tunnel, const bool *given, struct error *err)
+/* ------ the command line ------ */
+
+static int take_option(struct config *c, struct workload_config *common, bool *given,
+		       const struct key *key, const char *value, struct error *err)
 {
+	struct place place = { c, &c->tunnels[0], common };
+	struct error why = { 0 };
+	char shown[64];
+
+	escape(shown, sizeof(shown), value);
+	if (key->set == set_cgroup) { /* the one that is repeatable */
+		for (size_t i = 0; i < c->n_workloads; i++)
+			if (!strcmp(c->workloads[i].cgroup, value))
+				return fail(err, EXIT_USAGE, 0, NULL, "--cgroup '%s': given twice",
+					    shown);
+		place.workload = add_workload(c, "");
+		if (!place.workload)
+			return fail(err, EXIT_USAGE, 0, NULL, "more than %d cgroups",
+				    CONFIG_WORKLOADS);
+	} else if (given[key - keys]) {
+		return fail(err, EXIT_USAGE, 0, NULL, "--%s is given twice", key->name);
+	}
+	given[key - keys] = true;
+	if (key->set(&place, value, &why))
+		return fail(err, EXIT_USAGE, 0, NULL, "--%s '%s': %s", key->name, shown, why.text);
+	return 0;
+}
+
+static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c, struct error *err)
+{
+	struct workload_config common = { 0 };
+	bool given[ARRAY_SIZE(keys)] = { false };
+	const char *missing, *remedy;
+
+	for (int i = 1; i < argc; i++) {
+		const char *option = argv[i], *value = strchr(option, '=');
+		const struct key *key = NULL;
+		char shown[64];
+		int r;
+
+		if (!strncmp(option, "--", 2))
+			key = find_key(SECTION_NONE, option + 2, strcspn(option + 2, "="));
+		if (!key || key->set == set_tunnel || (!need_tunnel && key->set != set_cgroup))
+			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
+				    escape(shown, sizeof(shown), option));
+		if (!key->set)
+			return fail(err, EXIT_USAGE, 0, "see --help", "--%s is not built yet",
+				    key->name);
+		value = value ? value + 1 : i + 1 < argc ? argv[++i] : NULL;
+		if (!value)
+			return fail(err, EXIT_USAGE, 0, "see --help", "--%s needs a value",
+				    key->name);
+		r = take_option(c, &common, given, key, value, err);
+		if (r)
+			return r;
+	}
 	if (!c->n_workloads)
-		return fail(err, EXIT_USAGE, 0, "vpnleash run --help", "--cgroup is missing");
+		return fail(err, EXIT_USAGE, 0, "see --help", "--cgroup is missing");
+	for (size_t i = 0; i < c->n_workloads; i++)
+		c->workloads[i].on_failure = common.on_failure;
+	missing = need_tunnel ? missing_of_tunnel(&c->tunnels[0], &remedy) : NULL;
+	if (missing)
+		return fail(err, EXIT_USAGE, 0, remedy, "--%s is missing", missing);
+	snprintf(c->tunnels[0].name, sizeof(c->tunnels[0].name), "%s", c->tunnels[0].interface);
 	if (!need_tunnel)
-		return 0;
-	if (!*c->tunnel.interface)
-		return fail(err, EXIT_USAGE, 0, "vpnleash run --help", "--interface is missing");
-	if (c->tunnel.probe == PROBE_UNSET)
-		return fail(err, EXIT_USAGE, 0,
-			    "--probe icmp:IP asks an address inside the tunnel, --probe none lets "
-			    "link and route decide",
-			    "--probe is missing");
-	if (c->tunnel.probe == PROBE_ICMP && !given[find_key("route", 5) - keys])
-		inet_ntop(AF_INET, &c->tunnel.probe_address, c->tunnel.route,
-			  sizeof(c->tunnel.route));
+		c->n_tunnels = 0;
 	return 0;
 }
 
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err)
 {
-	_cleanup_free struct config *c = calloc(1, sizeof(*c));
-	bool given[ARRAY_SIZE(keys)] = { false };
+	struct config c;
+	int r = config_init(&c, err);
+
+	if (r)
+		return r;
+	add_tunnel(&c, "");
+	r = parse_args(argc, argv, need_tunnel, &c, err);
+	if (r)
+		config_free(&c);
+	else
+		*ret = c;
+	return r;
+}
+
+/* ------ files ------ */
+
+struct reader {
+	struct config *config;
+	const char *file;
+	unsigned int line;
+	enum section section;
+	char section_name[CONFIG_NAME_LEN];
+	struct place place;
+	bool given[ARRAY_SIZE(keys)]; /* in this section */
+	struct error *err;
+};
+
+__attribute__((format(printf, 3, 4)))
+static int at(struct reader *r, const char *remedy, const char *format, ...)
+{
+	char text[300], file[300];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	return fail(r->err, EXIT_USAGE, 0, remedy, "%s:%u: %s", escape(file, sizeof(file), r->file),
+		    r->line, text);
+}
+
+/* Cut a comment (# or ; at the start or after white space) and white space at both ends. */
+static char *strip(char *s)
+{
+	for (char *c = s; *c; c++)
+		if ((*c == '#' || *c == ';') && (c == s || c[-1] == ' ' || c[-1] == '\t')) {
+			*c = '\0';
+			break;
+		}
+	s += strspn(s, " \t");
+	for (size_t n = strlen(s); n && strchr(" \t\r", s[n - 1]); n--)
+		s[n - 1] = '\0';
+	return s;
+}
+
+static int open_section(struct reader *r, char *s)
+{
+	char *end = strchr(s, ']'), *name = s + 1 + strcspn(s + 1, " \t]"), shown[128];
+	enum section found = SECTION_NONE;
+
+	if (!end || end[1])
+		return at(r, "[tunnel NAME], [workload NAME] or [daemon]", "not a section");
+	*end = '\0';
+	if (*name)
+		*name++ = '\0';
+	name = strip(name);
+	for (enum section i = SECTION_DAEMON; i <= SECTION_WORKLOAD; i++)
+		if (!strcmp(s + 1, section_names[i]))
+			found = i;
+	if (!found)
+		return at(r, "tunnel, workload or daemon", "unknown section '%s'",
+			  escape(shown, sizeof(shown), s + 1));
+	if ((found == SECTION_DAEMON) != !*name || strlen(name) >= CONFIG_NAME_LEN)
+		return at(r, "[daemon], [tunnel NAME], [workload NAME]", "a wrong name for [%s]",
+			  section_names[found]);
+	r->section = found;
+	snprintf(r->section_name, sizeof(r->section_name), "%s", name);
+	memset(r->given, 0, sizeof(r->given));
+	escape(shown, sizeof(shown), name);
+	for (size_t i = 0; found == SECTION_TUNNEL && i < r->config->n_tunnels; i++)
+		if (!strcmp(r->config->tunnels[i].name, name))
+			return at(r, "give each one name", "[tunnel %s] is given twice", shown);
+	for (size_t i = 0; found == SECTION_WORKLOAD && i < r->config->n_workloads; i++)
+		if (!strcmp(r->config->workloads[i].name, name))
+			return at(r, "give each one name", "[workload %s] is given twice", shown);
+	r->place = (struct place){ .config = r->config };
+	if (found == SECTION_TUNNEL && !(r->place.tunnel = add_tunnel(r->config, name)))
+		return at(r, NULL, "more than %d tunnels", CONFIG_TUNNELS);
+	if (found == SECTION_WORKLOAD && !(r->place.workload = add_workload(r->config, name)))
+		return at(r, NULL, "more than %d workloads", CONFIG_WORKLOADS);
+	return 0;
+}
+
+static int take_key(struct reader *r, char *s)
+{
+	char *value = strchr(s, '='), shown[128];
+	const struct key *key;
+	struct error why = { 0 };
+
+	if (!value)
+		return at(r, "key = value, or [section]", "neither a key nor a section");
+	*value++ = '\0';
+	s = strip(s);
+	value = strip(value);
+	escape(shown, sizeof(shown), s);
+	if (!r->section)
+		return at(r, "begin with [tunnel NAME]", "'%s' stands in no section", shown);
+	key = find_key(r->section, s, strlen(s));
+	if (!key)
+		return at(r, find_key(SECTION_NONE, s, strlen(s)) ? "it belongs in another section" :
+								    "see vpnleash.conf(5)",
+			  "unknown key '%s' in [%s]", shown, section_names[r->section]);
+	if (!key->set)
+		return at(r, "take the line out", "'%s' is not built yet", key->name);
+	if (r->given[key - keys])
+		return at(r, "keep one of them", "'%s' is given twice", key->name);
+	r->given[key - keys] = true;
+	if (key->set(&r->place, value, &why))
+		return at(r, NULL, "%s = %s: %s", key->name, escape(shown, sizeof(shown), value),
+			  why.text);
+	return 0;
+}
+
+int config_parse_text(struct config *c, const char *name, char *text, struct error *err)
+{
+	struct reader r = { .config = c, .file = name, .err = err };
+	char *next;
+
+	for (char *line = text; line; line = next) {
+		char *s;
+		int e = 0;
+
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		r.line++;
+		s = strip(line);
+		if (*s == '[')
+			e = open_section(&r, s);
+		else if (*s)
+			e = take_key(&r, s);
+		if (e)
+			return e;
+	}
+	return 0;
+}
+
+int config_finish(struct config *c, const char *name, struct error *err)
+{
+	const char *missing, *remedy;
+	char file[300];
+
+	escape(file, sizeof(file), name);
+	if (!c->n_workloads)
+		return fail(err, EXIT_USAGE, 0, "add [tunnel NAME] and [workload NAME]",
+			    "%s: no workload", file);
+	for (size_t i = 0; i < c->n_tunnels; i++) {
+		missing = missing_of_tunnel(&c->tunnels[i], &remedy);
+		if (missing)
+			return fail(err, EXIT_USAGE, 0, remedy, "%s: [tunnel %s] has no '%s'", file,
+				    c->tunnels[i].name, missing);
+	}
+	for (size_t i = 0; i < c->n_workloads; i++) {
+		struct workload_config *w = &c->workloads[i];
+
+		missing = !*w->cgroup ? "cgroup" : !*w->tunnel_name ? "tunnel" : NULL;
+		if (missing)
+			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
+				    "%s: [workload %s] has no '%s'", file, w->name, missing);
+		while (w->tunnel < c->n_tunnels &&
+		       strcmp(c->tunnels[w->tunnel].name, w->tunnel_name))
+			w->tunnel++;
+		if (w->tunnel == c->n_tunnels)
+			return fail(err, EXIT_USAGE, 0, "add that section, or correct the name",
+				    "%s: [workload %s]: there is no [tunnel %s]", file, w->name,
+				    w->tunnel_name);
+	}
+	return 0;
+}
+
+/* Who may write the file, or a directory above it, may leash and unleash. */
+static int check_owner(const char *path, const struct stat *st, struct error *err)
+{
+	char shown[300];
+
+	if (st->st_uid == 0 && !(st->st_mode & 022))
+		return 0;
+	return fail(err, EXIT_USAGE, -EPERM, "chown root, chmod go-w", "trust '%s' (uid %u, mode %o)",
+		    escape(shown, sizeof(shown), path), st->st_uid, st->st_mode & 07777);
+}
+
+static int check_parents(const char *path, struct error *err)
+{
+	char full[PATH_MAX];
+	struct stat st;
+	char shown[300];
+
+	if (!realpath(path, full))
+		return fail(err, EXIT_USAGE, -errno, "write one, or give -c FILE", "open '%s'",
+			    escape(shown, sizeof(shown), path));
+	for (char *slash = strrchr(full, '/'); slash; slash = strrchr(full, '/')) {
+		int r;
+
+		*slash = '\0';
+		if (stat(*full ? full : "/", &st) < 0)
+			return fail(err, EXIT_USAGE, -errno, NULL, "look at '%s'", full);
+		/* a sticky directory such as /tmp lets nobody replace what is root's */
+		r = st.st_mode & S_ISVTX && st.st_uid == 0 ? 0 : check_owner(full, &st, err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int read_file(struct config *c, int dirfd, const char *entry, const char *name,
+		     struct error *err)
+{
+	_cleanup_fd int fd = openat(dirfd, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_free char *text = malloc(FILE_MAX + 1);
+	char shown[300];
+	struct stat st;
+	size_t n = 0;
 	int r;
 
-	if (!c)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the command line");
-	*c = (struct config){ .lease_ns = LEASE_DEFAULT_NS, .tunnel.netns = "host",
-			      .tunnel.patience_ns = PATIENCE_DEFAULT_NS };
-	for (int i = 1; i < argc; i++) {
-		const char *option = argv[i], *value = strchr(option, '=');
-		const struct key *key = NULL;
-		struct error why = { 0 };
-		char shown[64];
+	escape(shown, sizeof(shown), name);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fail(err, EXIT_USAGE, -errno,
+			    errno == ELOOP ? "it must not be a symbolic link" :
+					     "write one, or give -c FILE", "open '%s'", shown);
+	if (!S_ISREG(st.st_mode))
+		return fail(err, EXIT_USAGE, 0, "a regular file", "'%s' is not a file", shown);
+	r = check_owner(name, &st, err);
+	if (r)
+		return r;
+	for (ssize_t got = 1; text && got > 0 && n <= FILE_MAX; n += (size_t)(got > 0 ? got : 0))
+		got = read(fd, text + n, FILE_MAX + 1 - n);
+	if (!text || n > FILE_MAX)
+		return fail(err, EXIT_USAGE, -EFBIG, "at most 256 KiB", "read '%s'", shown);
+	text[n] = '\0';
+	if (strlen(text) != n)
+		return fail(err, EXIT_USAGE, 0, "a text file", "'%s' has a NUL byte", shown);
+	return config_parse_text(c, name, text, err);
+}
 
-		if (!strncmp(option, "--", 2))
-			key = find_key(option + 2, strcspn(option + 2, "="));
-		if (!key || (!need_tunnel && key->tunnel))
-			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
-				    escape(shown, sizeof(shown), option));
-		value = value ? value + 1 : i + 1 < argc ? argv[++i] : NULL;
-		if (!value)
-			return fail(err, EXIT_USAGE, 0, "see --help", "--%s needs a value",
-				    key->name);
-		if (given[key - keys] && !key->repeatable)
-			return fail(err, EXIT_USAGE, 0, NULL, "--%s is given twice", key->name);
-		given[key - keys] = true;
-		r = key->set(c, value, &why);
-		if (r)
-			return fail(err, EXIT_USAGE, 0, NULL, "--%s '%s': %s", key->name,
-				    escape(shown, sizeof(shown), value), why.text);
-	}
-	r = check(c, need_tunnel, given, err);
+static int ends_in_conf(const struct dirent *e)
+{
+	const char *dot = strrchr(e->d_name, '.');
+
+	return e->d_name[0] != '.' && dot && !strcmp(dot, ".conf");
+}
+
+static int read_all(const char *file, struct config *c, struct error *err)
+{
+	const char *slash = strrchr(file, '/');
+	struct dirent **entries = NULL;
+	char dir[PATH_MAX], name[PATH_MAX + 300];
+	int n, r = check_parents(file, err);
+
 	if (!r)
-		*ret = *c;
+		r = read_file(c, AT_FDCWD, file, file, err);
+	if (r)
+		return r;
+	snprintf(dir, sizeof(dir), "%.*sconf.d", slash ? (int)(slash - file + 1) : 0, file);
+	n = scandir(dir, &entries, ends_in_conf, alphasort);
+	for (int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "%s/%s", dir, entries[i]->d_name);
+		if (!r)
+			r = check_parents(name, err);
+		if (!r)
+			r = read_file(c, AT_FDCWD, name, name, err);
+		free(entries[i]);
+	}
+	free(entries);
+	return r ? r : config_finish(c, file, err);
+}
+
+int config_read(const char *file, struct config *ret, struct error *err)
+{
+	struct config c;
+	int r = config_init(&c, err);
+
+	if (r)
+		return r;
+	r = read_all(file, &c, err);
+	if (r)
+		config_free(&c);
+	else
+		*ret = c;
 	return r;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is to be leashed to what: read from the command line into one validated struct. */
+/*
+ * What is to be leashed to what: files or command line → one validated struct. One table of keys
+ * serves both; vpnleash.conf(5) documents each.
+ */
 #ifndef VPNLEASH_CONFIG_H
 #define VPNLEASH_CONFIG_H
 
@@ -11,38 +14,57 @@
 
 #include "base/util.h"
 
-#define CONFIG_WORKLOADS 64
+#define CONFIG_FILE	 "/etc/vpnleash/vpnleash.conf"
+#define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
+#define CONFIG_WORKLOADS 256
+#define CONFIG_NAME_LEN	 64
 
 enum probe_kind { PROBE_UNSET, PROBE_NONE, PROBE_ICMP };
 enum on_failure { ON_FAILURE_FREEZE, ON_FAILURE_BLOCK };
 
 struct tunnel_config {
+	char name[CONFIG_NAME_LEN]; /* of its section; on the command line: the interface */
 	char interface[IFNAMSIZ];
 	char netns[PATH_MAX]; /* "host" or a netns file */
 	enum probe_kind probe;
 	struct in_addr probe_address; /* PROBE_ICMP */
+	bool route_given;
 	char route[INET6_ADDRSTRLEN]; /* must resolve through the interface; empty: none */
 	uint64_t patience_ns;
 };
 
 struct workload_config {
-	char cgroup[PATH_MAX]; /* as given; resolved by cgroup_path() */
+	char name[CONFIG_NAME_LEN];	   /* of its section; empty on the command line */
+	char cgroup[PATH_MAX];		   /* as given; resolved by cgroup_path() */
+	char tunnel_name[CONFIG_NAME_LEN]; /* as given */
+	size_t tunnel;			   /* the same, as index in `tunnels` */
+	enum on_failure on_failure;
 };
 
 struct config {
 	uint64_t lease_ns;
-	struct tunnel_config tunnel;
-	enum on_failure on_failure;
-	size_t n_workloads;
-	struct workload_config workloads[CONFIG_WORKLOADS];
+	size_t n_tunnels, n_workloads;
+	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */
+	struct workload_config *workloads; /* CONFIG_WORKLOADS of them */
 };
 
 /*
- * --KEY VALUE pairs from argv[1] on. need_tunnel: `run` needs all of it, `lock` only cgroups.
- * 0, or -EINVAL with EXIT_USAGE.
+ * The file (`-c FILE`, CONFIG_FILE by default) and conf.d/NAME.conf beside it in the order of their
+ * names. Files and the directories above them must be root's and writable by root alone. An error
+ * names file and line. 0 or -Exxx with EXIT_USAGE; then *ret is untouched.
  */
+int config_read(const char *file, struct config *ret, struct error *err);
+/* --KEY VALUE pairs from argv[1] on: one tunnel. need_tunnel: `run` needs all, `lock` only cgroups. */
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err);
-void config_print_keys(FILE *out); /* one line a key, for --help */
+void config_free(struct config *c);
+/* One line for each key of the command line, for --help. */
+void config_print_keys(FILE *out);
+
+/* The text of one file, for the tests: `name` stands in errors. Call once for each file, then
+ * config_finish(). */
+int config_init(struct config *c, struct error *err);
+int config_parse_text(struct config *c, const char *name, char *text, struct error *err);
+int config_finish(struct config *c, const char *name, struct error *err);
 
 #endif

@@ -10,7 +10,8 @@
 
 /* Attach the gate to every cgroup of the configuration, with no lease, and return. */
 int daemon_lock(const struct config *config, struct error *err);
-/* Until SIGTERM or SIGINT: 0. */
-int daemon_run(const struct config *config, struct error *err);
+/* Until SIGTERM or SIGINT: 0. SIGHUP reads `file` again (NULL: there is none); an error in it is
+ * logged and the old configuration kept. */
+int daemon_run(const struct config *config, const char *file, struct error *err);
 
 #endif

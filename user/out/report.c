@@ -46,7 +46,7 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 {
 	json_t *j = json_object();
 
-	json_object_set_new(j, "name", text(t->interface));
+	json_object_set_new(j, "name", text(t->name));
 	json_object_set_new(j, "interface", text(t->interface));
 	json_object_set_new(j, "netns", text(t->netns));
 	json_object_set_new(j, "state", text(t->state));

@@ -15,7 +15,7 @@
 #include "vpnleash/reasons.h"
 
 struct report_tunnel {
-	const char *interface, *netns, *state; /* state NULL: no daemon to know it */
+	const char *name, *interface, *netns, *state; /* state NULL: no daemon to know it */
 	uint32_t ifindex;
 	uint64_t lease_left_ns;	   /* 0: no live lease */
 	const char *watched;	   /* "icmp:IP", or "silence not watched" */

@@ -39,8 +39,8 @@ provider)
 	tunnel wg0 10.66.0.1/24
 	# Packets of the tunnel's own subnet would be dropped by the engine's rules
 	# on "inet"; real providers masquerade as well. With a fresh port for
-	# each flow: a μTP peer that came back from the same port would be taken for
-	# the dead one, until that one is given up after two minutes.
+	# each flow: a peer that comes back from the same port is taken for its dead
+	# connection, until that one is given up after two minutes.
 	iptables -t nat -A POSTROUTING -s 10.66.0.0/24 ! -o wg0 \
 		-j MASQUERADE --random-fully
 	# The seed has a whole network of names: a client waits a minute before it

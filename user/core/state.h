@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's state, shared by the files that join watchers, policy and doers:
+ *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
+ *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
+ *   verbs.c     what the control socket is asked
+ *   daemon.c    start, loop, end
+ */
+#ifndef VPNLEASH_STATE_H
+#define VPNLEASH_STATE_H
+
+#include <systemd/sd-event.h>
+
+#include "act/gate.h"
+#include "act/lease.h"
+#include "core/config.h"
+#include "core/policy.h"
+#include "core/reopen.h"
+#include "core/resolve.h"
+#include "out/control.h"
+#include "prober/prober.h"
+#include "watch/cgroup.h"
+#include "watch/netlink.h"
+
+/* Order of one turn of the loop: evidence first, then what is done on the strength of it. */
+enum priority { PRIORITY_EVIDENCE = -20, PRIORITY_LIFE = -10, PRIORITY_TIMERS = 0 };
+
+/* Lines that one tunnel and its workloads may still log; see may_log(). */
+struct log_budget {
+	unsigned int tokens, suppressed;
+	uint64_t filled_ns;
+};
+
+struct tunnel {
+	struct daemon *daemon;
+	struct tunnel_config config;
+	uint32_t id; /* the prober's target */
+	enum tunnel_state state;
+	enum input why; /* of the last change of state, or of why it stays down */
+	char why_detail[96];
+	uint64_t changed_ns;
+
+	int netns_fd; /* -1: not there */
+	uint64_t netns_cookie, netns_ino;
+	struct watch_netlink *link;
+	sd_event_source *link_source;
+	bool ready;	   /* the last thing that the link watcher said */
+	unsigned int slot; /* 0: none yet */
+
+	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
+	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
+	struct reopen reopen;
+	sd_event_source *tick, *expiry;
+	struct log_budget log;
+};
+
+/* A workload of the configuration. */
+struct member {
+	struct daemon *daemon;
+	struct tunnel *tunnel;
+	char path[PATH_MAX]; /* of its cgroup, below the root */
+	char name[VPNLEASH_NAME_LEN];
+	enum on_failure on_failure;
+	enum workload_state state;
+	uint64_t changed_ns, freezing_ns; /* freezing_ns: asked to freeze, 0: not asked */
+	struct watch_cgroup *cgroup;
+	sd_event_source *cgroup_source, *freeze_timer;
+	uint64_t bound; /* cgroup id with record and gate, 0: none */
+};
+
+struct daemon {
+	sd_event *loop;
+	const char *file; /* of the configuration; NULL: it came from the command line */
+	uint64_t lease_ns;
+	struct cgroup_root root;
+	struct gate *gate;
+	struct leases *leases;
+	struct prober *prober;
+	sd_event_source *prober_source;
+	struct control *control;
+	size_t n_tunnels, n_members;
+	struct tunnel **tunnels;
+	struct member **members;
+	int lock_fd;
+};
+
+/* tunnel.c */
+int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunnel **ret,
+	       struct error *err);
+int tunnel_start(struct tunnel *t, struct error *err); /* adopts a living lease, or waits */
+void tunnel_free(struct tunnel *t);		       /* revokes nothing */
+void prober_restart(struct daemon *d);		       /* a dead prober is silence */
+
+/* workload.c */
+/* Record and gate, shut or as an earlier daemon left it. path: see cgroup_path(). */
+int member_new(struct daemon *d, const struct workload_config *config, const char *path,
+	       struct tunnel *t, struct member **ret, struct error *err);
+int member_start(struct member *m, struct error *err); /* joins its tunnel's state */
+void member_free(struct member *m);		       /* the gate stays on, as it is */
+void member_undo(struct member *m);		       /* as if member_new() had not been */
+void member_shut(struct member *m);		       /* barred, and no tunnel's any more */
+void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or down */
+void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
+
+/* verbs.c */
+json_t *verbs_answer(void *daemon, const json_t *request);
+
+/* daemon.c: a timer at boot time at_ns; *s is made at first use. */
+int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
+	      void *arg);
+/* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
+bool may_log(struct log_budget *b);
+
+#endif

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One tunnel: evidence in, its table asked, the lease granted, renewed and revoked. Renewal is by
+ * signs of life; before each one link, route and netns are read anew. See state.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/netns.h"
+#include "core/state.h"
+
+#define TICK_NS		(1 * NS_PER_SEC) /* idle: one look and one probe a second */
+#define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
+#define ANSWER_NS	(NS_PER_SEC / 2) /* after which a probe is without an answer */
+
+static void tunnel_input(struct tunnel *t, enum input in, const char *detail);
+static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
+static int on_tick(sd_event_source *s, uint64_t usec, void *arg);
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void carry_out_tunnel(struct tunnel *t, enum action action)
+{
+	struct daemon *d = t->daemon;
+	uint64_t now = now_boot_ns();
+	/* the lease is the patience: a hung daemon and a silent tunnel end alike, in the kernel */
+	uint64_t expires = min_u64(now + d->lease_ns, t->seen_ns + t->config.patience_ns);
+
+	switch (action) {
+	case DO_GRANT:
+		lease_grant(d->leases, t->slot, expires, t->seen_ns);
+		reopen_opened(&t->reopen, now);
+		set_timer(d, &t->expiry, expires, on_expiry, t);
+		break;
+	case DO_RENEW:
+		lease_renew(d->leases, t->slot, expires, t->seen_ns);
+		set_timer(d, &t->expiry, expires, on_expiry, t);
+		break;
+	case DO_REVOKE:
+		lease_revoke(d->leases, t->slot);
+		break;
+	default:
+		break;
+	}
+}
+
+static void tell_members(struct tunnel *t)
+{
+	for (size_t i = 0; i < t->daemon->n_members; i++)
+		if (t->daemon->members[i]->tunnel == t)
+			member_tunnel_changed(t->daemon->members[i]);
+}
+
+static void say_tunnel(struct tunnel *t, enum tunnel_state from)
+{
+	char netns[128], detail[256];
+
+	if (!may_log(&t->log))
+		return;
+	log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s: %s -> %s: %s%s%s", t->config.interface,
+		 escape(netns, sizeof(netns), t->config.netns), tunnel_state_name(from),
+		 tunnel_state_name(t->state), input_text(t->why), *t->why_detail ? ": " : "",
+		 escape(detail, sizeof(detail), t->why_detail));
+}
+
+static void tunnel_input(struct tunnel *t, enum input in, const char *detail)
+{
+	const struct step *step = policy_tunnel(t->state, in);
+	enum tunnel_state from = t->state;
+
+	for (size_t i = 0; i < STEP_ACTIONS && step->actions[i]; i++)
+		carry_out_tunnel(t, step->actions[i]);
+	t->state = step->to;
+	if (in != IN_SEEN && in != IN_LEASE_EXPIRED) /* why it is as it is; the two say nothing new */
+		t->why = in;
+	if (t->state == from)
+		return;
+	t->why = in;
+	t->changed_ns = now_boot_ns();
+	snprintf(t->why_detail, sizeof(t->why_detail), "%s", detail ? detail : "");
+	if ((from == TUNNEL_UP) != (t->state == TUNNEL_UP))
+		tell_members(t);
+	if (from == TUNNEL_UP) {
+		reopen_failed(&t->reopen);
+		t->seen_ns = t->changed_ns; /* what was seen before the failure proves nothing */
+		t->asked_ns = 0;
+	}
+	say_tunnel(t, from);
+}
+
+/* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
+static void identify(struct tunnel *t)
+{
+	struct daemon *d = t->daemon;
+	struct lease_identity identity = { .netns_cookie = t->netns_cookie,
+					   .netns_ino = (uint32_t)t->netns_ino };
+	struct link_identity link;
+	struct error err;
+	int slot;
+
+	if (watch_netlink_identity(t->link, &link))
+		return;
+	identity.ifindex = link.ifindex;
+	identity.link_type = link.type;
+	slot = lease_slot(d->leases, &identity);
+	if (slot < 0) {
+		log_line(LOG_LEVEL_ERR, "no slot for a lease: %s: '%s' stays without one",
+			 strerror(-slot), t->config.interface);
+		slot = 0;
+	}
+	if ((unsigned int)slot != t->slot) {
+		for (size_t i = 0; i < d->n_members; i++)
+			if (d->members[i]->tunnel == t && d->members[i]->bound)
+				workload_point(d->leases, d->members[i]->bound, (unsigned int)slot);
+		lease_retire(d->leases, t->slot);
+		t->slot = (unsigned int)slot;
+	}
+	if (t->config.probe == PROBE_ICMP && d->prober) {
+		_cleanup_fd int fd = prober_icmp_socket(t->netns_fd, link.ifindex,
+							t->config.probe_address, &err);
+
+		if (fd < 0 || prober_set(d->prober, t->id, fd, t->config.probe_address))
+			log_line(LOG_LEVEL_WARNING, "%s", fd < 0 ? err.text : "the prober is gone");
+	}
+}
+
+static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
+{
+	uint64_t now = now_boot_ns();
+
+	if (seen_ns > now)
+		seen_ns = now;
+	if (seen_ns <= t->seen_ns || !t->ready || !t->slot)
+		return;
+	t->seen_ns = seen_ns;
+	t->asked_ns = 0;
+	if (t->state == TUNNEL_UP) {
+		/* the expired is not renewed, whoever was late */
+		tunnel_input(t, now < lease_expires_ns(t->daemon->leases, t->slot) ?
+				IN_SEEN : IN_LEASE_EXPIRED, NULL);
+	} else if (reopen_seen(&t->reopen, seen_ns, now)) {
+		tunnel_input(t, IN_PROVEN, NULL);
+	}
+}
+
+static void on_link(void *owner, const struct evidence *e)
+{
+	struct tunnel *t = owner;
+
+	t->ready = e->what == IN_LINK_READY;
+	if (t->ready && t->link) {
+		identify(t);
+	} else if (!t->ready) {
+		reopen_failed(&t->reopen);
+		t->seen_ns = now_boot_ns();
+	}
+	tunnel_input(t, e->what, e->detail);
+	if (t->ready && t->tick) /* prove it now, not at the next tick */
+		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+}
+
+static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct tunnel *t = arg;
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	watch_netlink_ready(t->link);
+	return 0;
+}
+
+/* Is the netns that we hold still the one of that name? */
+static bool netns_is_there(const struct tunnel *t)
+{
+	struct stat st;
+
+	return !strcmp(t->config.netns, "host") ||
+	       (!stat(t->config.netns, &st) && st.st_ino == t->netns_ino);
+}
+
+static void leave_netns(struct tunnel *t)
+{
+	sd_event_source_disable_unref(t->link_source);
+	t->link_source = NULL;
+	watch_netlink_stop(t->link);
+	t->link = NULL;
+	close_fd(&t->netns_fd); /* or we would keep it alive */
+	t->netns_fd = -1;
+	if (t->daemon->prober)
+		prober_drop(t->daemon->prober, t->id);
+}
+
+/* 0: in it; -ENOENT: not there (yet). */
+static int enter_netns(struct tunnel *t, struct error *err)
+{
+	struct daemon *d = t->daemon;
+	int r = netns_open(t->config.netns, &t->netns_fd, err);
+
+	if (r)
+		return r;
+	t->netns_ino = netns_ino(t->netns_fd);
+	r = netns_cookie(t->netns_fd, &t->netns_cookie);
+	if (r) /* before v5.14 */
+		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
+	if (!r)
+		r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
+					*t->config.route ? t->config.route : NULL, on_link, t, err);
+	if (!r) {
+		r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
+				    on_link_readable, t);
+		if (r < 0)
+			fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'", t->config.netns);
+	}
+	if (r < 0) {
+		leave_netns(t);
+		return r;
+	}
+	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
+	if (t->ready) /* told before t->link was set */
+		identify(t);
+	return 0;
+}
+
+static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct tunnel *t = arg;
+
+	(void)s;
+	(void)usec;
+	if (t->state == TUNNEL_UP &&
+	    now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
+		tunnel_input(t, IN_LEASE_EXPIRED, NULL);
+	return 0;
+}
+
+static void ask_probe(struct tunnel *t)
+{
+	struct daemon *d = t->daemon;
+
+	if (t->config.probe != PROBE_ICMP || !d->prober)
+		return;
+	if (prober_ask(d->prober, t->id) == -EPIPE)
+		prober_restart(d);
+	if (!t->asked_ns)
+		t->asked_ns = now_boot_ns();
+}
+
+/* Look at everything that nobody tells us, renew, ask where there was no sign of life. */
+static void look(struct tunnel *t)
+{
+	struct error err;
+	uint64_t now;
+
+	if (t->link && !netns_is_there(t)) {
+		t->ready = false;
+		reopen_failed(&t->reopen);
+		tunnel_input(t, IN_NETNS_GONE, t->config.netns);
+		leave_netns(t);
+	}
+	if (!t->link) {
+		int r = enter_netns(t, &err);
+
+		if (r && r != -ENOENT && may_log(&t->log))
+			log_line(LOG_LEVEL_WARNING, "%s", err.text);
+		if (r)
+			return;
+	}
+	if (watch_netlink_reread(t->link)) /* told as evidence; nothing is renewed */
+		return;
+	now = now_boot_ns();
+	if (t->config.probe == PROBE_NONE)
+		tunnel_seen(t, now);
+	else
+		tunnel_seen(t, lease_seen_ns(t->daemon->leases, t->slot));
+	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
+		ask_probe(t);
+}
+
+static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
+{
+	if (!t->ready)
+		return now + TICK_NS;
+	if (t->state != TUNNEL_UP)
+		return now + TICK_PROVING_NS;
+	if (!t->asked_ns)
+		return now + TICK_NS;
+	return now - t->asked_ns < ANSWER_NS ? t->asked_ns + ANSWER_NS : now + TICK_PROVING_NS;
+}
+
+static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct tunnel *t = arg;
+
+	(void)s;
+	(void)usec;
+	look(t);
+	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	return 0;
+}
+
+static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->id == id)
+			return d->tunnels[i];
+	return NULL;
+}
+
+/* A probe's answer. Never renew on evidence that lies unread. */
+static void answered(struct tunnel *t, uint64_t seen_ns)
+{
+	if (!t || !t->link || !netns_is_there(t) || watch_netlink_reread(t->link))
+		return;
+	tunnel_seen(t, seen_ns);
+	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+}
+
+static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct daemon *d = arg;
+	struct prober_seen seen;
+	int r = 0;
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
+		answered(tunnel_of_target(d, seen.target), seen.t_ns);
+	if (r == -EPIPE || r == -EBADMSG)
+		prober_restart(d);
+	return 0;
+}
+
+void prober_restart(struct daemon *d)
+{
+	struct error err;
+	int r;
+
+	sd_event_source_disable_unref(d->prober_source);
+	d->prober_source = NULL;
+	prober_stop(d->prober);
+	d->prober = NULL;
+	r = prober_start(&d->prober, &err);
+	if (!r) {
+		r = sd_event_add_io(d->loop, &d->prober_source, prober_fd(d->prober), EPOLLIN,
+				    on_prober, d);
+		if (r < 0)
+			fail(&err, EXIT_FAILURE_, r, NULL, "listen to the prober");
+	}
+	if (r < 0) {
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+		return;
+	}
+	sd_event_source_set_priority(d->prober_source, PRIORITY_LIFE);
+	/* a new prober needs new sockets */
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->ready && d->tunnels[i]->link)
+			identify(d->tunnels[i]);
+}
+
+/* What an earlier daemon granted goes on, if the tunnel is still that device and alive. */
+static void adopt_lease(struct tunnel *t)
+{
+	uint64_t expires = t->slot ? lease_expires_ns(t->daemon->leases, t->slot) : 0;
+	uint64_t now = now_boot_ns();
+
+	if (!t->ready || now >= expires || expires - now > VPNLEASH_LEASE_CAP_NS)
+		return;
+	t->state = TUNNEL_UP;
+	t->why = IN_SEEN;
+	t->changed_ns = now;
+	t->seen_ns = 0; /* the next sign of life is news */
+	set_timer(t->daemon, &t->expiry, expires, on_expiry, t);
+	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
+}
+
+int tunnel_start(struct tunnel *t, struct error *err)
+{
+	char netns[128];
+	int r = enter_netns(t, err);
+
+	if (r && r != -ENOENT)
+		return r;
+	if (r || t->state == TUNNEL_ABSENT)
+		log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s is not there yet: locked, waiting",
+			 t->config.interface, escape(netns, sizeof(netns), t->config.netns));
+	adopt_lease(t);
+	r = set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
+}
+
+int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunnel **ret,
+	       struct error *err)
+{
+	static uint32_t last_id;
+	struct tunnel *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+	*t = (struct tunnel){ .daemon = d, .id = last_id++,
+			      .state = TUNNEL_ABSENT, .netns_fd = -1 };
+	memcpy(&t->config, config, sizeof(*config)); /* reload compares bytes, padding too */
+	*ret = t;
+	return 0;
+}
+
+void tunnel_free(struct tunnel *t)
+{
+	leave_netns(t);
+	sd_event_source_disable_unref(t->tick);
+	sd_event_source_disable_unref(t->expiry);
+	free(t);
+}

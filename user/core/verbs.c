@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the control socket is asked: state → report, and detach. See state.h. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "act/detach.h"
+#include "core/state.h"
+#include "out/report.h"
+
+static json_t *tunnel_status(struct tunnel *t)
+{
+	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
+	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN], why[256];
+
+	if (t->config.probe == PROBE_ICMP)
+		snprintf(watched, sizeof(watched), "icmp:%s",
+			 inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)));
+	snprintf(why, sizeof(why), "%s%s%s", t->why ? input_text(t->why) :
+		 "no such network namespace yet", *t->why_detail ? ": " : "", t->why_detail);
+	return report_tunnel_json(&(struct report_tunnel){
+		.name = t->config.name, .interface = t->config.interface, .netns = t->config.netns,
+		.state = tunnel_state_name(t->state),
+		.lease_left_ns = expires > now ? expires - now : 0,
+		.ifindex = lease_ifindex(t->daemon->leases, t->slot), .watched = watched,
+		.why = why, .changed_ns = t->changed_ns });
+}
+
+static json_t *member_status(struct member *m)
+{
+	struct daemon *d = m->daemon;
+	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
+	struct workload w = { 0 };
+	struct report_workload r = { .cgroup_id = m->bound, .name = m->name,
+				     .state = workload_state_name(m->state),
+				     .tunnel = m->tunnel->config.name,
+				     .lease_left_ns = expires > now ? expires - now : 0,
+				     .changed_ns = m->changed_ns };
+
+	if (m->bound && !workload_get(d->leases, m->bound, &w))
+		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
+	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
+	return report_workload_json(&r);
+}
+
+static json_t *answer_status(struct daemon *d)
+{
+	json_t *tunnels = json_array(), *workloads = json_array();
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
+	for (size_t i = 0; i < d->n_members; i++)
+		json_array_append_new(workloads, member_status(d->members[i]));
+	return report_json(getpid(), tunnels, workloads);
+}
+
+/* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
+ * left ends. */
+static json_t *answer_detach(struct daemon *d, const char *name)
+{
+	struct error err;
+	size_t left = 0;
+	int r = detach_recorded(gate_pins(d->gate), &d->root, name, &err);
+	char shown[256];
+
+	if (!r)
+		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
+			 escape(shown, sizeof(shown), name ? name : "--all"));
+	if (r < 0)
+		return control_refusal(&err);
+	for (size_t i = 0; i < d->n_members; i++) {
+		if (!name || !strcmp(name, d->members[i]->name))
+			member_free(d->members[i]);
+		else
+			d->members[left++] = d->members[i];
+	}
+	d->n_members = left;
+	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
+	if (!left)
+		sd_event_exit(d->loop, 0);
+	return json_pack("{s:i}", "detached", r);
+}
+
+json_t *verbs_answer(void *daemon, const json_t *request)
+{
+	const char *verb = json_string_value(json_object_get(request, "verb"));
+	struct error err;
+
+	if (verb && !strcmp(verb, "status"))
+		return answer_status(daemon);
+	if (verb && !strcmp(verb, "detach"))
+		return answer_detach(daemon, json_string_value(json_object_get(request, "workload")));
+	fail(&err, EXIT_USAGE, 0, NULL, "unknown verb");
+	return control_refusal(&err);
+}

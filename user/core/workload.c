@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
+ * says; its table asked; admitted, barred, frozen, thawed. See state.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "act/freezer.h"
+#include "core/state.h"
+
+#define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
+
+static void workload_input(struct member *m, enum input in);
+
+static void say_workload(struct member *m, enum workload_state from, enum input in)
+{
+	char name[VPNLEASH_NAME_LEN * 4];
+
+	if (!may_log(&m->tunnel->log))
+		return;
+	escape(name, sizeof(name), m->name);
+	if (in == IN_FREEZE_DONE && m->freezing_ns)
+		log_line(LOG_LEVEL_NOTICE, "workload '%s': %s -> %s: %s, %.1f ms after it was asked to",
+			 name, workload_state_name(from), workload_state_name(m->state),
+			 input_text(in), (double)(now_boot_ns() - m->freezing_ns) / 1e6);
+	else
+		log_line(LOG_LEVEL_NOTICE, "workload '%s': %s -> %s: %s", name,
+			 workload_state_name(from), workload_state_name(m->state), input_text(in));
+}
+
+static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)usec;
+	if (!watch_cgroup_frozen(m->cgroup))
+		workload_input(m, IN_FREEZE_FAILED);
+	return 0;
+}
+
+static void freeze(struct member *m, int cgroup_fd)
+{
+	struct daemon *d = m->daemon;
+	struct workload w;
+	int r = workload_get(d->leases, m->bound, &w);
+
+	/* Frozen already, and not by us: whoever did it thaws it. */
+	if (!r && !(w.flags & WORKLOAD_FROZEN_BY_US) && freezer_asked(cgroup_fd) == 1)
+		return;
+	/* the flag first: after a crash in between it is thawed once too often, never forgotten */
+	if (!r)
+		r = workload_flags(d->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
+	m->freezing_ns = now_boot_ns();
+	if (!r)
+		r = freezer_freeze(cgroup_fd);
+	if (r)
+		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)",
+			 m->name, strerror(-r));
+	set_timer(d, &m->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, m);
+}
+
+static void thaw(struct member *m, int cgroup_fd)
+{
+	struct daemon *d = m->daemon;
+	struct workload w;
+
+	if (workload_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
+		return;
+	if (now_boot_ns() >= lease_expires_ns(d->leases, m->tunnel->slot))
+		return; /* it ran out on the way here; the expiry's input follows */
+	if (!freezer_thaw(cgroup_fd))
+		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
+}
+
+static void carry_out_workload(struct member *m, enum action action)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	struct daemon *d = m->daemon;
+	int r = 0;
+
+	if (!c || !m->bound)
+		return;
+	switch (action) {
+	case DO_ADMIT:
+		r = workload_flags(d->leases, m->bound, WORKLOAD_ADMITTED, 0);
+		break;
+	case DO_BAR:
+		r = workload_flags(d->leases, m->bound, 0, WORKLOAD_ADMITTED);
+		break;
+	case DO_FREEZE:
+		freeze(m, c->fd);
+		break;
+	case DO_THAW:
+		thaw(m, c->fd);
+		break;
+	case DO_ALERT:
+		log_line(LOG_LEVEL_ERR, "workload '%s' does not freeze; it is blocked by the gate",
+			 m->name);
+		break;
+	default:
+		break;
+	}
+	if (r)
+		log_line(LOG_LEVEL_ERR, "workload '%s': %s: %s", m->name,
+			 action_name(action), strerror(-r));
+}
+
+static void workload_input(struct member *m, enum input in)
+{
+	const struct step *step = policy_workload(m->state, in);
+	enum workload_state from = m->state;
+
+	for (size_t i = 0; i < STEP_ACTIONS && step->actions[i]; i++)
+		carry_out_workload(m, step->actions[i]);
+	m->state = step->to;
+	if (m->state == from)
+		return;
+	m->changed_ns = now_boot_ns();
+	say_workload(m, from, in);
+	if (m->state != WORKLOAD_BLOCKED)
+		m->freezing_ns = 0;
+	/* frozen at once, or frozen all along: the kernel tells only changes */
+	if (m->state == WORKLOAD_BLOCKED && m->cgroup && watch_cgroup_frozen(m->cgroup) &&
+	    in != IN_THAWED)
+		workload_input(m, IN_FREEZE_DONE);
+}
+
+/* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags. */
+static int bind_member(struct member *m, struct error *err)
+{
+	struct daemon *d = m->daemon;
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	int r = workload_bind(d->leases, c->id, c->level, m->name);
+
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name);
+	r = gate_attach(d->gate, &d->root, c, err);
+	if (r)
+		return r;
+	m->bound = c->id;
+	pins_touch(gate_pins(d->gate));
+	return 0;
+}
+
+static void unbind_member(struct member *m)
+{
+	struct error err;
+
+	if (!m->bound)
+		return;
+	if (gate_detach(m->bound, &err)) /* the cgroup is gone, so is what it was attached to */
+		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+	workload_unbind(gate_pins(m->daemon->gate), m->bound);
+	pins_touch(gate_pins(m->daemon->gate));
+	m->bound = 0;
+}
+
+void member_tunnel_changed(struct member *m)
+{
+	workload_input(m, m->tunnel->state == TUNNEL_UP ? IN_TUNNEL_UP :
+			  m->on_failure == ON_FAILURE_BLOCK ? IN_TUNNEL_DOWN_BLOCK :
+							      IN_TUNNEL_DOWN);
+}
+
+/* The cgroup is there and the gate on it: go on from what its record says, or bar it. */
+static void join_member(struct member *m)
+{
+	struct daemon *d = m->daemon;
+	struct tunnel *t = m->tunnel;
+	struct workload w;
+
+	workload_point(d->leases, m->bound, t->slot);
+	if (!workload_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
+	    t->state == TUNNEL_UP) {
+		m->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
+		m->changed_ns = w.since_ns;
+	} else {
+		workload_input(m, IN_CGROUP_BORN);
+	}
+	member_tunnel_changed(m);
+}
+
+static void on_cgroup(void *owner, const struct evidence *e)
+{
+	struct member *m = owner;
+	struct error err;
+
+	if (!m->cgroup) /* told by watch_cgroup_start(): watch_and_bind() goes on */
+		return;
+	if (e->what == IN_CGROUP_GONE) {
+		workload_input(m, IN_CGROUP_GONE);
+		unbind_member(m);
+	} else if (e->what == IN_CGROUP_BORN) {
+		if (bind_member(m, &err))
+			log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed", err.text);
+		else
+			join_member(m);
+	} else {
+		workload_input(m, e->what);
+	}
+}
+
+static int on_cgroup_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	watch_cgroup_ready(m->cgroup);
+	return 0;
+}
+
+static int watch_and_bind(struct member *m, struct error *err)
+{
+	struct daemon *d = m->daemon;
+	struct cgroup_ref there;
+	int r = resolve_cgroup(&d->root, m->path, &there, err);
+
+	if (r)
+		return r;
+	close_fd(&there.fd);
+	r = watch_cgroup_start(&m->cgroup, &d->root, m->path, on_cgroup, m, err);
+	if (!r && !watch_cgroup_ref(m->cgroup))
+		r = fail(err, EXIT_USAGE, -ENOENT, NULL, "cgroup '%s' vanished", m->name);
+	return r ? r : bind_member(m, err);
+}
+
+int member_new(struct daemon *d, const struct workload_config *config, const char *path,
+	       struct tunnel *t, struct member **ret, struct error *err)
+{
+	struct member *m = calloc(1, sizeof(*m));
+	size_t length = strlen(path);
+	int r;
+
+	if (!m)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+	*m = (struct member){ .daemon = d, .tunnel = t, .on_failure = config->on_failure,
+			      .state = WORKLOAD_WAITING };
+	snprintf(m->path, sizeof(m->path), "%s", path);
+	/* without a section's name: the end of its path */
+	snprintf(m->name, sizeof(m->name), "%.63s", *config->name ? config->name :
+		 length < sizeof(m->name) ? path : path + length - sizeof(m->name) + 1);
+	r = watch_and_bind(m, err);
+	if (r)
+		member_free(m);
+	else
+		*ret = m;
+	return r;
+}
+
+void member_undo(struct member *m)
+{
+	unbind_member(m);
+	member_free(m);
+}
+
+void member_shut(struct member *m)
+{
+	if (!m->bound)
+		return;
+	workload_flags(m->daemon->leases, m->bound, 0, WORKLOAD_ADMITTED);
+	workload_point(m->daemon->leases, m->bound, 0);
+}
+
+void member_move(struct member *m, struct tunnel *t)
+{
+	m->tunnel = t;
+	if (!m->bound)
+		return;
+	workload_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
+	workload_point(m->daemon->leases, m->bound, t->slot);
+	member_tunnel_changed(m);
+}
+
+int member_start(struct member *m, struct error *err)
+{
+	int r = sd_event_add_io(m->daemon->loop, &m->cgroup_source, watch_cgroup_fd(m->cgroup),
+				EPOLLIN, on_cgroup_readable, m);
+
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroup '%s'", m->name);
+	sd_event_source_set_priority(m->cgroup_source, PRIORITY_EVIDENCE);
+	join_member(m);
+	return 0;
+}
+
+void member_free(struct member *m)
+{
+	sd_event_source_disable_unref(m->cgroup_source);
+	sd_event_source_disable_unref(m->freeze_timer);
+	watch_cgroup_stop(m->cgroup);
+	free(m);
+}
