@@ -42,6 +42,11 @@ struct {
 	__type(value, struct liveness);
 } liveness SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, VPNLEASH_EVENTS_BYTES);
+} events SEC(".maps");
+
 /* The netns cookie of each socket made under a gate, where the gate can not read the packet's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -17,6 +17,7 @@
 
 #include "compat.bpf.h"
 #include "maps.bpf.h"
+#include "packet.bpf.h"
 #include "vpnleash/reasons.h"
 
 #define DROP 0
@@ -152,10 +153,47 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 	return right_netns ? REASON_WRONG_IFINDEX : REASON_WRONG_NETNS;
 }
 
-static __always_inline int drop(struct __sk_buff *skb, __u64 cgroup_id, enum reason reason)
+/* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
+ * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
+static __always_inline void tell(struct __sk_buff *skb, __u64 cgroup_id, enum reason reason,
+				 bool ingress, struct counter *c)
+{
+	struct workload *w;
+	struct drop_event *e;
+	__u64 now_ns, *last_ns;
+
+	w = bpf_map_lookup_elem(&workloads, &cgroup_id);
+	last_ns = w ? &w->event_ns : &c->event_ns;
+	now_ns = bpf_ktime_get_boot_ns();
+	if (now_ns - *last_ns < VPNLEASH_EVENT_GAP_NS)
+		return;
+	*last_ns = now_ns;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		__u32 zero = 0;
+		struct header *h = bpf_map_lookup_elem(&header, &zero);
+
+		if (h)
+			__sync_fetch_and_add(&h->events_lost, 1);
+		return;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->at_ns = now_ns;
+	e->cgroup_id = cgroup_id;
+	e->reason = reason;
+	e->ingress = ingress;
+	e->ifindex = skb->ifindex;
+	e->length = skb->len;
+	read_packet(skb, e);
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline int drop(struct __sk_buff *skb, __u64 cgroup_id, enum reason reason,
+				bool ingress)
 {
 	struct counter_key key = { .cgroup_id = cgroup_id, .reason = reason };
 	struct counter *c = bpf_map_lookup_elem(&counters, &key);
+	__u64 jiffy = bpf_jiffies64();
 
 	if (!c) {
 		struct counter zero = {};
@@ -170,6 +208,10 @@ static __always_inline int drop(struct __sk_buff *skb, __u64 cgroup_id, enum rea
 	if (c) {
 		c->packets++;
 		c->bytes += skb->len;
+		if (c->checked_jiffy != jiffy) {
+			c->checked_jiffy = jiffy;
+			tell(skb, cgroup_id, reason, ingress, c);
+		}
 	}
 	return DROP;
 }
@@ -179,7 +221,7 @@ static __always_inline int gate(struct __sk_buff *skb, bool ingress)
 	__u64 cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
 	enum reason reason = judge(skb, cgroup_id, ingress);
 
-	return reason == REASON_PASS ? PASS : drop(skb, cgroup_id, reason);
+	return reason == REASON_PASS ? PASS : drop(skb, cgroup_id, reason, ingress);
 }
 
 SEC("cgroup_skb/egress")

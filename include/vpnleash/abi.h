@@ -29,6 +29,7 @@ struct header {
 	__u32 writer_pid;  /* last daemon, `lock` or `detach` that wrote here; for people */
 	__u64 generation;  /* moves whenever the set of workloads or tunnels changes */
 	__u64 written_ns;
+	__u64 events_lost; /* drop events that found the ring full; written by the gate */
 };
 
 /*
@@ -70,6 +71,7 @@ struct workload {
 	__u32 level;	  /* depth of the cgroup below the root */
 	__u32 reserved;
 	__u64 since_ns;	  /* of the last change of flags */
+	__u64 event_ns;	  /* of its last drop event; written by the gate */
 	char name[VPNLEASH_NAME_LEN];
 };
 
@@ -82,6 +84,28 @@ struct counter_key {
 struct counter {
 	__u64 packets;
 	__u64 bytes;
+	__u64 checked_jiffy; /* when it was last asked whether an event is due */
+	__u64 event_ns;	     /* of the last event where there is no record to note it in */
+};
+
+/* At most one event for each workload in this time; the counters are the truth. */
+#define VPNLEASH_EVENT_GAP_NS 100000000ULL
+#define VPNLEASH_EVENTS_BYTES (256 * 1024)
+
+/* `events`, ring buffer: a sample of what was dropped. */
+struct drop_event {
+	__u64 at_ns;
+	__u64 cgroup_id;
+	__u32 reason; /* enum reason */
+	__u32 ifindex;
+	__u32 length; /* of the packet from its IP header on */
+	__u8 ingress; /* 0: on its way out */
+	__u8 family;  /* 4, 6; 0: the header was too short */
+	__u8 protocol;
+	__u8 reserved;
+	__be16 source_port, destination_port; /* 0: none, or not in this fragment */
+	__u32 reserved2;
+	__u8 source[16], destination[16]; /* IPv4 in the first 4 bytes */
 };
 
 /* `liveness`, per CPU, by slot: what passed, and when the tunnel last showed a sign of life. */
@@ -91,11 +115,12 @@ struct liveness {
 	__u64 seen_ns;	  /* a packet for this host came out of the tunnel, passed or not */
 };
 
-_Static_assert(sizeof(struct header) == 24, "header");
+_Static_assert(sizeof(struct header) == 32, "header");
 _Static_assert(sizeof(struct lease) == 64, "lease: one cache line");
-_Static_assert(sizeof(struct workload) == 88, "workload");
+_Static_assert(sizeof(struct workload) == 96, "workload");
 _Static_assert(__builtin_offsetof(struct workload, level) == 8, "workload: one word for the gate");
-_Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 16, "counter");
+_Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
+_Static_assert(sizeof(struct drop_event) == 72, "drop_event");
 _Static_assert(sizeof(struct liveness) == 24, "liveness");
 
 #endif

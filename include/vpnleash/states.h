@@ -34,6 +34,7 @@
 	X(TUNNEL_UP, tunnel_up, "the tunnel has a lease")                                          \
 	X(TUNNEL_DOWN, tunnel_down, "the tunnel has no lease")                                     \
 	X(TUNNEL_DOWN_BLOCK, tunnel_down_block, "the tunnel has no lease; on-failure is block")    \
+	X(HELD, held, "an operator holds it")                                                      \
 	X(FREEZE_DONE, freeze_done, "the kernel says frozen 1")                                    \
 	X(FREEZE_FAILED, freeze_failed, "the cgroup did not freeze")                               \
 	X(THAWED, thawed, "the kernel says frozen 0")

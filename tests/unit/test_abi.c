@@ -26,23 +26,31 @@ struct member {
 static const struct layout {
 	const char *name;
 	size_t size;
-	struct member members[10];
+	struct member members[16];
 } layouts[] = {
 	{ "header", sizeof(struct header),
 	  { M(header, abi_version), M(header, writer_pid), M(header, generation),
-	    M(header, written_ns) } },
+	    M(header, written_ns), M(header, events_lost) } },
 	{ "lease", sizeof(struct lease),
 	  { M(lease, netns_cookie), M(lease, netns_ino), M(lease, ifindex), M(lease, link_type),
 	    M(lease, reserved), M(lease, expires_ns), M(lease, granted_ns), M(lease, seen_ns),
 	    M(lease, reserved_) } },
 	{ "workload", sizeof(struct workload),
 	  { M(workload, cgroup_tag), M(workload, slot), M(workload, flags), M(workload, level),
-	    M(workload, reserved), M(workload, since_ns), M(workload, name) } },
+	    M(workload, reserved), M(workload, since_ns), M(workload, event_ns), M(workload, name) } },
 	{ "counter_key", sizeof(struct counter_key),
 	  { M(counter_key, cgroup_id), M(counter_key, reason), M(counter_key, reserved) } },
-	{ "counter", sizeof(struct counter), { M(counter, packets), M(counter, bytes) } },
+	{ "counter", sizeof(struct counter), 
+	  { M(counter, packets), M(counter, bytes), M(counter, checked_jiffy),
+	    M(counter, event_ns) } },
 	{ "liveness", sizeof(struct liveness),
 	  { M(liveness, tx_packets), M(liveness, rx_packets), M(liveness, seen_ns) } },
+	{ "drop_event", sizeof(struct drop_event),
+	  { M(drop_event, at_ns), M(drop_event, cgroup_id), M(drop_event, reason),
+	    M(drop_event, ifindex), M(drop_event, length), M(drop_event, ingress),
+	    M(drop_event, family), M(drop_event, protocol), M(drop_event, reserved),
+	    M(drop_event, source_port), M(drop_event, destination_port), M(drop_event, reserved2),
+	    M(drop_event, source), M(drop_event, destination) } },
 };
 
 static int open_object(void **state)

@@ -116,8 +116,10 @@ static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int
 	char path[64];
 	int r;
 
-	snprintf(path, sizeof(path), "/vpnleash-scratch-%d", getpid());
-	if (mkdirat(root->fd, path + 1, 0755) < 0 && errno != EEXIST)
+	/* unique: daemons in different pid namespaces may start at once */
+	snprintf(path, sizeof(path), GATE_SCRATCH "%d-%llx", getpid(),
+		 (unsigned long long)now_boot_ns());
+	if (mkdirat(root->fd, path + 1, 0755) < 0)
 		return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
 			    "make the scratch cgroup '%s%s'", root->path, path);
 	r = resolve_cgroup(root, path, &s.cgroup, err);

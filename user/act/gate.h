@@ -9,6 +9,9 @@
 #include "act/pins.h"
 #include "core/resolve.h"
 
+/* Children of the root by this name are ours, for a moment while a daemon starts. */
+#define GATE_SCRATCH "/vpnleash-scratch-"
+
 struct gate;
 
 /*

@@ -26,7 +26,8 @@ static const struct row {
 	size_t fd, map;
 } rows[] = {
 #define ROW(m) { #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) }
-	ROW(leases), ROW(workloads), ROW(counters), ROW(liveness), ROW(sockets), ROW(header),
+	ROW(leases), ROW(workloads), ROW(counters), ROW(liveness), ROW(events), ROW(sockets),
+	ROW(header),
 #undef ROW
 };
 

@@ -16,9 +16,9 @@ struct vpnleash_bpf;
 
 /* File descriptors of the pinned maps. */
 struct pins {
-	int header, leases, workloads, counters, liveness, sockets;
+	int header, leases, workloads, counters, liveness, events, sockets;
 };
-#define PINS_NONE ((struct pins){ -1, -1, -1, -1, -1, -1 })
+#define PINS_NONE ((struct pins){ -1, -1, -1, -1, -1, -1, -1 })
 void pins_close(struct pins *p);
 
 /* Is bpffs there and the directory ours alone? -ENOENT: nothing is pinned. */

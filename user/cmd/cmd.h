@@ -11,6 +11,11 @@
 int cmd_run(int argc, char **argv, struct error *err);
 int cmd_lock(int argc, char **argv, struct error *err);
 int cmd_status(int argc, char **argv, struct error *err);
+int cmd_check(int argc, char **argv, struct error *err);
+int cmd_why(int argc, char **argv, struct error *err);
+int cmd_events(int argc, char **argv, struct error *err);
+int cmd_hold(int argc, char **argv, struct error *err);
+int cmd_release(int argc, char **argv, struct error *err);
 int cmd_detach(int argc, char **argv, struct error *err);
 int cmd_doctor(int argc, char **argv, struct error *err);
 int cmd_demo(int argc, char **argv, struct error *err);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* detach: the daemon does it if there is one; beside a live daemon nothing is written. */
+/* hold, release, detach: the daemon does it if there is one; beside a live daemon nothing is written. */
 #include <errno.h>
 #include <string.h>
 
 #include "act/detach.h"
+#include "act/lease.h"
 #include "cmd/cmd.h"
+#include "core/hold.h"
 #include "out/control.h"
 
 static int detach_without_daemon(const char *name, struct error *err)
@@ -75,4 +77,75 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	if (r == 0)
 		printf("nothing is leashed\n");
 	return r < 0 ? r : EXIT_GOOD;
+}
+
+struct mark {
+	struct leases *leases;
+	const char *name;
+	bool held;
+};
+
+static int mark_record(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct mark *mark = arg;
+
+	if (strncmp(w->name, mark->name, sizeof(w->name)))
+		return 0;
+	return workload_flags(mark->leases, cgroup_id, mark->held ? WORKLOAD_HELD : 0,
+			      mark->held ? WORKLOAD_ADMITTED : WORKLOAD_HELD);
+}
+
+/* The hold is kept by name; a record that is there feels it at once. */
+static int hold_without_daemon(const char *name, bool held, struct error *err)
+{
+	_cleanup_(pins_close) struct pins pins = PINS_NONE;
+	struct mark mark = { .name = name, .held = held };
+	_cleanup_fd int lock = control_lock(err);
+	int r = lock < 0 ? lock : held ? hold_set(name, err) : 0;
+
+	if (!r)
+		r = pins_open(&pins, err);
+	if (!r)
+		r = lease_open(&mark.leases, &pins, err);
+	if (!r)
+		r = pins_each_workload(&pins, mark_record, &mark) ?
+		    fail(err, EXIT_FAILURE_, -EIO, NULL, "mark the record") : 0;
+	lease_close(mark.leases);
+	if (r == -ENOENT) /* nothing is leashed: the name alone is kept */
+		r = 0;
+	return r || held ? r : hold_clear(name, err);
+}
+
+static int hold_or_release(int argc, char **argv, bool held, struct error *err)
+{
+	const char *verb = held ? "hold" : "release";
+	json_t *request, *reply = NULL;
+	int r;
+
+	if (wants_help(argc, argv)) {
+		printf("usage: vpnleash %s WORKLOAD\n\n%s\n\n"
+		       "Exit codes: 0 done, 2 no such workload, 5 other failure.\n", verb,
+		       held ? "Blocks the workload until `vpnleash release`, over restarts of daemon, "
+			      "workload and machine." :
+			      "Ends a hold; the workload opens when its tunnel has a lease.");
+		return EXIT_GOOD;
+	}
+	if (argc != 2 || argv[1][0] == '-')
+		return fail(err, EXIT_USAGE, 0, "see: vpnleash status", "which workload?");
+	request = json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]);
+	r = request ? control_ask(request, &reply, err) :
+		      fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	json_decref(request);
+	json_decref(reply);
+	return r == -ESRCH ? hold_without_daemon(argv[1], held, err) : r;
+}
+
+int cmd_hold(int argc, char **argv, struct error *err)
+{
+	return hold_or_release(argc, argv, true, err);
+}
+
+int cmd_release(int argc, char **argv, struct error *err)
+{
+	return hold_or_release(argc, argv, false, err);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* status: from the daemon, or, without one, from the pins. */
+/* status, check, why, events: from the daemon; status and check, without one, from the pins. */
 #include <errno.h>
 #include <string.h>
 
@@ -26,13 +26,14 @@ static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *a
 		.cgroup_id = cgroup_id,
 		.name = w->name,
 		.frozen_by_us = w->flags & WORKLOAD_FROZEN_BY_US,
+		.held = w->flags & WORKLOAD_HELD,
 		.changed_ns = w->since_ns,
 	};
 
 	bpf_map_lookup_elem(walk->pins->leases, &slot, &l);
 	if (l.expires_ns > now && l.expires_ns - now <= VPNLEASH_LEASE_CAP_NS)
 		r.lease_left_ns = l.expires_ns - now;
-	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED ? "open" :
+	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open" :
 		  r.frozen_by_us ? "frozen" : "blocked";
 	report_read_drops(walk->pins, cgroup_id, r.dropped);
 	json_array_append_new(walk->workloads, report_workload_json(&r));
@@ -55,10 +56,55 @@ static int report_pins(json_t **ret, struct error *err)
 	return 0;
 }
 
+/* The daemon's report or, without one, the pins' (*ret_daemon false). */
+static int get_report(json_t **ret, bool *ret_daemon, struct error *err)
+{
+	json_t *request = json_pack("{s:s}", "verb", "status");
+	int r = control_ask(request, ret, err);
+
+	json_decref(request);
+	*ret_daemon = r != -ESRCH;
+	return r == -ESRCH ? report_pins(ret, err) : r;
+}
+
+static void print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+}
+
+/* [--json] [-f] [WORKLOAD], as far as the command takes them. */
+struct arguments {
+	bool json, follow;
+	const char *workload;
+};
+
+static int parse(int argc, char **argv, bool takes_follow, bool takes_workload,
+		 struct arguments *ret, struct error *err)
+{
+	char shown[128];
+
+	*ret = (struct arguments){ 0 };
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--json"))
+			ret->json = true;
+		else if (takes_follow && !strcmp(argv[i], "-f"))
+			ret->follow = true;
+		else if (takes_workload && argv[i][0] != '-' && !ret->workload)
+			ret->workload = argv[i];
+		else
+			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
+				    escape(shown, sizeof(shown), argv[i]));
+	}
+	return 0;
+}
+
 int cmd_status(int argc, char **argv, struct error *err)
 {
-	bool as_json = argc == 2 && !strcmp(argv[1], "--json"), no_daemon;
-	json_t *request, *report = NULL;
+	struct arguments args;
+	json_t *report = NULL;
+	bool daemon;
 	int r, exit_code;
 
 	if (wants_help(argc, argv)) {
@@ -68,29 +114,151 @@ int cmd_status(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 3 no daemon.\n");
 		return EXIT_GOOD;
 	}
-	if (argc > 1 && !as_json)
-		return fail(err, EXIT_USAGE, 0, "see: vpnleash status --help", "unknown option");
-	request = json_pack("{s:s}", "verb", "status");
-	r = control_ask(request, &report, err);
-	json_decref(request);
-	no_daemon = r == -ESRCH;
-	if (no_daemon)
-		r = report_pins(&report, err);
+	r = parse(argc, argv, false, false, &args, err);
+	if (!r)
+		r = get_report(&report, &daemon, err);
 	if (r)
 		return r;
-	if (as_json) {
-		json_dumpf(report, stdout, JSON_COMPACT);
-		putchar('\n');
+	if (args.json) {
+		print_json(report);
 	} else {
 		report_print(stdout, report);
-		if (no_daemon && report_any(report))
+		if (!daemon && report_any(report))
 			printf("no daemon: nothing is renewed; what is not open stays locked\n"
 			       "  to open it again:  vpnleash run --cgroup PATH --interface NAME ...\n"
 			       "  to unleash it:     vpnleash detach NAME\n");
 	}
-	exit_code = no_daemon && report_any(report) ? EXIT_NO_DAEMON :
-		    report_all_open(report)	    ? EXIT_GOOD :
-						      EXIT_NEGATIVE;
+	exit_code = !daemon && report_any(report) ? EXIT_NO_DAEMON :
+		    report_all_open(report)	  ? EXIT_GOOD :
+						    EXIT_NEGATIVE;
 	json_decref(report);
 	return exit_code;
+}
+
+int cmd_check(int argc, char **argv, struct error *err)
+{
+	struct arguments args;
+	json_t *report = NULL, *j;
+	const char *state = NULL;
+	char shown[256];
+	bool daemon;
+	size_t i;
+	int r;
+
+	if (wants_help(argc, argv)) {
+		printf("usage: vpnleash check WORKLOAD [--json]\n\n"
+		       "One line, fit for a health check.\n\n"
+		       "Exit codes: 0 open, 1 anything else.\n");
+		return EXIT_GOOD;
+	}
+	r = parse(argc, argv, false, true, &args, err);
+	if (!r && !args.workload)
+		r = fail(err, EXIT_USAGE, 0, "vpnleash check WORKLOAD", "which workload?");
+	if (r)
+		return r;
+	escape(shown, sizeof(shown), args.workload);
+	if (get_report(&report, &daemon, err)) {
+		printf("%s: %s\n", shown, err->text);
+		return EXIT_NEGATIVE;
+	}
+	json_array_foreach(json_object_get(report, "workloads"), i, j)
+		if (!strcmp(json_string_value(json_object_get(j, "name")), shown)) {
+			state = json_string_value(json_object_get(j, "state"));
+			if (args.json)
+				print_json(j);
+		}
+	if (!args.json)
+		printf("%s: %s%s\n", shown, state ? state : "not leashed",
+		       daemon ? "" : " (no daemon)");
+	r = state && !strcmp(state, "open") ? EXIT_GOOD : EXIT_NEGATIVE;
+	json_decref(report);
+	return r;
+}
+
+int cmd_why(int argc, char **argv, struct error *err)
+{
+	struct arguments args;
+	json_t *request, *why = NULL;
+	int r;
+
+	if (wants_help(argc, argv)) {
+		printf("usage: vpnleash why WORKLOAD [--json]\n\n"
+		       "The last decision in words: what, since when, on which evidence, what to do.\n\n"
+		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
+		return EXIT_GOOD;
+	}
+	r = parse(argc, argv, false, true, &args, err);
+	if (!r && !args.workload)
+		r = fail(err, EXIT_USAGE, 0, "vpnleash why WORKLOAD", "which workload?");
+	if (r)
+		return r;
+	request = json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload);
+	r = request ? control_ask(request, &why, err) :
+		      fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	json_decref(request);
+	if (r)
+		return r;
+	if (args.json)
+		print_json(why);
+	else
+		report_print_why(stdout, why);
+	json_decref(why);
+	return EXIT_GOOD;
+}
+
+struct follower {
+	const struct arguments *args;
+	char shown[256]; /* the workload as records name it */
+};
+
+static void print_record(const struct follower *f, const json_t *record)
+{
+	const char *of = json_string_value(json_object_get(record, "workload"));
+
+	if (f->args->workload && (!of || strcmp(of, f->shown)))
+		return;
+	if (f->args->json)
+		print_json(record);
+	else
+		report_print_event(stdout, record);
+	fflush(stdout);
+}
+
+static int on_line(const json_t *line, void *arg)
+{
+	json_t *history = json_object_get(line, "events"), *record;
+	size_t i;
+
+	if (!history)
+		print_record(arg, line);
+	json_array_foreach(history, i, record)
+		print_record(arg, record);
+	return 0;
+}
+
+int cmd_events(int argc, char **argv, struct error *err)
+{
+	struct follower f;
+	struct arguments args;
+	json_t *request;
+	int r;
+
+	if (wants_help(argc, argv)) {
+		printf("usage: vpnleash events [--json] [-f] [WORKLOAD]\n\n"
+		       "The last state changes and sampled drops; -f: and those to come. Drops are at most "
+		       "ten a\nsecond for each workload; `status` has the exact counts.\n\n"
+		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
+		return EXIT_GOOD;
+	}
+	r = parse(argc, argv, true, true, &args, err);
+	if (r)
+		return r;
+	f.args = &args;
+	escape(f.shown, sizeof(f.shown), args.workload ? args.workload : "");
+	request = json_pack("{s:s,s:b,s:s?}", "verb", "events", "follow", args.follow, "workload",
+			    args.workload);
+	r = request ? control_follow(request, on_line, &f, err) :
+		      fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	json_decref(request);
+	return r;
 }

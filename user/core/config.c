@@ -38,6 +38,10 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 			return fail(err, EXIT_USAGE, 0, "only: /PATH", "%s is not built yet", kind);
 	if (*value != '/' || strlen(value) >= PATH_MAX)
 		return fail(err, EXIT_USAGE, 0, "/PATH below the cgroup v2 root", "not a path");
+	for (const char *up = strstr(value, "/.."); up; up = strstr(up + 1, "/.."))
+		if (up[3] == '/' || !up[3])
+			return fail(err, EXIT_USAGE, 0, "write the path without '..'",
+				    "not the path of a cgroup");
 	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 	return 0;
 }
@@ -52,8 +56,10 @@ static int set_tunnel(struct place *p, const char *value, struct error *err)
 
 static int set_interface(struct place *p, const char *value, struct error *err)
 {
-	if (!*value || strlen(value) >= IFNAMSIZ || strpbrk(value, "/ \t\n"))
-		return fail(err, EXIT_USAGE, 0, "1 to 15 characters, no '/' and no space",
+	/* what dev_valid_name() of the kernel refuses can never be there */
+	if (!*value || strlen(value) >= IFNAMSIZ || strpbrk(value, "/: \t\n\v\f\r") ||
+	    !strcmp(value, ".") || !strcmp(value, ".."))
+		return fail(err, EXIT_USAGE, 0, "1 to 15 characters, no '/', no ':' and no space",
 			    "not an interface name");
 	snprintf(p->tunnel->interface, IFNAMSIZ, "%s", value);
 	return 0;
@@ -203,7 +209,8 @@ int config_init(struct config *c, struct error *err)
 	*c = (struct config){ .lease_ns = LEASE_DEFAULT_NS };
 	c->tunnels = calloc(CONFIG_TUNNELS, sizeof(*c->tunnels));
 	c->workloads = calloc(CONFIG_WORKLOADS, sizeof(*c->workloads));
-	if (c->tunnels && c->workloads)
+	c->origins = calloc(CONFIG_TUNNELS + CONFIG_WORKLOADS, sizeof(*c->origins));
+	if (c->tunnels && c->workloads && c->origins)
 		return 0;
 	config_free(c);
 	return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the configuration");
@@ -213,6 +220,7 @@ void config_free(struct config *c)
 {
 	free(c->tunnels);
 	free(c->workloads);
+	free(c->origins);
 	*c = (struct config){ 0 };
 }
 
@@ -238,6 +246,16 @@ static struct workload_config *add_workload(struct config *c, const char *name)
 	w = &c->workloads[c->n_workloads++];
 	snprintf(w->name, sizeof(w->name), "%s", name);
 	return w;
+}
+
+static struct config_origin *origin_of_tunnel(struct config *c, size_t i)
+{
+	return &c->origins[i];
+}
+
+static struct config_origin *origin_of_workload(struct config *c, size_t i)
+{
+	return &c->origins[CONFIG_TUNNELS + i];
 }
 
 /* What one tunnel lacks: NULL, or the key, and in *ret_remedy what to write. */
@@ -347,6 +365,7 @@ int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *re
 
 struct reader {
 	struct config *config;
+	struct config_origin *origin; /* of the section */
 	const char *file;
 	unsigned int line;
 	enum section section;
@@ -359,7 +378,7 @@ struct reader {
 __attribute__((format(printf, 3, 4)))
 static int at(struct reader *r, const char *remedy, const char *format, ...)
 {
-	char text[300], file[300];
+	char text[300], file[200];
 	va_list ap;
 
 	va_start(ap, format);
@@ -369,18 +388,24 @@ static int at(struct reader *r, const char *remedy, const char *format, ...)
 		    r->line, text);
 }
 
-/* Cut a comment (# or ; at the start or after white space) and white space at both ends. */
-static char *strip(char *s)
+/* Cut white space at both ends. */
+static char *trim(char *s)
+{
+	s += strspn(s, " \t");
+	for (size_t n = strlen(s); n && strchr(" \t\r", s[n - 1]); n--)
+		s[n - 1] = '\0';
+	return s;
+}
+
+/* Of a whole line: a comment is # or ; at its start or after white space. */
+static char *strip_line(char *s)
 {
 	for (char *c = s; *c; c++)
 		if ((*c == '#' || *c == ';') && (c == s || c[-1] == ' ' || c[-1] == '\t')) {
 			*c = '\0';
 			break;
 		}
-	s += strspn(s, " \t");
-	for (size_t n = strlen(s); n && strchr(" \t\r", s[n - 1]); n--)
-		s[n - 1] = '\0';
-	return s;
+	return trim(s);
 }
 
 static int open_section(struct reader *r, char *s)
@@ -393,7 +418,7 @@ static int open_section(struct reader *r, char *s)
 	*end = '\0';
 	if (*name)
 		*name++ = '\0';
-	name = strip(name);
+	name = trim(name);
 	for (enum section i = SECTION_DAEMON; i <= SECTION_WORKLOAD; i++)
 		if (!strcmp(s + 1, section_names[i]))
 			found = i;
@@ -413,11 +438,21 @@ static int open_section(struct reader *r, char *s)
 	for (size_t i = 0; found == SECTION_WORKLOAD && i < r->config->n_workloads; i++)
 		if (!strcmp(r->config->workloads[i].name, name))
 			return at(r, "give each one name", "[workload %s] is given twice", shown);
+	if (found == SECTION_DAEMON && r->config->has_daemon)
+		return at(r, "keep one of them", "[daemon] is given twice");
+	r->config->has_daemon |= found == SECTION_DAEMON;
 	r->place = (struct place){ .config = r->config };
 	if (found == SECTION_TUNNEL && !(r->place.tunnel = add_tunnel(r->config, name)))
 		return at(r, NULL, "more than %d tunnels", CONFIG_TUNNELS);
 	if (found == SECTION_WORKLOAD && !(r->place.workload = add_workload(r->config, name)))
 		return at(r, NULL, "more than %d workloads", CONFIG_WORKLOADS);
+	r->origin = r->place.tunnel ? origin_of_tunnel(r->config, r->config->n_tunnels - 1) :
+		    r->place.workload ? origin_of_workload(r->config, r->config->n_workloads - 1) :
+					NULL;
+	if (r->origin) {
+		snprintf(r->origin->file, sizeof(r->origin->file), "%s", r->file);
+		r->origin->line = r->line;
+	}
 	return 0;
 }
 
@@ -430,8 +465,8 @@ static int take_key(struct reader *r, char *s)
 	if (!value)
 		return at(r, "key = value, or [section]", "neither a key nor a section");
 	*value++ = '\0';
-	s = strip(s);
-	value = strip(value);
+	s = trim(s);
+	value = trim(value);
 	escape(shown, sizeof(shown), s);
 	if (!r->section)
 		return at(r, "begin with [tunnel NAME]", "'%s' stands in no section", shown);
@@ -445,6 +480,8 @@ static int take_key(struct reader *r, char *s)
 	if (r->given[key - keys])
 		return at(r, "keep one of them", "'%s' is given twice", key->name);
 	r->given[key - keys] = true;
+	if (key->set == set_tunnel)
+		r->origin->tunnel_line = r->line;
 	if (key->set(&r->place, value, &why))
 		return at(r, NULL, "%s = %s: %s", key->name, escape(shown, sizeof(shown), value),
 			  why.text);
@@ -464,7 +501,7 @@ int config_parse_text(struct config *c, const char *name, char *text, struct err
 		if (next)
 			*next++ = '\0';
 		r.line++;
-		s = strip(line);
+		s = strip_line(line);
 		if (*s == '[')
 			e = open_section(&r, s);
 		else if (*s)
@@ -475,37 +512,73 @@ int config_parse_text(struct config *c, const char *name, char *text, struct err
 	return 0;
 }
 
+/* For at(): an error of the section at `origin`, or of its line `line`. */
+static void go_to(struct reader *r, const struct config_origin *origin, unsigned int line)
+{
+	r->file = origin->file;
+	r->line = line ? line : origin->line;
+}
+
+static int finish_tunnel(struct reader *r, size_t n)
+{
+	struct config *c = r->config;
+	struct tunnel_config *t = &c->tunnels[n];
+	const char *remedy, *missing = missing_of_tunnel(t, &remedy);
+	char name[128], other[128];
+
+	go_to(r, origin_of_tunnel(c, n), 0);
+	escape(name, sizeof(name), t->name);
+	if (missing)
+		return at(r, remedy, "[tunnel %s] has no '%s'", name, missing);
+	for (size_t i = 0; i < n; i++) /* two would renew one lease, each by its own evidence */
+		if (!strcmp(c->tunnels[i].interface, t->interface) &&
+		    !strcmp(c->tunnels[i].netns, t->netns))
+			return at(r, "one section for each tunnel",
+				  "[tunnel %s] is the interface of [tunnel %s]", name,
+				  escape(other, sizeof(other), c->tunnels[i].name));
+	return 0;
+}
+
+static int finish_workload(struct reader *r, size_t n)
+{
+	struct config *c = r->config;
+	struct workload_config *w = &c->workloads[n];
+	const char *missing = !*w->cgroup ? "cgroup" : !*w->tunnel_name ? "tunnel" : NULL;
+	struct config_origin *origin = origin_of_workload(c, n);
+	char name[128], other[128];
+
+	go_to(r, origin, 0);
+	escape(name, sizeof(name), w->name);
+	if (missing)
+		return at(r, "see vpnleash.conf(5)", "[workload %s] has no '%s'", name, missing);
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(c->workloads[i].cgroup, w->cgroup))
+			return at(r, "give each once", "[workload %s] is the cgroup of [workload %s]",
+				  name, escape(other, sizeof(other), c->workloads[i].name));
+	while (w->tunnel < c->n_tunnels && strcmp(c->tunnels[w->tunnel].name, w->tunnel_name))
+		w->tunnel++;
+	if (w->tunnel < c->n_tunnels)
+		return 0;
+	go_to(r, origin, origin->tunnel_line);
+	return at(r, "add that section, or correct the name",
+		  "[workload %s]: there is no [tunnel %s]", name,
+		  escape(other, sizeof(other), w->tunnel_name));
+}
+
 int config_finish(struct config *c, const char *name, struct error *err)
 {
-	const char *missing, *remedy;
-	char file[300];
+	struct reader r = { .config = c, .err = err };
+	char file[200];
+	int e = 0;
 
-	escape(file, sizeof(file), name);
 	if (!c->n_workloads)
 		return fail(err, EXIT_USAGE, 0, "add [tunnel NAME] and [workload NAME]",
-			    "%s: no workload", file);
-	for (size_t i = 0; i < c->n_tunnels; i++) {
-		missing = missing_of_tunnel(&c->tunnels[i], &remedy);
-		if (missing)
-			return fail(err, EXIT_USAGE, 0, remedy, "%s: [tunnel %s] has no '%s'", file,
-				    c->tunnels[i].name, missing);
-	}
-	for (size_t i = 0; i < c->n_workloads; i++) {
-		struct workload_config *w = &c->workloads[i];
-
-		missing = !*w->cgroup ? "cgroup" : !*w->tunnel_name ? "tunnel" : NULL;
-		if (missing)
-			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
-				    "%s: [workload %s] has no '%s'", file, w->name, missing);
-		while (w->tunnel < c->n_tunnels &&
-		       strcmp(c->tunnels[w->tunnel].name, w->tunnel_name))
-			w->tunnel++;
-		if (w->tunnel == c->n_tunnels)
-			return fail(err, EXIT_USAGE, 0, "add that section, or correct the name",
-				    "%s: [workload %s]: there is no [tunnel %s]", file, w->name,
-				    w->tunnel_name);
-	}
-	return 0;
+			    "%s: no workload", escape(file, sizeof(file), name));
+	for (size_t i = 0; !e && i < c->n_tunnels; i++)
+		e = finish_tunnel(&r, i);
+	for (size_t i = 0; !e && i < c->n_workloads; i++)
+		e = finish_workload(&r, i);
+	return e;
 }
 
 /* Who may write the file, or a directory above it, may leash and unleash. */
@@ -519,36 +592,48 @@ static int check_owner(const char *path, const struct stat *st, struct error *er
 		    escape(shown, sizeof(shown), path), st->st_uid, st->st_mode & 07777);
 }
 
-static int check_parents(const char *path, struct error *err)
+/* Every directory above. Writes into `path`. */
+static int check_above(char *path, struct error *err)
 {
-	char full[PATH_MAX];
-	struct stat st;
-	char shown[300];
-
-	if (!realpath(path, full))
-		return fail(err, EXIT_USAGE, -errno, "write one, or give -c FILE", "open '%s'",
-			    escape(shown, sizeof(shown), path));
-	for (char *slash = strrchr(full, '/'); slash; slash = strrchr(full, '/')) {
+	for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
+		const char *dir = slash == path ? "/" : path;
+		struct stat st;
+		char shown[300];
 		int r;
 
 		*slash = '\0';
-		if (stat(*full ? full : "/", &st) < 0)
-			return fail(err, EXIT_USAGE, -errno, NULL, "look at '%s'", full);
+		if (stat(dir, &st) < 0)
+			return fail(err, EXIT_USAGE, -errno, NULL, "look at '%s'",
+				    escape(shown, sizeof(shown), dir));
 		/* a sticky directory such as /tmp lets nobody replace what is root's */
-		r = st.st_mode & S_ISVTX && st.st_uid == 0 ? 0 : check_owner(full, &st, err);
+		r = st.st_mode & S_ISVTX && st.st_uid == 0 ? 0 : check_owner(dir, &st, err);
 		if (r)
 			return r;
 	}
 	return 0;
 }
 
-static int read_file(struct config *c, int dirfd, const char *entry, const char *name,
-		     struct error *err)
+/* As it is written and as it resolves: who owns a link in the path chooses the file. */
+static int check_parents(const char *path, struct error *err)
 {
-	_cleanup_fd int fd = openat(dirfd, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	char full[PATH_MAX], written[PATH_MAX], shown[300];
+	int r;
+
+	if (!realpath(path, full))
+		return fail(err, EXIT_USAGE, -errno, "write one, or give -c FILE", "open '%s'",
+			    escape(shown, sizeof(shown), path));
+	snprintf(written, sizeof(written), "%s", path);
+	r = check_above(written, err);
+	return r ? r : check_above(full, err);
+}
+
+static int read_file(struct config *c, const char *name, struct error *err)
+{
+	_cleanup_fd int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	_cleanup_free char *text = malloc(FILE_MAX + 1);
 	char shown[300];
 	struct stat st;
+	ssize_t got = 1;
 	size_t n = 0;
 	int r;
 
@@ -562,9 +647,13 @@ static int read_file(struct config *c, int dirfd, const char *entry, const char 
 	r = check_owner(name, &st, err);
 	if (r)
 		return r;
-	for (ssize_t got = 1; text && got > 0 && n <= FILE_MAX; n += (size_t)(got > 0 ? got : 0))
-		got = read(fd, text + n, FILE_MAX + 1 - n);
-	if (!text || n > FILE_MAX)
+	if (!text)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read '%s'", shown);
+	while (n <= FILE_MAX && (got = read(fd, text + n, FILE_MAX + 1 - n)) > 0)
+		n += (size_t)got;
+	if (got < 0) /* half a configuration would leave the other half unleashed */
+		return fail(err, EXIT_USAGE, -errno, NULL, "read '%s'", shown);
+	if (n > FILE_MAX)
 		return fail(err, EXIT_USAGE, -EFBIG, "at most 256 KiB", "read '%s'", shown);
 	text[n] = '\0';
 	if (strlen(text) != n)
@@ -583,21 +672,24 @@ static int read_all(const char *file, struct config *c, struct error *err)
 {
 	const char *slash = strrchr(file, '/');
 	struct dirent **entries = NULL;
-	char dir[PATH_MAX], name[PATH_MAX + 300];
+	char dir[PATH_MAX + 8], name[PATH_MAX + 300], shown[300];
 	int n, r = check_parents(file, err);
 
 	if (!r)
-		r = read_file(c, AT_FDCWD, file, file, err);
+		r = read_file(c, file, err);
 	if (r)
 		return r;
 	snprintf(dir, sizeof(dir), "%.*sconf.d", slash ? (int)(slash - file + 1) : 0, file);
 	n = scandir(dir, &entries, ends_in_conf, alphasort);
+	if (n < 0 && errno != ENOENT)
+		return fail(err, EXIT_USAGE, -errno, "a directory, or nothing", "read '%s'",
+			    escape(shown, sizeof(shown), dir));
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s/%s", dir, entries[i]->d_name);
 		if (!r)
 			r = check_parents(name, err);
 		if (!r)
-			r = read_file(c, AT_FDCWD, name, name, err);
+			r = read_file(c, name, err);
 		free(entries[i]);
 	}
 	free(entries);

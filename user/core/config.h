@@ -41,11 +41,19 @@ struct workload_config {
 	enum on_failure on_failure;
 };
 
+/* Where a section stands, for errors. Not in the structs above: a reload compares those. */
+struct config_origin {
+	char file[200];
+	unsigned int line, tunnel_line; /* tunnel_line: of a workload's key `tunnel` */
+};
+
 struct config {
 	uint64_t lease_ns;
+	bool has_daemon; /* a [daemon] section was read */
 	size_t n_tunnels, n_workloads;
 	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */
 	struct workload_config *workloads; /* CONFIG_WORKLOADS of them */
+	struct config_origin *origins;	   /* of all tunnels, then of all workloads */
 };
 
 /*

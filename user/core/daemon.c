@@ -13,6 +13,7 @@
 
 #define TIMER_USEC 1000 /* accuracy of timers; sd-event's own default is 250 ms */
 #define LOG_BURST  20	/* lines at once, then one a second */
+#define SUMMARY_NS (10 * NS_PER_SEC)
 
 int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
 	      void *arg)
@@ -44,6 +45,75 @@ bool may_log(struct log_budget *b)
 	return true;
 }
 
+struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->bound == cgroup_id)
+			return d->members[i];
+	return NULL;
+}
+
+/* ------ what the gates dropped ------ */
+
+static void on_drop(void *owner, const struct drop_event *e)
+{
+	struct daemon *d = owner;
+	struct member *m = member_of_cgroup(d, e->cgroup_id);
+
+	if (m)
+		m->last_drop = *e;
+	audit_drop(d->audit, m ? m->name : "-", e);
+}
+
+static int on_drops_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	drops_ready(d->drops);
+	return 0;
+}
+
+static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)s;
+	(void)usec;
+	for (size_t i = 0; i < d->n_members; i++)
+		member_summary(d->members[i]);
+	set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
+	return 0;
+}
+
+static void on_record(void *owner, const json_t *record)
+{
+	struct daemon *d = owner;
+
+	if (d->control)
+		control_publish(d->control, record);
+}
+
+static int start_drops(struct daemon *d, struct error *err)
+{
+	int r = drops_start(&d->drops, gate_pins(d->gate)->events, on_drop, d, err);
+
+	if (r)
+		return r;
+	r = sd_event_add_io(d->loop, &d->drops_source, drops_fd(d->drops), EPOLLIN,
+			    on_drops_readable, d);
+	if (r >= 0)
+		r = set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the drop events");
+	/* after everything that keeps a lease right */
+	sd_event_source_set_priority(d->drops_source, PRIORITY_LAST);
+	sd_event_source_set_priority(d->summary_timer, PRIORITY_LAST);
+	return 0;
+}
+
 static void close_daemon(struct daemon **p)
 {
 	struct daemon *d = *p;
@@ -51,6 +121,10 @@ static void close_daemon(struct daemon **p)
 	if (!d)
 		return;
 	control_stop(d->control);
+	d->control = NULL;
+	sd_event_source_disable_unref(d->drops_source);
+	sd_event_source_disable_unref(d->summary_timer);
+	drops_stop(d->drops);
 	for (size_t i = 0; i < d->n_members; i++)
 		member_free(d->members[i]);
 	for (size_t i = 0; i < d->n_tunnels; i++)
@@ -63,6 +137,7 @@ static void close_daemon(struct daemon **p)
 	gate_close(d->gate);
 	close_fd(&d->root.fd);
 	sd_event_unref(d->loop);
+	audit_free(d->audit);
 	close_fd(&d->lock_fd);
 	free(d);
 }
@@ -175,6 +250,9 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (!d)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*d = (struct daemon){ .lease_ns = config->lease_ns, .root.fd = -1, .lock_fd = -1 };
+	d->audit = audit_new(on_record, d);
+	if (!d->audit)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	if (geteuid() != 0)
 		return fail(err, EXIT_PRIVILEGE, -EPERM, "run as root", "start");
 	if (in_time_namespace())
@@ -303,7 +381,8 @@ static int start_loop(struct daemon *d, const char *file, struct error *err)
 	prober_restart(d);
 	if (!d->prober)
 		return fail(err, EXIT_PRIVILEGE, -EPERM, "see the log", "start the prober");
-	return control_start(&d->control, d->loop, verbs_answer, d, err);
+	r = start_drops(d, err);
+	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }
 
 int daemon_run(const struct config *config, const char *file, struct error *err)

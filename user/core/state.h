@@ -17,13 +17,15 @@
 #include "core/policy.h"
 #include "core/reopen.h"
 #include "core/resolve.h"
+#include "out/audit.h"
 #include "out/control.h"
 #include "prober/prober.h"
 #include "watch/cgroup.h"
+#include "watch/drops.h"
 #include "watch/netlink.h"
 
 /* Order of one turn of the loop: evidence first, then what is done on the strength of it. */
-enum priority { PRIORITY_EVIDENCE = -20, PRIORITY_LIFE = -10, PRIORITY_TIMERS = 0 };
+enum priority { PRIORITY_EVIDENCE = -20, PRIORITY_LIFE = -10, PRIORITY_TIMERS = 0, PRIORITY_LAST = 100 };
 
 /* Lines that one tunnel and its workloads may still log; see may_log(). */
 struct log_budget {
@@ -66,6 +68,10 @@ struct member {
 	struct watch_cgroup *cgroup;
 	sd_event_source *cgroup_source, *freeze_timer;
 	uint64_t bound; /* cgroup id with record and gate, 0: none */
+	bool held;
+	enum input why; /* of the last change of state */
+	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
+	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 };
 
 struct daemon {
@@ -78,6 +84,9 @@ struct daemon {
 	struct prober *prober;
 	sd_event_source *prober_source;
 	struct control *control;
+	struct audit *audit;
+	struct drops *drops;
+	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_members;
 	struct tunnel **tunnels;
 	struct member **members;
@@ -101,6 +110,8 @@ void member_undo(struct member *m);		       /* as if member_new() had not been *
 void member_shut(struct member *m);		       /* barred, and no tunnel's any more */
 void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or down */
 void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
+int member_hold(struct member *m, bool held, struct error *err);
+void member_summary(struct member *m);		       /* what was dropped since the last one */
 
 /* verbs.c */
 json_t *verbs_answer(void *daemon, const json_t *request);
@@ -110,5 +121,6 @@ int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_ti
 	      void *arg);
 /* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
 bool may_log(struct log_budget *b);
+struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
 
 #endif

@@ -16,7 +16,7 @@
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
 #define ANSWER_NS	(NS_PER_SEC / 2) /* after which a probe is without an answer */
 
-static void tunnel_input(struct tunnel *t, enum input in, const char *detail);
+static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns);
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
 static int on_tick(sd_event_source *s, uint64_t usec, void *arg);
 
@@ -57,19 +57,9 @@ static void tell_members(struct tunnel *t)
 			member_tunnel_changed(t->daemon->members[i]);
 }
 
-static void say_tunnel(struct tunnel *t, enum tunnel_state from)
-{
-	char netns[128], detail[256];
 
-	if (!may_log(&t->log))
-		return;
-	log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s: %s -> %s: %s%s%s", t->config.interface,
-		 escape(netns, sizeof(netns), t->config.netns), tunnel_state_name(from),
-		 tunnel_state_name(t->state), input_text(t->why), *t->why_detail ? ": " : "",
-		 escape(detail, sizeof(detail), t->why_detail));
-}
-
-static void tunnel_input(struct tunnel *t, enum input in, const char *detail)
+/* evidence_ns: when the fact was read, 0: nothing was read. */
+static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns)
 {
 	const struct step *step = policy_tunnel(t->state, in);
 	enum tunnel_state from = t->state;
@@ -91,7 +81,9 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail)
 		t->seen_ns = t->changed_ns; /* what was seen before the failure proves nothing */
 		t->asked_ns = 0;
 	}
-	say_tunnel(t, from);
+	audit_state(t->daemon->audit, "tunnel", t->config.name, tunnel_state_name(from),
+		    tunnel_state_name(t->state), input_text(in), t->why_detail,
+		    evidence_ns ? now_boot_ns() - evidence_ns : 0, !may_log(&t->log));
 }
 
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
@@ -143,9 +135,9 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 	if (t->state == TUNNEL_UP) {
 		/* the expired is not renewed, whoever was late */
 		tunnel_input(t, now < lease_expires_ns(t->daemon->leases, t->slot) ?
-				IN_SEEN : IN_LEASE_EXPIRED, NULL);
+				IN_SEEN : IN_LEASE_EXPIRED, NULL, 0);
 	} else if (reopen_seen(&t->reopen, seen_ns, now)) {
-		tunnel_input(t, IN_PROVEN, NULL);
+		tunnel_input(t, IN_PROVEN, NULL, 0);
 	}
 }
 
@@ -160,7 +152,7 @@ static void on_link(void *owner, const struct evidence *e)
 		reopen_failed(&t->reopen);
 		t->seen_ns = now_boot_ns();
 	}
-	tunnel_input(t, e->what, e->detail);
+	tunnel_input(t, e->what, e->detail, e->seen_ns);
 	if (t->ready && t->tick) /* prove it now, not at the next tick */
 		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
 }
@@ -236,7 +228,7 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
 	(void)usec;
 	if (t->state == TUNNEL_UP &&
 	    now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
-		tunnel_input(t, IN_LEASE_EXPIRED, NULL);
+		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
 	return 0;
 }
 
@@ -261,7 +253,7 @@ static void look(struct tunnel *t)
 	if (t->link && !netns_is_there(t)) {
 		t->ready = false;
 		reopen_failed(&t->reopen);
-		tunnel_input(t, IN_NETNS_GONE, t->config.netns);
+		tunnel_input(t, IN_NETNS_GONE, t->config.netns, 0);
 		leave_netns(t);
 	}
 	if (!t->link) {

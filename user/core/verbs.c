@@ -40,6 +40,7 @@ static json_t *member_status(struct member *m)
 
 	if (m->bound && !workload_get(d->leases, m->bound, &w))
 		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
+	r.held = m->held;
 	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
 	return report_workload_json(&r);
 }
@@ -82,15 +83,100 @@ static json_t *answer_detach(struct daemon *d, const char *name)
 	return json_pack("{s:i}", "detached", r);
 }
 
+static struct member *find(struct daemon *d, const char *name, struct error *err)
+{
+	char shown[256];
+
+	for (size_t i = 0; name && i < d->n_members; i++)
+		if (!strcmp(d->members[i]->name, name))
+			return d->members[i];
+	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
+	     escape(shown, sizeof(shown), name ? name : ""));
+	return NULL;
+}
+
+static json_t *answer_hold(struct daemon *d, const char *name, bool held)
+{
+	struct error err;
+	struct member *m = find(d, name, &err);
+
+	if (!m || member_hold(m, held, &err))
+		return control_refusal(&err);
+	return json_pack("{s:s,s:b}", "state", workload_state_name(m->state), "held", held);
+}
+
+static const char *what_to_do(const struct member *m)
+{
+	if (m->held)
+		return "vpnleash release lets it go on";
+	if (m->state == WORKLOAD_WAITING)
+		return "start it; the gate is attached when its cgroup appears";
+	if (m->state == WORKLOAD_OPEN)
+		return "nothing to do";
+	switch (m->tunnel->state) {
+	case TUNNEL_UP:
+		return "nothing to do, it opens in a moment";
+	case TUNNEL_DOWN:
+		return m->tunnel->ready ? "see whether the VPN carries anything: it opens by itself after two "
+					  "signs of life" :
+					  "bring the tunnel up, it opens by itself";
+	default:
+		return "start the VPN, it opens by itself";
+	}
+}
+
+/* The last decision in words: what, since when, on which evidence, what to do. */
+static json_t *answer_why(struct daemon *d, const char *name)
+{
+	struct error err;
+	struct member *m = find(d, name, &err);
+	const char *tunnel_said;
+	char why[300], shown[200];
+	json_t *j;
+
+	if (!m)
+		return control_refusal(&err);
+	tunnel_said = m->tunnel->why ? input_text(m->tunnel->why) : "no such network namespace yet";
+	snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s%s%s",
+		 m->tunnel->config.name, tunnel_state_name(m->tunnel->state), tunnel_said,
+		 *m->tunnel->why_detail ? ": " : "",
+		 escape(shown, sizeof(shown), m->tunnel->why_detail),
+		 m->held ? "; an operator holds the workload" : "");
+	j = member_status(m);
+	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
+	json_object_set_new(j, "why", json_string(why));
+	json_object_set_new(j, "remedy", json_string(what_to_do(m)));
+	return j;
+}
+
+static json_t *answer_events(struct daemon *d, const char *name, bool follow)
+{
+	struct error err;
+
+	if (name && !find(d, name, &err))
+		return control_refusal(&err);
+	return json_pack("{s:o,s:b}", "events", audit_history(d->audit, name), "follow", follow);
+}
+
 json_t *verbs_answer(void *daemon, const json_t *request)
 {
 	const char *verb = json_string_value(json_object_get(request, "verb"));
+	const char *workload = json_string_value(json_object_get(request, "workload"));
 	struct error err;
 
 	if (verb && !strcmp(verb, "status"))
 		return answer_status(daemon);
 	if (verb && !strcmp(verb, "detach"))
-		return answer_detach(daemon, json_string_value(json_object_get(request, "workload")));
-	fail(&err, EXIT_USAGE, 0, NULL, "unknown verb");
+		return answer_detach(daemon, workload);
+	if (verb && !strcmp(verb, "hold"))
+		return answer_hold(daemon, workload, true);
+	if (verb && !strcmp(verb, "release"))
+		return answer_hold(daemon, workload, false);
+	if (verb && !strcmp(verb, "why"))
+		return answer_why(daemon, workload);
+	if (verb && !strcmp(verb, "events"))
+		return answer_events(daemon, workload,
+				     json_is_true(json_object_get(request, "follow")));
+	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach", "unknown verb");
 	return control_refusal(&err);
 }

@@ -8,27 +8,13 @@
 #include <string.h>
 
 #include "act/freezer.h"
+#include "core/hold.h"
 #include "core/state.h"
+#include "out/report.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
 
 static void workload_input(struct member *m, enum input in);
-
-static void say_workload(struct member *m, enum workload_state from, enum input in)
-{
-	char name[VPNLEASH_NAME_LEN * 4];
-
-	if (!may_log(&m->tunnel->log))
-		return;
-	escape(name, sizeof(name), m->name);
-	if (in == IN_FREEZE_DONE && m->freezing_ns)
-		log_line(LOG_LEVEL_NOTICE, "workload '%s': %s -> %s: %s, %.1f ms after it was asked to",
-			 name, workload_state_name(from), workload_state_name(m->state),
-			 input_text(in), (double)(now_boot_ns() - m->freezing_ns) / 1e6);
-	else
-		log_line(LOG_LEVEL_NOTICE, "workload '%s': %s -> %s: %s", name,
-			 workload_state_name(from), workload_state_name(m->state), input_text(in));
-}
 
 static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 {
@@ -119,7 +105,11 @@ static void workload_input(struct member *m, enum input in)
 	if (m->state == from)
 		return;
 	m->changed_ns = now_boot_ns();
-	say_workload(m, from, in);
+	m->why = in;
+	audit_state(m->daemon->audit, "workload", m->name, workload_state_name(from),
+		    workload_state_name(m->state), input_text(in), NULL,
+		    in == IN_FREEZE_DONE && m->freezing_ns ? m->changed_ns - m->freezing_ns : 0,
+		    !may_log(&m->tunnel->log));
 	if (m->state != WORKLOAD_BLOCKED)
 		m->freezing_ns = 0;
 	/* frozen at once, or frozen all along: the kernel tells only changes */
@@ -141,6 +131,7 @@ static int bind_member(struct member *m, struct error *err)
 	if (r)
 		return r;
 	m->bound = c->id;
+	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
 }
@@ -160,9 +151,51 @@ static void unbind_member(struct member *m)
 
 void member_tunnel_changed(struct member *m)
 {
-	workload_input(m, m->tunnel->state == TUNNEL_UP ? IN_TUNNEL_UP :
+	bool up = m->tunnel->state == TUNNEL_UP;
+
+	workload_input(m, m->held && up			     ? IN_HELD :
+			  up				     ? IN_TUNNEL_UP :
 			  m->on_failure == ON_FAILURE_BLOCK ? IN_TUNNEL_DOWN_BLOCK :
-							      IN_TUNNEL_DOWN);
+							       IN_TUNNEL_DOWN);
+}
+
+int member_hold(struct member *m, bool held, struct error *err)
+{
+	/* on disk before it is in force, and in force before it is off the disk */
+	int r = held ? hold_set(m->name, err) : 0;
+
+	if (!r && m->bound)
+		r = workload_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
+				   held ? 0 : WORKLOAD_HELD) ?
+		    fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", m->name) : 0;
+	if (!r && !held)
+		r = hold_clear(m->name, err);
+	if (r)
+		return r;
+	m->held = held;
+	if (held)
+		workload_input(m, IN_HELD);
+	else
+		member_tunnel_changed(m);
+	return 0;
+}
+
+void member_summary(struct member *m)
+{
+	uint64_t now[VPNLEASH_REASON_MAX], since[VPNLEASH_REASON_MAX], total = 0;
+
+	if (!m->bound)
+		return;
+	report_read_drops(gate_pins(m->daemon->gate), m->bound, now);
+	for (int r = 0; r < VPNLEASH_REASON_MAX; r++) {
+		since[r] = now[r] >= m->summed[r] ? now[r] - m->summed[r] : now[r];
+		total += since[r];
+	}
+	memcpy(m->summed, now, sizeof(now));
+	if (total)
+		audit_summary(m->daemon->audit, m->name, since,
+			      m->last_drop.cgroup_id ? &m->last_drop : NULL);
+	m->last_drop.cgroup_id = 0;
 }
 
 /* The cgroup is there and the gate on it: go on from what its record says, or bar it. */
@@ -173,6 +206,10 @@ static void join_member(struct member *m)
 	struct workload w;
 
 	workload_point(d->leases, m->bound, t->slot);
+	if (m->held) /* before any admission */
+		workload_flags(d->leases, m->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
+	else
+		workload_flags(d->leases, m->bound, 0, WORKLOAD_HELD);
 	if (!workload_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
 	    t->state == TUNNEL_UP) {
 		m->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
@@ -244,12 +281,15 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 	/* without a section's name: the end of its path */
 	snprintf(m->name, sizeof(m->name), "%.63s", *config->name ? config->name :
 		 length < sizeof(m->name) ? path : path + length - sizeof(m->name) + 1);
+	m->held = hold_is(m->name);
 	r = watch_and_bind(m, err);
-	if (r)
+	if (r) {
 		member_free(m);
-	else
-		*ret = m;
-	return r;
+		return r;
+	}
+	report_read_drops(gate_pins(d->gate), m->bound, m->summed); /* an earlier daemon told these */
+	*ret = m;
+	return 0;
 }
 
 void member_undo(struct member *m)

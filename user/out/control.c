@@ -20,6 +20,7 @@
 #define CLIENT_USEC    (2 * 1000000ULL) /* to send a line and to take the answer */
 #define ANSWER_MSEC    5000
 #define ANSWER_MAX     (16 * 1024 * 1024)
+#define FOLLOW_MAX     (256 * 1024) /* bytes that a follower may be behind */
 
 struct client {
 	struct control *control;
@@ -29,6 +30,7 @@ struct client {
 	size_t got;
 	char *answer; /* what is left to send */
 	size_t at, length;
+	bool follows;
 };
 
 struct control {
@@ -96,6 +98,7 @@ static void answer(struct client *c, size_t line_length)
 		reply = control_refusal(&err);
 	}
 	json_decref(request);
+	c->follows = json_is_true(json_object_get(reply, "follow"));
 	c->answer = json_dumps(reply, JSON_COMPACT);
 	json_decref(reply);
 	c->length = c->answer ? strlen(c->answer) : 0;
@@ -132,9 +135,49 @@ static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
 		return 0;
 	if (n > 0)
 		c->at += (size_t)n;
-	if (n <= 0 || c->at == c->length)
+	if (n > 0 && c->at == c->length && c->follows) {
+		/* nothing to send: wake up only when it goes away */
+		c->at = c->length = 0;
+		sd_event_source_set_io_events(s, 0);
+		sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+	} else if (n <= 0 || c->at == c->length) {
 		client_free(c);
+	}
 	return 0;
+}
+
+void control_publish(struct control *control, const json_t *record)
+{
+	char *line = NULL;
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = control->clients[i];
+		size_t behind, n;
+		char *more;
+
+		if (!c || !c->follows)
+			continue;
+		if (!line)
+			line = json_dumps(record, JSON_COMPACT);
+		if (!line)
+			return;
+		behind = c->length - c->at;
+		n = strlen(line);
+		more = behind + n < FOLLOW_MAX ? malloc(behind + n + 1) : NULL;
+		if (!more) {
+			client_free(c);
+			continue;
+		}
+		memcpy(more, c->answer + c->at, behind);
+		memcpy(more + behind, line, n);
+		more[behind + n] = '\n';
+		free(c->answer);
+		c->answer = more;
+		c->at = 0;
+		c->length = behind + n + 1;
+		sd_event_source_set_io_events(c->io, EPOLLOUT);
+	}
+	free(line);
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -214,14 +257,13 @@ static int no_answer(struct error *err, int r)
 		    "get an answer from " SOCKET_PATH);
 }
 
-int control_ask(const json_t *request, json_t **ret, struct error *err)
+static int connect_and_send(const json_t *request, struct error *err)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = SOCKET_PATH };
 	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	_cleanup_free char *line = json_dumps(request, JSON_COMPACT), *buf = malloc(ANSWER_MAX);
-	size_t got = 0;
+	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
 
-	if (fd < 0 || !line || !buf)
+	if (fd < 0 || !line)
 		return no_answer(err, -ENOMEM);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return errno == ENOENT || errno == ECONNREFUSED ?
@@ -230,7 +272,31 @@ int control_ask(const json_t *request, json_t **ret, struct error *err)
 		       fail(err, EXIT_PRIVILEGE, -errno, "run as root", "connect to " SOCKET_PATH);
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
 		return no_answer(err, -errno);
-	while (got < ANSWER_MAX) {
+	return TAKE_FD(fd);
+}
+
+/* A refusal becomes the error that the daemon gave. */
+static int check_answer(const json_t *answer, struct error *err)
+{
+	const char *said = json_string_value(json_object_get(answer, "error"));
+
+	if (!json_is_object(answer))
+		return no_answer(err, -EBADMSG);
+	return said ? fail(err, (int)json_integer_value(json_object_get(answer, "exit_code")), 0,
+			   NULL, "%s", said) : 0;
+}
+
+int control_ask(const json_t *request, json_t **ret, struct error *err)
+{
+	_cleanup_fd int fd = connect_and_send(request, err);
+	_cleanup_free char *buf = malloc(ANSWER_MAX);
+	json_t *answer;
+	size_t got = 0;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	while (buf && got < ANSWER_MAX) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		ssize_t n = poll(&p, 1, ANSWER_MSEC) == 1 ?
 			    recv(fd, buf + got, ANSWER_MAX - got, 0) : -1;
@@ -241,17 +307,32 @@ int control_ask(const json_t *request, json_t **ret, struct error *err)
 			break;
 		got += (size_t)n;
 	}
-	*ret = json_loadb(buf, got, 0, NULL);
-	if (!json_is_object(*ret))
-		return no_answer(err, -EBADMSG);
-	if (json_object_get(*ret, "error")) {
-		int exit_code = (int)json_integer_value(json_object_get(*ret, "exit_code"));
-		int r = fail(err, exit_code, 0, NULL, "%s",
-			     json_string_value(json_object_get(*ret, "error")));
+	answer = json_loadb(buf, got, 0, NULL);
+	r = check_answer(answer, err);
+	if (r)
+		json_decref(answer);
+	else
+		*ret = answer;
+	return r;
+}
 
-		json_decref(*ret);
-		*ret = NULL;
-		return r;
+int control_follow(const json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
+		   struct error *err)
+{
+	int fd = connect_and_send(request, err), r = 0;
+	_cleanup_file FILE *in = fd < 0 ? NULL : fdopen(fd, "re");
+	_cleanup_free char *line = NULL;
+	size_t size = 0;
+
+	if (!in)
+		return fd;
+	while (!r && getline(&line, &size, in) > 0) {
+		json_t *answer = json_loads(line, 0, NULL);
+
+		r = check_answer(answer, err);
+		if (!r)
+			r = f(answer, arg);
+		json_decref(answer);
 	}
-	return 0;
+	return r;
 }

@@ -25,9 +25,16 @@ int control_start(struct control **ret, sd_event *loop, control_answer answer, v
 		  struct error *err);
 void control_stop(struct control *c);
 
+/* To every client whose answer had "follow": true. One that does not keep up is dropped. */
+void control_publish(struct control *c, const json_t *record);
+
 json_t *control_refusal(const struct error *err);
 
 /* Client: ask the running daemon. -ESRCH with EXIT_NO_DAEMON: there is none. */
 int control_ask(const json_t *request, json_t **ret, struct error *err);
+/* Ask, and call f for the answer and then for every line that follows, until f returns non-zero
+ * (returned), or the daemon ends (0). */
+int control_follow(const json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
+		   struct error *err);
 
 #endif

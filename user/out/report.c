@@ -13,6 +13,11 @@ static const char *const reason_names[VPNLEASH_REASON_MAX] = {
 #undef X
 };
 
+const char *report_reason(uint32_t reason)
+{
+	return reason && reason < VPNLEASH_REASON_MAX ? reason_names[reason] : "?";
+}
+
 void report_read_drops(const struct pins *p, uint64_t cgroup_id,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
 {
@@ -76,6 +81,7 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "tunnel", text(w->tunnel));
 	json_object_set_new(j, "lease_left_ms", milliseconds(w->lease_left_ns));
 	json_object_set_new(j, "frozen_by_us", json_boolean(w->frozen_by_us));
+	json_object_set_new(j, "held", json_boolean(w->held));
 	json_object_set_new(j, "guard", json_string("none"));
 	json_object_set_new(j, "dropped", dropped);
 	return j;
@@ -141,13 +147,43 @@ void report_print(FILE *out, const json_t *report)
 			       json_integer_value(json_object_get(j, "since_ms")));
 		if (left)
 			print_duration(lease, sizeof(lease), left);
-		fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s ", get(j, "name"), get(j, "state"),
+		fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s ", get(j, "name"),
+			json_is_true(json_object_get(j, "held")) ? "held" : get(j, "state"),
 			since, get(j, "tunnel"), lease, get(j, "guard"));
 		print_drops(out, json_object_get(j, "dropped"));
 	}
 	json_array_foreach(tunnels, i, j)
 		fprintf(out, "tunnel %s in %s: %s (%s), %s\n", get(j, "interface"), get(j, "netns"),
 			get(j, "state"), get(j, "why"), get(j, "watched"));
+}
+
+void report_print_why(FILE *out, const json_t *why)
+{
+	char since[32];
+
+	print_duration(since, sizeof(since), json_integer_value(json_object_get(why, "since_ms")));
+	fprintf(out, "%s is %s since %s: %s\n", get(why, "name"), get(why, "state"), since,
+		get(why, "evidence"));
+	fprintf(out, "because %s\n", get(why, "why"));
+	fprintf(out, "dropped: ");
+	print_drops(out, json_object_get(why, "dropped"));
+	fprintf(out, "%s\n", get(why, "remedy"));
+}
+
+void report_print_event(FILE *out, const json_t *record)
+{
+	const char *detail = json_string_value(json_object_get(record, "detail"));
+	bool tunnel = json_object_get(record, "tunnel");
+
+	fprintf(out, "%s ", get(record, "time"));
+	if (!strcmp(get(record, "event"), "drop"))
+		fprintf(out, "workload %s: dropped %s %s: %s\n", get(record, "workload"),
+			get(record, "direction"), get(record, "packet"), get(record, "reason"));
+	else
+		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", tunnel ? "tunnel" : "workload",
+			get(record, tunnel ? "tunnel" : "workload"), get(record, "from"),
+			get(record, "to"), get(record, "evidence"), detail && *detail ? ": " : "",
+			detail ? detail : "");
 }
 
 bool report_any(const json_t *report)

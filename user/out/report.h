@@ -26,12 +26,13 @@ struct report_tunnel {
 struct report_workload {
 	uint64_t cgroup_id;	   /* 0: no cgroup */
 	const char *name, *state, *tunnel;
-	bool frozen_by_us;
+	bool frozen_by_us, held;
 	uint64_t lease_left_ns;
 	uint64_t changed_ns;	   /* boot time of the last change of state */
 	uint64_t dropped[VPNLEASH_REASON_MAX]; /* packets, by reason */
 };
 
+const char *report_reason(uint32_t reason); /* its name, "?" for a number that is none */
 /* Sum of the per-CPU counters of one cgroup. */
 void report_read_drops(const struct pins *p, uint64_t cgroup_id,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
@@ -43,6 +44,9 @@ json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads);
 
 /* The table for people. */
 void report_print(FILE *out, const json_t *report);
+/* What `why` and `events` show of the daemon's answers. */
+void report_print_why(FILE *out, const json_t *why);
+void report_print_event(FILE *out, const json_t *record);
 /* Is there a workload, and are all open? */
 bool report_any(const json_t *report);
 bool report_all_open(const json_t *report);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One record for each thing that a person may want to know later: changes of state with their
+ * evidence and latency, and what was dropped. Each is a line in the log (journal fields with a
+ * MESSAGE_ID where stderr is the journal), and a JSON object for `vpnleash events`, of which the
+ * last AUDIT_HISTORY are kept.
+ */
+#ifndef VPNLEASH_AUDIT_H
+#define VPNLEASH_AUDIT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/util.h"
+#include "vpnleash/abi.h"
+#include "vpnleash/reasons.h"
+
+#define AUDIT_HISTORY 256
+
+struct audit;
+
+/* Also told each record, for those who follow. */
+typedef void (*audit_publish)(void *owner, const json_t *record);
+
+struct audit *audit_new(audit_publish publish, void *owner); /* NULL: no memory */
+void audit_free(struct audit *a);
+
+/* A change of state. `kind` is "tunnel" or "workload". latency_ns: since the evidence; 0: none.
+ * quiet: keep it for `events`, but leave it out of the log. */
+void audit_state(struct audit *a, const char *kind, const char *name, const char *from,
+		 const char *to, const char *evidence, const char *detail, uint64_t latency_ns,
+		 bool quiet);
+/* A sampled drop: for `events` only. Remembers nothing for the log. */
+void audit_drop(struct audit *a, const char *workload, const struct drop_event *e);
+/* What was dropped since the last summary, and the last sample of it (NULL: none). */
+void audit_summary(struct audit *a, const char *workload,
+		   const uint64_t dropped[VPNLEASH_REASON_MAX], const struct drop_event *last);
+
+/* The kept records, oldest first; a new reference. workload NULL: of all. */
+json_t *audit_history(const struct audit *a, const char *workload);
+
+/* "udp 10.0.0.2 -> 1.2.3.4:6881"; returns buf. */
+const char *audit_packet(char *buf, size_t size, const struct drop_event *e);
+
+#endif
