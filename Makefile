@@ -29,7 +29,7 @@ OBJ	      := $(SRC:%.c=$(B)/%.o)
 LIB	      := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
-TOOLS	      := $(B)/tests/prove
+TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(wildcard tests/attack/*.c))
 
 ifneq ($(V),1)
 Q	      := @
@@ -70,6 +70,10 @@ $(B)/vpnleash: $(OBJ)
 $(B)/tests/prove: $(B)/tests/prove_main.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(B)/tests/attack/%: $(B)/tests/attack/%.o
+	$(call msg,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call msg,LD,$@)
@@ -115,7 +119,7 @@ format: ## clang-format in place
 	clang-format -i bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c tests/*/*.c
 
 SCRIPTS	      := .ci/run dist/deps user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
-		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
+		 tests/*/case_* tests/attack/lib.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## shellcheck and clang-tidy
 	shellcheck -x $(filter-out %.yml,$(SCRIPTS))

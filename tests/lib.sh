@@ -174,7 +174,7 @@ in_far() { lab_in_far "$@"; }
 vpnleash() { "$VPNLEASH" "$@" 2> >(tee -a "$CASE_DIR/vpnleash.log" >&2); }
 
 # Without a daemon status reports the pins, and a machine without any is no failure.
-daemon_answers() { { "$VPNLEASH" status --json 2>/dev/null || :; } | jq -e ".daemon != null" >/dev/null; }
+daemon_answers() { { "$VPNLEASH" status --json 2>/dev/null || :; } | grep -q '^{"daemon":[0-9]'; }
 _daemon_answers_or_gone() { daemon_answers || gone "$DAEMON"; }
 
 # `vpnleash run ARG…` in the background, pid in $DAEMON, output in $CASE_DIR/daemon.log.

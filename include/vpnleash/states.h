@@ -26,6 +26,7 @@
 	X(BLIND, blind, "the watcher lost sight")                    /* hard */                    \
 	X(LEASE_EXPIRED, lease_expired, "no sign of life for the tunnel's patience")               \
 	X(SEEN, seen, "a sign of life")                                                            \
+	X(PATIENT, patient, "silent, and link and route are good")                                 \
 	X(PROVEN, proven, "two signs of life")
 
 #define VPNLEASH_WORKLOAD_INPUTS(X)                                                                \

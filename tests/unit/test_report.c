@@ -144,7 +144,7 @@ static void hostile_names_are_harmless(void **state)
 					     .tunnel = hostile[i].name };
 		struct report_tunnel t = { .interface = hostile[i].name, .netns = hostile[i].name,
 					   .state = "down", .watched = hostile[i].name,
-					   .why = hostile[i].name };
+					   .why = "two signs of life" };
 		json_t *report = report_of(&w, 1, &t);
 		json_t *first = json_array_get(json_object_get(report, "workloads"), 0);
 		char *text = printed(report);

@@ -283,22 +283,138 @@ static int load_either_way(struct gate *g, const struct pins *pins, struct error
 	return load(&g->instances[1], pins, 1, true, err);
 }
 
+/* The pinned link of this hook, if it is what its name says: -ENOENT, or -EPROTO. */
+static int open_link(const char *hook, uint64_t cgroup_id)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 length = sizeof(info);
+	char path[PINS_PATH_MAX];
+	int fd;
+
+	pins_link_path(path, hook, cgroup_id);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.type != BPF_LINK_TYPE_CGROUP ||
+	    info.cgroup.cgroup_id != cgroup_id) {
+		close(fd);
+		return -EPROTO;
+	}
+	return fd;
+}
+
+/* ------ pins of another version ------ */
+
+struct replacing {
+	struct gate *gate;
+	const struct cgroup_root *root;
+	struct error *err;
+	uint64_t *frozen;
+	size_t n_frozen;
+};
+
+/* The cgroup's depth: by its path, as its id says where it is. */
+static int level_of(const struct cgroup_root *root, uint64_t cgroup_id, uint32_t *ret)
+{
+	_cleanup_fd int fd = resolve_cgroup_id(root, cgroup_id);
+	char link[64], path[PATH_MAX];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < (ssize_t)strlen(root->path))
+		return -ESTALE;
+	path[n] = '\0';
+	*ret = 0;
+	for (const char *c = path + strlen(root->path); *c; c++)
+		*ret += *c == '/';
+	return 0;
+}
+
+/* From here on the cgroup's packets meet the new gate, which has no record of it: all are dropped. */
+static int replace_link(uint64_t cgroup_id, void *arg)
+{
+	struct replacing *r = arg;
+	struct vpnleash_bpf *skel = NULL;
+	uint32_t level;
+	int e;
+
+	if (level_of(r->root, cgroup_id, &level)) /* gone: so is what it was attached to */
+		return pins_remove_links(cgroup_id, r->err);
+	e = instance(r->gate, level, &skel, r->err);
+	if (e)
+		return e;
+	for (int i = 0; i < 2; i++) {
+		const char *hook = i ? "gate_ingress" : "gate_egress";
+		_cleanup_fd int link = open_link(hook, cgroup_id);
+
+		if (link < 0 || bpf_link_update(link, bpf_program__fd(i ? skel->progs.gate_ingress :
+									  skel->progs.gate_egress),
+						NULL) < 0)
+			return fail(r->err, EXIT_FAILURE_, link < 0 ? link : -errno, NULL,
+				    "replace %s of cgroup %llu", hook,
+				    (unsigned long long)cgroup_id);
+	}
+	return 0;
+}
+
+static int note_frozen(uint64_t cgroup_id, void *arg)
+{
+	struct replacing *r = arg;
+	uint64_t *more = realloc(r->frozen, (r->n_frozen + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	r->frozen = more;
+	r->frozen[r->n_frozen++] = cgroup_id;
+	return 0;
+}
+
+/* Fail-closed: every gate is replaced by one without records, then the maps' pins, the header last.
+ * A crash anywhere in between is another version's pins again, and shut. */
+static int replace_other_version(struct gate *g, const struct cgroup_root *root, struct error *err)
+{
+	struct replacing r = { .gate = g, .root = root, .err = err };
+	int e = pins_each_frozen_of_other(note_frozen, &r);
+
+	/* instances of other levels share the maps of this one */
+	if (!e)
+		e = pins_of(g->instances[1], &g->pins, err);
+	if (!e)
+		e = pins_each_link(replace_link, &r, err);
+	if (!e)
+		e = pins_create(g->instances[1], &g->pins, err);
+	for (size_t i = 0; !e && i < r.n_frozen; i++) {
+		/* what it froze is ours to thaw */
+		struct workload w = { .cgroup_tag = (uint32_t)r.frozen[i],
+				      .flags = WORKLOAD_FROZEN_BY_US, .since_ns = now_boot_ns() };
+
+		bpf_map_update_elem(g->pins.workloads, &r.frozen[i], &w, BPF_ANY);
+	}
+	free(r.frozen);
+	if (!e)
+		log_line(LOG_LEVEL_NOTICE, "pins of another version are replaced: all is shut");
+	return e;
+}
+
 int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err)
 {
 	struct gate *g = calloc(1, sizeof(*g));
-	bool fresh;
-	int r;
+	int found, r;
 
 	if (!g)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the gate");
 	libbpf_set_print(keep_log);
 	g->pins = PINS_NONE;
-	r = pins_open(&g->pins, err);
-	fresh = r == -ENOENT;
-	if (!r || fresh)
-		r = load_either_way(g, fresh ? NULL : &g->pins, err);
-	if (!r && fresh)
+	found = r = pins_open(&g->pins, err);
+	if (!found || found == -ENOENT || found == -EPROTO)
+		r = load_either_way(g, found ? NULL : &g->pins, err);
+	if (!r && found == -ENOENT)
 		r = pins_create(g->instances[1], &g->pins, err);
+	if (!r && found == -EPROTO)
+		r = replace_other_version(g, root, err);
 	if (!r)
 		r = prove_attribution(g, root, err);
 	if (r) {
@@ -413,26 +529,6 @@ static int check_alone(const struct cgroup_root *root, const struct cgroup_ref *
 			    "leash '%s': '%s' below it has a gate", c->name,
 			    escape(shown, sizeof(shown), found_below));
 	return 0;
-}
-
-/* The pinned link of this hook, if it is what its name says: -ENOENT, or -EPROTO. */
-static int open_link(const char *hook, uint64_t cgroup_id)
-{
-	struct bpf_link_info info = { 0 };
-	__u32 length = sizeof(info);
-	char path[PINS_PATH_MAX];
-	int fd;
-
-	pins_link_path(path, hook, cgroup_id);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.type != BPF_LINK_TYPE_CGROUP ||
-	    info.cgroup.cgroup_id != cgroup_id) {
-		close(fd);
-		return -EPROTO;
-	}
-	return fd;
 }
 
 struct hook {

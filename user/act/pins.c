@@ -3,6 +3,7 @@
 #include "act/pins.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 #define BPFFS	"/sys/fs/bpf"
 #define LINKS	VPNLEASH_PIN_DIR "/links"
+#define REMEDY_OTHER "vpnleash run replaces them, vpnleash detach --all takes them off"
 
 /* One row a map: where its fd is kept, and the map in the object. The header is last: its pin says
  * that all the others are there. */
@@ -74,6 +76,46 @@ int pins_check_dir(struct error *err)
 	return 0;
 }
 
+/* Same name, size and members at the same places? `a` and `b` are types of values. */
+static bool same_layout(const struct btf *in_a, __u32 a, const struct btf *in_b, __u32 b)
+{
+	const struct btf_type *ta = btf__type_by_id(in_a, a), *tb = btf__type_by_id(in_b, b);
+	const struct btf_member *ma, *mb;
+
+	if (!ta || !tb || btf_kind(ta) != btf_kind(tb) || btf_vlen(ta) != btf_vlen(tb) ||
+	    strcmp(btf__name_by_offset(in_a, ta->name_off), btf__name_by_offset(in_b, tb->name_off)))
+		return false;
+	if (btf_kind(ta) != BTF_KIND_STRUCT)
+		return true;
+	if (ta->size != tb->size)
+		return false;
+	ma = btf_members(ta);
+	mb = btf_members(tb);
+	for (__u32 i = 0; i < btf_vlen(ta); i++)
+		if (btf_member_bit_offset(ta, i) != btf_member_bit_offset(tb, i) ||
+		    strcmp(btf__name_by_offset(in_a, ma[i].name_off),
+			   btf__name_by_offset(in_b, mb[i].name_off)))
+			return false;
+	return true;
+}
+
+static bool same_btf(const struct bpf_map_info *is, const struct bpf_map *want,
+		     struct vpnleash_bpf *skel)
+{
+	struct btf *theirs;
+	bool same;
+
+	if (!is->btf_id) /* a map without types, such as the ring: its sizes were compared */
+		return bpf_map__type(want) == BPF_MAP_TYPE_RINGBUF;
+	theirs = btf__load_from_kernel_by_id(is->btf_id);
+	if (!theirs)
+		return false;
+	same = same_layout(theirs, is->btf_value_type_id, bpf_object__btf(skel->obj),
+			   bpf_map__btf_value_type_id(want));
+	btf__free(theirs);
+	return same;
+}
+
 static int check_map(int fd, const struct row *row, struct vpnleash_bpf *skel, struct error *err)
 {
 	struct bpf_map *want = row_map(skel, row);
@@ -86,10 +128,9 @@ static int check_map(int fd, const struct row *row, struct vpnleash_bpf *skel, s
 	if (is.type != bpf_map__type(want) || is.key_size != bpf_map__key_size(want) ||
 	    is.value_size != bpf_map__value_size(want) ||
 	    is.max_entries != bpf_map__max_entries(want) ||
-	    is.map_flags != bpf_map__map_flags(want))
-		return fail(err, EXIT_FAILURE_, -EPROTO,
-			    "it is another version's: vpnleash detach --all, then run again",
-			    "adopt " VPNLEASH_PIN_DIR "/%s", row->name);
+	    is.map_flags != bpf_map__map_flags(want) || !same_btf(&is, want, skel))
+		return fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER,
+			    "adopt " VPNLEASH_PIN_DIR "/%s: it is another version's", row->name);
 	return 0;
 }
 
@@ -110,8 +151,7 @@ int pins_open(struct pins *ret, struct error *err)
 		return fail(err, EXIT_NO_DAEMON, -errno, "nothing is leashed until: vpnleash run",
 			    "open " VPNLEASH_PIN_DIR "/header");
 	if (bpf_map_lookup_elem(p.header, &zero, &h) < 0 || h.abi_version != VPNLEASH_ABI_VERSION)
-		return fail(err, EXIT_FAILURE_, -EPROTO,
-			    "vpnleash detach --all, then run again",
+		return fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER,
 			    "adopt pins of ABI version %u (this is %u)", h.abi_version,
 			    VPNLEASH_ABI_VERSION);
 	want = vpnleash_bpf__open();
@@ -124,7 +164,7 @@ int pins_open(struct pins *ret, struct error *err)
 		if (*fd < 0)
 			*fd = bpf_obj_get(path);
 		r = *fd < 0 ? fail(err, EXIT_FAILURE_, -EPROTO,
-				   "vpnleash detach --all, then run again", "open %s", path) :
+				   REMEDY_OTHER, "open %s", path) :
 			      check_map(*fd, &rows[i], want, err);
 	}
 	vpnleash_bpf__destroy(want);
@@ -135,28 +175,43 @@ int pins_open(struct pins *ret, struct error *err)
 	return 0;
 }
 
-int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
+int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins p = PINS_NONE;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int *fd = row_fd(&p, &rows[i]);
+
+		*fd = fcntl(bpf_map__fd(row_map(skel, &rows[i])), F_DUPFD_CLOEXEC, 3);
+		if (*fd < 0)
+			return fail(err, EXIT_FAILURE_, -errno, NULL, "hold the map '%s'",
+				    rows[i].name);
+	}
+	pins_close(ret);
+	*ret = p;
+	p = PINS_NONE;
+	return 0;
+}
+
+int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
+{
 	char path[PINS_PATH_MAX];
+	int r;
 
 	if ((mkdir(VPNLEASH_PIN_DIR, 0700) < 0 && errno != EEXIST) ||
 	    (mkdir(LINKS, 0700) < 0 && errno != EEXIST))
 		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "make " LINKS);
+	r = pins_of(skel, ret, err);
+	if (r)
+		return r;
+	pins_touch(ret);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		int *fd = row_fd(&p, &rows[i]);
-
 		row_path(path, &rows[i]);
-		*fd = fcntl(bpf_map__fd(row_map(skel, &rows[i])), F_DUPFD_CLOEXEC, 3);
-		if (*fd == p.header)
-			pins_touch(&p);
-		/* left over by a run that died before its header: no link refers to it */
+		/* another version's, or of a run that died before its header */
 		unlink(path);
-		if (*fd < 0 || bpf_obj_pin(*fd, path) < 0)
+		if (bpf_obj_pin(*row_fd(ret, &rows[i]), path) < 0)
 			return fail(err, EXIT_FAILURE_, -errno, NULL, "pin %s", path);
 	}
-	*ret = p;
-	p = PINS_NONE;
 	return 0;
 }
 
@@ -195,6 +250,75 @@ static void close_dir(DIR **d)
 {
 	if (*d)
 		closedir(*d);
+}
+
+int pins_each_link(int (*f)(uint64_t cgroup_id, void *arg), void *arg, struct error *err)
+{
+	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d && errno != ENOENT)
+		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
+	while (!r && d && (e = readdir(d))) {
+		unsigned long long id;
+		char end;
+
+		if (sscanf(e->d_name, "gate_egress-%llu%c", &id, &end) == 1)
+			r = f(id, arg);
+	}
+	return r;
+}
+
+/* Where `flags` is in the value: offset and size in bytes, or false. */
+static bool find_flags(const struct btf *btf, __u32 type, __u32 *ret_offset, __u32 *ret_size)
+{
+	const struct btf_type *t = btf__type_by_id(btf, type);
+
+	for (__u32 i = 0; t && btf_kind(t) == BTF_KIND_STRUCT && i < btf_vlen(t); i++) {
+		const struct btf_member *m = &btf_members(t)[i];
+
+		if (strcmp(btf__name_by_offset(btf, m->name_off), "flags"))
+			continue;
+		*ret_offset = btf_member_bit_offset(t, i) / 8;
+		*ret_size = (__u32)btf__resolve_size(btf, m->type);
+		return *ret_size <= 8;
+	}
+	return false;
+}
+
+int pins_each_frozen_of_other(int (*f)(uint64_t cgroup_id, void *arg), void *arg)
+{
+	_cleanup_fd int fd = bpf_obj_get(VPNLEASH_PIN_DIR "/workloads");
+	struct bpf_map_info is = { 0 };
+	__u32 length = sizeof(is), offset, size;
+	__u64 id, *previous = NULL;
+	unsigned char value[4096];
+	struct btf *btf;
+	int r = 0;
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &is, &length) < 0 || is.key_size != sizeof(id) ||
+	    is.value_size > sizeof(value) || !is.btf_id)
+		return 0;
+	btf = btf__load_from_kernel_by_id(is.btf_id);
+	if (btf && find_flags(btf, is.btf_value_type_id, &offset, &size)) {
+		for (; !r && !bpf_map_get_next_key(fd, previous, &id); previous = &id) {
+			uint64_t flags = 0;
+
+			if (bpf_map_lookup_elem(fd, &id, value))
+				continue;
+			if (size == 2)
+				flags = *(uint16_t *)(value + offset);
+			else if (size == 4)
+				flags = *(uint32_t *)(value + offset);
+			else if (size == 8)
+				flags = *(uint64_t *)(value + offset);
+			if (flags & WORKLOAD_FROZEN_BY_US)
+				r = f(id, arg);
+		}
+	}
+	btf__free(btf);
+	return r;
 }
 
 int pins_remove_links(uint64_t cgroup_id, struct error *err)

@@ -26,8 +26,15 @@ int pins_check_dir(struct error *err);
 /* The pins of an earlier run. -ENOENT: none; -EPROTO: of another version, or not what they should
  * be. */
 int pins_open(struct pins *ret, struct error *err);
+/* Call f for the cgroup id of each pinned gate_egress link. A return other than 0 ends the walk. */
+int pins_each_link(int (*f)(uint64_t cgroup_id, void *arg), void *arg, struct error *err);
+/* Pins of another version: which cgroups did it freeze? By the names in the map's own BTF; f as
+ * above. Best effort: a version that does not say so leaves them to people. */
+int pins_each_frozen_of_other(int (*f)(uint64_t cgroup_id, void *arg), void *arg);
 /* Pin the maps of a freshly loaded object; the header comes last and says that all are there. */
 int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
+/* The maps of a loaded object, not pinned. */
+int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
 /* Give an opened, not yet loaded object the pinned maps. */
 int pins_reuse(const struct pins *p, struct vpnleash_bpf *skel, struct error *err);
 /* Note in the header that the set of workloads changed, and who did it. */

@@ -124,7 +124,8 @@ static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash %s WORKLOAD\n\n%s\n\n"
-		       "Exit codes: 0 done, 2 no such workload, 5 other failure.\n", verb,
+		       "Exit codes: 0 done, 2 the daemon has no such workload, 4 missing privilege, 5 other\n"
+		       "failure. Without a daemon the name is noted for the next one.\n", verb,
 		       held ? "Blocks the workload until `vpnleash release`, over restarts of daemon, "
 			      "workload and machine." :
 			      "Ends a hold; the workload opens when its tunnel has a lease.");

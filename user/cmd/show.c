@@ -111,7 +111,8 @@ int cmd_status(int argc, char **argv, struct error *err)
 		printf("usage: vpnleash status [--json]\n\n"
 		       "Every workload, its state, lease and drops by reason. Without a daemon it reads "
 		       "the pins.\n\n"
-		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 3 no daemon.\n");
+		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no daemon,\n"
+		       "4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	r = parse(argc, argv, false, false, &args, err);
@@ -148,7 +149,7 @@ int cmd_check(int argc, char **argv, struct error *err)
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash check WORKLOAD [--json]\n\n"
 		       "One line, fit for a health check.\n\n"
-		       "Exit codes: 0 open, 1 anything else.\n");
+		       "Exit codes: 0 open, 1 anything else, 2 usage.\n");
 		return EXIT_GOOD;
 	}
 	r = parse(argc, argv, false, true, &args, err);

@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "base/netns.h"
 #include "core/state.h"
 
 #define TIMER_USEC 1000 /* accuracy of timers; sd-event's own default is 250 ms */
@@ -182,18 +183,41 @@ static struct member *find_member(const struct parts *p, const char *path)
 	return NULL;
 }
 
+static bool slot_in_use(const struct parts *p, unsigned int slot)
+{
+	for (size_t i = 0; i < p->n_tunnels; i++)
+		if (p->tunnels[i]->slot == slot)
+			return true;
+	return false;
+}
+
 static void free_arrays(struct parts *p)
 {
 	free(p->tunnels);
 	free(p->members);
 }
 
+/* Has it a record already: of an earlier daemon, of `lock`, of a workload no longer in the file? */
+static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
+{
+	struct workload w;
+	struct cgroup_ref c;
+
+	*ret_id = 0;
+	if (resolve_cgroup(&d->root, path, &c, NULL))
+		return false;
+	close_fd(&c.fd);
+	*ret_id = c.id;
+	return !workload_get(d->leases, c.id, &w);
+}
+
 static int make_member(struct daemon *d, const struct workload_config *w, const struct parts *old,
-		       struct parts *new, struct error *err)
+		       struct parts *new, bool *ret_recorded, struct error *err)
 {
 	struct tunnel *t = new->n_tunnels ? new->tunnels[w->tunnel] : NULL;
 	struct member *m = NULL;
 	char path[PATH_MAX];
+	uint64_t id;
 	int r = cgroup_path(&d->root, w->cgroup, path, err);
 
 	if (!r && find_member(new, path))
@@ -202,11 +226,30 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 		m = find_member(old, path);
 	if (m && *w->name && strcmp(m->name, w->name))
 		m = NULL; /* another name is another workload, and takes over the record */
-	if (!r && !m)
+	if (!r && !m) {
+		*ret_recorded = is_recorded(d, path, &id);
 		r = member_new(d, w, path, t, &m, err);
+		if (r && id && !*ret_recorded) /* no record without a gate */
+			workload_unbind(gate_pins(d->gate), id);
+	}
 	if (!r)
 		new->members[new->n_members++] = m;
 	return r;
+}
+
+/* Of what had a gate before, the gate stays: an error in a file opens nothing. */
+static void undo_member(struct daemon *d, const struct parts *old, struct member *m, bool recorded)
+{
+	const struct member *before = find_member(old, m->path);
+
+	if (!recorded) {
+		member_undo(m);
+		return;
+	}
+	if (before)
+		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
+			      before->name);
+	member_free(m);
 }
 
 /* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing. */
@@ -215,6 +258,7 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 {
 	struct parts new = { .tunnels = calloc(config->n_tunnels + 1, sizeof(*new.tunnels)),
 			     .members = calloc(config->n_workloads + 1, sizeof(*new.members)) };
+	bool recorded[CONFIG_WORKLOADS] = { false };
 	int r = new.tunnels && new.members ? 0 :
 		fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
 
@@ -225,14 +269,14 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 		new.n_tunnels += !r;
 	}
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		r = make_member(d, &config->workloads[i], old, &new, err);
+		r = make_member(d, &config->workloads[i], old, &new, &recorded[i], err);
 	if (!r) {
 		*ret = new;
 		return 0;
 	}
 	for (size_t i = 0; i < new.n_members; i++)
 		if (!has_member(old, new.members[i]))
-			member_undo(new.members[i]);
+			undo_member(d, old, new.members[i], recorded[i]);
 	for (size_t i = 0; i < new.n_tunnels; i++)
 		if (!has_tunnel(old, new.tunnels[i]))
 			tunnel_free(new.tunnels[i]);
@@ -298,6 +342,19 @@ static void start_what_is_new(struct daemon *d)
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
 }
 
+/* What is no network namespace; one that is not there yet is waited for. */
+static int check_netns(const struct config *config, struct error *err)
+{
+	for (size_t i = 0; i < config->n_tunnels; i++) {
+		_cleanup_fd int fd = -1;
+		int r = netns_open(config->tunnels[i].netns, &fd, err);
+
+		if (r && r != -ENOENT)
+			return r;
+	}
+	return 0;
+}
+
 /*
  * A tunnel or workload that is in the new configuration as it was in the old one goes on
  * undisturbed. A changed or new tunnel starts absent, its workloads shut until it is proven. What
@@ -307,11 +364,14 @@ static int reload(struct daemon *d, struct error *err)
 {
 	struct parts old = { d->n_tunnels, d->n_members, d->tunnels, d->members }, new;
 	struct config config;
+	char name[VPNLEASH_NAME_LEN * 4];
 	int r = config_read(d->file, &config, err);
 
 	if (r)
 		return r;
-	r = make_parts(d, &config, &old, &new, err);
+	r = check_netns(&config, err);
+	if (!r)
+		r = make_parts(d, &config, &old, &new, err);
 	if (r) {
 		config_free(&config);
 		return r;
@@ -323,9 +383,17 @@ static int reload(struct daemon *d, struct error *err)
 	d->n_members = new.n_members;
 	for (size_t i = 0; i < old.n_members; i++)
 		if (!has_member(&new, old.members[i])) {
+			if (!find_member(&new, old.members[i]->path))
+				log_line(LOG_LEVEL_NOTICE, "workload '%s' is no longer in the file: it "
+					 "stays shut until: vpnleash detach",
+					 escape(name, sizeof(name), old.members[i]->name));
 			member_shut(old.members[i]);
 			member_free(old.members[i]);
 		}
+	/* a changed tunnel is the same device, so the same slot: not to be adopted, nor retired */
+	for (size_t i = 0; i < old.n_tunnels; i++)
+		if (!slot_in_use(&new, old.tunnels[i]->slot))
+			lease_revoke(d->leases, old.tunnels[i]->slot);
 	start_what_is_new(d);
 	for (size_t i = 0; i < new.n_members; i++) {
 		struct member *m = new.members[i];
@@ -337,7 +405,8 @@ static int reload(struct daemon *d, struct error *err)
 	}
 	for (size_t i = 0; i < old.n_tunnels; i++)
 		if (!has_tunnel(&new, old.tunnels[i])) {
-			lease_retire(d->leases, old.tunnels[i]->slot);
+			if (!slot_in_use(&new, old.tunnels[i]->slot))
+				lease_retire(d->leases, old.tunnels[i]->slot);
 			tunnel_free(old.tunnels[i]);
 		}
 	free_arrays(&old);

@@ -14,6 +14,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(ABSENT, BLIND, ABSENT),
 	ROW(ABSENT, LEASE_EXPIRED, ABSENT),
 	ROW(ABSENT, SEEN, ABSENT),
+	ROW(ABSENT, PATIENT, ABSENT),
 	ROW(ABSENT, PROVEN, ABSENT),
 
 	ROW(DOWN, LINK_READY, DOWN),
@@ -25,6 +26,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(DOWN, BLIND, DOWN),
 	ROW(DOWN, LEASE_EXPIRED, DOWN),
 	ROW(DOWN, SEEN, DOWN), /* one sign of life proves nothing; a lease that ended stays ended */
+	ROW(DOWN, PATIENT, DOWN),
 	ROW(DOWN, PROVEN, UP, DO_GRANT),
 
 	ROW(UP, LINK_READY, UP),
@@ -36,6 +38,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(UP, BLIND, DOWN, DO_REVOKE),
 	ROW(UP, LEASE_EXPIRED, DOWN, DO_REVOKE),
 	ROW(UP, SEEN, UP, DO_RENEW),
+	ROW(UP, PATIENT, UP, DO_RENEW), /* patience longer than a lease: up to its own end */
 	ROW(UP, PROVEN, UP),
 };
 #undef ROW

@@ -110,6 +110,7 @@ void member_undo(struct member *m);		       /* as if member_new() had not been *
 void member_shut(struct member *m);		       /* barred, and no tunnel's any more */
 void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or down */
 void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
+void member_retry(struct member *m);		       /* if its cgroup has no gate yet */
 int member_hold(struct member *m, bool held, struct error *err);
 void member_summary(struct member *m);		       /* what was dropped since the last one */
 

@@ -12,7 +12,8 @@
 #include "base/netns.h"
 #include "core/state.h"
 
-#define TICK_NS		(1 * NS_PER_SEC) /* idle: one look and one probe a second */
+#define TICK_NS		(1 * NS_PER_SEC) /* idle: one look and one probe a second, or, where lease
+					  * or patience are short, three in that time */
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
 #define ANSWER_NS	(NS_PER_SEC / 2) /* after which a probe is without an answer */
 
@@ -67,23 +68,24 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 	for (size_t i = 0; i < STEP_ACTIONS && step->actions[i]; i++)
 		carry_out_tunnel(t, step->actions[i]);
 	t->state = step->to;
-	if (in != IN_SEEN && in != IN_LEASE_EXPIRED) /* why it is as it is; the two say nothing new */
+	if (in != IN_SEEN && in != IN_PATIENT) /* why it is as it is; these two say nothing new */
 		t->why = in;
 	if (t->state == from)
 		return;
 	t->why = in;
 	t->changed_ns = now_boot_ns();
 	snprintf(t->why_detail, sizeof(t->why_detail), "%s", detail ? detail : "");
-	if ((from == TUNNEL_UP) != (t->state == TUNNEL_UP))
-		tell_members(t);
 	if (from == TUNNEL_UP) {
 		reopen_failed(&t->reopen);
 		t->seen_ns = t->changed_ns; /* what was seen before the failure proves nothing */
 		t->asked_ns = 0;
 	}
+	/* the lease is gone or granted by now; cause before effect in the log */
 	audit_state(t->daemon->audit, "tunnel", t->config.name, tunnel_state_name(from),
 		    tunnel_state_name(t->state), input_text(in), t->why_detail,
-		    evidence_ns ? now_boot_ns() - evidence_ns : 0, !may_log(&t->log));
+		    evidence_ns ? t->changed_ns - evidence_ns : 0, !may_log(&t->log));
+	if ((from == TUNNEL_UP) != (t->state == TUNNEL_UP))
+		tell_members(t);
 }
 
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
@@ -122,20 +124,29 @@ static void identify(struct tunnel *t)
 	}
 }
 
+/* What is known of the tunnel's life now, link and route having been read and found good. */
 static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 {
 	uint64_t now = now_boot_ns();
 
 	if (seen_ns > now)
 		seen_ns = now;
-	if (seen_ns <= t->seen_ns || !t->ready || !t->slot)
+	if (!t->ready || !t->slot)
 		return;
+	if (t->state == TUNNEL_UP && now >= lease_expires_ns(t->daemon->leases, t->slot)) {
+		/* the expired is not renewed, whoever was late */
+		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
+		return;
+	}
+	if (seen_ns <= t->seen_ns) {
+		if (t->seen_ns) /* adopted and not yet seen: there is nothing to be patient from */
+			tunnel_input(t, IN_PATIENT, NULL, 0);
+		return;
+	}
 	t->seen_ns = seen_ns;
 	t->asked_ns = 0;
 	if (t->state == TUNNEL_UP) {
-		/* the expired is not renewed, whoever was late */
-		tunnel_input(t, now < lease_expires_ns(t->daemon->leases, t->slot) ?
-				IN_SEEN : IN_LEASE_EXPIRED, NULL, 0);
+		tunnel_input(t, IN_SEEN, NULL, 0);
 	} else if (reopen_seen(&t->reopen, seen_ns, now)) {
 		tunnel_input(t, IN_PROVEN, NULL, 0);
 	}
@@ -264,6 +275,9 @@ static void look(struct tunnel *t)
 		if (r)
 			return;
 	}
+	for (size_t i = 0; i < t->daemon->n_members; i++)
+		if (t->daemon->members[i]->tunnel == t)
+			member_retry(t->daemon->members[i]);
 	if (watch_netlink_reread(t->link)) /* told as evidence; nothing is renewed */
 		return;
 	now = now_boot_ns();
@@ -277,12 +291,14 @@ static void look(struct tunnel *t)
 
 static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 {
+	uint64_t term = min_u64(t->daemon->lease_ns, t->config.patience_ns);
+
 	if (!t->ready)
 		return now + TICK_NS;
 	if (t->state != TUNNEL_UP)
 		return now + TICK_PROVING_NS;
 	if (!t->asked_ns)
-		return now + TICK_NS;
+		return now + min_u64(TICK_NS, term / 3);
 	return now - t->asked_ns < ANSWER_NS ? t->asked_ns + ANSWER_NS : now + TICK_PROVING_NS;
 }
 

@@ -12,13 +12,15 @@
 static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
-	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN], why[256];
+	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN];
+	char why[600], detail[400];
 
 	if (t->config.probe == PROBE_ICMP)
 		snprintf(watched, sizeof(watched), "icmp:%s",
 			 inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)));
 	snprintf(why, sizeof(why), "%s%s%s", t->why ? input_text(t->why) :
-		 "no such network namespace yet", *t->why_detail ? ": " : "", t->why_detail);
+		 "no such network namespace yet", *t->why_detail ? ": " : "",
+		 escape(detail, sizeof(detail), t->why_detail));
 	return report_tunnel_json(&(struct report_tunnel){
 		.name = t->config.name, .interface = t->config.interface, .netns = t->config.netns,
 		.state = tunnel_state_name(t->state),

@@ -231,13 +231,28 @@ static void on_cgroup(void *owner, const struct evidence *e)
 		workload_input(m, IN_CGROUP_GONE);
 		unbind_member(m);
 	} else if (e->what == IN_CGROUP_BORN) {
-		if (bind_member(m, &err))
-			log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed", err.text);
-		else
+		if (bind_member(m, &err)) {
+			/* the only containment left; member_retry() goes on trying */
+			freezer_freeze(watch_cgroup_ref(m->cgroup)->fd);
+			log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
+		} else {
 			join_member(m);
+		}
 	} else {
 		workload_input(m, e->what);
 	}
+}
+
+void member_retry(struct member *m)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	struct error err;
+
+	if (m->bound || !c || bind_member(m, &err))
+		return;
+	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);
+	workload_flags(m->daemon->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
+	join_member(m);
 }
 
 static int on_cgroup_readable(sd_event_source *s, int fd, uint32_t events, void *arg)

@@ -100,7 +100,7 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 	escape(shown, sizeof(shown), name);
 	escape(said, sizeof(said), detail ? detail : "");
 	if (latency_ns)
-		snprintf(latency, sizeof(latency), ", %.1f ms after", (double)latency_ns / 1e6);
+		snprintf(latency, sizeof(latency), ", after %.1f ms", (double)latency_ns / 1e6);
 	snprintf(line, sizeof(line), "%s '%s': %s -> %s: %s%s%s%s", kind, shown, from, to, evidence,
 		 *said ? ": " : "", said, latency);
 	if (!quiet && a->journal)

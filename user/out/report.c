@@ -58,7 +58,7 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
 	json_object_set_new(j, "lease_left_ms", milliseconds(t->lease_left_ns));
 	json_object_set_new(j, "watched", text(t->watched));
-	json_object_set_new(j, "why", text(t->why));
+	json_object_set_new(j, "why", t->why ? json_string(t->why) : json_null());
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
 	return j;
 }

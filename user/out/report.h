@@ -19,7 +19,7 @@ struct report_tunnel {
 	uint32_t ifindex;
 	uint64_t lease_left_ns;	   /* 0: no live lease */
 	const char *watched;	   /* "icmp:IP", or "silence not watched" */
-	const char *why;	   /* last evidence, in words */
+	const char *why;	   /* last evidence, in words; what is foreign in it is escaped */
 	uint64_t changed_ns;	   /* boot time of the last change of state */
 };
 

@@ -24,6 +24,7 @@
 #endif
 
 #define GSO_SEGMENT 64
+#define MARK	    51820 /* wg-quick's: "past the tunnel" wherever its rules are in place */
 
 int targets_init(struct targets *t, struct error *err)
 {
@@ -142,6 +143,38 @@ static int enable_zerocopy(int fd, const struct shot *s)
 	return set_int(fd, SOL_SOCKET, SO_ZEROCOPY, 1);
 }
 
+static int set_mark(int fd, const struct shot *s)
+{
+	(void)s;
+	return set_int(fd, SOL_SOCKET, SO_MARK, MARK);
+}
+
+/* From 203.0.113.7, an address that nobody has: RFC 5737. */
+static int be_transparent(int fd, const struct shot *s)
+{
+	struct address foreign = { AF_INET, { 203, 0, 113, 7 } };
+	struct sockaddr_storage from;
+	socklen_t size = address_socket(&foreign, 0, 0, &from);
+	int r = set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+
+	if (r == 0)
+		r = set_mark(fd, s);
+	if (r == 0 && bind(fd, (struct sockaddr *)&from, size) < 0)
+		r = -errno;
+	return r;
+}
+
+/* A loose source route: routed to the hop, not to the destination. */
+static int choose_hop(int fd, const struct shot *s)
+{
+	const uint8_t *hop = s->targets->onlink[0].bytes;
+	uint8_t option[8] = { IPOPT_NOP, IPOPT_LSRR, 7, 4, hop[0], hop[1], hop[2], hop[3] };
+
+	if (!s->targets->onlink[0].family)
+		return -EDESTADDRREQ;
+	return set_option(fd, IPPROTO_IP, IP_OPTIONS, option, sizeof(option));
+}
+
 static int begin_connect(int fd, const struct shot *s)
 {
 	if (connect(fd, (const struct sockaddr *)&s->to, s->to_size) < 0 && errno != EINPROGRESS)
@@ -163,6 +196,15 @@ static ssize_t fire_syn(int fd, const struct shot *s)
 
 	errno = -r;
 	return r < 0 ? -1 : 0;
+}
+
+/* Data in the SYN itself, where sysctl net.ipv4.tcp_fastopen has 4; else a SYN with the option. */
+static ssize_t fire_fastopen(int fd, const struct shot *s)
+{
+	ssize_t n = sendto(fd, s->payload, s->length, MSG_FASTOPEN | MSG_NOSIGNAL,
+			   (const struct sockaddr *)&s->to, s->to_size);
+
+	return n < 0 && errno == EINPROGRESS ? 0 : n;
 }
 
 static ssize_t fire_flow(int fd, const struct shot *s)
@@ -310,6 +352,8 @@ static const struct kind kinds[] = {
 	{ "tcp6", "TCP SYN to the outside address", TCP6, SYN },
 	{ "mptcp4", "multipath TCP SYN to the outside address", .family = AF_INET,
 	  .type = SOCK_STREAM, .protocol = IPPROTO_MPTCP, SYN },
+	{ "fastopen4", "TCP SYN with data (TCP fast open) to the outside address", TCP4,
+	  .life = LIFE_FRESH, .fire = fire_fastopen },
 	{ "flow4", "data on one long TCP connection (needs a sink)", TCP4, FLOW },
 	{ "flow6", "data on one long TCP connection (needs a sink)", TCP6, FLOW },
 	{ "icmp4", "echo request from a raw socket", ECHO4(SOCK_RAW) },
@@ -327,6 +371,11 @@ static const struct kind kinds[] = {
 	{ "unicastif4", "UDP with the underlay in IP_UNICAST_IF", UDP4, .setup = choose_interface },
 	{ "unicastif6", "UDP with the underlay in IPV6_UNICAST_IF", UDP6,
 	  .setup = choose_interface },
+	{ "mark4", "UDP with wg-quick's fwmark 51820 (SO_MARK)", UDP4, .setup = set_mark },
+	{ "transparent4", "UDP from a foreign source with that mark (IP_TRANSPARENT)", UDP4,
+	  .setup = be_transparent },
+	{ "hop4", "UDP by a neighbour on the underlay (loose source route)", UDP4,
+	  .setup = choose_hop },
 	{ "onlink4", "UDP to a neighbour on the underlay", UDP4, .to = TO_ONLINK },
 	{ "onlink6", "UDP to a neighbour on the underlay", UDP6, .to = TO_ONLINK },
 	{ "multicast4", "local service discovery, 239.192.152.143:6771", UDP4, .to = TO_MULTICAST,
