@@ -167,6 +167,7 @@ static int set_up(void **state)
 	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
 	assert_int_equal(system("ip link set lo up && ip tuntap add mode tun name tun0 && "
+				"ip tuntap add mode tun name tun1 && ip link set tun1 up && "
 				"ip link set tun0 up && ip link add eth0 type veth peer name eth1 "
 				"&& ip link set eth0 up && ip link set eth1 up"), 0);
 
@@ -262,6 +263,7 @@ static void open_only_through_the_tunnel(void **state)
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	expect_both(&p4, t.tunnel.ifindex, REASON_PASS);
 	expect_both(&p4, t.eth0, REASON_WRONG_IFINDEX);
+	expect_both(&p4, if_nametoindex("tun1"), REASON_WRONG_IFINDEX); /* of the same type */
 	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
 	expect_both(&p6, t.eth0, REASON_IPV6);
 	workload_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
@@ -383,6 +385,22 @@ static void no_record_is_unknown(void **state)
 	workload_point(t.leases, t.workload.id, t.slot);
 }
 
+/* The kernel may hand a replaced element to another key while a gate still looks at it. */
+static void a_record_that_is_anothers_now(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	int map = gate_pins(t.gate)->workloads;
+	struct workload w, others;
+
+	(void)state;
+	assert_int_equal(workload_get(t.leases, t.workload.id, &w), 0);
+	others = w;
+	others.cgroup_tag++;
+	assert_int_equal(bpf_map_update_elem(map, &t.workload.id, &others, BPF_ANY), 0);
+	expect_both(&p4, t.tunnel.ifindex, REASON_UNKNOWN);
+	assert_int_equal(bpf_map_update_elem(map, &t.workload.id, &w, BPF_ANY), 0);
+}
+
 /* ------ the regrant race ------ */
 
 /* What is granted now; odd while it changes. Read before and after each packet. */
@@ -461,6 +479,7 @@ int main(void)
 		cmocka_unit_test(loopback_is_for_oneself),
 		cmocka_unit_test(a_sign_of_life_is_what_came_in_for_us),
 		cmocka_unit_test(no_record_is_unknown),
+		cmocka_unit_test(a_record_that_is_anothers_now),
 		cmocka_unit_test(no_packet_for_what_is_not_granted),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);

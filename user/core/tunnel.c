@@ -58,7 +58,6 @@ static void tell_members(struct tunnel *t)
 			member_tunnel_changed(t->daemon->members[i]);
 }
 
-
 /* evidence_ns: when the fact was read, 0: nothing was read. */
 static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns)
 {
@@ -68,13 +67,13 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 	for (size_t i = 0; i < STEP_ACTIONS && step->actions[i]; i++)
 		carry_out_tunnel(t, step->actions[i]);
 	t->state = step->to;
-	if (in != IN_SEEN && in != IN_PATIENT) /* why it is as it is; these two say nothing new */
+	if (in != IN_SEEN && in != IN_PATIENT) { /* why it is as it is; these two say nothing new */
 		t->why = in;
+		snprintf(t->why_detail, sizeof(t->why_detail), "%s", detail ? detail : "");
+	}
 	if (t->state == from)
 		return;
-	t->why = in;
 	t->changed_ns = now_boot_ns();
-	snprintf(t->why_detail, sizeof(t->why_detail), "%s", detail ? detail : "");
 	if (from == TUNNEL_UP) {
 		reopen_failed(&t->reopen);
 		t->seen_ns = t->changed_ns; /* what was seen before the failure proves nothing */
