@@ -237,13 +237,15 @@ prove_once() {	# CGROUP KINDS [prove's options…]
 	echo "$BLOCK"
 }
 
-# Sends until load_stop, SECONDS at most (60; --seconds). Counts begin at zero.
+# Sends until load_stop, SECONDS at most (60; --seconds). Counts begin at zero. An emulated machine
+# sends less often, or it would do nothing else.
 load_start() {	# CGROUP KINDS [prove's options…]
 	_prove_place
 	LOAD_STATE=$CASE_DIR/load.state
 	rm -f "$LOAD_STATE"
 	spawn load "$PROVE" load "${PLACE[@]}" --cgroup "$1" --kinds "$2" --state "$LOAD_STATE" \
-		--seconds $((60 * ${BOUND_FACTOR:-1})) "${@:3}"
+		--seconds $((60 * ${BOUND_FACTOR:-1})) \
+		--interval $((5 * ${BOUND_FACTOR:-1} * ${BOUND_FACTOR:-1})) "${@:3}"
 	LOAD=$SPAWNED MARK=''
 	_load_block 0
 }

@@ -10,6 +10,7 @@
  *   uring-later MS ADDRESS PORT TEXT    one send behind a timeout, both already in the kernel
  *   tcp FIFO FROM PORT IF|- TO PORT     then on FIFO: send, sendfile, splice TEXT; linger0; exit
  *   serve FIFO ADDRESS PORT             then on FIFO: send PEER-PORT TEXT; exit
+ *   multi tcp|serve …                   the same by multipath TCP
  *   receive PORT                        each datagram's text, as it comes
  *   allow CGROUP multi|override         attach programs that let everything pass, both ways
  *   order LEASES-PIN CGROUP             watch which comes first: leases dead, or frozen
@@ -32,11 +33,16 @@
 #include "attack.h"
 #include "vpnleash/abi.h"
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 #ifndef SOCK_DCCP
 #define SOCK_DCCP 6
 #endif
 #define CONNECTIONS 16
 #define LATER	    1
+
+static int stream = IPPROTO_TCP;
 
 struct place {
 	struct sockaddr_storage to;
@@ -346,7 +352,7 @@ static void way_tcp(char **arg)
 {
 	int commands = fifo_open(arg[0]), yes = 1;
 	struct place from = place(arg[1], arg[2]), to = place(arg[4], arg[5]);
-	int fd = socket(to.family, SOCK_STREAM, 0);
+	int fd = socket(to.family, SOCK_STREAM, stream);
 	struct linger at_once = { 1, 0 };
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
@@ -399,7 +405,7 @@ static void way_serve(char **arg)
 	nfds_t n = 0;
 	char buf[4096];
 
-	listener = socket(at.family, SOCK_STREAM, 0);
+	listener = socket(at.family, SOCK_STREAM, stream);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	if (bind(listener, (struct sockaddr *)&at.to, at.size) < 0 || listen(listener, 16) < 0)
 		die("listen");
@@ -428,6 +434,14 @@ static void way_serve(char **arg)
 			serve_send(line, fds, n);
 		}
 	}
+}
+
+static void way_multi(char **arg)
+{
+	stream = IPPROTO_MPTCP;
+	if (!strcmp(arg[0], "serve"))
+		way_serve(arg + 1);
+	way_tcp(arg + 1);
 }
 
 static void way_receive(char **arg)
@@ -526,7 +540,7 @@ int main(int argc, char **argv)
 		{ "uring", 6, way_uring },	  { "uring-later", 4, way_uring_later },
 		{ "tcp", 6, way_tcp },		  { "serve", 3, way_serve },
 		{ "receive", 1, way_receive },	  { "allow", 2, way_allow },
-		{ "order", 2, way_order },
+		{ "order", 2, way_order },	  { "multi", 4, way_multi },
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
