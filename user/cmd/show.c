@@ -8,35 +8,17 @@
 #include "out/control.h"
 #include "out/report.h"
 
-#include <bpf/bpf.h>
 
 struct walk {
 	const struct pins *pins;
 	json_t *workloads;
 };
 
-/* Without a daemon: what the gate itself would do now. */
 static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	struct walk *walk = arg;
-	struct lease l = { 0 };
-	__u32 slot = w->slot;
-	uint64_t now = now_boot_ns();
-	struct report_workload r = {
-		.cgroup_id = cgroup_id,
-		.name = w->name,
-		.frozen_by_us = w->flags & WORKLOAD_FROZEN_BY_US,
-		.held = w->flags & WORKLOAD_HELD,
-		.changed_ns = w->since_ns,
-	};
 
-	bpf_map_lookup_elem(walk->pins->leases, &slot, &l);
-	if (l.expires_ns > now && l.expires_ns - now <= VPNLEASH_LEASE_CAP_NS)
-		r.lease_left_ns = l.expires_ns - now;
-	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open" :
-		  r.frozen_by_us ? "frozen" : "blocked";
-	report_read_drops(walk->pins, cgroup_id, r.dropped);
-	json_array_append_new(walk->workloads, report_workload_json(&r));
+	json_array_append_new(walk->workloads, report_record_json(walk->pins, cgroup_id, w));
 	return 0;
 }
 

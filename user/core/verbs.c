@@ -47,14 +47,32 @@ static json_t *member_status(struct member *m)
 	return report_workload_json(&r);
 }
 
+struct left_behind {
+	struct daemon *daemon;
+	json_t *workloads;
+};
+
+/* Locked by an earlier run, or no longer in the file: shut, and nobody's but `detach`'s. */
+static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct left_behind *l = arg;
+
+	if (!member_of_cgroup(l->daemon, cgroup_id))
+		json_array_append_new(l->workloads,
+				      report_record_json(gate_pins(l->daemon->gate), cgroup_id, w));
+	return 0;
+}
+
 static json_t *answer_status(struct daemon *d)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
+	struct left_behind left = { d, workloads };
 
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
 	for (size_t i = 0; i < d->n_members; i++)
 		json_array_append_new(workloads, member_status(d->members[i]));
+	pins_each_workload(gate_pins(d->gate), add_left_behind, &left);
 	return report_json(getpid(), tunnels, workloads);
 }
 

@@ -87,6 +87,28 @@ json_t *report_workload_json(const struct report_workload *w)
 	return j;
 }
 
+json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struct workload *w)
+{
+	struct report_workload r = {
+		.cgroup_id = cgroup_id,
+		.name = w->name,
+		.frozen_by_us = w->flags & WORKLOAD_FROZEN_BY_US,
+		.held = w->flags & WORKLOAD_HELD,
+		.changed_ns = w->since_ns,
+	};
+	uint64_t now = now_boot_ns();
+	struct lease l = { 0 };
+	__u32 slot = w->slot;
+
+	bpf_map_lookup_elem(p->leases, &slot, &l);
+	if (l.expires_ns > now && l.expires_ns - now <= VPNLEASH_LEASE_CAP_NS)
+		r.lease_left_ns = l.expires_ns - now;
+	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open" :
+		  r.frozen_by_us ? "frozen" : "blocked";
+	report_read_drops(p, cgroup_id, r.dropped);
+	return report_workload_json(&r);
+}
+
 json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads)
 {
 	json_t *j = json_object();
