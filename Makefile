@@ -29,6 +29,7 @@ OBJ	      := $(SRC:%.c=$(B)/%.o)
 LIB	      := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
+BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(wildcard tests/attack/*.c))
 
 ifneq ($(V),1)
@@ -38,7 +39,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-vm tests sanitized demo install uninstall clean format lint help
+.PHONY: all deps check check-vm tests sanitized demo bench install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -75,6 +76,20 @@ $(B)/tests/attack/%: $(B)/tests/attack/%.o
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
 
+$(B)/tests/bench/%.bpf.o: tests/bench/%.bpf.c
+	$(call msg,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPFFLAGS) -c $< -o $@
+
+$(B)/tests/bench/peers.skel.h: $(B)/tests/bench/peers.bpf.o
+	$(call msg,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name peers_bpf > $@
+
+$(BENCH): $(B)/tests/bench/peers.skel.h
+
+$(B)/tests/bench/bench: $(BENCH) $(LIB)
+	$(call msg,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
@@ -101,6 +116,9 @@ check-%: deps ## one group alone: check-unit check-bpf check-leak check-e2e; T=p
 
 check-vm: deps ## the gate's cases on other kernels: K='5.10 6.1 6.12 sid'
 	$(Q)$(MAKE) --no-print-directory tests && tests/vm/check $(K)
+
+bench: all $(B)/tests/bench/bench ## ratios to peers, latencies, sizes; T='packet udp' chooses (docs/performance.md)
+	$(Q)BUILD=$(B) tests/bench/run $(T)
 
 tests: all $(TOOLS) $(UNIT) $(BPFTEST) # build what the cases run
 

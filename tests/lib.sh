@@ -396,3 +396,71 @@ _load_tunneled() {
 	load_snapshot >/dev/null
 	[ "$(count tunnel udp4)" -gt 0 ] && [ "$(count tunnel tcp4)" -gt 0 ]
 }
+
+# ── Promise 2: the daemon goes ──────────────────────────────────────────────────────────────
+
+# Nothing in the tunnel, nothing beside it: since the mark.
+expect_shut() {
+	load_snapshot >/dev/null
+	_expect_each none tunnel "in the tunnel"
+	expect_none_seen
+}
+
+boot_ns() { awk '{ printf "%.0f\n", $1 * 1e9 }' /proc/uptime; }
+_boot_is_past() { [ "$(boot_ns)" -gt "$1" ]; }
+
+# The daemon gets SIGNAL under load: the gate is shut within one lease term and stays shut,
+# whatever the tunnel does then; a new daemon opens it again.
+expect_deadman() {	# SIGNAL
+	local signal=$1 app other left out rc=0
+	lab_up
+	app=$(cgroup_new app)
+	other=$(cgroup_new other)
+
+	note "control: the same load, not leashed, when the tunnel dies"
+	load_start "$other" "$LOAD_KINDS"
+	lab_vpn_kill
+	load_mark >/dev/null
+	wait_until 10 _load_seen_all
+	expect_all_seen
+	load_stop >/dev/null
+	lab_vpn_start
+	lab_handshake
+
+	note "the daemon gets $signal"
+	leash "$app"
+	wait_state "$W" open 10
+	load_start "$app" "$LOAD_KINDS"
+	wait_until 10 _load_tunneled
+	daemon_kill $signal
+	load_snapshot >/dev/null
+	expect_none_seen
+	# the lease was renewed a second ago at the most; 100 ms for the load to notice
+	left=$(bpftool -j map dump pinned /sys/fs/bpf/vpnleash/leases | jq '[.[].formatted.value.expires_ns] | max')
+	expect_at_most "$(((left - $(boot_ns)) / 1000000))" 3000 "ms of lease left"
+	wait_until 5 _boot_is_past $((left + 100000000))
+	load_mark >/dev/null
+	sleep 0.5 # of trying
+	expect_shut
+	note "the tunnel dies, and comes back"
+	lab_vpn_kill
+	expect_shut
+	lab_vpn_start
+	lab_handshake
+	expect_shut
+	out=$("$VPNLEASH" status) || rc=$?
+	if [ $signal = -STOP ]; then
+		daemon_kill -9
+	else
+		expect_eq "$rc" 3 "exit of status without a daemon"
+		expect_match "$out" "vpnleash run" "status says what to type"
+	fi
+	leash "$app"
+	wait_state "$W" open 10
+	load_mark >/dev/null
+	wait_until 10 _load_tunneled
+	MARK=''
+	load_stop >/dev/null
+	expect_none_seen
+	daemon_kill -TERM
+}
