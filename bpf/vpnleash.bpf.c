@@ -74,6 +74,21 @@ static __always_inline bool alive(__u64 expires_ns, __u64 now_ns)
 	return now_ns < expires_ns && expires_ns - now_ns <= VPNLEASH_LEASE_CAP_NS;
 }
 
+/*
+ * Was this very expiry found alive on this CPU in this jiffy? Then so it is still, within a tick;
+ * reading the boot clock would be a third of what a passing packet costs. Another expiry is
+ * compared anew; none at all is seen on every packet. Jiffies stand still in suspend, so that one
+ * tick is also the most that an expiry is late after it.
+ */
+static __always_inline bool checked_this_jiffy(const struct liveness *life, __u64 expires_ns,
+					       bool ingress)
+{
+	__u64 jiffy = bpf_jiffies64();
+
+	return expires_ns && life->checked_jiffy == jiffy &&
+	       life->checked_expires_ns == expires_ns && (!ingress || life->seen_jiffy == jiffy);
+}
+
 /* Loopback may carry 127.0.0.0/8, ::1 and packets to oneself, but nothing to Docker's resolver:
  * dockerd would ask the question from the host's side. */
 static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 id)
@@ -124,14 +139,26 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 	bool right_ifindex = on_interface(skb, lease);
 	bool right_netns = in_netns(skb, lease);
 	bool right_family = skb->protocol == bpf_htons(ETH_P_IP) || record.flags & WORKLOAD_IPV6;
-	__u64 now_ns = bpf_ktime_get_boot_ns();
+	bool leased = checked_this_jiffy(life, expires_ns, ingress);
 
-	/* Only what was sent to this host: one's own multicast loops back with the tun's ifindex. */
-	if (ingress && right_ifindex && right_netns && skb->pkt_type == PACKET_HOST)
-		life->seen_ns = now_ns;
+	if (!leased && (expires_ns || ingress)) { /* without either the clock has nothing to say */
+		__u64 now_ns = bpf_ktime_get_boot_ns();
+
+		/* Only what was sent to this host: one's own multicast loops back with the tun's
+		 * ifindex. */
+		if (ingress && right_ifindex && right_netns && skb->pkt_type == PACKET_HOST) {
+			life->seen_ns = now_ns;
+			life->seen_jiffy = bpf_jiffies64();
+		}
+		leased = alive(expires_ns, now_ns);
+		if (leased) {
+			life->checked_expires_ns = expires_ns;
+			life->checked_jiffy = bpf_jiffies64();
+		}
+	}
 
 	if (record.flags & WORKLOAD_ADMITTED && !(record.flags & WORKLOAD_HELD) && right_family &&
-	    right_ifindex && right_netns && alive(expires_ns, now_ns)) {
+	    right_ifindex && right_netns && leased) {
 		if (ingress)
 			life->rx_packets++;
 		else
@@ -146,7 +173,7 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 		return REASON_IPV6;
 	if (!expires_ns)
 		return REASON_NO_LEASE;
-	if (!alive(expires_ns, now_ns))
+	if (!leased)
 		return REASON_EXPIRED;
 	if (!(record.flags & WORKLOAD_ADMITTED))
 		return REASON_BARRED;

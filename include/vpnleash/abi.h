@@ -113,6 +113,10 @@ struct liveness {
 	__u64 tx_packets; /* passed by gate_egress */
 	__u64 rx_packets; /* passed by gate_ingress */
 	__u64 seen_ns;	  /* a packet for this host came out of the tunnel, passed or not */
+	__u64 seen_jiffy; /* when seen_ns was stamped: once a jiffy */
+	/* this expires_ns was alive in this jiffy; the gate reads the clock when either differs */
+	__u64 checked_expires_ns;
+	__u64 checked_jiffy;
 };
 
 _Static_assert(sizeof(struct header) == 32, "header");
@@ -121,6 +125,6 @@ _Static_assert(sizeof(struct workload) == 96, "workload");
 _Static_assert(__builtin_offsetof(struct workload, level) == 8, "workload: one word for the gate");
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
-_Static_assert(sizeof(struct liveness) == 24, "liveness");
+_Static_assert(sizeof(struct liveness) == 48, "liveness");
 
 #endif

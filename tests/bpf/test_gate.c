@@ -286,6 +286,35 @@ static void a_lease_ends_by_itself(void **state)
 	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
 }
 
+/*
+ * T59: the gate compares the boot clock once a jiffy. A lease that ended meanwhile, be it by a
+ * suspend in which jiffies stood still, is refused as soon as the jiffy has moved by one: here the
+ * expiry passes between two packets, and the time for which the stamp outlives it is measured.
+ */
+static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	uint64_t worst_ns = 0;
+
+	(void)state;
+	need_passes();
+	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	for (int i = 0; i < 50; i++) {
+		uint64_t now = now_boot_ns(), expires = now + 3 * NS_PER_MSEC, before = now;
+
+		lease_grant(t.leases, t.slot, expires, now);
+		while (passes(t.egress, &p4, t.tunnel.ifindex))
+			before = now_boot_ns(); /* the last packet that passed began before this */
+		assert_true(before < now + NS_PER_SEC);
+		if (before > expires && before - expires > worst_ns)
+			worst_ns = before - expires;
+	}
+	print_message("# passed at most %.1f ms after the end\n", (double)worst_ns / 1e6);
+	/* a jiffy is 10 ms at HZ=100; a preempted test may be late in looking, never early */
+	assert_true(worst_ns < 100 * NS_PER_MSEC);
+	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
+}
+
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
 static void a_lease_that_is_too_long_is_none(void **state)
 {
@@ -474,6 +503,7 @@ int main(void)
 		cmocka_unit_test(held_wins),
 		cmocka_unit_test(open_only_through_the_tunnel),
 		cmocka_unit_test(a_lease_ends_by_itself),
+		cmocka_unit_test(a_stamp_outlives_its_lease_by_one_jiffy),
 		cmocka_unit_test(a_lease_that_is_too_long_is_none),
 		cmocka_unit_test(another_netns_or_device_of_that_index),
 		cmocka_unit_test(loopback_is_for_oneself),

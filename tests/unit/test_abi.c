@@ -44,7 +44,9 @@ static const struct layout {
 	  { M(counter, packets), M(counter, bytes), M(counter, checked_jiffy),
 	    M(counter, event_ns) } },
 	{ "liveness", sizeof(struct liveness),
-	  { M(liveness, tx_packets), M(liveness, rx_packets), M(liveness, seen_ns) } },
+	  { M(liveness, tx_packets), M(liveness, rx_packets), M(liveness, seen_ns),
+	    M(liveness, seen_jiffy), M(liveness, checked_expires_ns),
+	    M(liveness, checked_jiffy) } },
 	/* drop_event is in a ring, which has no types: abi.h asserts its size */
 };
 
