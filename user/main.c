@@ -13,6 +13,7 @@ static const struct command {
 	int (*run)(int argc, char **argv, struct error *err);
 } commands[] = {
 	{ "run", "keep a cgroup on its tunnel: the daemon, in the foreground", cmd_run },
+	{ "exec", "a command that can use nothing but the tunnel", cmd_exec },
 	{ "lock", "attach the gate with no leases: nothing passes until `run`", cmd_lock },
 	{ "status", "what is leashed, to what, and whether it is open", cmd_status },
 	{ "check", "is this workload open? for health checks", cmd_check },

@@ -145,6 +145,13 @@ void lease_revoke(struct leases *l, unsigned int slot)
 	store_expiry(&l->slots[slot], 0);
 }
 
+void lease_revoke_others(struct leases *l, bool (*keep)(unsigned int slot, void *arg), void *arg)
+{
+	for (unsigned int slot = 1; slot < VPNLEASH_SLOTS; slot++)
+		if (lease_expires_ns(l, slot) && !keep(slot, arg))
+			lease_revoke(l, slot);
+}
+
 uint64_t lease_expires_ns(const struct leases *l, unsigned int slot)
 {
 	return __atomic_load_n(&l->slots[slot].expires_ns, __ATOMIC_ACQUIRE);

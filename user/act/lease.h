@@ -32,6 +32,8 @@ void lease_retire(struct leases *l, unsigned int slot);
 void lease_grant(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns);
 void lease_renew(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns);
 void lease_revoke(struct leases *l, unsigned int slot);
+/* Revoke every slot for which keep(slot, arg) is false. */
+void lease_revoke_others(struct leases *l, bool (*keep)(unsigned int slot, void *arg), void *arg);
 uint64_t lease_expires_ns(const struct leases *l, unsigned int slot);
 uint32_t lease_ifindex(const struct leases *l, unsigned int slot); /* 0: slot 0 */
 /* The newest sign of life that the gates saw on that slot's tunnel, 0 if none. */

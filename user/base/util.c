@@ -10,6 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Length of the valid, printable UTF-8 sequence at s, 0 if there is none. */
+static size_t utf8_length(const unsigned char *s);
+
+/* The last line of defence for what people read: a caller that forgot to escape a name can not
+ * give it a line of its own, nor speak to the terminal. Quotes are the text's own. */
+static void make_harmless(char *line)
+{
+	for (unsigned char *s = (unsigned char *)line; *s;) {
+		size_t n = *s < 0x20 || *s == 0x7f ? 0 : utf8_length(s);
+
+		if (!n)
+			*s = '?';
+		s += n ? n : 1;
+	}
+}
+
 int fail(struct error *err, int exit_code, int r, const char *remedy, const char *format, ...)
 {
 	char what[384];
@@ -23,6 +39,7 @@ int fail(struct error *err, int exit_code, int r, const char *remedy, const char
 		snprintf(err->text, sizeof(err->text), "%s%s%s%s%s%s", what, r ? ": " : "",
 			 r ? strerror(-r) : "", remedy ? " (" : "", remedy ? remedy : "",
 			 remedy ? ")" : "");
+		make_harmless(err->text);
 	}
 	return r ? r : -EINVAL;
 }
@@ -39,13 +56,13 @@ void log_line(enum log_level level, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(line, sizeof(line), format, ap);
 	va_end(ap);
+	make_harmless(line);
 	if (journal)
 		fprintf(stderr, "<%d>%s\n", level, line);
 	else
 		fprintf(stderr, "vpnleash: %s\n", line);
 }
 
-/* Length of the valid, printable UTF-8 sequence at s, 0 if there is none. */
 static size_t utf8_length(const unsigned char *s)
 {
 	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 :

@@ -9,6 +9,7 @@
 #include "base/util.h"
 
 int cmd_run(int argc, char **argv, struct error *err);
+int cmd_exec(int argc, char **argv, struct error *err);
 int cmd_lock(int argc, char **argv, struct error *err);
 int cmd_status(int argc, char **argv, struct error *err);
 int cmd_check(int argc, char **argv, struct error *err);

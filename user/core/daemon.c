@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/netns.h"
+#include "base/privilege.h"
 #include "core/state.h"
 
 #define TIMER_USEC 1000 /* accuracy of timers; sd-event's own default is 250 ms */
@@ -257,7 +258,8 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 		      struct parts *ret, struct error *err)
 {
 	struct parts new = { .tunnels = calloc(config->n_tunnels + 1, sizeof(*new.tunnels)),
-			     .members = calloc(config->n_workloads + 1, sizeof(*new.members)) };
+			     .members = calloc(config->n_workloads + old->n_members + 1,
+					       sizeof(*new.members)) };
 	bool recorded[CONFIG_WORKLOADS] = { false };
 	int r = new.tunnels && new.members ? 0 :
 		fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
@@ -270,6 +272,9 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 	}
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
 		r = make_member(d, &config->workloads[i], old, &new, &recorded[i], err);
+	for (size_t i = 0; !r && i < old->n_members; i++)
+		if (old->members[i]->exec) /* of no file, so none ends it */
+			new.members[new.n_members++] = old->members[i];
 	if (!r) {
 		*ret = new;
 		return 0;
@@ -355,6 +360,27 @@ static int check_netns(const struct config *config, struct error *err)
 	return 0;
 }
 
+/* Those of `vpnleash exec` stand after the configuration's. */
+static void move_execs(struct daemon *d, size_t first)
+{
+	for (size_t i = first; i < d->n_members;) {
+		struct member *m = d->members[i];
+		struct tunnel *t = exec_tunnel(m, d->tunnels, d->n_tunnels);
+
+		if (t && t != m->tunnel)
+			member_move(m, t);
+		if (t) {
+			i++;
+			continue;
+		}
+		log_line(LOG_LEVEL_WARNING, "workload '%s': its tunnel is no longer in the file: it "
+			 "stays shut", m->name);
+		member_shut(m);
+		member_free(m);
+		d->members[i] = d->members[--d->n_members];
+	}
+}
+
 /*
  * A tunnel or workload that is in the new configuration as it was in the old one goes on
  * undisturbed. A changed or new tunnel starts absent, its workloads shut until it is proven. What
@@ -370,8 +396,10 @@ static int reload(struct daemon *d, struct error *err)
 	if (r)
 		return r;
 	r = check_netns(&config, err);
+	privilege_long_work(true); /* a new depth is another instance of the gate to be loaded */
 	if (!r)
 		r = make_parts(d, &config, &old, &new, err);
+	privilege_long_work(false);
 	if (r) {
 		config_free(&config);
 		return r;
@@ -395,7 +423,7 @@ static int reload(struct daemon *d, struct error *err)
 		if (!slot_in_use(&new, old.tunnels[i]->slot))
 			lease_revoke(d->leases, old.tunnels[i]->slot);
 	start_what_is_new(d);
-	for (size_t i = 0; i < new.n_members; i++) {
+	for (size_t i = 0; i < config.n_workloads; i++) {
 		struct member *m = new.members[i];
 		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
 
@@ -403,6 +431,7 @@ static int reload(struct daemon *d, struct error *err)
 		if (m->tunnel != t)
 			member_move(m, t);
 	}
+	move_execs(d, config.n_workloads);
 	for (size_t i = 0; i < old.n_tunnels; i++)
 		if (!has_tunnel(&new, old.tunnels[i])) {
 			if (!slot_in_use(&new, old.tunnels[i]->slot))
@@ -466,6 +495,11 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		r = tunnel_start(d->tunnels[i], err);
 	for (size_t i = 0; !r && i < d->n_members; i++)
 		r = member_start(d->members[i], err);
+	if (!r) {
+		exec_adopt(d);
+		privilege_take();
+		r = privilege_drop(err);
+	}
 	if (r)
 		return r;
 	sd_notify(0, "READY=1");

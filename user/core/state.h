@@ -4,6 +4,7 @@
  *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
  *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
  *   verbs.c     what the control socket is asked
+ *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   daemon.c    start, loop, end
  */
 #ifndef VPNLEASH_STATE_H
@@ -56,7 +57,7 @@ struct tunnel {
 	struct log_budget log;
 };
 
-/* A workload of the configuration. */
+/* A workload of the configuration, or of `vpnleash exec`. */
 struct member {
 	struct daemon *daemon;
 	struct tunnel *tunnel;
@@ -72,6 +73,7 @@ struct member {
 	enum input why; /* of the last change of state */
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
+	struct exec *exec;		      /* NULL: of the configuration */
 };
 
 struct daemon {
@@ -114,8 +116,19 @@ void member_retry(struct member *m);		       /* if its cgroup has no gate yet */
 int member_hold(struct member *m, bool held, struct error *err);
 void member_summary(struct member *m);		       /* what was dropped since the last one */
 
+/* exec.c */
+/* A born-locked cgroup on the tunnel of that interface and netns (NULL: of the only tunnel with that
+ * interface), for as long as the client or anybody in it lives. What to tell the client, or NULL. */
+json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
+		   struct error *err);
+/* What an earlier daemon began: gone on with, or tidied up. The tunnels must have been started. */
+void exec_adopt(struct daemon *d);
+/* The tunnel among these that it was begun on, after a reload; NULL: it is no longer there. */
+struct tunnel *exec_tunnel(const struct member *m, struct tunnel *const *tunnels, size_t n);
+void exec_free(struct exec *e); /* NULL is fine; the cgroup stays */
+
 /* verbs.c */
-json_t *verbs_answer(void *daemon, const json_t *request);
+json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
 /* daemon.c: a timer at boot time at_ns; *s is made at first use. */
 int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,

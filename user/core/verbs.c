@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the control socket is asked: state → report, and detach. See state.h. */
+/* What the control socket is asked, and who may ask it. See state.h. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
@@ -8,6 +8,12 @@
 #include "act/detach.h"
 #include "core/state.h"
 #include "out/report.h"
+
+struct question {
+	const json_t *request;
+	const char *workload; /* NULL: not named */
+	const struct control_peer *peer;
+};
 
 static json_t *tunnel_status(struct tunnel *t)
 {
@@ -63,11 +69,12 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 	return 0;
 }
 
-static json_t *answer_status(struct daemon *d)
+static json_t *answer_status(struct daemon *d, const struct question *q)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads };
 
+	(void)q;
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
 	for (size_t i = 0; i < d->n_members; i++)
@@ -76,22 +83,39 @@ static json_t *answer_status(struct daemon *d)
 	return report_json(getpid(), tunnels, workloads);
 }
 
-/* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
- * left ends. */
-static json_t *answer_detach(struct daemon *d, const char *name)
+/* By its name, or by what `status` shows of it: that one can always be typed. */
+static struct member *find(struct daemon *d, const char *name, struct error *err)
 {
-	struct error err;
-	size_t left = 0;
-	int r = detach_recorded(gate_pins(d->gate), &d->root, name, &err);
 	char shown[256];
 
+	for (size_t i = 0; name && i < d->n_members; i++)
+		if (!strcmp(d->members[i]->name, name) ||
+		    !strcmp(escape(shown, sizeof(shown), d->members[i]->name), name))
+			return d->members[i];
+	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
+	     escape(shown, sizeof(shown), name ? name : ""));
+	return NULL;
+}
+
+/* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
+ * left ends. */
+static json_t *answer_detach(struct daemon *d, const struct question *q)
+{
+	struct member *known = q->workload ? find(d, q->workload, NULL) : NULL;
+	char name[VPNLEASH_NAME_LEN * 4], shown[256];
+	struct error err;
+	size_t left = 0;
+	int r;
+
+	snprintf(name, sizeof(name), "%s", known ? known->name : q->workload ? q->workload : "");
+	r = detach_recorded(gate_pins(d->gate), &d->root, q->workload ? name : NULL, &err);
 	if (!r)
 		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
-			 escape(shown, sizeof(shown), name ? name : "--all"));
+			 escape(shown, sizeof(shown), q->workload ? name : "--all"));
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_members; i++) {
-		if (!name || !strcmp(name, d->members[i]->name))
+		if (!q->workload || !strcmp(name, d->members[i]->name))
 			member_free(d->members[i]);
 		else
 			d->members[left++] = d->members[i];
@@ -103,19 +127,7 @@ static json_t *answer_detach(struct daemon *d, const char *name)
 	return json_pack("{s:i}", "detached", r);
 }
 
-static struct member *find(struct daemon *d, const char *name, struct error *err)
-{
-	char shown[256];
-
-	for (size_t i = 0; name && i < d->n_members; i++)
-		if (!strcmp(d->members[i]->name, name))
-			return d->members[i];
-	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
-	     escape(shown, sizeof(shown), name ? name : ""));
-	return NULL;
-}
-
-static json_t *answer_hold(struct daemon *d, const char *name, bool held)
+static json_t *hold(struct daemon *d, const char *name, bool held)
 {
 	struct error err;
 	struct member *m = find(d, name, &err);
@@ -123,6 +135,16 @@ static json_t *answer_hold(struct daemon *d, const char *name, bool held)
 	if (!m || member_hold(m, held, &err))
 		return control_refusal(&err);
 	return json_pack("{s:s,s:b}", "state", workload_state_name(m->state), "held", held);
+}
+
+static json_t *answer_hold(struct daemon *d, const struct question *q)
+{
+	return hold(d, q->workload, true);
+}
+
+static json_t *answer_release(struct daemon *d, const struct question *q)
+{
+	return hold(d, q->workload, false);
 }
 
 static const char *what_to_do(const struct member *m)
@@ -146,21 +168,22 @@ static const char *what_to_do(const struct member *m)
 }
 
 /* The last decision in words: what, since when, on which evidence, what to do. */
-static json_t *answer_why(struct daemon *d, const char *name)
+static json_t *answer_why(struct daemon *d, const struct question *q)
 {
 	struct error err;
-	struct member *m = find(d, name, &err);
+	struct member *m = find(d, q->workload, &err);
 	const char *tunnel_said;
-	char why[300], shown[200];
+	char why[400], tunnel[CONFIG_NAME_LEN * 2], detail[200];
 	json_t *j;
 
 	if (!m)
 		return control_refusal(&err);
 	tunnel_said = m->tunnel->why ? input_text(m->tunnel->why) : "no such network namespace yet";
 	snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s%s%s",
-		 m->tunnel->config.name, tunnel_state_name(m->tunnel->state), tunnel_said,
+		 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
+		 tunnel_state_name(m->tunnel->state), tunnel_said,
 		 *m->tunnel->why_detail ? ": " : "",
-		 escape(shown, sizeof(shown), m->tunnel->why_detail),
+		 escape(detail, sizeof(detail), m->tunnel->why_detail),
 		 m->held ? "; an operator holds the workload" : "");
 	j = member_status(m);
 	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
@@ -169,34 +192,59 @@ static json_t *answer_why(struct daemon *d, const char *name)
 	return j;
 }
 
-static json_t *answer_events(struct daemon *d, const char *name, bool follow)
+static json_t *answer_events(struct daemon *d, const struct question *q)
 {
+	struct member *m = NULL;
 	struct error err;
+	char shown[VPNLEASH_NAME_LEN * 4];
 
-	if (name && !find(d, name, &err))
+	if (q->workload && !(m = find(d, q->workload, &err)))
 		return control_refusal(&err);
-	return json_pack("{s:o,s:b}", "events", audit_history(d->audit, name), "follow", follow);
+	/* records have names as they are shown */
+	return json_pack("{s:o,s:b}", "events",
+			 audit_history(d->audit, m ? escape(shown, sizeof(shown), m->name) : NULL),
+			 "follow", json_is_true(json_object_get(q->request, "follow")));
 }
 
-json_t *verbs_answer(void *daemon, const json_t *request)
+static json_t *answer_exec(struct daemon *d, const struct question *q)
 {
-	const char *verb = json_string_value(json_object_get(request, "verb"));
-	const char *workload = json_string_value(json_object_get(request, "workload"));
+	struct error err;
+	json_t *j = exec_begin(d, json_string_value(json_object_get(q->request, "interface")),
+			       json_string_value(json_object_get(q->request, "netns")),
+			       q->peer->pid, &err);
+
+	return j ? j : control_refusal(&err);
+}
+
+static const struct verb {
+	const char *name;
+	bool root_only; /* it changes something; the others show */
+	json_t *(*answer)(struct daemon *d, const struct question *q);
+} verbs[] = {
+	{ "status", false, answer_status },
+	{ "why", false, answer_why },
+	{ "events", false, answer_events },
+	{ "hold", true, answer_hold },
+	{ "release", true, answer_release },
+	{ "detach", true, answer_detach },
+	{ "exec", true, answer_exec },
+};
+
+json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
+{
+	const char *name = json_string_value(json_object_get(request, "verb"));
+	struct question q = { .request = request, .peer = peer,
+			      .workload = json_string_value(json_object_get(request, "workload")) };
 	struct error err;
 
-	if (verb && !strcmp(verb, "status"))
-		return answer_status(daemon);
-	if (verb && !strcmp(verb, "detach"))
-		return answer_detach(daemon, workload);
-	if (verb && !strcmp(verb, "hold"))
-		return answer_hold(daemon, workload, true);
-	if (verb && !strcmp(verb, "release"))
-		return answer_hold(daemon, workload, false);
-	if (verb && !strcmp(verb, "why"))
-		return answer_why(daemon, workload);
-	if (verb && !strcmp(verb, "events"))
-		return answer_events(daemon, workload,
-				     json_is_true(json_object_get(request, "follow")));
-	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach", "unknown verb");
+	for (size_t i = 0; name && i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(verbs[i].name, name))
+			continue;
+		if (peer->root || !verbs[i].root_only)
+			return verbs[i].answer(daemon, &q);
+		fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", name);
+		return control_refusal(&err);
+	}
+	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec", "unknown verb");
 	return control_refusal(&err);
 }

@@ -348,5 +348,6 @@ void member_free(struct member *m)
 	sd_event_source_disable_unref(m->cgroup_source);
 	sd_event_source_disable_unref(m->freeze_timer);
 	watch_cgroup_stop(m->cgroup);
+	exec_free(m->exec);
 	free(m);
 }

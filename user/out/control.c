@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,13 @@
 #define SOCKET_PATH    CONTROL_RUN_DIR "/control.sock"
 #define LOCK_PATH      CONTROL_RUN_DIR "/lock"
 #define REQUEST_MAX    4096
-#define CLIENTS_MAX    16
+#define CLIENTS_MAX    32
+#define FOLLOWERS_MAX  16 /* of them; half of these for members of the group */
+#define BACKLOG	       128
 #define CLIENT_USEC    (2 * 1000000ULL) /* to send a line and to take the answer */
+#define FRESH_NS       (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
+#define WINDOW_NS      (100 * NS_PER_MSEC) /* in each of these … */
+#define WORK_NS	       (25 * NS_PER_MSEC)  /* … so much time is for clients */
 #define ANSWER_MSEC    5000
 #define ANSWER_MAX     (16 * 1024 * 1024)
 #define FOLLOW_MAX     (256 * 1024) /* bytes that a follower may be behind */
@@ -26,19 +32,23 @@ struct client {
 	struct control *control;
 	sd_event_source *io, *timer;
 	int fd;
+	struct control_peer peer;
+	uint64_t since_ns;
 	char request[REQUEST_MAX];
 	size_t got;
-	char *answer; /* what is left to send */
-	size_t at, length;
+	char *answer; /* what is left to send: from `at` to `length` */
+	size_t at, length, room;
 	bool follows;
 };
 
 struct control {
 	sd_event *loop;
 	sd_event_source *io;
+	sd_event_source *pause; /* when it ends, everybody is listened to again */
 	int fd;
 	control_answer answer;
 	void *owner;
+	uint64_t window_ns, worked_ns; /* begin of the window, time spent in it */
 	struct client *clients[CLIENTS_MAX];
 };
 
@@ -86,63 +96,157 @@ json_t *control_refusal(const struct error *err)
 	return j;
 }
 
+static bool may_follow(const struct client *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		n += c->control->clients[i] && c->control->clients[i]->follows;
+	return n < (c->peer.root ? FOLLOWERS_MAX : FOLLOWERS_MAX / 2);
+}
+
 static void answer(struct client *c, size_t line_length)
 {
 	struct error err;
 	json_t *request = json_loadb(c->request, line_length, JSON_REJECT_DUPLICATES, NULL), *reply;
 
 	if (json_is_object(request)) {
-		reply = c->control->answer(c->control->owner, request);
+		reply = c->control->answer(c->control->owner, request, &c->peer);
 	} else {
 		fail(&err, EXIT_USAGE, 0, NULL, "a request is one JSON object on one line");
 		reply = control_refusal(&err);
 	}
 	json_decref(request);
+	if (json_is_true(json_object_get(reply, "follow")) && !may_follow(c)) {
+		json_decref(reply);
+		fail(&err, EXIT_FAILURE_, -EBUSY, "end one of them", "follow: so many do already");
+		reply = control_refusal(&err);
+	}
 	c->follows = json_is_true(json_object_get(reply, "follow"));
 	c->answer = json_dumps(reply, JSON_COMPACT);
 	json_decref(reply);
 	c->length = c->answer ? strlen(c->answer) : 0;
+	c->room = c->length + 1;
 	if (c->answer)
 		c->answer[c->length++] = '\n'; /* in place of the NUL: it is sent by length */
 }
 
-static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
+static void serve(struct client *c)
 {
-	struct client *c = arg;
 	ssize_t n;
 
-	(void)events;
 	if (!c->answer) {
 		char *end;
 
-		n = recv(fd, c->request + c->got, sizeof(c->request) - c->got, MSG_DONTWAIT);
+		n = recv(c->fd, c->request + c->got, sizeof(c->request) - c->got, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 0;
+			return;
 		if (n > 0)
 			c->got += (size_t)n;
 		end = memchr(c->request, '\n', c->got);
 		if (n <= 0 || (!end && c->got == sizeof(c->request))) {
 			client_free(c);
-			return 0;
+			return;
 		}
 		if (!end)
-			return 0;
+			return;
 		answer(c, (size_t)(end - c->request));
-		sd_event_source_set_io_events(s, EPOLLOUT);
+		sd_event_source_set_io_events(c->io, EPOLLOUT);
 	}
-	n = send(fd, c->answer + c->at, c->length - c->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = send(c->fd, c->answer + c->at, c->length - c->at, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
+		return;
 	if (n > 0)
 		c->at += (size_t)n;
 	if (n > 0 && c->at == c->length && c->follows) {
 		/* nothing to send: wake up only when it goes away */
 		c->at = c->length = 0;
-		sd_event_source_set_io_events(s, 0);
+		sd_event_source_set_io_events(c->io, 0);
 		sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
 	} else if (n <= 0 || c->at == c->length) {
 		client_free(c);
 	}
+}
+
+static void listen_to_all(struct control *c, int enabled)
+{
+	sd_event_source_set_enabled(c->io, enabled);
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (c->clients[i])
+			sd_event_source_set_enabled(c->clients[i]->io, enabled);
+}
+
+static int on_pause_end(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)s;
+	(void)usec;
+	listen_to_all(arg, SD_EVENT_ON);
+	return 0;
+}
+
+static void end_pause_in(struct control *c, uint64_t ns)
+{
+	sd_event_source_set_time_relative(c->pause, ns / 1000);
+	sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT);
+}
+
+/*
+ * Clients that never let up would keep the loop from ever sleeping: a real-time process that does
+ * not sleep starves the machine, and its budget ends it.
+ */
+static void account(struct control *c, uint64_t began_ns)
+{
+	uint64_t now = now_boot_ns();
+
+	if (now - c->window_ns >= WINDOW_NS) {
+		c->window_ns = now;
+		c->worked_ns = 0;
+	}
+	c->worked_ns += now - began_ns;
+	if (c->worked_ns < WORK_NS)
+		return;
+	listen_to_all(c, SD_EVENT_OFF);
+	end_pause_in(c, WINDOW_NS - (now - c->window_ns));
+}
+
+static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct client *c = arg;
+	struct control *control = c->control;
+	uint64_t began = now_boot_ns();
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	serve(c);
+	account(control, began);
+	return 0;
+}
+
+/* A line more to send. -ENOBUFS: it does not keep up. */
+static int append(struct client *c, const char *line, size_t n)
+{
+	size_t behind = c->length - c->at;
+
+	if (behind + n + 1 > FOLLOW_MAX)
+		return -ENOBUFS;
+	if (c->length + n + 1 > c->room) {
+		size_t room = (behind + n + 1) * 2;
+		char *more = malloc(room);
+
+		if (!more)
+			return -ENOMEM;
+		memcpy(more, c->answer + c->at, behind);
+		free(c->answer);
+		c->answer = more;
+		c->room = room;
+		c->at = 0;
+		c->length = behind;
+	}
+	memcpy(c->answer + c->length, line, n);
+	c->answer[c->length + n] = '\n';
+	c->length += n + 1;
+	sd_event_source_set_io_events(c->io, EPOLLOUT);
 	return 0;
 }
 
@@ -152,8 +256,6 @@ void control_publish(struct control *control, const json_t *record)
 
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		struct client *c = control->clients[i];
-		size_t behind, n;
-		char *more;
 
 		if (!c || !c->follows)
 			continue;
@@ -161,79 +263,128 @@ void control_publish(struct control *control, const json_t *record)
 			line = json_dumps(record, JSON_COMPACT);
 		if (!line)
 			return;
-		behind = c->length - c->at;
-		n = strlen(line);
-		more = behind + n < FOLLOW_MAX ? malloc(behind + n + 1) : NULL;
-		if (!more) {
+		if (append(c, line, strlen(line)))
 			client_free(c);
-			continue;
-		}
-		memcpy(more, c->answer + c->at, behind);
-		memcpy(more + behind, line, n);
-		more[behind + n] = '\n';
-		free(c->answer);
-		c->answer = more;
-		c->at = 0;
-		c->length = behind + n + 1;
-		sd_event_source_set_io_events(c->io, EPOLLOUT);
 	}
 	free(line);
 }
 
-static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
+/*
+ * A free place; if there is none, that of the client that has dawdled longest, followers left
+ * alone. CLIENTS_MAX: all have just come; *ret_wait_ns says how long the oldest is still fresh.
+ */
+static size_t make_room(struct control *control, uint64_t *ret_wait_ns)
 {
-	_cleanup_fd int client_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct control *control = arg;
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
-	struct client *c;
-	size_t i = 0;
+	uint64_t now = now_boot_ns(), age = 0;
+	size_t oldest = CLIENTS_MAX;
 
-	(void)s;
-	(void)events;
-	while (i < CLIENTS_MAX && control->clients[i])
-		i++;
-	if (client_fd < 0 || i == CLIENTS_MAX ||
-	    getsockopt(client_fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.uid != 0)
-		return 0;
-	c = calloc(1, sizeof(*c));
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		struct client *c = control->clients[i];
+
+		if (!c)
+			return i;
+		if (!c->follows && now - c->since_ns >= age) {
+			age = now - c->since_ns;
+			oldest = i;
+		}
+	}
+	if (age < FRESH_NS) {
+		*ret_wait_ns = FRESH_NS - age;
+		return CLIENTS_MAX;
+	}
+	client_free(control->clients[oldest]);
+	return oldest;
+}
+
+static struct client *client_new(struct control *control, int fd, const struct ucred *peer)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
 	if (!c)
-		return 0;
-	c->control = control;
-	c->fd = TAKE_FD(client_fd);
-	control->clients[i] = c;
+		return NULL;
+	*c = (struct client){ .control = control, .fd = fd, .since_ns = now_boot_ns(),
+			      .peer = { .pid = peer->pid, .root = peer->uid == 0 } };
 	if (sd_event_add_io(control->loop, &c->io, c->fd, EPOLLIN, on_client, c) < 0 ||
 	    sd_event_add_time_relative(control->loop, &c->timer, CLOCK_MONOTONIC, CLIENT_USEC, 0,
 				       on_client_timeout, c) < 0) {
+		c->fd = -1; /* the caller's still */
 		client_free(c);
-		return 0;
+		return NULL;
 	}
 	/* after everything that keeps a lease right */
 	sd_event_source_set_priority(c->io, 100);
+	return c;
+}
+
+static void take_connection(struct control *control)
+{
+	_cleanup_fd int fd = -1;
+	uint64_t wait_ns = FRESH_NS;
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+	size_t place = make_room(control, &wait_ns);
+
+	if (place == CLIENTS_MAX) { /* the others wait in the backlog */
+		sd_event_source_set_enabled(control->io, SD_EVENT_OFF);
+		end_pause_in(control, wait_ns);
+		return;
+	}
+	fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+		return;
+	control->clients[place] = client_new(control, fd, &peer);
+	if (!control->clients[place])
+		return;
+	TAKE_FD(fd);
+	serve(control->clients[place]); /* the honest have sent their line already */
+}
+
+static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	uint64_t began = now_boot_ns();
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	take_connection(arg);
+	account(arg, began);
 	return 0;
+}
+
+/* The socket file is made for nobody and opened when owner and mode are right. */
+static int open_socket(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = SOCKET_PATH };
+	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const struct group *group = getgrnam(CONTROL_GROUP);
+
+	unlink(SOCKET_PATH); /* we hold the lock: nobody listens there */
+	if (fd < 0 || fchmod(fd, 0) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
+	    chown(SOCKET_PATH, 0, group ? group->gr_gid : 0) < 0 ||
+	    chmod(SOCKET_PATH, group ? 0660 : 0600) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return TAKE_FD(fd);
 }
 
 int control_start(struct control **ret, sd_event *loop, control_answer answer_cb, void *owner,
 		  struct error *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = SOCKET_PATH };
 	struct control *c = calloc(1, sizeof(*c));
-	int r = 0;
+	int r;
 
 	if (!c)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the control socket");
 	*c = (struct control){ .loop = loop, .answer = answer_cb, .owner = owner };
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	unlink(SOCKET_PATH); /* we hold the lock: nobody listens there */
-	if (c->fd < 0 || bind(c->fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-	    chmod(SOCKET_PATH, 0600) < 0 || listen(c->fd, CLIENTS_MAX) < 0)
-		r = -errno;
-	else
+	r = c->fd = open_socket();
+	if (r >= 0)
 		r = sd_event_add_io(loop, &c->io, c->fd, EPOLLIN, on_connection, c);
+	if (r >= 0)
+		r = sd_event_add_time(loop, &c->pause, CLOCK_MONOTONIC, 0, 1000, on_pause_end, c);
 	if (r < 0) {
 		control_stop(c);
 		return fail(err, EXIT_FAILURE_, r, NULL, "listen on " SOCKET_PATH);
 	}
+	sd_event_source_set_enabled(c->pause, SD_EVENT_OFF);
 	sd_event_source_set_priority(c->io, 100);
 	*ret = c;
 	return 0;
@@ -247,6 +398,7 @@ void control_stop(struct control *c)
 		if (c->clients[i])
 			client_free(c->clients[i]);
 	sd_event_source_disable_unref(c->io);
+	sd_event_source_disable_unref(c->pause);
 	close_fd(&c->fd);
 	free(c);
 }
@@ -262,14 +414,20 @@ static int connect_and_send(const json_t *request, struct error *err)
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = SOCKET_PATH };
 	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
+	struct timeval patience = { .tv_sec = ANSWER_MSEC / 1000 };
 
 	if (fd < 0 || !line)
 		return no_answer(err, -ENOMEM);
+	/* connect() waits where the queue is full: behind others, or of a daemon that is stopped */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return errno == ENOENT || errno == ECONNREFUSED ?
 		       fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
 			    "reach the daemon") :
-		       fail(err, EXIT_PRIVILEGE, -errno, "run as root", "connect to " SOCKET_PATH);
+		       errno == EAGAIN ? no_answer(err, -ETIMEDOUT) :
+		       fail(err, EXIT_PRIVILEGE, -errno,
+			    "run as root; status, why, check and events also in group "
+			    CONTROL_GROUP, "connect to " SOCKET_PATH);
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
 		return no_answer(err, -errno);
 	return TAKE_FD(fd);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * /run/vpnleash/control.sock: one line of JSON each way, {"verb": …} → an object. Root only.
- * Both ends are here. Nothing a client does can block the daemon.
+ * /run/vpnleash/control.sock: one line of JSON each way, {"verb": …} → an object. For root and,
+ * where there is such a group, for members of CONTROL_GROUP; what these may ask is the answerer's
+ * to say. Both ends are here. Nothing a client does can block the daemon, or occupy it for more
+ * than a quarter of the time; one that dawdles makes room when others come.
  */
 #ifndef VPNLEASH_CONTROL_H
 #define VPNLEASH_CONTROL_H
@@ -12,11 +14,19 @@
 #include "base/util.h"
 
 #define CONTROL_RUN_DIR "/run/vpnleash"
+#define CONTROL_GROUP	"vpnleash"
 
 struct control;
 
+/* Who asks, as the kernel noted it when the client connected. */
+struct control_peer {
+	pid_t pid; /* in our pid namespace; 0: it is in none below ours */
+	bool root; /* false: a member of CONTROL_GROUP */
+};
+
 /* The answer to one request, a new reference; {"error": "…", "exit_code": n} for a refusal. */
-typedef json_t *(*control_answer)(void *owner, const json_t *request);
+typedef json_t *(*control_answer)(void *owner, const json_t *request,
+				  const struct control_peer *peer);
 
 /* The one daemon's lock: an fd to keep open. -EBUSY: a daemon, `lock` or `detach` is at work. */
 int control_lock(struct error *err);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon takes before it serves (real-time scheduling, locked memory), and what it gives
+ * up for good: every capability that it does not need, new privileges, and every system call that
+ * it does not make. Children inherit all of it but the scheduling.
+ */
+#ifndef VPNLEASH_PRIVILEGE_H
+#define VPNLEASH_PRIVILEGE_H
+
+#include <stdbool.h>
+
+#include "base/util.h"
+
+/* What the machine refuses is a line in the log: the gate does not depend on it. */
+void privilege_take(void);
+
+/* 0; or -Exxx with EXIT_PRIVILEGE: then less than all of it may have been given up. */
+int privilege_drop(struct error *err);
+
+/*
+ * Around work that may need a CPU for longer than the real-time budget and that no lease waits
+ * for, such as the load of another instance of the gate: done by ordinary scheduling.
+ */
+void privilege_long_work(bool begins);
+
+#endif

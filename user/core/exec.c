@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Workloads of `vpnleash exec`: a cgroup /vpnleash-exec/ID with record and gate before anybody is
+ * in it; the client joins it when it is open, and becomes the command. Removed when the client has
+ * ended and the cgroup is empty, however that came about: whoever was left behind by the command
+ * stays leashed. Which tunnel it is on stands at the cgroup itself, for the next daemon. See
+ * state.h.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/privilege.h"
+#include "core/state.h"
+
+#define EXEC_DIR   "vpnleash-exec" /* below the root */
+#define EXEC_NAME  "exec-"
+#define EXEC_MAX   128 /* at once */
+#define CHILD_DEPTH 32
+#define EXEC_XATTR "trusted.vpnleash.tunnel" /* "INTERFACE NETNS" */
+#define NOTE_MAX   (IFNAMSIZ + PATH_MAX)
+
+struct exec {
+	int client;	/* its pidfd; -1: it has ended, or was an earlier daemon's */
+	int events_fd;	/* cgroup.events, for populated 0 */
+	sd_event_source *client_source, *events_source;
+};
+
+void exec_free(struct exec *e)
+{
+	if (!e)
+		return;
+	sd_event_source_disable_unref(e->client_source);
+	sd_event_source_disable_unref(e->events_source);
+	close_fd(&e->client);
+	close_fd(&e->events_fd);
+	free(e);
+}
+
+/* ------ the end ------ */
+
+/* Reads it, or it would be told again and again. -errno: the cgroup is gone. */
+static int is_empty(int events_fd)
+{
+	char text[128];
+	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return strstr(text, "populated 0") != NULL;
+}
+
+/* The cgroups that the command has made in its own, deepest first; nobody is in them. */
+static void remove_children(int cgroup_fd, int depth)
+{
+	int fd = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && (e = readdir(dir))) {
+		_cleanup_fd int child = -1;
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (child >= 0 && depth)
+			remove_children(child, depth - 1);
+		unlinkat(fd, e->d_name, AT_REMOVEDIR);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static int remove_cgroup(struct daemon *d, const char *path)
+{
+	struct cgroup_ref c;
+
+	if (!resolve_cgroup(&d->root, path, &c, NULL)) {
+		remove_children(c.fd, CHILD_DEPTH);
+		close_fd(&c.fd);
+	}
+	if (unlinkat(d->root.fd, path + 1, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	unlinkat(d->root.fd, EXEC_DIR, AT_REMOVEDIR); /* if that was the last one */
+	return 0;
+}
+
+static void forget(struct daemon *d, struct member *m)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i] == m) {
+			memmove(&d->members[i], &d->members[i + 1],
+				(d->n_members - i - 1) * sizeof(*d->members));
+			d->n_members--;
+			break;
+		}
+	member_undo(m);
+}
+
+/* The cgroup first, then record and links: nobody can be in it without a gate. */
+static void end_if_over(struct member *m)
+{
+	int empty = is_empty(m->exec->events_fd);
+
+	if (empty < 0)
+		sd_event_source_set_enabled(m->exec->events_source, SD_EVENT_OFF);
+	if (m->exec->client >= 0 || !empty)
+		return;
+	if (!remove_cgroup(m->daemon, m->path))
+		forget(m->daemon, m);
+}
+
+static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	sd_event_source_disable_unref(m->exec->client_source);
+	m->exec->client_source = NULL;
+	close_fd(&m->exec->client);
+	m->exec->client = -1;
+	end_if_over(m);
+	return 0;
+}
+
+static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	(void)s;
+	(void)fd;
+	(void)events;
+	end_if_over(arg);
+	return 0;
+}
+
+/* ------ the beginning ------ */
+
+/* Takes over the member's cgroup, made or found, and the client's pidfd (-1: none). */
+static int watch_end(struct member *m, int client)
+{
+	struct daemon *d = m->daemon;
+	struct exec *e = calloc(1, sizeof(*e));
+	int r = 0;
+
+	if (!e) {
+		close_fd(&client);
+		return -ENOMEM;
+	}
+	*e = (struct exec){ .client = client };
+	m->exec = e;
+	e->events_fd = openat(watch_cgroup_ref(m->cgroup)->fd, "cgroup.events",
+			      O_RDONLY | O_CLOEXEC);
+	if (e->events_fd < 0)
+		return -errno;
+	r = sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI, on_populated, m);
+	if (r >= 0 && client >= 0)
+		r = sd_event_add_io(d->loop, &e->client_source, client, EPOLLIN, on_client_end, m);
+	if (r < 0)
+		return r;
+	sd_event_source_set_priority(e->events_source, PRIORITY_LAST);
+	if (e->client_source)
+		sd_event_source_set_priority(e->client_source, PRIORITY_LAST);
+	return 0;
+}
+
+static int add_member(struct daemon *d, const char *path, struct tunnel *t, int client,
+		      struct member **ret, struct error *err)
+{
+	struct workload_config *w = calloc(1, sizeof(*w));
+	struct member **more = realloc(d->members, (d->n_members + 1) * sizeof(*more)), *m = NULL;
+	int r = 0;
+
+	if (more)
+		d->members = more;
+	if (!w || !more)
+		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
+	if (!r) {
+		snprintf(w->name, sizeof(w->name), EXEC_NAME "%.40s", path + sizeof("/" EXEC_DIR));
+		privilege_long_work(true); /* the first one loads the gate for its depth */
+		r = member_new(d, w, path, t, &m, err);
+		privilege_long_work(false);
+	}
+	free(w);
+	if (r) {
+		close_fd(&client);
+		return r;
+	}
+	d->members[d->n_members++] = m;
+	r = watch_end(m, client);
+	if (r < 0)
+		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", m->name);
+	else
+		r = member_start(m, err);
+	if (r) {
+		remove_cgroup(d, path);
+		forget(d, m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const char *netns,
+				  struct error *err)
+{
+	struct tunnel *found = NULL;
+	char shown[64];
+
+	escape(shown, sizeof(shown), interface ? interface : "");
+	for (size_t i = 0; interface && i < d->n_tunnels; i++) {
+		struct tunnel *t = d->tunnels[i];
+
+		if (strcmp(t->config.interface, interface) ||
+		    (netns && strcmp(t->config.netns, netns)))
+			continue;
+		if (found) {
+			fail(err, EXIT_USAGE, 0, "say which by --netns",
+			     "more than one tunnel has the interface '%s'", shown);
+			return NULL;
+		}
+		found = t;
+	}
+	if (!found)
+		fail(err, EXIT_USAGE, 0, "see: vpnleash status",
+		     "the daemon has no tunnel '%s'%s", shown, netns ? " in that netns" : "");
+	return found;
+}
+
+/* A directory below EXEC_DIR that nobody had before; the last exec's end may take EXEC_DIR away. */
+static int make_cgroup(struct daemon *d, char path[PATH_MAX], struct error *err)
+{
+	int r = -EAGAIN;
+
+	for (int tries = 0; r && tries < 100; tries++) {
+		snprintf(path, PATH_MAX, "/" EXEC_DIR "/%llx", (unsigned long long)now_boot_ns());
+		if (mkdirat(d->root.fd, EXEC_DIR, 0755) < 0 && errno != EEXIST)
+			r = -errno;
+		else
+			r = mkdirat(d->root.fd, path + 1, 0755) < 0 ? -errno : 0;
+		if (r && r != -ENOENT && r != -EEXIST)
+			break;
+	}
+	return r ? fail(err, EXIT_FAILURE_, r, NULL, "make a cgroup below '%s/%s'", d->root.path,
+			EXEC_DIR) : 0;
+}
+
+static void write_note(char text[NOTE_MAX], const struct tunnel *t)
+{
+	snprintf(text, NOTE_MAX, "%s %s", t->config.interface, t->config.netns);
+}
+
+/* trusted.: root's alone, also where the cgroup is delegated. */
+static int note_tunnel(struct daemon *d, const char *path, const struct tunnel *t,
+		       struct error *err)
+{
+	char text[NOTE_MAX];
+	struct cgroup_ref c;
+	int r = resolve_cgroup(&d->root, path, &c, err);
+
+	if (r)
+		return r;
+	write_note(text, t);
+	if (fsetxattr(c.fd, EXEC_XATTR, text, strlen(text), 0) < 0)
+		r = fail(err, EXIT_FAILURE_, -errno, NULL, "note the tunnel at '%s'", path);
+	close_fd(&c.fd);
+	return r;
+}
+
+static size_t count(const struct daemon *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_members; i++)
+		n += d->members[i]->exec != NULL;
+	return n;
+}
+
+json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
+		   struct error *err)
+{
+	struct tunnel *t = find_tunnel(d, interface, netns, err);
+	_cleanup_fd int pidfd = -1;
+	char path[PATH_MAX], full[PATH_MAX * 2];
+	struct member *m;
+	int r;
+
+	if (!t)
+		return NULL;
+	if (count(d) >= EXEC_MAX) {
+		fail(err, EXIT_FAILURE_, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
+		return NULL;
+	}
+	/* it waits for our answer, so that the number is still its own */
+	pidfd = client > 0 ? pidfd_open(client, 0) : -1;
+	if (pidfd < 0) {
+		fail(err, EXIT_FAILURE_, client > 0 ? -errno : -ESRCH,
+		     "run it where the daemon sees its process", "exec");
+		return NULL;
+	}
+	r = make_cgroup(d, path, err);
+	if (r)
+		return NULL;
+	r = note_tunnel(d, path, t, err);
+	if (!r)
+		r = add_member(d, path, t, TAKE_FD(pidfd), &m, err);
+	if (r) {
+		remove_cgroup(d, path);
+		return NULL;
+	}
+	snprintf(full, sizeof(full), "%s%s", d->root.path, path);
+	return json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->config.netns, "workload",
+			 m->name);
+}
+
+/* ------ over restarts and reloads ------ */
+
+static struct tunnel *noted_tunnel(int cgroup_fd, struct tunnel *const *tunnels, size_t n)
+{
+	char noted[NOTE_MAX] = "", text[NOTE_MAX];
+
+	if (fgetxattr(cgroup_fd, EXEC_XATTR, noted, sizeof(noted) - 1) < 0)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		write_note(text, tunnels[i]);
+		if (!strcmp(text, noted))
+			return tunnels[i];
+	}
+	return NULL;
+}
+
+struct tunnel *exec_tunnel(const struct member *m, struct tunnel *const *tunnels, size_t n)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+
+	return c ? noted_tunnel(c->fd, tunnels, n) : NULL;
+}
+
+struct leftovers {
+	size_t n;
+	uint64_t ids[EXEC_MAX];
+	char paths[EXEC_MAX][64];
+};
+
+static int note_leftover(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct leftovers *l = arg;
+
+	if (strncmp(w->name, EXEC_NAME, strlen(EXEC_NAME)) || l->n == EXEC_MAX)
+		return 0;
+	l->ids[l->n] = cgroup_id;
+	/* a pin is input: whatever it says stays below the root, see resolve_cgroup() */
+	snprintf(l->paths[l->n++], sizeof(l->paths[0]), "/" EXEC_DIR "/%.40s",
+		 w->name + strlen(EXEC_NAME));
+	return 0;
+}
+
+static void adopt_one(struct daemon *d, const char *path, uint64_t id)
+{
+	struct cgroup_ref c = { .fd = -1 };
+	struct tunnel *t = NULL;
+	struct member *m;
+	bool there = !resolve_cgroup(&d->root, path, &c, NULL) && c.id == id;
+
+	if (there)
+		t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
+	close_fd(&c.fd);
+	if (!there || !remove_cgroup(d, path)) { /* nobody is in it any more */
+		gate_detach(id, NULL);
+		workload_unbind(gate_pins(d->gate), id);
+	} else if (!t || add_member(d, path, t, -1, &m, NULL)) {
+		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon and its tunnel is not in "
+			 "the configuration: it stays shut", path);
+	}
+}
+
+void exec_adopt(struct daemon *d)
+{
+	struct leftovers *l = calloc(1, sizeof(*l));
+
+	if (l)
+		pins_each_workload(gate_pins(d->gate), note_leftover, l);
+	for (size_t i = 0; l && i < l->n; i++)
+		if (!member_of_cgroup(d, l->ids[i]))
+			adopt_one(d, l->paths[i], l->ids[i]);
+	free(l);
+}
