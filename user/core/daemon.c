@@ -483,6 +483,16 @@ static int start_loop(struct daemon *d, const char *file, struct error *err)
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }
 
+static bool is_adopted(unsigned int slot, void *arg)
+{
+	const struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->slot == slot && d->tunnels[i]->state == TUNNEL_UP)
+			return true;
+	return false;
+}
+
 int daemon_run(const struct config *config, const char *file, struct error *err)
 {
 	_cleanup_(close_daemon) struct daemon *d = NULL;
@@ -493,6 +503,8 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	/* the tunnels first: a workload joins the state that its tunnel is in */
 	for (size_t i = 0; !r && i < d->n_tunnels; i++)
 		r = tunnel_start(d->tunnels[i], err);
+	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence */
+		lease_revoke_others(d->leases, is_adopted, d);
 	for (size_t i = 0; !r && i < d->n_members; i++)
 		r = member_start(d->members[i], err);
 	if (!r) {
