@@ -39,7 +39,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-vm tests sanitized demo bench install uninstall clean format lint help
+.PHONY: all deps check check-vm check-mutants check-slow tests sanitized demo bench install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -133,15 +133,28 @@ install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8
 
-format: ## clang-format in place
-	clang-format -i bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c tests/*/*.c
+CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
+		 tests/*/*.[ch])
 
-SCRIPTS	      := .ci/run dist/deps user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
+format: ## clang-format in place
+	clang-format -i $(CSRC)
+
+SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run tests/attack/lib.sh user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
 		 tests/*/case_* tests/attack/lib.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
-lint: tests ## shellcheck and clang-tidy
+lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings
+	clang-format --dry-run -Werror $(CSRC)
 	shellcheck -x $(filter-out %.yml,$(SCRIPTS))
 	clang-tidy --quiet $(SRC) -- $(filter-out -MMD -MP -Werror,$(CFLAGS))
+	@for page in dist/man/*; do LC_ALL=C.UTF-8 man --warnings -l $$page 2>&1 >/dev/null | \
+		{ ! grep .; } || exit; done
+
+check-mutants: deps ## each one-line mutant of bpf/ must make its named case fail
+	$(Q)tests/mutants/run
+
+check-slow: deps ## the long forms: every case on every kernel, the mutants (hours)
+	$(Q)$(MAKE) --no-print-directory tests && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
+		env BOUND_FACTOR=6 tests/run bpf leak && tests/mutants/run
 
 help: ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' Makefile | expand -t 14

@@ -27,7 +27,8 @@
 
 /* Depth of the workloads' cgroups below the root: one loaded instance for each depth in use. */
 const volatile __u32 level = 1;
-/* The kernel can not show the gate a packet's device: compare the socket's netns (see `sockets`). */
+/* The kernel can not show the gate a packet's device: compare the socket's netns (see `sockets`).
+ */
 const volatile bool netns_by_socket = false;
 
 /* The first word of struct workload, read in one load; see there. */
@@ -103,12 +104,14 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 		if (a[0] == docker || a[1] == docker) {
 			struct workload *w = bpf_map_lookup_elem(&workloads, &id);
 
-			return w && w->flags & WORKLOAD_DOCKER_DNS ? REASON_PASS : REASON_DOCKER_DNS;
+			return w && w->flags & WORKLOAD_DOCKER_DNS ? REASON_PASS
+								   : REASON_DOCKER_DNS;
 		}
 		if ((a[0] & mask8) == net127 || (a[1] & mask8) == net127 || a[0] == a[1])
 			return REASON_PASS;
 	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		__u64 a[4]; /* saddr, daddr; ::1 can only talk to ::1, so "to oneself" covers both */
+		__u64 a[4]; /* saddr, daddr; ::1 can only talk to ::1, so "to oneself" covers both
+			     */
 
 		if (!bpf_skb_load_bytes(skb, 8, a, sizeof(a)) && a[0] == a[2] && a[1] == a[3])
 			return REASON_PASS;

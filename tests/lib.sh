@@ -329,6 +329,7 @@ expect_all_tunneled() { _expect_each all tunnel "in the tunnel"; }
 # where the tunnel's address survives the event: without it the kernel itself sends nothing more.
 LOAD_KINDS=udp4,udp6,tcp4,tcp6,icmp4,ping4,raw4,raw6,device4,device6,onlink4,onlink6,multicast4,multicast6,broadcast4
 # These leave by eth0 whatever the routes say, so the tunnel never carries them.
+# shellcheck disable=SC2034 # cases read it
 UNDERLAY_KINDS=device4,device6,onlink4,onlink6,multicast4,multicast6,broadcast4
 
 # As status names it: the path below the cgroup root, its last 63 characters at most.
@@ -340,6 +341,7 @@ workload_name() {	# CGROUP
 
 # The daemon for one workload in the laboratory; APP is its cgroup, W its name.
 leash() {	# CGROUP [OPTION…]
+	# shellcheck disable=SC2034 # cases read it
 	APP=$1 W=$(workload_name "$1")
 	daemon_start --cgroup "$1" --interface "$LAB_TUNNEL" --netns "/run/netns/$LAB_CLIENT" \
 		--probe icmp:198.51.100.1 "${@:2}"
@@ -432,7 +434,7 @@ expect_deadman() {	# SIGNAL
 	wait_state "$W" open 10
 	load_start "$app" "$LOAD_KINDS"
 	wait_until 10 _load_tunneled
-	daemon_kill $signal
+	daemon_kill "$signal"
 	load_snapshot >/dev/null
 	expect_none_seen
 	# the lease was renewed a second ago at the most; 100 ms for the load to notice
@@ -449,7 +451,7 @@ expect_deadman() {	# SIGNAL
 	lab_handshake
 	expect_shut
 	out=$("$VPNLEASH" status) || rc=$?
-	if [ $signal = -STOP ]; then
+	if [ "$signal" = -STOP ]; then
 		daemon_kill -9
 	else
 		expect_eq "$rc" 3 "exit of status without a daemon"

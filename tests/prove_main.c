@@ -169,22 +169,23 @@ static void print_json(FILE *f, const struct run *r, const struct block *b)
 
 		if (!(r->options->plan.kinds & 1ULL << i))
 			continue;
-		fprintf(f, "%s{\"kind\":\"%s\",\"skipped\":\"%s\",\"sent\":%" PRIu64
-			",\"ok\":%" PRIu64 ",\"errno\":\"%s\",\"seen\":%" PRIu64
-			",\"first_seen_ms\":%" PRId64 ",\"last_seen_ms\":%" PRId64
-			",\"tunnel\":%" PRIu64 "}", comma, kind_at(i)->name,
-			skip_reason(kind_at(i), t, text, sizeof(text)), t->attempted, t->ok,
-			errno_name(t->last_errno), s->frames, to_ms(s->first_ns), to_ms(s->last_ns),
-			r->tunnel.seen[i].frames);
+		fprintf(f,
+			"%s{\"kind\":\"%s\",\"skipped\":\"%s\",\"sent\":%" PRIu64 ",\"ok\":%" PRIu64
+			",\"errno\":\"%s\",\"seen\":%" PRIu64 ",\"first_seen_ms\":%" PRId64
+			",\"last_seen_ms\":%" PRId64 ",\"tunnel\":%" PRIu64 "}",
+			comma, kind_at(i)->name, skip_reason(kind_at(i), t, text, sizeof(text)),
+			t->attempted, t->ok, errno_name(t->last_errno), s->frames,
+			to_ms(s->first_ns), to_ms(s->last_ns), r->tunnel.seen[i].frames);
 		comma = ",";
 	}
 	fprintf(f, "],\"other\":[");
 	for (size_t i = 0; i < r->underlay.n_strays; i++)
 		fprintf(f, "%s{\"frames\":%" PRIu64 ",\"what\":\"%s\"}", i ? "," : "",
 			r->underlay.strays[i].frames, r->underlay.strays[i].text);
-	fprintf(f, "],\"more\":%" PRIu64 ",\"tunnel\":{\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64
-		",\"downs\":%u}", r->underlay.more_strays, r->tunnel.frames, r->tunnel.bytes,
-		r->tunnel.downs);
+	fprintf(f,
+		"],\"more\":%" PRIu64 ",\"tunnel\":{\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64
+		",\"downs\":%u}",
+		r->underlay.more_strays, r->tunnel.frames, r->tunnel.bytes, r->tunnel.downs);
 	if (b->error) {
 		fprintf(f, ",\"error\":");
 		print_json_string(f, b->error);
@@ -297,7 +298,7 @@ static int run_open(struct run *r, struct options *o, struct error *err)
 	r->underlay.n_clients = o->n_clients;
 	if (o->tunnel_if && (e = capture_open(&r->tunnel, tunnel, o->tunnel_if, &o->targets, err)))
 		return e;
-	r->tunnel.outgoing = true;	/* either end of the tunnel will do */
+	r->tunnel.outgoing = true; /* either end of the tunnel will do */
 	if (o->sink && (e = sink_open(sink, &o->targets, r->sink, err)) < 0)
 		return e;
 	o->plan.cgroup_fd = cgroup;
@@ -305,10 +306,12 @@ static int run_open(struct run *r, struct options *o, struct error *err)
 	return sender_start(&r->sender, &o->plan, &o->targets, err);
 }
 
-#define RUN_EMPTY(o)                                                                               \
-	{                                                                                          \
-		.options = (o), .client_netns = -1, .sink = { -1, -1 }, .underlay = { .fd = -1 },  \
-		.tunnel = { .fd = -1 }                                                             \
+#define RUN_EMPTY(o)                                                                              \
+	{                                                                                         \
+		.options = (o), .client_netns = -1, .sink = { -1, -1 }, .underlay = { .fd = -1 }, \
+		.tunnel = {                                                                       \
+			.fd = -1                                                                  \
+		}                                                                                 \
 	}
 
 static int do_once(struct options *o, int signals, struct error *err)
@@ -385,10 +388,30 @@ static int do_kinds(struct options *o, int signals, struct error *err)
 /* ---- the command line ---- */
 
 enum option_id {
-	OPT_CGROUP = 256, OPT_NETNS, OPT_CAPTURE_NETNS, OPT_CAPTURE_IF, OPT_TUNNEL_NETNS,
-	OPT_TUNNEL_IF, OPT_KINDS, OPT_COUNT, OPT_INTERVAL, OPT_OUTSIDE4, OPT_OUTSIDE6, OPT_ONLINK4,
-	OPT_ONLINK6, OPT_UNDERLAY, OPT_FENCE, OPT_FENCE_PORT, OPT_ENDPOINT_PORT, OPT_CLIENT,
-	OPT_SINK, OPT_PORT, OPT_SECONDS, OPT_STATE, OPT_JSON, OPT_HELP,
+	OPT_CGROUP = 256,
+	OPT_NETNS,
+	OPT_CAPTURE_NETNS,
+	OPT_CAPTURE_IF,
+	OPT_TUNNEL_NETNS,
+	OPT_TUNNEL_IF,
+	OPT_KINDS,
+	OPT_COUNT,
+	OPT_INTERVAL,
+	OPT_OUTSIDE4,
+	OPT_OUTSIDE6,
+	OPT_ONLINK4,
+	OPT_ONLINK6,
+	OPT_UNDERLAY,
+	OPT_FENCE,
+	OPT_FENCE_PORT,
+	OPT_ENDPOINT_PORT,
+	OPT_CLIENT,
+	OPT_SINK,
+	OPT_PORT,
+	OPT_SECONDS,
+	OPT_STATE,
+	OPT_JSON,
+	OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -457,7 +480,9 @@ static int fence_parse(struct targets *t, const char *text)
 static int client_parse(struct options *o, const char *text)
 {
 	return o->n_clients == CLIENTS_LIMIT ||
-	       address_parse(text, 0, &o->clients[o->n_clients++]) < 0 ? -EINVAL : 0;
+			       address_parse(text, 0, &o->clients[o->n_clients++]) < 0
+		       ? -EINVAL
+		       : 0;
 }
 
 static int underlay_parse(struct targets *t, const char *text)
@@ -473,30 +498,63 @@ static int option_take(struct options *o, int id, const char *arg, struct error 
 	struct targets *t = &o->targets;
 
 	switch (id) {
-	case OPT_CGROUP:	o->cgroup = arg; return 0;
-	case OPT_NETNS:		o->netns = arg; return 0;
-	case OPT_CAPTURE_NETNS: o->capture_netns = arg; return 0;
-	case OPT_CAPTURE_IF:	o->capture_if = arg; return 0;
-	case OPT_TUNNEL_NETNS:	o->tunnel_netns = arg; return 0;
-	case OPT_TUNNEL_IF:	o->tunnel_if = arg; return 0;
-	case OPT_SINK:		o->sink = arg; return 0;
-	case OPT_STATE:		o->state = arg; return 0;
-	case OPT_JSON:		o->json = true; return 0;
-	case OPT_KINDS:		return kinds_parse(arg, &o->plan.kinds, err);
-	case OPT_COUNT:		return number_parse(arg, 1000000, &o->plan.count);
-	case OPT_INTERVAL:	return number_parse(arg, 60000, &o->plan.interval_ms);
-	case OPT_SECONDS:	return number_parse(arg, 86400, &o->plan.max_seconds);
-	case OPT_OUTSIDE4:	return address_parse(arg, AF_INET, &t->outside[0]);
-	case OPT_OUTSIDE6:	return address_parse(arg, AF_INET6, &t->outside[1]);
-	case OPT_ONLINK4:	return address_parse(arg, AF_INET, &t->onlink[0]);
-	case OPT_ONLINK6:	return address_parse(arg, AF_INET6, &t->onlink[1]);
-	case OPT_FENCE:		return fence_parse(t, arg);
-	case OPT_CLIENT:	return client_parse(o, arg);
-	case OPT_UNDERLAY:	return underlay_parse(t, arg);
-	case OPT_FENCE_PORT:	return port_parse(arg, 65535, &t->fence_port);
-	case OPT_ENDPOINT_PORT: return port_parse(arg, 65535, &t->endpoint_port);
-	case OPT_PORT:		return port_parse(arg, 65535 - KINDS_LIMIT, &t->port);
-	default:		return -EINVAL;
+	case OPT_CGROUP:
+		o->cgroup = arg;
+		return 0;
+	case OPT_NETNS:
+		o->netns = arg;
+		return 0;
+	case OPT_CAPTURE_NETNS:
+		o->capture_netns = arg;
+		return 0;
+	case OPT_CAPTURE_IF:
+		o->capture_if = arg;
+		return 0;
+	case OPT_TUNNEL_NETNS:
+		o->tunnel_netns = arg;
+		return 0;
+	case OPT_TUNNEL_IF:
+		o->tunnel_if = arg;
+		return 0;
+	case OPT_SINK:
+		o->sink = arg;
+		return 0;
+	case OPT_STATE:
+		o->state = arg;
+		return 0;
+	case OPT_JSON:
+		o->json = true;
+		return 0;
+	case OPT_KINDS:
+		return kinds_parse(arg, &o->plan.kinds, err);
+	case OPT_COUNT:
+		return number_parse(arg, 1000000, &o->plan.count);
+	case OPT_INTERVAL:
+		return number_parse(arg, 60000, &o->plan.interval_ms);
+	case OPT_SECONDS:
+		return number_parse(arg, 86400, &o->plan.max_seconds);
+	case OPT_OUTSIDE4:
+		return address_parse(arg, AF_INET, &t->outside[0]);
+	case OPT_OUTSIDE6:
+		return address_parse(arg, AF_INET6, &t->outside[1]);
+	case OPT_ONLINK4:
+		return address_parse(arg, AF_INET, &t->onlink[0]);
+	case OPT_ONLINK6:
+		return address_parse(arg, AF_INET6, &t->onlink[1]);
+	case OPT_FENCE:
+		return fence_parse(t, arg);
+	case OPT_CLIENT:
+		return client_parse(o, arg);
+	case OPT_UNDERLAY:
+		return underlay_parse(t, arg);
+	case OPT_FENCE_PORT:
+		return port_parse(arg, 65535, &t->fence_port);
+	case OPT_ENDPOINT_PORT:
+		return port_parse(arg, 65535, &t->endpoint_port);
+	case OPT_PORT:
+		return port_parse(arg, 65535 - KINDS_LIMIT, &t->port);
+	default:
+		return -EINVAL;
 	}
 }
 
@@ -528,9 +586,10 @@ static int options_parse(struct options *o, const struct command *c, int argc, c
 		err->text[0] = '\0';
 		r = option_take(o, id, optarg, err);
 		if (r < 0)
-			return err->text[0] || id == '?' ? r :
-			       fail(err, EXIT_USAGE, r, "see: prove --help", "--%s '%s'",
-				    long_options[index].name, optarg);
+			return err->text[0] || id == '?'
+				       ? r
+				       : fail(err, EXIT_USAGE, r, "see: prove --help", "--%s '%s'",
+					      long_options[index].name, optarg);
 	}
 	if (optind < argc)
 		return fail(err, EXIT_USAGE, 0, "see: prove --help", "unexpected '%s'",

@@ -32,7 +32,8 @@ static int cmd_help(int argc, char **argv, struct error *err)
 	(void)argc;
 	(void)argv;
 	(void)err;
-	printf("vpnleash: no lease, no packet. A cgroup's traffic passes only through its tunnel.\n\n"
+	printf("vpnleash: no lease, no packet. A cgroup's traffic passes only through its "
+	       "tunnel.\n\n"
 	       "usage: vpnleash COMMAND [OPTION]...\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].does);

@@ -26,9 +26,9 @@
 
 #include "base/util.h"
 
-#define KINDS_LIMIT 64	 /* a set of kinds is a uint64_t, bit i for kind i */
-#define STRAYS_LIMIT 16	 /* distinct unrecognised flows that a capture remembers */
-#define FENCE_LIMIT 1024 /* tokens of one fence and address family, one for each CPU */
+#define KINDS_LIMIT  64	  /* a set of kinds is a uint64_t, bit i for kind i */
+#define STRAYS_LIMIT 16	  /* distinct unrecognised flows that a capture remembers */
+#define FENCE_LIMIT  1024 /* tokens of one fence and address family, one for each CPU */
 
 struct address {
 	int family; /* AF_INET, AF_INET6; 0: not given */
@@ -38,14 +38,14 @@ struct address {
 /* What a run sends to. Filled by the caller, read by sender and capture; never changes in a run.
  * Ports are in host order. */
 struct targets {
-	uint64_t marker;	     /* from targets_init(); in every payload */
-	uint16_t port;		     /* kind i goes to port + i (multicast: to 6771) */
-	struct address outside[2];   /* IPv4, IPv6: beyond the tunnel, routed as the netns routes */
-	struct address onlink[2];    /* IPv4, IPv6: a neighbour on the underlay */
-	struct address fence[2];     /* IPv4, IPv6: where fences go; mostly equal to onlink */
-	uint16_t fence_port;	     /* 0: port; the VPN's where a guard drops all else */
-	uint16_t endpoint_port;	     /* UDP to it, unmarked, is the VPN's own; 0: none */
-	char underlay[IFNAMSIZ];     /* name in the client's netns */
+	uint64_t marker;	   /* from targets_init(); in every payload */
+	uint16_t port;		   /* kind i goes to port + i (multicast: to 6771) */
+	struct address outside[2]; /* IPv4, IPv6: beyond the tunnel, routed as the netns routes */
+	struct address onlink[2];  /* IPv4, IPv6: a neighbour on the underlay */
+	struct address fence[2];   /* IPv4, IPv6: where fences go; mostly equal to onlink */
+	uint16_t fence_port;	   /* 0: port; the VPN's where a guard drops all else */
+	uint16_t endpoint_port;	   /* UDP to it, unmarked, is the VPN's own; 0: none */
+	char underlay[IFNAMSIZ];   /* name in the client's netns */
 };
 
 /* A random marker and the port that follows from it, everything else "not given". 0 or -Exxx. */
@@ -65,8 +65,8 @@ enum socket_life { LIFE_BOTH, LIFE_FRESH, LIFE_KEPT };
 struct shot; /* one packet about to be sent; prove/ */
 
 struct kind {
-	const char *name; /* "udp4"; [a-z0-9], what --kinds and the reports call it */
-	const char *what; /* one line for people */
+	const char *name;	    /* "udp4"; [a-z0-9], what --kinds and the reports call it */
+	const char *what;	    /* one line for people */
 	int family, type, protocol; /* of socket(2) */
 	enum destination to;
 	enum socket_life life;

@@ -15,7 +15,8 @@
 #define VPNLEASH_ABI_VERSION 1
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
-/* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live. */
+/* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
+ */
 #define VPNLEASH_SLOTS 256
 /* A lease that ends further ahead is a bug, a time namespace or a tampered map: no lease. */
 #define VPNLEASH_LEASE_CAP_NS 5000000000ULL
@@ -41,12 +42,12 @@ struct lease {
 	__u64 netns_cookie; /* 0: slot never used */
 	__u32 netns_ino;    /* the same netns as people see it in /proc/PID/ns/net */
 	__u32 ifindex;
-	__u32 link_type;    /* ARPHRD_…: an index can be given to another device; where the gate can
-			     * not read a packet's device (before v6.2) it is not compared */
+	__u32 link_type; /* ARPHRD_…: an index can be given to another device; where the gate can
+			  * not read a packet's device (before v6.2) it is not compared */
 	__u32 reserved;
-	__u64 expires_ns;   /* 0: no lease */
-	__u64 granted_ns;   /* when `down` became `up` */
-	__u64 seen_ns;	    /* the tunnel's last sign of life that the daemon has acted on */
+	__u64 expires_ns; /* 0: no lease */
+	__u64 granted_ns; /* when `down` became `up` */
+	__u64 seen_ns;	  /* the tunnel's last sign of life that the daemon has acted on */
 	__u64 reserved_[2];
 };
 
@@ -70,8 +71,8 @@ struct workload {
 	__u16 flags;	  /* enum workload_flag */
 	__u32 level;	  /* depth of the cgroup below the root */
 	__u32 reserved;
-	__u64 since_ns;	  /* of the last change of flags */
-	__u64 event_ns;	  /* of its last drop event; written by the gate */
+	__u64 since_ns; /* of the last change of flags */
+	__u64 event_ns; /* of its last drop event; written by the gate */
 	char name[VPNLEASH_NAME_LEN];
 };
 

@@ -8,6 +8,7 @@
 #ifndef VPNLEASH_REASONS_H
 #define VPNLEASH_REASONS_H
 
+/* clang-format off */
 #define VPNLEASH_REASONS(X)                                                                        \
 	X(1, UNKNOWN, unknown, "no workload is recorded for the socket's cgroup")                  \
 	X(2, BARRED, barred, "the workload is not admitted")                                       \
@@ -19,6 +20,7 @@
 	X(8, IPV6, ipv6, "the workload may not use IPv6")                                          \
 	X(9, DOCKER_DNS, docker_dns, "Docker's resolver 127.0.0.11 would carry names out")         \
 	X(10, LOOPBACK, loopback, "a loopback packet that is not from and to this host itself")
+/* clang-format on */
 
 #define VPNLEASH_REASON_MAX 11 /* one more than the last number */
 

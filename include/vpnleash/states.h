@@ -10,6 +10,7 @@
 #ifndef VPNLEASH_STATES_H
 #define VPNLEASH_STATES_H
 
+/* clang-format off */
 #define VPNLEASH_TUNNEL_STATES(X) X(ABSENT, absent) X(DOWN, down) X(UP, up)
 
 #define VPNLEASH_WORKLOAD_STATES(X)                                                                \
@@ -44,13 +45,14 @@
 #define VPNLEASH_ACTIONS(X)                                                                        \
 	X(GRANT, grant) X(RENEW, renew) X(REVOKE, revoke) /* tunnel */                             \
 	X(ADMIT, admit) X(BAR, bar) X(FREEZE, freeze) X(THAW, thaw) X(ALERT, alert) /* workload */
+/* clang-format on */
 
 enum tunnel_state {
 	TUNNEL_INVALID = 0,
 #define X(NAME, name) TUNNEL_##NAME,
 	VPNLEASH_TUNNEL_STATES(X)
 #undef X
-	TUNNEL_MAX
+		TUNNEL_MAX
 };
 
 enum workload_state {
@@ -58,18 +60,19 @@ enum workload_state {
 #define X(NAME, name) WORKLOAD_##NAME,
 	VPNLEASH_WORKLOAD_STATES(X)
 #undef X
-	WORKLOAD_MAX
+		WORKLOAD_MAX
 };
 
 enum input {
 	IN_INVALID = 0,
 #define X(NAME, name, text) IN_##NAME,
-	VPNLEASH_TUNNEL_INPUTS(X)
-	VPNLEASH_WORKLOAD_INPUTS(X)
+	VPNLEASH_TUNNEL_INPUTS(X) VPNLEASH_WORKLOAD_INPUTS(X)
 #undef X
-	IN_MAX,
-	IN_TUNNEL_FIRST = IN_LINK_READY, IN_TUNNEL_LAST = IN_PROVEN,
-	IN_WORKLOAD_FIRST = IN_CGROUP_BORN, IN_WORKLOAD_LAST = IN_THAWED,
+		IN_MAX,
+	IN_TUNNEL_FIRST = IN_LINK_READY,
+	IN_TUNNEL_LAST = IN_PROVEN,
+	IN_WORKLOAD_FIRST = IN_CGROUP_BORN,
+	IN_WORKLOAD_LAST = IN_THAWED,
 };
 
 enum action {
@@ -77,7 +80,7 @@ enum action {
 #define X(NAME, name) DO_##NAME,
 	VPNLEASH_ACTIONS(X)
 #undef X
-	DO_MAX
+		DO_MAX
 };
 
 #endif

@@ -37,7 +37,7 @@ static void flood(int fd, long number, long ret[2])
 	struct mmsghdr batch[BATCH] = { 0 };
 
 	for (int i = 0; i < BATCH; i++)
-		batch[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+		batch[i].msg_hdr = (struct msghdr) { .msg_iov = &iov, .msg_iovlen = 1 };
 	while (number > 0) {
 		/* stops at the first that is refused, and says so only when it is the first */
 		int n = sendmmsg(fd, batch, number < BATCH ? (unsigned int)number : BATCH, 0);

@@ -15,8 +15,8 @@
 
 #include "vpnleash/abi.h"
 
-#define PAUSE_NS   1000000
-#define BLUR_NS	   5000000ULL /* a look that took longer says nothing */
+#define PAUSE_NS 1000000
+#define BLUR_NS	 5000000ULL /* a look that took longer says nothing */
 
 static volatile sig_atomic_t ended;
 
@@ -48,10 +48,10 @@ static uint64_t newest(const struct lease *leases)
 
 int main(void)
 {
-	union bpf_attr attr = { .pathname = (uint64_t)(uintptr_t) VPNLEASH_PIN_DIR "/leases" };
+	union bpf_attr attr = { .pathname = (uint64_t)(uintptr_t)VPNLEASH_PIN_DIR "/leases" };
 	int fd = (int)syscall(SYS_bpf, BPF_OBJ_GET, &attr, sizeof(attr));
-	const struct lease *leases = mmap(NULL, sizeof(*leases) * VPNLEASH_SLOTS, PROT_READ,
-					  MAP_SHARED, fd, 0);
+	const struct lease *leases =
+		mmap(NULL, sizeof(*leases) * VPNLEASH_SLOTS, PROT_READ, MAP_SHARED, fd, 0);
 	uint64_t samples = 0, min = UINT64_MAX, max = 0;
 
 	if (fd < 0 || leases == MAP_FAILED) {
@@ -60,14 +60,14 @@ int main(void)
 	}
 	signal(SIGTERM, on_term);
 	while (!ended && newest(leases) <= now_ns())
-		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+		nanosleep(&(struct timespec) { .tv_nsec = PAUSE_NS }, NULL);
 	puts("begun");
 	fflush(stdout);
 	while (!ended) {
 		uint64_t before = now_ns(), expires = newest(leases), after = now_ns();
 		uint64_t ahead = expires > after ? expires - after : 0;
 
-		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+		nanosleep(&(struct timespec) { .tv_nsec = PAUSE_NS }, NULL);
 		if (after - before > BLUR_NS)
 			continue;
 		samples++;

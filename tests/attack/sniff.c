@@ -77,7 +77,7 @@ static void open_fence(struct sniff *s, const char *netns, const char *ifname, c
 {
 	enter_netns(netns);
 	s->fence = socket(AF_INET, SOCK_DGRAM, 0);
-	s->to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(FENCE_PORT) };
+	s->to = (struct sockaddr_in) { .sin_family = AF_INET, .sin_port = htons(FENCE_PORT) };
 	if (s->fence < 0 || inet_pton(AF_INET, address, &s->to.sin_addr) != 1 ||
 	    setsockopt(s->fence, SOL_SOCKET, SO_BINDTODEVICE, ifname, strlen(ifname)) < 0)
 		die("open the fence by %s to %s", ifname, address);
@@ -87,8 +87,10 @@ static void first_word(char *word, size_t size, const uint8_t *p, ssize_t n)
 {
 	size_t i = 0;
 
-	for (; i < size - 1 && (ssize_t)i < n && (p[i] == '-' || (p[i] >= '0' && p[i] <= '9') ||
-						 ((p[i] | 32) >= 'a' && (p[i] | 32) <= 'z')); i++)
+	for (; i < size - 1 && (ssize_t)i < n &&
+	       (p[i] == '-' || (p[i] >= '0' && p[i] <= '9') ||
+		((p[i] | 32) >= 'a' && (p[i] | 32) <= 'z'));
+	     i++)
 		word[i] = (char)p[i];
 	if (i == 0)
 		word[i++] = '-';
@@ -112,14 +114,16 @@ static const char *tcp_flags(uint8_t bits, char out[9])
 static void write_transport(struct sniff *s, const char *from, const char *to, int protocol,
 			    bool fragment, const uint8_t *p, ssize_t n)
 {
-	const char *names[256] = { [IPPROTO_TCP] = "tcp", [IPPROTO_UDP] = "udp",
-				   [IPPROTO_ICMP] = "icmp", [IPPROTO_ICMPV6] = "icmp6",
-				   [IPPROTO_UDPLITE] = "udplite", [IPPROTO_SCTP] = "sctp",
-				   [IPPROTO_DCCP] = "dccp", [IPPROTO_IGMP] = "igmp" };
+	const char *names[256] = {
+		[IPPROTO_TCP] = "tcp",	    [IPPROTO_UDP] = "udp",	   [IPPROTO_ICMP] = "icmp",
+		[IPPROTO_ICMPV6] = "icmp6", [IPPROTO_UDPLITE] = "udplite", [IPPROTO_SCTP] = "sctp",
+		[IPPROTO_DCCP] = "dccp",    [IPPROTO_IGMP] = "igmp"
+	};
 	const char *name = fragment ? "fragment" : names[protocol] ? names[protocol] : "other";
-	bool ports = !fragment && n >= 8 && (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ||
-					     protocol == IPPROTO_UDPLITE || protocol == IPPROTO_SCTP ||
-					     protocol == IPPROTO_DCCP);
+	bool ports = !fragment && n >= 8 &&
+		     (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ||
+		      protocol == IPPROTO_UDPLITE || protocol == IPPROTO_SCTP ||
+		      protocol == IPPROTO_DCCP);
 	ssize_t head = fragment ? 0 : protocol == IPPROTO_TCP && n >= 20 ? (p[12] >> 4) * 4 : 8;
 	unsigned int serial;
 	char word[32], flags[9] = "-", wanted[32];
@@ -153,7 +157,7 @@ static void write_frame(struct sniff *s, const uint8_t *p, ssize_t n)
 
 		inet_ntop(AF_INET, p + 12, from, sizeof(from));
 		inet_ntop(AF_INET, p + 16, to, sizeof(to));
-		total = total < head || total > n ? n : total;	/* 0: larger than 64 KiB */
+		total = total < head || total > n ? n : total; /* 0: larger than 64 KiB */
 		write_transport(s, from, to, p[9], be16(p + 6) & 0x1fff, p + head, total - head);
 	} else if (type == ETH_P_IPV6 && n >= 40) {
 		inet_ntop(AF_INET6, p + 8, from, sizeof(from));
@@ -184,7 +188,8 @@ static void drain(struct sniff *s)
 		if (n > 0 && (from.sll_pkttype != PACKET_OUTGOING || s->outgoing))
 			write_frame(s, bytes, n);
 	}
-	if (getsockopt(s->capture, SOL_PACKET, PACKET_STATISTICS, &lost, &size) < 0 || lost.tp_drops)
+	if (getsockopt(s->capture, SOL_PACKET, PACKET_STATISTICS, &lost, &size) < 0 ||
+	    lost.tp_drops)
 		die("the capture lost %u frames", lost.tp_drops);
 }
 

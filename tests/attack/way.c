@@ -57,10 +57,10 @@ static struct place place(const char *address, const char *port)
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&p.to;
 
 	p.to.ss_family = (sa_family_t)p.family;
-	in->sin_port = htons((uint16_t)atoi(port));	/* at the same place in both */
+	in->sin_port = htons((uint16_t)atoi(port)); /* at the same place in both */
 	p.size = p.family == AF_INET ? sizeof(*in) : sizeof(*in6);
-	if (inet_pton(p.family, address, p.family == AF_INET ? (void *)&in->sin_addr :
-							       (void *)&in6->sin6_addr) != 1)
+	if (inet_pton(p.family, address,
+		      p.family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr) != 1)
 		die("address %s", address);
 	return p;
 }
@@ -117,7 +117,8 @@ static void way_connect(char **arg)
 {
 	bool sctp = !strcmp(arg[0], "sctp");
 	struct place p = place(arg[1], arg[2]);
-	int fd = socket(p.family, sctp ? SOCK_STREAM : SOCK_DCCP, sctp ? IPPROTO_SCTP : IPPROTO_DCCP);
+	int fd = socket(p.family, sctp ? SOCK_STREAM : SOCK_DCCP,
+			sctp ? IPPROTO_SCTP : IPPROTO_DCCP);
 
 	if (fd < 0) {
 		printf("no socket: %s\n", outcome(-errno));
@@ -213,9 +214,10 @@ static struct msghdr *message(struct place *p, char *text)
 	static struct iovec io;
 	static struct msghdr m;
 
-	io = (struct iovec){ text, strlen(text) };
-	m = (struct msghdr){ .msg_name = &p->to, .msg_namelen = p->size, .msg_iov = &io,
-			     .msg_iovlen = 1 };
+	io = (struct iovec) { text, strlen(text) };
+	m = (struct msghdr) {
+		.msg_name = &p->to, .msg_namelen = p->size, .msg_iov = &io, .msg_iovlen = 1
+	};
 	return &m;
 }
 
@@ -246,11 +248,12 @@ static void way_uring(char **arg)
 		printf("not tried: before v5.11 a polling ring needs registered files\n");
 		return;
 	}
-	ring_do(&r, (struct io_uring_sqe){ .opcode = IORING_OP_NOP, .flags = each.flags });
+	ring_do(&r, (struct io_uring_sqe) { .opcode = IORING_OP_NOP, .flags = each.flags });
 	if (strcmp(arg[1], "-") != 0)
-		move_to(arg[1]);	/* the ring, and its threads, were made outside */
-	struct io_uring_sqe make = { .opcode = IORING_OP_SOCKET, .flags = each.flags,
-				     .fd = p.family, .off = SOCK_DGRAM };
+		move_to(arg[1]); /* the ring, and its threads, were made outside */
+	struct io_uring_sqe make = {
+		.opcode = IORING_OP_SOCKET, .flags = each.flags, .fd = p.family, .off = SOCK_DGRAM
+	};
 
 	fd = ring_do(&r, make);
 	if (fd == -EINVAL) {
@@ -281,20 +284,25 @@ static void way_uring_later(char **arg)
 	struct __kernel_timespec after = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 	int fd = socket(p.family, SOCK_DGRAM, 0);
 
-	ring_add(&r, (struct io_uring_sqe){ .opcode = IORING_OP_TIMEOUT, .len = 1,
-					    .addr = (uintptr_t)&after,
-					    .flags = IOSQE_IO_HARDLINK });
-	ring_add(&r, (struct io_uring_sqe){ .opcode = IORING_OP_SENDMSG, .fd = fd, .len = 1,
-					    .user_data = LATER,
-					    .addr = (uintptr_t)message(&p, arg[3]) });
+	ring_add(&r, (struct io_uring_sqe) { .opcode = IORING_OP_TIMEOUT,
+					     .len = 1,
+					     .addr = (uintptr_t)&after,
+					     .flags = IOSQE_IO_HARDLINK });
+	ring_add(&r, (struct io_uring_sqe) { .opcode = IORING_OP_SENDMSG,
+					     .fd = fd,
+					     .len = 1,
+					     .user_data = LATER,
+					     .addr = (uintptr_t)message(&p, arg[3]) });
 	ring_submit(&r, 0);
 	printf("armed\n");
 	/* asleep, not in io_uring_enter(): the send is the kernel's alone */
 	while (__atomic_load_n(ring_word(&r, r.params.cq_off.tail), __ATOMIC_ACQUIRE) < 2)
 		usleep(10000);
 	for (unsigned int i = 0; i < 2; i++) {
-		const struct io_uring_cqe *cqe = (const struct io_uring_cqe *)(const void *)
-			(r.rings + r.params.cq_off.cqes) + i;
+		const struct io_uring_cqe *cqe =
+			(const struct io_uring_cqe *)(const void *)(r.rings +
+								    r.params.cq_off.cqes) +
+			i;
 
 		if (cqe->user_data == LATER)
 			printf("sent: %s\n", outcome(cqe->res));
@@ -309,7 +317,7 @@ static int fifo_open(const char *path)
 
 	if (mkfifo(path, 0600) < 0 && errno != EEXIST)
 		die("mkfifo %s", path);
-	fd = open(path, O_RDWR | O_CLOEXEC);	/* never at its end */
+	fd = open(path, O_RDWR | O_CLOEXEC); /* never at its end */
 	if (fd < 0)
 		die("open %s", path);
 	return fd;
@@ -367,7 +375,7 @@ static void way_tcp(char **arg)
 		char *line = fifo_line(commands), *text = strchr(line, ' ');
 
 		if (!strcmp(line, "exit"))
-			_exit(0);	/* the kernel closes */
+			_exit(0); /* the kernel closes */
 		if (!strcmp(line, "linger0")) {
 			setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 			printf("linger0: ok\n");
@@ -411,12 +419,12 @@ static void way_serve(char **arg)
 		die("listen");
 	printf("listening\n");
 	for (;;) {
-		p[0] = (struct pollfd){ commands, POLLIN, 0 };
-		p[1] = (struct pollfd){ n < CONNECTIONS ? listener : -1, POLLIN, 0 };
+		p[0] = (struct pollfd) { commands, POLLIN, 0 };
+		p[1] = (struct pollfd) { n < CONNECTIONS ? listener : -1, POLLIN, 0 };
 		for (nfds_t i = 0; i < n; i++)
-			p[i + 2] = (struct pollfd){ fds[i], POLLIN, 0 };
+			p[i + 2] = (struct pollfd) { fds[i], POLLIN, 0 };
 		poll(p, n + 2, -1);
-		for (nfds_t i = n; i-- > 0;) {	/* it reads, and never closes by itself */
+		for (nfds_t i = n; i-- > 0;) { /* it reads, and never closes by itself */
 			if (!p[i + 2].revents || recv(fds[i], buf, sizeof(buf), MSG_DONTWAIT) > 0)
 				continue;
 			memmove(fds + i, fds + i + 1, (n - i - 1) * sizeof(*fds));
@@ -464,9 +472,13 @@ static void allow(int cgroup, enum bpf_prog_type type, enum bpf_attach_type wher
 {
 	struct bpf_insn pass[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1 },
 				   { .code = BPF_JMP | BPF_EXIT } };
-	union bpf_attr load = { .prog_type = type, .insns = (uintptr_t)pass, .insn_cnt = 2,
-				.license = (uintptr_t)"GPL", .expected_attach_type = where };
-	union bpf_attr attach = { .target_fd = (uint32_t)cgroup, .attach_type = where,
+	union bpf_attr load = { .prog_type = type,
+				.insns = (uintptr_t)pass,
+				.insn_cnt = 2,
+				.license = (uintptr_t) "GPL",
+				.expected_attach_type = where };
+	union bpf_attr attach = { .target_fd = (uint32_t)cgroup,
+				  .attach_type = where,
 				  .attach_flags = flags };
 	long fd = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
 
@@ -474,7 +486,8 @@ static void allow(int cgroup, enum bpf_prog_type type, enum bpf_attach_type wher
 		die("load");
 	attach.attach_bpf_fd = (uint32_t)fd;
 	printf("attach: %s\n",
-	       outcome(syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)) < 0 ? -errno : 0));
+	       outcome(syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)) < 0 ? -errno
+										      : 0));
 }
 
 static void way_allow(char **arg)
@@ -497,7 +510,8 @@ static bool says_frozen(int fd)
 	return pread(fd, &byte, 1, 0) == 1 && byte == '1';
 }
 
-/* cgroup.freeze is read before the leases: what is alive after it was written is the wrong order. */
+/* cgroup.freeze is read before the leases: what is alive after it was written is the wrong order.
+ */
 static void way_order(char **arg)
 {
 	union bpf_attr get = { .pathname = (uintptr_t)arg[0] }; /* no read-only fd maps shared */
@@ -524,7 +538,8 @@ static void way_order(char **arg)
 		after_revocation += !alive && !wanted;
 		if (wanted)
 			printf("frozen with %u leases alive, reads %llu, of which revoked and not "
-			       "yet frozen %llu\n", alive, (unsigned long long)reads,
+			       "yet frozen %llu\n",
+			       alive, (unsigned long long)reads,
 			       (unsigned long long)after_revocation);
 	}
 }
@@ -536,11 +551,11 @@ int main(int argc, char **argv)
 		int args;
 		void (*run)(char **arg);
 	} ways[] = {
-		{ "udp", 4, way_udp },		  { "connect", 3, way_connect },
-		{ "uring", 6, way_uring },	  { "uring-later", 4, way_uring_later },
-		{ "tcp", 6, way_tcp },		  { "serve", 3, way_serve },
-		{ "receive", 1, way_receive },	  { "allow", 2, way_allow },
-		{ "order", 2, way_order },	  { "multi", 4, way_multi },
+		{ "udp", 4, way_udp },	       { "connect", 3, way_connect },
+		{ "uring", 6, way_uring },     { "uring-later", 4, way_uring_later },
+		{ "tcp", 6, way_tcp },	       { "serve", 3, way_serve },
+		{ "receive", 1, way_receive }, { "allow", 2, way_allow },
+		{ "order", 2, way_order },     { "multi", 4, way_multi },
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -77,7 +77,7 @@ void place_detach(int links[2]);
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 double thread_cpu_ns(void);
-size_t rounds(size_t otherwise); /* $ROUNDS */
+size_t rounds(size_t otherwise);	  /* $ROUNDS */
 const char *build_path(const char *file); /* below $BUILD; valid until the next call */
 #define DAEMON_LOG build_path("bench/daemon.log")
 

@@ -36,8 +36,12 @@ static int notify_socket(void)
 static double start(struct child *c, const char *cgroup, int notify, int log)
 {
 	char app[PATH_MAX], binary[PATH_MAX], text[256];
-	char *argv[] = { binary, "run", "--cgroup", app, "--interface", "CloudflareWARP",
-			 "--netns", "/run/netns/client", "--probe", "icmp:198.51.100.1", NULL };
+	char *argv[] = { binary,	"run",
+			 "--cgroup",	app,
+			 "--interface", "CloudflareWARP",
+			 "--netns",	"/run/netns/client",
+			 "--probe",	"icmp:198.51.100.1",
+			 NULL };
 	struct pollfd p = { .fd = notify, .events = POLLIN };
 	uint64_t from = now_boot_ns();
 	ssize_t n;
@@ -168,7 +172,8 @@ int bench_daemon(const char *cgroup)
 		double rss = proc_number(pids[i], "status", "VmRSS:"),
 		       anonymous = proc_number(pids[i], "smaps_rollup", "Anonymous:"),
 		       wakeups = (proc_number(pids[i], "status", "voluntary_ctxt_switches:") -
-				  before[i]) / IDLE_SEC;
+				  before[i]) /
+				 IDLE_SEC;
 
 		printf("%s: resident %.0f KiB, anonymous %.0f KiB, %.2f wake-ups per second\n",
 		       i ? "child" : "daemon", rss, anonymous, wakeups);

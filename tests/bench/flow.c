@@ -27,14 +27,21 @@
 #define TCP_NS	15000000.0
 
 enum filter {
-	FILTER_NONE, FILTER_EMPTY, FILTER_LISTED, FILTER_GATE, FILTER_NFT, FILTER_IPTABLES, FILTER_MAX
+	FILTER_NONE,
+	FILTER_EMPTY,
+	FILTER_LISTED,
+	FILTER_GATE,
+	FILTER_NFT,
+	FILTER_IPTABLES,
+	FILTER_MAX
 };
 static const char *const filter_names[FILTER_MAX] = {
-	"no filter", "empty program", "systemd-like", "gate", "nft socket cgroupv2",
-	"iptables -m cgroup",
+	"no filter", "empty program",	    "systemd-like",
+	"gate",	     "nft socket cgroupv2", "iptables -m cgroup",
 };
 static const enum program filter_programs[FILTER_MAX] = {
-	[FILTER_EMPTY] = PROGRAM_EMPTY, [FILTER_LISTED] = PROGRAM_LISTED,
+	[FILTER_EMPTY] = PROGRAM_EMPTY,
+	[FILTER_LISTED] = PROGRAM_LISTED,
 	[FILTER_GATE] = PROGRAM_GATE,
 };
 
@@ -43,7 +50,9 @@ enum way { WAY_PLAIN, WAY_NFT, WAY_IPTABLES, WAY_MAX };
 static const struct {
 	const char *netns, *far; /* made by tests/bench/run */
 } way_places[WAY_MAX] = {
-	{ "host", "10.66.0.1" }, { "/run/netns/nft", "10.66.1.1" }, { "/run/netns/iptables", "10.66.2.1" },
+	{ "host", "10.66.0.1" },
+	{ "/run/netns/nft", "10.66.1.1" },
+	{ "/run/netns/iptables", "10.66.2.1" },
 };
 
 struct flow {
@@ -55,7 +64,9 @@ struct flow {
 
 static enum way way_of(enum filter filter)
 {
-	return filter == FILTER_NFT ? WAY_NFT : filter == FILTER_IPTABLES ? WAY_IPTABLES : WAY_PLAIN;
+	return filter == FILTER_NFT	   ? WAY_NFT
+	       : filter == FILTER_IPTABLES ? WAY_IPTABLES
+					   : WAY_PLAIN;
 }
 
 /* ------ filters ------ */
@@ -98,7 +109,8 @@ static void find_lacking(struct flow *f)
 		if (!f->lacks[i])
 			continue;
 		printf("SKIPPED: %s: not on this machine (apt install nftables iptables; modules "
-		       "nft_socket, xt_cgroup)\n", filter_names[i]);
+		       "nft_socket, xt_cgroup)\n",
+		       filter_names[i]);
 		json_array_append_new(skipped, json_string(filter_names[i]));
 	}
 	result_note("skipped", skipped);
@@ -148,8 +160,10 @@ static double cpu_per_packet(int fd, const char *to)
 	double start;
 
 	for (int i = 0; i < BATCH; i++)
-		m[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &a, .msg_namelen = sizeof(a),
-						      .msg_iov = &iov, .msg_iovlen = 1 } };
+		m[i] = (struct mmsghdr) { .msg_hdr = { .msg_name = &a,
+						       .msg_namelen = sizeof(a),
+						       .msg_iov = &iov,
+						       .msg_iovlen = 1 } };
 	sendmmsg(fd, m, BATCH, 0); /* warms up */
 	start = thread_cpu_ns();
 	for (int sent = 0; sent < PACKETS; sent += BATCH)
@@ -166,8 +180,8 @@ static double cpu_per_refusal(int fd, const char *to, bool refused)
 	double start = thread_cpu_ns();
 
 	for (int i = 0; i < PACKETS; i++) {
-		ssize_t n = sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&a,
-				   sizeof(a));
+		ssize_t n =
+			sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&a, sizeof(a));
 
 		if ((n < 0) != refused)
 			die("send to %s: %s", to, n < 0 ? strerror(errno) : "not refused");
@@ -289,7 +303,7 @@ static void run_refused(struct flow *f, size_t n)
 			series_add(&peers[i].series, best[i]);
 	}
 	result_ratios("A refused packet of 64 bytes end to end (sendto), CPU", "ns", peers,
-		      ARRAY_SIZE(peers), (size_t[]){ 0, 1 }, 2);
+		      ARRAY_SIZE(peers), (size_t[]) { 0, 1 }, 2);
 	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
 		series_free(&peers[i].series);
 }
@@ -315,8 +329,8 @@ static void run_flow_round(struct flow *f, size_t round, double best[MEASURE_MAX
 		run_tcp(f->tcp[way], &now[TCP_CPU], &now[TCP_RATE]);
 		take_off(f, i);
 		for (int m = 0; m < MEASURE_MAX; m++)
-			if (best[m][i] == 0 || (m == TCP_RATE ? now[m] > best[m][i] :
-								now[m] < best[m][i]))
+			if (best[m][i] == 0 ||
+			    (m == TCP_RATE ? now[m] > best[m][i] : now[m] < best[m][i]))
 				best[m][i] = now[m];
 	}
 }
@@ -349,7 +363,7 @@ int bench_udp(const char *cgroup)
 		for (int i = 0; i < FILTER_MAX; i++)
 			peers[m][i].name = filter_names[i];
 		result_ratios(titles[m], units[m], peers[m], FILTER_MAX,
-			      (size_t[]){ FILTER_NONE, FILTER_LISTED, FILTER_NFT }, 3);
+			      (size_t[]) { FILTER_NONE, FILTER_LISTED, FILTER_NFT }, 3);
 		for (int i = 0; i < FILTER_MAX; i++)
 			series_free(&peers[m][i].series);
 	}

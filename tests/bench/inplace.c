@@ -25,8 +25,12 @@ struct packet {
 static double run_slice(int program, uint32_t ifindex, bool pass)
 {
 	struct packet packet = { .eth.h_proto = htons(ETH_P_IP),
-				 .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP,
-					 .tot_len = htons(64), .saddr = htonl(0x0a000001),
+				 .ip = { .version = 4,
+					 .ihl = 5,
+					 .ttl = 64,
+					 .protocol = IPPROTO_UDP,
+					 .tot_len = htons(64),
+					 .saddr = htonl(0x0a000001),
 					 .daddr = htonl(0xc0000201) } };
 	struct __sk_buff skb = { .ifindex = ifindex };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &packet, .data_size_in = sizeof(packet),
@@ -74,8 +78,10 @@ static void free_all(struct peer *peers, size_t n)
 
 int bench_packet(const char *cgroup)
 {
-	struct peer peers[] = { { .name = "empty program" },	  { .name = "systemd-like" },
-				{ .name = "systemd-like, ingress" }, { .name = "gate_egress" },
+	struct peer peers[] = { { .name = "empty program" },
+				{ .name = "systemd-like" },
+				{ .name = "systemd-like, ingress" },
+				{ .name = "gate_egress" },
 				{ .name = "gate_ingress" } };
 	struct place p;
 
@@ -92,7 +98,7 @@ int bench_packet(const char *cgroup)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));
 	place_close(&p);
 	result_ratios("A passing packet in place, one workload", "ns", peers, ARRAY_SIZE(peers),
-		      (size_t[]){ 0, 1 }, 2);
+		      (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
 	return 0;
 }
@@ -101,7 +107,8 @@ int bench_packet(const char *cgroup)
  * that a refused packet costs is the udp part's to say. */
 int bench_refused(const char *cgroup)
 {
-	struct peer peers[] = { { .name = "empty program" }, { .name = "bare drop" },
+	struct peer peers[] = { { .name = "empty program" },
+				{ .name = "bare drop" },
 				{ .name = "gate_egress, no lease" },
 				{ .name = "gate_ingress, no lease" } };
 	struct place p;
@@ -118,7 +125,7 @@ int bench_refused(const char *cgroup)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));
 	place_close(&p);
 	result_ratios("A refused packet in place", "ns", peers, ARRAY_SIZE(peers),
-		      (size_t[]){ 0, 1 }, 2);
+		      (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
 	return 0;
 }
@@ -158,9 +165,10 @@ int bench_scale(const char *cgroup)
 					size_t which = (k + s + round) & 1;
 
 					place_grant(&p);
-					ns[which] = run_slice(p.programs[which ? PROGRAM_GATE :
-								PROGRAM_LISTED].egress,
-							      p.ifindex, true);
+					ns[which] = run_slice(
+						p.programs[which ? PROGRAM_GATE : PROGRAM_LISTED]
+							.egress,
+						p.ifindex, true);
 				}
 				if (!best[0] || ns[0] < best[0])
 					best[0] = ns[0];
@@ -175,7 +183,7 @@ int bench_scale(const char *cgroup)
 	}
 	place_close(&p);
 	result_ratios("A passing packet in place, by records in `workloads`", "ns", peers,
-		      ARRAY_SIZE(peers), (size_t[]){ 0, 1 }, 2);
+		      ARRAY_SIZE(peers), (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
 	return 0;
 }

@@ -31,13 +31,13 @@
 #include "base/child.h"
 #include "base/netns.h"
 
-#define TUNNEL	  "CloudflareWARP"
-#define CLIENT	  "/run/netns/client"
-#define PROBED	  "icmp:198.51.100.1"
-#define SLEEPERS  4 /* processes of the workload */
-#define REOPENED  30 /* runs in which the daemon may live on until it has opened again */
-#define SPIN_NS	  500000
-#define BOUND_NS  (20 * NS_PER_SEC)
+#define TUNNEL	 "CloudflareWARP"
+#define CLIENT	 "/run/netns/client"
+#define PROBED	 "icmp:198.51.100.1"
+#define SLEEPERS 4  /* processes of the workload */
+#define REOPENED 30 /* runs in which the daemon may live on until it has opened again */
+#define SPIN_NS	 500000
+#define BOUND_NS (20 * NS_PER_SEC)
 
 struct lab {
 	struct cgroup_root root;
@@ -117,8 +117,11 @@ static uint64_t newest_expiry(const struct lab *l)
 static void start_daemon(struct lab *l)
 {
 	char cgroup[PATH_MAX], binary[PATH_MAX];
-	char *argv[] = { "sh", "-c", "exec $WRAP \"$0\" \"$@\"", binary, "run", "--cgroup", cgroup,
-			 "--interface", TUNNEL, "--netns", CLIENT, "--probe", PROBED, NULL };
+	char *argv[] = { "sh",	    "-c",	   "exec $WRAP \"$0\" \"$@\"",
+			 binary,    "run",	   "--cgroup",
+			 cgroup,    "--interface", TUNNEL,
+			 "--netns", CLIENT,	   "--probe",
+			 PROBED,    NULL };
 
 	snprintf(binary, sizeof(binary), "%s", build_path("vpnleash"));
 	snprintf(cgroup, sizeof(cgroup), "%s/app", l->cgroup);
@@ -172,8 +175,7 @@ static unsigned int wait_open(struct lab *l)
 
 static void make_tunnel_work(void)
 {
-	char *const argv[] = { "bash", "-c", ". user/lab.sh && lab_tunnel_up",
-			       NULL };
+	char *const argv[] = { "bash", "-c", ". user/lab.sh && lab_tunnel_up", NULL };
 	struct child c = CHILD_NONE;
 
 	if (child_spawn(&c, argv, -1) || child_wait(&c, 30000))
@@ -202,7 +204,7 @@ static void be_the_clock(bool on)
 static uint64_t look_again(uint64_t began)
 {
 	if (now_boot_ns() - began > SPIN_NS)
-		nanosleep(&(struct timespec){ .tv_nsec = 30000 }, NULL);
+		nanosleep(&(struct timespec) { .tv_nsec = 30000 }, NULL);
 	return now_boot_ns();
 }
 
@@ -281,7 +283,7 @@ static void open_lab(struct lab *l, const char *cgroup, const char *log)
 	char path[PATH_MAX];
 	int netns;
 
-	*l = (struct lab){ .cgroup = cgroup, .pins = PINS_NONE };
+	*l = (struct lab) { .cgroup = cgroup, .pins = PINS_NONE };
 	snprintf(path, sizeof(path), "%s/app", cgroup);
 	if (resolve_cgroup_root(&l->root, &err))
 		die("%s", err.text);

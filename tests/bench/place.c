@@ -84,9 +84,9 @@ static void load_peers(struct place *p)
 	if (bpf_map_update_elem(bpf_map__fd(p->peers->maps.interfaces), &p->ifindex, &yes, 0) < 0 ||
 	    bpf_map_update_elem(bpf_map__fd(p->peers->maps.interfaces), &loopback, &yes, 0) < 0)
 		die("fill the list of interfaces: %s", strerror(errno));
-#define HOOKS(name)                                                                                \
-	(struct hooks){ bpf_program__fd(p->peers->progs.name##_egress),                            \
-			bpf_program__fd(p->peers->progs.name##_ingress) }
+#define HOOKS(name)                                                      \
+	(struct hooks) { bpf_program__fd(p->peers->progs.name##_egress), \
+			 bpf_program__fd(p->peers->progs.name##_ingress) }
 	p->programs[PROGRAM_EMPTY] = HOOKS(empty);
 	p->programs[PROGRAM_BARE] = HOOKS(bare);
 	p->programs[PROGRAM_LISTED] = HOOKS(listed);
@@ -115,7 +115,7 @@ void place_open(struct place *p, const char *cgroup, const char *interface)
 	char path[PATH_MAX];
 	int netns = -1, r;
 
-	*p = (struct place){ .ifindex = tunnel.ifindex };
+	*p = (struct place) { .ifindex = tunnel.ifindex };
 	snprintf(path, sizeof(path), "%s/work", cgroup);
 	r = resolve_cgroup_root(&p->root, &err);
 	if (!r)
@@ -135,8 +135,8 @@ void place_open(struct place *p, const char *cgroup, const char *interface)
 	if (r)
 		die("%s", *err.text ? err.text : strerror(-r));
 	close(netns);
-	p->programs[PROGRAM_GATE] = (struct hooks){ pinned_program("gate_egress", p->work.id),
-						    pinned_program("gate_ingress", p->work.id) };
+	p->programs[PROGRAM_GATE] = (struct hooks) { pinned_program("gate_egress", p->work.id),
+						     pinned_program("gate_ingress", p->work.id) };
 	gate_detach(p->work.id, NULL);
 	load_peers(p);
 	p->slot = (unsigned int)lease_slot(p->leases, &tunnel);

@@ -26,7 +26,7 @@ void series_add(struct series *s, double value)
 void series_free(struct series *s)
 {
 	free(s->values);
-	*s = (struct series){ 0 };
+	*s = (struct series) { 0 };
 }
 
 static int ascending(const void *a, const void *b)

@@ -67,7 +67,10 @@ struct packet {
 static struct packet make4(const char *from, const char *to)
 {
 	struct packet p = { .eth.h_proto = htons(ETH_P_IP),
-			    .ip4 = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP,
+			    .ip4 = { .version = 4,
+				     .ihl = 5,
+				     .ttl = 64,
+				     .protocol = IPPROTO_UDP,
 				     .tot_len = htons(64) } };
 
 	inet_pton(AF_INET, from, &p.ip4.saddr);
@@ -78,7 +81,9 @@ static struct packet make4(const char *from, const char *to)
 static struct packet make6(const char *from, const char *to)
 {
 	struct packet p = { .eth.h_proto = htons(ETH_P_IPV6),
-			    .ip6 = { .ip6_vfc = 0x60, .ip6_hlim = 64, .ip6_nxt = IPPROTO_UDP,
+			    .ip6 = { .ip6_vfc = 0x60,
+				     .ip6_hlim = 64,
+				     .ip6_nxt = IPPROTO_UDP,
 				     .ip6_plen = htons(24) } };
 
 	inet_pton(AF_INET6, from, &p.ip6.ip6_src);
@@ -169,7 +174,8 @@ static int set_up(void **state)
 	assert_int_equal(system("ip link set lo up && ip tuntap add mode tun name tun0 && "
 				"ip tuntap add mode tun name tun1 && ip link set tun1 up && "
 				"ip link set tun0 up && ip link add eth0 type veth peer name eth1 "
-				"&& ip link set eth0 up && ip link set eth1 up"), 0);
+				"&& ip link set eth0 up && ip link set eth1 up"),
+			 0);
 
 	good(resolve_cgroup_root(&t.root, &err), &err);
 	snprintf(t.top, sizeof(t.top), "/vpnleash-bpf-%d", getpid());
@@ -193,8 +199,8 @@ static int set_up(void **state)
 		assert_int_equal(gate_netns_cookie(t.gate, &t.root, netns, &cookie, &err), 0);
 	close(netns);
 	t.eth0 = if_nametoindex("eth0");
-	t.tunnel = (struct lease_identity){ cookie, 0, if_nametoindex("tun0"), ARPHRD_NONE };
-	t.other = (struct lease_identity){ cookie, 0, t.eth0, ARPHRD_ETHER };
+	t.tunnel = (struct lease_identity) { cookie, 0, if_nametoindex("tun0"), ARPHRD_NONE };
+	t.other = (struct lease_identity) { cookie, 0, t.eth0, ARPHRD_ETHER };
 	t.slot = (unsigned int)lease_slot(t.leases, &t.tunnel);
 	assert_true(t.slot > 0 && t.slot < VPNLEASH_SLOTS);
 	assert_int_equal(write_small(t.workload.fd, "deeper/cgroup.procs", "0"), 0);
@@ -361,7 +367,8 @@ static void loopback_is_for_oneself(void **state)
 {
 	const uint32_t lo = 1;
 	struct packet local = make4("127.0.0.1", "127.0.0.53"), own = make4("10.0.0.1", "10.0.0.1"),
-		      else4 = make4("10.0.0.1", "192.0.2.1"), docker = make4("127.0.0.1", "127.0.0.11"),
+		      else4 = make4("10.0.0.1", "192.0.2.1"),
+		      docker = make4("127.0.0.1", "127.0.0.11"),
 		      answer = make4("127.0.0.11", "127.0.0.1"), local6 = make6("::1", "::1"),
 		      own6 = make6("fd00::1", "fd00::1"), else6 = make6("fd00::1", "ff02::1");
 
@@ -489,8 +496,9 @@ static void no_packet_for_what_is_not_granted(void **state)
 		right += passed;
 	}
 	pthread_join(writer, NULL);
-	print_message("# %d regrants, %lu packets, %lu of them between two, %lu passed, %lu wrongly\n",
-		      REGRANTS, (unsigned long)runs, stable, right, wrong);
+	print_message(
+		"# %d regrants, %lu packets, %lu of them between two, %lu passed, %lu wrongly\n",
+		REGRANTS, (unsigned long)runs, stable, right, wrong);
 	assert_int_equal(wrong, 0);
 	assert_true(right > 0);
 }

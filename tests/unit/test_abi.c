@@ -22,28 +22,38 @@ struct member {
 	size_t offset, size;
 };
 
-#define M(s, m) { #m, offsetof(struct s, m), sizeof(((struct s *)0)->m) }
+#define M(s, m)                                                       \
+	{                                                             \
+#m, offsetof(struct s, m), sizeof(((struct s *)0)->m) \
+	}
 static const struct layout {
 	const char *name;
 	size_t size;
 	struct member members[16];
 } layouts[] = {
-	{ "header", sizeof(struct header),
+	{ "header",
+	  sizeof(struct header),
 	  { M(header, abi_version), M(header, writer_pid), M(header, generation),
 	    M(header, written_ns), M(header, events_lost) } },
-	{ "lease", sizeof(struct lease),
+	{ "lease",
+	  sizeof(struct lease),
 	  { M(lease, netns_cookie), M(lease, netns_ino), M(lease, ifindex), M(lease, link_type),
 	    M(lease, reserved), M(lease, expires_ns), M(lease, granted_ns), M(lease, seen_ns),
 	    M(lease, reserved_) } },
-	{ "workload", sizeof(struct workload),
+	{ "workload",
+	  sizeof(struct workload),
 	  { M(workload, cgroup_tag), M(workload, slot), M(workload, flags), M(workload, level),
-	    M(workload, reserved), M(workload, since_ns), M(workload, event_ns), M(workload, name) } },
-	{ "counter_key", sizeof(struct counter_key),
+	    M(workload, reserved), M(workload, since_ns), M(workload, event_ns),
+	    M(workload, name) } },
+	{ "counter_key",
+	  sizeof(struct counter_key),
 	  { M(counter_key, cgroup_id), M(counter_key, reason), M(counter_key, reserved) } },
-	{ "counter", sizeof(struct counter), 
+	{ "counter",
+	  sizeof(struct counter),
 	  { M(counter, packets), M(counter, bytes), M(counter, checked_jiffy),
 	    M(counter, event_ns) } },
-	{ "liveness", sizeof(struct liveness),
+	{ "liveness",
+	  sizeof(struct liveness),
 	  { M(liveness, tx_packets), M(liveness, rx_packets), M(liveness, seen_ns),
 	    M(liveness, seen_jiffy), M(liveness, checked_expires_ns),
 	    M(liveness, checked_jiffy) } },

@@ -17,7 +17,7 @@
 
 #define ARGS	 (2 * CONFIG_WORKLOADS + 8)
 #define FIXTURES "tests/unit/fixtures/"
-#define GOOD "--cgroup", "/a", "--interface", "wg0", "--probe", "none"
+#define GOOD	 "--cgroup", "/a", "--interface", "wg0", "--probe", "none"
 
 static struct config config;
 static bool owned; /* config is to be freed */
@@ -28,7 +28,7 @@ static void prepare(void)
 	if (owned)
 		config_free(&config);
 	owned = false;
-	err = (struct error){ 0 };
+	err = (struct error) { 0 };
 	memset(&config, 0x5a, sizeof(config));
 }
 
@@ -48,12 +48,12 @@ static int parse(bool need_tunnel, const char *const *args, size_t n)
 	return r;
 }
 
-#define RUN(...)                                                                                   \
-	parse(true, (const char *const[]){ __VA_ARGS__ },                                          \
-	      sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
-#define LOCK(...)                                                                                  \
-	parse(false, (const char *const[]){ __VA_ARGS__ },                                         \
-	      sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
+#define RUN(...)                                           \
+	parse(true, (const char *const[]) { __VA_ARGS__ }, \
+	      sizeof((const char *const[]) { __VA_ARGS__ }) / sizeof(char *))
+#define LOCK(...)                                           \
+	parse(false, (const char *const[]) { __VA_ARGS__ }, \
+	      sizeof((const char *const[]) { __VA_ARGS__ }) / sizeof(char *))
 
 /* Refused as a usage error that names both, and the result untouched. */
 static void assert_refused(int r, const char *key, const char *remedy)
@@ -92,7 +92,8 @@ static void every_key_is_taken(void **state)
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "CloudflareWARP1", "--netns",
 			     "/run/netns/vpn", "--probe", "icmp:10.0.0.1", "--route", "2001:db8::1",
 			     "--on-failure", "block", "--lease", "1500ms", "--patience", "60",
-			     "--guard", "off", "--cgroup", "/sys/fs/cgroup/b c"), 0);
+			     "--guard", "off", "--cgroup", "/sys/fs/cgroup/b c"),
+			 0);
 	assert_int_equal(config.n_workloads, 2);
 	assert_int_equal(config.n_tunnels, 1);
 	assert_int_equal(config.workloads[1].on_failure, ON_FAILURE_BLOCK);
@@ -100,8 +101,9 @@ static void every_key_is_taken(void **state)
 	assert_string_equal(config.tunnels[0].interface, "CloudflareWARP1");
 	assert_string_equal(config.tunnels[0].netns, "/run/netns/vpn");
 	assert_int_equal(config.tunnels[0].probe, PROBE_ICMP);
-	assert_string_equal(inet_ntop(AF_INET, &config.tunnels[0].probe_address, address,
-				      sizeof(address)), "10.0.0.1");
+	assert_string_equal(
+		inet_ntop(AF_INET, &config.tunnels[0].probe_address, address, sizeof(address)),
+		"10.0.0.1");
 	assert_string_equal(config.tunnels[0].route, "2001:db8::1");
 	assert_int_equal(config.workloads[0].on_failure, ON_FAILURE_BLOCK);
 	assert_int_equal(config.lease_ns, 1500 * NS_PER_MSEC);
@@ -114,7 +116,8 @@ static void the_route_is_the_probes_unless_given(void **state)
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "w", "--probe", "icmp:10.0.0.1"), 0);
 	assert_string_equal(config.tunnels[0].route, "10.0.0.1");
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "w", "--route", "none", "--probe",
-			     "icmp:10.0.0.1"), 0);
+			     "icmp:10.0.0.1"),
+			 0);
 	assert_string_equal(config.tunnels[0].route, "");
 	assert_int_equal(RUN(GOOD, "--route", "1.1.1.1"), 0);
 	assert_string_equal(config.tunnels[0].route, "1.1.1.1");
@@ -262,7 +265,8 @@ static void missing_and_unknown_are_refused(void **state)
 	assert_int_equal(parse(true, NULL, 0), -EINVAL);
 	assert_refused(parse(true, NULL, 0), "--cgroup", "--help");
 	assert_refused(RUN("--interface", "w", "--probe", "none"), "--cgroup", "--help");
-	assert_refused(RUN("--cgroup", "/a", "--probe", "none"), "--interface", "tunnel's interface");
+	assert_refused(RUN("--cgroup", "/a", "--probe", "none"), "--interface",
+		       "tunnel's interface");
 	assert_refused(RUN("--cgroup", "/a", "--interface", "w"), "--probe", "icmp:IP");
 	assert_refused(RUN(GOOD, "--lease"), "--lease needs a value", "--help");
 	assert_refused(RUN(GOOD, "--unknown", "1"), "'--unknown'", "--help");
@@ -294,8 +298,8 @@ static void lock_takes_cgroups_alone(void **state)
 
 static void help_names_every_key(void **state)
 {
-	static const char *const keys[] = { "cgroup", "interface", "netns", "probe", "route",
-					    "on-failure", "lease", "patience", "guard" };
+	static const char *const keys[] = { "cgroup",	  "interface", "netns",	   "probe", "route",
+					    "on-failure", "lease",     "patience", "guard" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -316,9 +320,17 @@ static void help_names_every_key(void **state)
 static const char *random_argument(char *buf, size_t size)
 {
 	static const char *const words[] = {
-		"--cgroup", "--interface", "--netns", "--probe", "--route", "--on-failure",
-		"--lease", "--patience", "--guard", "--cgroup=/x", "--lease=", "--", "/a", "/b",
-		"wg0", "none", "icmp:1.1.1.1", "3s", "off", "block", "host", "",
+		"--cgroup",	"--interface",
+		"--netns",	"--probe",
+		"--route",	"--on-failure",
+		"--lease",	"--patience",
+		"--guard",	"--cgroup=/x",
+		"--lease=",	"--",
+		"/a",		"/b",
+		"wg0",		"none",
+		"icmp:1.1.1.1", "3s",
+		"off",		"block",
+		"host",		"",
 	};
 	size_t n = (size_t)random() % (size - 1);
 
@@ -403,8 +415,8 @@ static void assert_reads(const char *text)
 		fail_msg("%s\nof:\n%s", err.text, text);
 }
 
-#define TUNNEL	 "[tunnel t]\ninterface=wg0\nprobe=none\n"     /* lines 1 to 3 */
-#define WORKLOAD "[workload w]\ncgroup=/a\ntunnel=t\n"	       /* three more */
+#define TUNNEL	 "[tunnel t]\ninterface=wg0\nprobe=none\n" /* lines 1 to 3 */
+#define WORKLOAD "[workload w]\ncgroup=/a\ntunnel=t\n"	   /* three more */
 #define BOTH	 TUNNEL WORKLOAD
 
 static void load(const char *path)
@@ -428,8 +440,9 @@ static void the_design_sample_is_not_built_yet(void **state)
 	(void)state;
 	load(FIXTURES "design-sample.conf");
 	assert_false(owned);
-	assert_string_equal(err.text, FIXTURES "design-sample.conf:3: netns = container:vpn: "
-			    "container: is not built yet (only: host, or a file)");
+	assert_string_equal(err.text,
+			    FIXTURES "design-sample.conf:3: netns = container:vpn: "
+				     "container: is not built yet (only: host, or a file)");
 	assert_int_equal(err.exit_code, EXIT_USAGE);
 }
 
@@ -492,7 +505,8 @@ static void the_example_parses(void **state)
 	n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	text[n] = '\0';
-	for (in = out = text; *in; in++) /* "#key" at a line's start is an example, "# …" is prose */
+	for (in = out = text; *in;
+	     in++) /* "#key" at a line's start is an example, "# …" is prose */
 		if (*in != '#' || (in > text && in[-1] != '\n') || strchr(" \n", in[1]))
 			*out++ = *in;
 	*out = '\0';
@@ -552,7 +566,8 @@ static void sections(void **state)
 {
 	(void)state;
 	assert_reads("[daemon]\n" BOTH);
-	assert_reads("[tunnel  t ]\ninterface=wg0\nprobe=none\n[workload\tw]\ntunnel = t\ncgroup=/a");
+	assert_reads(
+		"[tunnel  t ]\ninterface=wg0\nprobe=none\n[workload\tw]\ntunnel = t\ncgroup=/a");
 	assert_reads("[tunnel my vpn]\ninterface=wg0\nprobe=none\n[workload a b]\n"
 		     "tunnel = my vpn\ncgroup=/a");
 	assert_string_equal(config.workloads[0].name, "a b");
@@ -601,13 +616,16 @@ static void keys_that_do_not_belong(void **state)
 	(void)state;
 	assert_wrong("interface = wg0\n", 1, "'interface' stands in no section");
 	assert_wrong("# a\n\nx=1\n", 3, "stands in no section");
-	assert_wrong(BOTH "interface = wg0\n", 7, "unknown key 'interface' in [workload] (it belongs");
-	assert_wrong("[tunnel t]\ncgroup = /a\n", 2, "unknown key 'cgroup' in [tunnel] (it belongs");
+	assert_wrong(BOTH "interface = wg0\n", 7,
+		     "unknown key 'interface' in [workload] (it belongs");
+	assert_wrong("[tunnel t]\ncgroup = /a\n", 2,
+		     "unknown key 'cgroup' in [tunnel] (it belongs");
 	assert_wrong("[tunnel t]\ntunnel = t\n", 2, "it belongs in another section");
 	assert_wrong("[tunnel t]\nlease = 3s\n", 2, "it belongs in another section");
 	assert_wrong("[daemon]\npatience = 3s\n", 2, "it belongs in another section");
 	assert_wrong("[tunnel t]\nenforce = audit\n", 2, "it belongs in another section");
-	assert_wrong("[tunnel t]\nInterface = wg0\n", 2, "unknown key 'Interface' in [tunnel] (see");
+	assert_wrong("[tunnel t]\nInterface = wg0\n", 2,
+		     "unknown key 'Interface' in [tunnel] (see");
 	assert_wrong("[tunnel t]\ninterfaces = wg0\n", 2, "unknown key 'interfaces'");
 	assert_wrong("[tunnel t]\ninterfac = wg0\n", 2, "unknown key 'interfac'");
 	assert_wrong("[tunnel t]\n = wg0\n", 2, "unknown key ''");
@@ -654,7 +672,7 @@ static void references_and_what_is_missing(void **state)
 	assert_wrong(BOTH "[tunnel \033u]\n", 7, "[tunnel \\x1bu] has no 'interface'");
 	assert_wrong(BOTH "[workload \033u]\n", 7, "[workload \\x1bu] has no 'cgroup'");
 	assert_wrong(TUNNEL "[workload w]\ncgroup=/a\ntunnel=\033\n", 6, "no [tunnel \\x1b]");
-	for (const char *const *text = (const char *const[]){ "", "\n", "# x\n", TUNNEL, NULL };
+	for (const char *const *text = (const char *const[]) { "", "\n", "# x\n", TUNNEL, NULL };
 	     *text; text++) {
 		assert_int_equal(read_text(*text), -EINVAL);
 		assert_string_equal(err.text, "a.conf: no workload (add [tunnel NAME] and "
@@ -665,10 +683,12 @@ static void references_and_what_is_missing(void **state)
 static void keys_not_built_yet(void **state)
 {
 	static const char *const unbuilt[][2] = {
-		{ "daemon", "engine" }, { "tunnel t", "process" }, { "tunnel t", "identity" },
-		{ "tunnel t", "endpoint" }, { "tunnel t", "bootstrap" }, { "tunnel t", "dns" },
-		{ "tunnel t", "allow" }, { "workload w", "allow" }, { "workload w", "stop-after" },
-		{ "workload w", "ipv6" }, { "workload w", "enforce" }, { "workload w", "hook" },
+		{ "daemon", "engine" },		 { "tunnel t", "process" },
+		{ "tunnel t", "identity" },	 { "tunnel t", "endpoint" },
+		{ "tunnel t", "bootstrap" },	 { "tunnel t", "dns" },
+		{ "tunnel t", "allow" },	 { "workload w", "allow" },
+		{ "workload w", "stop-after" },	 { "workload w", "ipv6" },
+		{ "workload w", "enforce" },	 { "workload w", "hook" },
 		{ "workload w", "hook-inside" },
 	};
 	char text[128], says[64];
@@ -686,9 +706,17 @@ static void very_long_lines(void **state)
 	enum { LONG = 200000 };
 	_cleanup_free char *text = malloc(LONG + 256), *run = malloc(LONG + 1);
 	static const char *const frames[] = {
-		"%s", "[%s]", "[tunnel %s]", "[tunnel t]\n%s = 1", "[tunnel t]\ninterface = %s",
-		"[tunnel t]\nnetns = /%s", "[tunnel t]\nprobe = icmp:%s", "[tunnel t]\npatience = %s",
-		"[workload w]\ncgroup = /%s", "[workload w]\ntunnel = %s", "[tunnel t]\nguard=%s",
+		"%s",
+		"[%s]",
+		"[tunnel %s]",
+		"[tunnel t]\n%s = 1",
+		"[tunnel t]\ninterface = %s",
+		"[tunnel t]\nnetns = /%s",
+		"[tunnel t]\nprobe = icmp:%s",
+		"[tunnel t]\npatience = %s",
+		"[workload w]\ncgroup = /%s",
+		"[workload w]\ntunnel = %s",
+		"[tunnel t]\nguard=%s",
 	};
 
 	(void)state;
@@ -777,9 +805,33 @@ static bool read_hostile(const char *text)
 static void random_texts(void **state)
 {
 	static const char *const pieces[] = {
-		"[tunnel t]\n", "[workload w]\n", "[daemon]\n", "interface", "=", " = ", "wg0", "\n",
-		"\r\n", "netns", "host", "probe", "none", "icmp:1.1.1.1", "lease", "3s", "cgroup",
-		"/a", "tunnel", "t", "#", " ;", "[", "]", "guard=off\n", "patience=9s\n", "allow",
+		"[tunnel t]\n",
+		"[workload w]\n",
+		"[daemon]\n",
+		"interface",
+		"=",
+		" = ",
+		"wg0",
+		"\n",
+		"\r\n",
+		"netns",
+		"host",
+		"probe",
+		"none",
+		"icmp:1.1.1.1",
+		"lease",
+		"3s",
+		"cgroup",
+		"/a",
+		"tunnel",
+		"t",
+		"#",
+		" ;",
+		"[",
+		"]",
+		"guard=off\n",
+		"patience=9s\n",
+		"allow",
 	};
 	static char text[4096];
 
@@ -975,7 +1027,7 @@ static void read_owners_and_modes(void **state)
 	assert_int_equal(read_files("a.conf"), 0);
 	chmod(path, 0400);
 	assert_int_equal(read_files("a.conf"), 0);
-	for (const mode_t *m = (const mode_t[]){ 0664, 0646, 0666, 04777, 0 }; *m; m++) {
+	for (const mode_t *m = (const mode_t[]) { 0664, 0646, 0666, 04777, 0 }; *m; m++) {
 		chmod(below("a.conf"), *m);
 		assert_read_refused("a.conf", "trust", "chmod go-w");
 	}
@@ -995,7 +1047,7 @@ static void read_parents(void **state)
 	put("p/q/a.conf", BOTH);
 	assert_int_equal(read_files("p/q/a.conf"), 0);
 	assert_int_equal(read_files("p//q/./../q/a.conf"), 0);
-	for (const char *const *up = (const char *const[]){ "p/q", "p", NULL }; *up; up++) {
+	for (const char *const *up = (const char *const[]) { "p/q", "p", NULL }; *up; up++) {
 		chmod(below(*up), 0775);
 		assert_read_refused("p/q/a.conf", *up, "chmod go-w");
 		chmod(below(*up), 0757);
@@ -1064,9 +1116,10 @@ static void read_conf_d(void **state)
 	put("conf.d/20-b.conf", "[workload b]\ncgroup=/b\ntunnel=u\n");
 	put("conf.d/10-u.conf", "[tunnel u]\ninterface=wg1\nprobe=none\n");
 	put("conf.d/9-c.conf", "[workload c]\ncgroup=/c\ntunnel=t"); /* "20" < "9", as ls has it */
-	for (const char *const *other = (const char *const[]){
-		     ".hidden.conf", ".conf", "x.conf~", "x.conf.bak", "x.CONF", "xconf", "README",
-		     NULL }; *other; other++) {
+	for (const char *const *other =
+		     (const char *const[]) { ".hidden.conf", ".conf", "x.conf~", "x.conf.bak",
+					     "x.CONF", "xconf", "README", NULL };
+	     *other; other++) {
 		char name[64];
 
 		snprintf(name, sizeof(name), "conf.d/%s", *other);

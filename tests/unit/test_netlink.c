@@ -43,9 +43,9 @@ static void tunnels_are_tunnels(void **state)
 
 static void everything_else_is_not(void **state)
 {
-	static const char *const ether[] = { "",       "veth",  "macvlan", "ipvlan", "vlan",
+	static const char *const ether[] = { "",       "veth",	"macvlan", "ipvlan", "vlan",
 					     "bridge", "dummy", "netkit",  "vxlan",  "gretap" };
-	static const char *const borrowed[] = { "",     "bond",   "team", "veth",
+	static const char *const borrowed[] = { "",	"bond",	  "team", "veth",
 						"vlan", "netkit", "wwan", "rmnet" };
 
 	(void)state;

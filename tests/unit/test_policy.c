@@ -31,8 +31,9 @@ static void every_cell_is_written(void **state)
 
 static void hard_evidence_revokes(void **state)
 {
-	static const enum input hard[] = { IN_LINK_GONE, IN_LINK_WRONG, IN_LINK_DOWN, IN_ROUTE_LOST,
-					   IN_NETNS_GONE, IN_BLIND, IN_LEASE_EXPIRED };
+	static const enum input hard[] = { IN_LINK_GONE,    IN_LINK_WRONG, IN_LINK_DOWN,
+					   IN_ROUTE_LOST,   IN_NETNS_GONE, IN_BLIND,
+					   IN_LEASE_EXPIRED };
 	(void)state;
 	for (size_t i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
 		const struct step *s = policy_tunnel(TUNNEL_UP, hard[i]);
@@ -150,8 +151,8 @@ static void random_walks_keep_the_invariants(void **state)
 				   in != IN_TUNNEL_DOWN_BLOCK) {
 				step_workload(&w, in);
 				if (in == IN_CGROUP_BORN) /* as the daemon does */
-					step_workload(&w, w.tunnel == TUNNEL_UP ? IN_TUNNEL_UP :
-										  IN_TUNNEL_DOWN);
+					step_workload(&w, w.tunnel == TUNNEL_UP ? IN_TUNNEL_UP
+										: IN_TUNNEL_DOWN);
 			}
 			invariants(&w);
 		}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The pure half of prove: which frame is which packet. Frames are made by hand, byte by byte. */
-#include "prove.h"	/* before cmocka.h, whose macro takes the name of fail() */
+#include "prove.h" /* before cmocka.h, whose macro takes the name of fail() */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -207,7 +207,7 @@ static void kind_lists(void **state)
 	assert_true(kinds_parse("udp4,nope,tcp4", &set, &err) < 0);
 	assert_int_equal(err.exit_code, EXIT_USAGE);
 	assert_non_null(strstr(err.text, "nope"));
-	assert_int_equal(set, 7);	/* untouched on failure */
+	assert_int_equal(set, 7); /* untouched on failure */
 }
 
 static void targets_are_drawn(void **state)
@@ -328,7 +328,7 @@ static void marked_in_any_protocol(void **state)
 	p.length = 0;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_UDP, 0, CLIENT4, "203.0.113.9");
-	put_udp(&p, 51820);	/* in clear to the endpoint's port: a leak all the same */
+	put_udp(&p, 51820); /* in clear to the endpoint's port: a leak all the same */
 	put_marker(&p, "udp4", 9);
 	assert_kind(&p, LINK_ETHERNET, "udp4", 9);
 }
@@ -415,19 +415,19 @@ static void tcp_elsewhere_is_a_stray(void **state)
 	put_tcp(&p, (uint16_t)(targets.port + kind_named("tcp4")), 0x02);
 	assert_int_equal(seen(&p).class, FRAME_STRAY);
 
-	p.length = 0;	/* the port of a UDP kind */
+	p.length = 0; /* the port of a UDP kind */
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_TCP, 0, CLIENT4, "198.51.100.1");
 	put_tcp(&p, (uint16_t)(targets.port + kind_named("udp4")), 0x02);
 	assert_int_equal(seen(&p).class, FRAME_STRAY);
 
-	p.length = 0;	/* the port of the other family's kind */
+	p.length = 0; /* the port of the other family's kind */
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_TCP, 0, CLIENT4, "198.51.100.1");
 	put_tcp(&p, (uint16_t)(targets.port + kind_named("tcp6")), 0x02);
 	assert_int_equal(seen(&p).class, FRAME_STRAY);
 
-	p.length = 0;	/* one below the first kind's */
+	p.length = 0; /* one below the first kind's */
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_TCP, 0, CLIENT4, "198.51.100.1");
 	put_tcp(&p, (uint16_t)(targets.port - 1), 0x02);
@@ -460,7 +460,7 @@ static void strays_are_described(void **state)
 	assert_stray(&p, "udp " CLIENT4 "→10.9.0.53:53");
 
 	p.length = 0;
-	put_ethernet(&p, 0x0800);	/* as IGMP is: with a router alert option, ihl 6 */
+	put_ethernet(&p, 0x0800); /* as IGMP is: with a router alert option, ihl 6 */
 	put_ip4(&p, IPPROTO_IGMP, 0, CLIENT4, "224.0.0.22");
 	p.bytes[14] = 0x46;
 	put(&p, "\x94\4\0\0\x22\0\0\0\0\0\0\0", 12);
@@ -521,7 +521,7 @@ static struct frame seen_exactly(const struct packet *p, size_t length, enum lin
 static void truncated_frames(void **state)
 {
 	struct packet p = udp4_packet("udp4", 1);
-	size_t whole = 14 + 20 + 8 + 16;	/* up to the first complete marker */
+	size_t whole = 14 + 20 + 8 + 16; /* up to the first complete marker */
 
 	(void)state;
 	for (size_t n = 0; n <= p.length; n++)
@@ -575,7 +575,7 @@ static void random_frames(void **state)
 		p.length = (size_t)random() % 160;
 		for (size_t at = 0; at < p.length; at++)
 			p.bytes[at] = (uint8_t)random();
-		if (p.length > 14)	/* else few would get past the first test */
+		if (p.length > 14) /* else few would get past the first test */
 			memcpy(p.bytes + 12, i % 2 ? "\x08\0\x45" : "\x86\xdd\x60", 3);
 		assert_in_range(seen_exactly(&p, p.length, LINK_ETHERNET).class, 0,
 				FRAME_CLASSES - 1);
@@ -588,14 +588,27 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup(f, setup)
 	const struct CMUnitTest tests[] = {
-		CASE(kinds_have_distinct_names), CASE(kind_lists), CASE(targets_are_drawn),
-		CASE(addresses_are_numeric), CASE(skips_say_why), CASE(marked_udp4),
-		CASE(marked_below_vlan_tags), CASE(marked_without_link_header),
-		CASE(marked_later_fragments), CASE(marked_in_any_protocol), CASE(fence_tokens),
-		CASE(foreign_markers_are_not_ours), CASE(kinds_beyond_the_table_are_strays),
-		CASE(answers), CASE(tcp_by_address_and_port), CASE(tcp_elsewhere_is_a_stray),
-		CASE(endpoint_traffic), CASE(strays_are_described), CASE(truncated_frames),
-		CASE(marker_is_looked_for_near_the_front), CASE(endless_extension_headers),
+		CASE(kinds_have_distinct_names),
+		CASE(kind_lists),
+		CASE(targets_are_drawn),
+		CASE(addresses_are_numeric),
+		CASE(skips_say_why),
+		CASE(marked_udp4),
+		CASE(marked_below_vlan_tags),
+		CASE(marked_without_link_header),
+		CASE(marked_later_fragments),
+		CASE(marked_in_any_protocol),
+		CASE(fence_tokens),
+		CASE(foreign_markers_are_not_ours),
+		CASE(kinds_beyond_the_table_are_strays),
+		CASE(answers),
+		CASE(tcp_by_address_and_port),
+		CASE(tcp_elsewhere_is_a_stray),
+		CASE(endpoint_traffic),
+		CASE(strays_are_described),
+		CASE(truncated_frames),
+		CASE(marker_is_looked_for_near_the_front),
+		CASE(endless_extension_headers),
 		CASE(random_frames),
 	};
 

@@ -50,7 +50,7 @@ static void a_silence_begins_the_count_anew(void **state)
 
 static void each_opening_doubles_up_to_30_s(void **state)
 {
-	static const uint64_t want_ms[] = { 200,	 400,	800,   1600,  3200, 6400,
+	static const uint64_t want_ms[] = { 200,   400,	  800,	 1600,	3200, 6400,
 					    12800, 25600, 30000, 30000, 30000 };
 	struct reopen r = { 0 };
 

@@ -57,8 +57,11 @@ static char *printed(const json_t *report)
 
 static void every_field_of_a_workload(void **state)
 {
-	struct report_workload w = { .cgroup_id = 1ULL << 40, .name = "/a/b", .state = "frozen",
-				     .tunnel = "wg0", .frozen_by_us = true,
+	struct report_workload w = { .cgroup_id = 1ULL << 40,
+				     .name = "/a/b",
+				     .state = "frozen",
+				     .tunnel = "wg0",
+				     .frozen_by_us = true,
 				     .lease_left_ns = 2999999999,
 				     .changed_ns = now_boot_ns() - 5 * NS_PER_SEC };
 	json_t *j, *dropped;
@@ -92,7 +95,7 @@ static void every_reason_has_a_name(void **state)
 	j = reread(report_workload_json(&w));
 	dropped = json_object_get(j, "dropped");
 	assert_int_equal(json_object_size(dropped), VPNLEASH_REASON_MAX - 1);
-#define X(number, NAME, name, sentence)                                                            \
+#define X(number, NAME, name, sentence) \
 	assert_int_equal(json_integer_value(json_object_get(dropped, #name)), number);
 	VPNLEASH_REASONS(X)
 #undef X
@@ -134,16 +137,21 @@ static void hostile_names_are_harmless(void **state)
 		{ "/it's\\", "/it\\x27s\\x5c" },
 		{ "/\xff\xc0\xaf\xed\xa0\x80", "/\\xff\\xc0\\xaf\\xed\\xa0\\x80" },
 		{ "/%s%n%d", "/%s%n%d" },
-		{ "/\xc2\x9b" "2J", "/\\xc2\\x9b2J" },
+		{ "/\xc2\x9b"
+		  "2J",
+		  "/\\xc2\\x9b2J" },
 	};
 	static char long_name[8192];
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
-		struct report_workload w = { .name = hostile[i].name, .state = "blocked",
+		struct report_workload w = { .name = hostile[i].name,
+					     .state = "blocked",
 					     .tunnel = hostile[i].name };
-		struct report_tunnel t = { .interface = hostile[i].name, .netns = hostile[i].name,
-					   .state = "down", .watched = hostile[i].name,
+		struct report_tunnel t = { .interface = hostile[i].name,
+					   .netns = hostile[i].name,
+					   .state = "down",
+					   .watched = hostile[i].name,
 					   .why = "two signs of life" };
 		json_t *report = report_of(&w, 1, &t);
 		json_t *first = json_array_get(json_object_get(report, "workloads"), 0);
@@ -183,8 +191,8 @@ static void random_names_are_valid_json(void **state)
 			name[i] = (char)(1 + random() % 255);
 		name[n < sizeof(name) ? n : sizeof(name) - 1] = '\0';
 		report = report_of(&w, 1, NULL); /* json_string() refuses what is not UTF-8 */
-		assert_non_null(string(json_array_get(json_object_get(report, "workloads"), 0),
-				       "name"));
+		assert_non_null(
+			string(json_array_get(json_object_get(report, "workloads"), 0), "name"));
 		free(printed(report));
 		json_decref(report);
 	}
@@ -193,12 +201,17 @@ static void random_names_are_valid_json(void **state)
 static void the_table(void **state)
 {
 	struct report_workload w[] = {
-		{ .name = "/torrent", .state = "open", .tunnel = "wg0",
+		{ .name = "/torrent",
+		  .state = "open",
+		  .tunnel = "wg0",
 		  .lease_left_ns = 2100000000 },
 		{ .name = "/other", .state = "waiting", .tunnel = "wg0" },
 	};
-	struct report_tunnel t = { .interface = "wg0", .netns = "/run/netns/vpn", .state = "up",
-				   .watched = "icmp:10.0.0.1", .why = "two signs of life" };
+	struct report_tunnel t = { .interface = "wg0",
+				   .netns = "/run/netns/vpn",
+				   .state = "up",
+				   .watched = "icmp:10.0.0.1",
+				   .why = "two signs of life" };
 	json_t *report;
 	char *text;
 
@@ -207,14 +220,14 @@ static void the_table(void **state)
 	w[0].dropped[REASON_IPV6] = 2;
 	report = report_of(w, 2, &t);
 	text = printed(report);
-	assert_string_equal(text,
-		"WORKLOAD                         STATE    SINCE   TUNNEL           "
-		"LEASE  GUARD  DROPPED\n"
-		"/torrent                         open     0.0s    wg0              "
-		"2.1s   none   no_lease 3, ipv6 2\n"
-		"/other                           waiting  0.0s    wg0              "
-		"none   none   none\n"
-		"tunnel wg0 in /run/netns/vpn: up (two signs of life), icmp:10.0.0.1\n");
+	assert_string_equal(
+		text, "WORKLOAD                         STATE    SINCE   TUNNEL           "
+		      "LEASE  GUARD  DROPPED\n"
+		      "/torrent                         open     0.0s    wg0              "
+		      "2.1s   none   no_lease 3, ipv6 2\n"
+		      "/other                           waiting  0.0s    wg0              "
+		      "none   none   none\n"
+		      "tunnel wg0 in /run/netns/vpn: up (two signs of life), icmp:10.0.0.1\n");
 	free(text);
 	json_decref(report);
 
@@ -230,9 +243,8 @@ static void times_are_short(void **state)
 	static const struct {
 		uint64_t ago_s;
 		const char *shown;
-	} since[] = { { 9, " 9." },	 { 10, " 10s" },
-		      { 599, " 599s" },	 { 600, " 0h10m" },
-		      { 11100, " 3h05m" }, { 47 * 3600, " 47h00m" },
+	} since[] = { { 9, " 9." },	   { 10, " 10s" },	{ 599, " 599s" },
+		      { 600, " 0h10m" },   { 11100, " 3h05m" }, { 47 * 3600, " 47h00m" },
 		      { 48 * 3600, " 2d" } };
 	uint64_t now = now_boot_ns();
 

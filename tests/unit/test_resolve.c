@@ -20,7 +20,7 @@ static void assert_path(const char *text, const char *want)
 {
 	char *copy = strdup(text), *got = malloc(PATH_MAX); /* for the sanitizer */
 
-	err = (struct error){ 0 };
+	err = (struct error) { 0 };
 	if (cgroup_path(&root, copy, got, &err))
 		fail_msg("'%s' is refused: %s", text, err.text);
 	assert_string_equal(got, want);
@@ -32,7 +32,7 @@ static void assert_refused(const char *text, const char *says)
 {
 	char *copy = strdup(text), *got = malloc(PATH_MAX);
 
-	err = (struct error){ 0 };
+	err = (struct error) { 0 };
 	memset(got, 0x5a, PATH_MAX);
 	assert_int_equal(cgroup_path(&root, copy, got, &err), -EINVAL);
 	assert_int_equal(err.exit_code, EXIT_USAGE);
@@ -119,8 +119,8 @@ static void lengths(void **state)
 
 static void random_paths_stay_below(void **state)
 {
-	static const char *const parts[] = { "/", "//", "/.", "/..",  "a", ".",
-					     "/a", "\n", "\xff", "/sys/fs/cgroup" };
+	static const char *const parts[] = { "/", "//", "/.", "/..",  "a",
+					     ".", "/a", "\n", "\xff", "/sys/fs/cgroup" };
 	(void)state;
 	srandom(1);
 	for (int round = 0; round < 20000; round++) {

@@ -43,11 +43,11 @@ static bool printable(const char *text)
 
 	while (*s) {
 		uint32_t c = *s++, least = 0;
-		int more = c < 0x80	? 0 :
-			   c >> 5 == 6	? 1 :
-			   c >> 4 == 14 ? 2 :
-			   c >> 3 == 30 ? 3 :
-					  -1;
+		int more = c < 0x80	  ? 0
+			   : c >> 5 == 6  ? 1
+			   : c >> 4 == 14 ? 2
+			   : c >> 3 == 30 ? 3
+					  : -1;
 
 		if (more < 0 || c == '"' || c == '\'')
 			return false;
@@ -106,7 +106,7 @@ static void what_is_not_utf8_is_escaped(void **state)
 	assert_escapes("\xc1\xbf", "\\xc1\\xbf");
 	assert_escapes("\xe0\x80\xaf", "\\xe0\\x80\\xaf");
 	assert_escapes("\xf0\x80\x80\xaf", "\\xf0\\x80\\x80\\xaf");
-	assert_escapes("\xed\xa0\x80", "\\xed\\xa0\\x80"); /* a surrogate */
+	assert_escapes("\xed\xa0\x80", "\\xed\\xa0\\x80");	    /* a surrogate */
 	assert_escapes("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"); /* beyond U+10FFFF */
 	assert_escapes("\xf5\x80\x80\x80", "\\xf5\\x80\\x80\\x80");
 	assert_escapes("\xc3", "\\xc3"); /* cut short at the end, and before a letter */
@@ -145,8 +145,8 @@ static void random_bytes_become_printable(void **state)
 		char src[41] = { 0 }, *got;
 
 		for (size_t i = 0; i < n; i++)
-			src[i] = (char)(random() & 1 ? 1 + random() % 255 :
-						       favourites[random() & 15]);
+			src[i] = (char)(random() & 1 ? 1 + random() % 255
+						     : favourites[random() & 15]);
 		got = escaped(src, size);
 		assert_true(printable(got));
 		free(got);
@@ -186,14 +186,39 @@ static void durations(void **state)
 		const char *text;
 		uint64_t ns;
 	} good[] = {
-		{ "0", 0 }, { "3s", 3 * NS_PER_SEC }, { "30", 30 * NS_PER_SEC },
-		{ "500ms", 500 * NS_PER_MSEC }, { "2min", 120 * NS_PER_SEC },
-		{ "007s", 7 * NS_PER_SEC }, { "9223372036s", 9223372036 * NS_PER_SEC },
+		{ "0", 0 },
+		{ "3s", 3 * NS_PER_SEC },
+		{ "30", 30 * NS_PER_SEC },
+		{ "500ms", 500 * NS_PER_MSEC },
+		{ "2min", 120 * NS_PER_SEC },
+		{ "007s", 7 * NS_PER_SEC },
+		{ "9223372036s", 9223372036 * NS_PER_SEC },
 	};
 	static const char *const bad[] = {
-		"", " ", "s", "-1s", "+1s", " 1s", "1 s", "1s ", "1S", "1m", "1h", "1.5s", "1,5s",
-		"0x10", "1e3", "1ss", "ms", "3s\n", "9223372037s", "18446744073709551615s",
-		"18446744073709551616", "99999999999999999999999ms", "\xff", "1\xff",
+		"",
+		" ",
+		"s",
+		"-1s",
+		"+1s",
+		" 1s",
+		"1 s",
+		"1s ",
+		"1S",
+		"1m",
+		"1h",
+		"1.5s",
+		"1,5s",
+		"0x10",
+		"1e3",
+		"1ss",
+		"ms",
+		"3s\n",
+		"9223372037s",
+		"18446744073709551615s",
+		"18446744073709551616",
+		"99999999999999999999999ms",
+		"\xff",
+		"1\xff",
 	};
 	uint64_t ns;
 

@@ -18,21 +18,24 @@ static const struct wire_echo PROBE = { .id = 0x1234, .seq = 7, .token = "ABCDEF
 
 static struct in_addr target(void)
 {
-	return (struct in_addr){ htonl(0xc6336401) }; /* 198.51.100.1 */
+	return (struct in_addr) { htonl(0xc6336401) }; /* 198.51.100.1 */
 }
 
 /* What the target would answer to PROBE, with `options` bytes of IP options; the length. */
 static size_t answer(uint8_t *buf, size_t options)
 {
-	struct iphdr ip = { .version = 4, .ihl = (unsigned)(5 + options / 4) & 15, .ttl = 64,
-			    .protocol = IPPROTO_ICMP, .saddr = target().s_addr,
+	struct iphdr ip = { .version = 4,
+			    .ihl = (unsigned)(5 + options / 4) & 15,
+			    .ttl = 64,
+			    .protocol = IPPROTO_ICMP,
+			    .saddr = target().s_addr,
 			    .tot_len = htons((uint16_t)(20 + options + WIRE_ECHO_SIZE)) };
 	uint8_t *icmp = buf + 20 + options;
 
 	memset(buf, 0, 20 + options);
 	memcpy(buf, &ip, sizeof(ip));
 	wire_echo_request(&PROBE, icmp);
-	icmp[0] = 0;	 /* reply; the checksum grows by what the type word (8 << 8) loses */
+	icmp[0] = 0; /* reply; the checksum grows by what the type word (8 << 8) loses */
 	icmp[2] += 8;
 	return 20 + options + WIRE_ECHO_SIZE;
 }

@@ -126,7 +126,8 @@ static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int
 	if (!r)
 		r = instance(g, 1, &skel, err);
 	if (!r) {
-		struct bpf_program *programs[] = { skel->progs.gate_egress, skel->progs.gate_ingress,
+		struct bpf_program *programs[] = { skel->progs.gate_egress,
+						   skel->progs.gate_ingress,
 						   skel->progs.gate_socket };
 		size_t n = g->netns_by_socket ? 3 : 2;
 
@@ -153,7 +154,8 @@ static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int
 
 static int ask_docker_dns(void *arg)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9),
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
 				  .sin_addr.s_addr = htonl(0x7f00000b) };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -200,7 +202,9 @@ static int send_socket_made_in(void *arg)
 	struct cookie_request *q = arg;
 	char byte = 0, space[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space,
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = space,
 			    .msg_controllen = sizeof(space) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 	int fd;
@@ -210,8 +214,9 @@ static int send_socket_made_in(void *arg)
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	if (fd < 0)
 		return errno;
-	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-			       .cmsg_len = CMSG_LEN(sizeof(int)) };
+	*c = (struct cmsghdr) { .cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(sizeof(int)) };
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	return sendmsg(q->reply_fd, &m, 0) < 0 ? errno : 0;
 }
@@ -220,7 +225,9 @@ static int receive_fd(int socket_fd)
 {
 	char byte, space[CMSG_SPACE(sizeof(int))];
 	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space,
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = space,
 			    .msg_controllen = sizeof(space) };
 	struct cmsghdr *c;
 	int fd;
@@ -237,7 +244,7 @@ static int receive_fd(int socket_fd)
 int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
 		      uint64_t *ret_cookie, struct error *err)
 {
-	_cleanup_fd int here = -1, there = -1, made = -1;
+	_cleanup_fd int here = -1, made = -1;
 	struct cookie_request q = { .netns_fd = netns_fd };
 	int pair[2], r;
 
@@ -247,16 +254,20 @@ int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a socket pair");
 	here = pair[0];
-	there = q.reply_fd = pair[1];
+	q.reply_fd = pair[1];
 	/* gate_socket notes the cookie at the socket; user space reads it by the socket's fd */
 	r = in_scratch_cgroup(g, root, send_socket_made_in, &q, NULL, err);
+	close(q.reply_fd);
 	if (r < 0)
 		return r;
 	if (!r)
 		made = receive_fd(here);
 	if (r || made < 0 || bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
-		return fail(err, EXIT_FAILURE_, r ? -r : made < 0 ? made : -errno, NULL,
-			    "read the cookie of the network namespace");
+		return fail(err, EXIT_FAILURE_,
+			    r	       ? -r
+			    : made < 0 ? made
+				       : -errno,
+			    NULL, "read the cookie of the network namespace");
 	return 0;
 }
 
@@ -275,8 +286,10 @@ static int load_either_way(struct gate *g, const struct pins *pins, struct error
 			    "read /sys/kernel/btf/vmlinux");
 	r = load(&g->instances[1], pins, 1, false, &none);
 	if (r == -EPERM)
-		return fail(err, EXIT_PRIVILEGE, r, "run as root, or give CAP_BPF, CAP_NET_ADMIN "
-			    "and CAP_PERFMON", "load the gate");
+		return fail(err, EXIT_PRIVILEGE, r,
+			    "run as root, or give CAP_BPF, CAP_NET_ADMIN "
+			    "and CAP_PERFMON",
+			    "load the gate");
 	if (!r)
 		return 0;
 	g->netns_by_socket = true;
@@ -333,7 +346,8 @@ static int level_of(const struct cgroup_root *root, uint64_t cgroup_id, uint32_t
 	return 0;
 }
 
-/* From here on the cgroup's packets meet the new gate, which has no record of it: all are dropped. */
+/* From here on the cgroup's packets meet the new gate, which has no record of it: all are dropped.
+ */
 static int replace_link(uint64_t cgroup_id, void *arg)
 {
 	struct replacing *r = arg;
@@ -350,8 +364,9 @@ static int replace_link(uint64_t cgroup_id, void *arg)
 		const char *hook = i ? "gate_ingress" : "gate_egress";
 		_cleanup_fd int link = open_link(hook, cgroup_id);
 
-		if (link < 0 || bpf_link_update(link, bpf_program__fd(i ? skel->progs.gate_ingress :
-									  skel->progs.gate_egress),
+		if (link < 0 || bpf_link_update(link,
+						bpf_program__fd(i ? skel->progs.gate_ingress
+								  : skel->progs.gate_egress),
 						NULL) < 0)
 			return fail(r->err, EXIT_FAILURE_, link < 0 ? link : -errno, NULL,
 				    "replace %s of cgroup %llu", hook,
@@ -389,7 +404,8 @@ static int replace_other_version(struct gate *g, const struct cgroup_root *root,
 	for (size_t i = 0; !e && i < r.n_frozen; i++) {
 		/* what it froze is ours to thaw */
 		struct workload w = { .cgroup_tag = (uint32_t)r.frozen[i],
-				      .flags = WORKLOAD_FROZEN_BY_US, .since_ns = now_boot_ns() };
+				      .flags = WORKLOAD_FROZEN_BY_US,
+				      .since_ns = now_boot_ns() };
 
 		bpf_map_update_elem(g->pins.workloads, &r.frozen[i], &w, BPF_ANY);
 	}
@@ -437,8 +453,8 @@ int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct
 	r = load_either_way(g, NULL, err);
 	if (!r) {
 		/* never pinned: they go with their last descriptor */
-		g->pins.counters = fcntl(bpf_map__fd(g->instances[1]->maps.counters),
-					 F_DUPFD_CLOEXEC, 3);
+		g->pins.counters =
+			fcntl(bpf_map__fd(g->instances[1]->maps.counters), F_DUPFD_CLOEXEC, 3);
 		r = prove_attribution(g, root, err);
 	}
 	if (!r)
@@ -512,7 +528,8 @@ static int check_alone(const struct cgroup_root *root, const struct cgroup_ref *
 	char shown[256];
 
 	if (has_gate(root->fd))
-		return fail(err, EXIT_USAGE, -EBUSY, NULL, "leash '%s': the root has a gate", c->name);
+		return fail(err, EXIT_USAGE, -EBUSY, NULL, "leash '%s': the root has a gate",
+			    c->name);
 	for (const char *end = strchr(c->path + 1, '/'); end; end = strchr(end + 1, '/')) {
 		_cleanup_fd int fd = -1;
 
@@ -549,9 +566,9 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 
 	if (r)
 		return r;
-	hooks[0] = (struct hook){ "gate_egress", skel->progs.gate_egress, NULL, -1 };
-	hooks[1] = (struct hook){ "gate_ingress", skel->progs.gate_ingress, NULL, -1 };
-	hooks[2] = (struct hook){ "gate_socket", skel->progs.gate_socket, NULL, -1 };
+	hooks[0] = (struct hook) { "gate_egress", skel->progs.gate_egress, NULL, -1 };
+	hooks[1] = (struct hook) { "gate_ingress", skel->progs.gate_ingress, NULL, -1 };
+	hooks[2] = (struct hook) { "gate_socket", skel->progs.gate_socket, NULL, -1 };
 
 	for (size_t i = 0; !r && i < n; i++) {
 		struct hook *h = &hooks[i];
@@ -560,8 +577,8 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 		if (h->adopted >= 0) {
 			/* in place: no packet meets a cgroup without a gate */
 			if (bpf_link_update(h->adopted, bpf_program__fd(h->program), NULL) < 0)
-				r = fail(err, EXIT_FAILURE_, -errno, NULL,
-					 "replace %s of '%s'", h->name, c->name);
+				r = fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'",
+					 h->name, c->name);
 			continue;
 		}
 		if (i == 0)

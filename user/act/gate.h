@@ -39,7 +39,8 @@ int gate_detach(uint64_t cgroup_id, struct error *err);
 /* Are the pinned links of that cgroup there and attached? */
 bool gate_attached(uint64_t cgroup_id);
 
-/* The cookie by which the gate knows that netns, also where SO_NETNS_COOKIE is missing (< v5.14). */
+/* The cookie by which the gate knows that netns, also where SO_NETNS_COOKIE is missing (< v5.14).
+ */
 int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
 		      uint64_t *ret_cookie, struct error *err);
 

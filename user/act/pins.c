@@ -17,8 +17,8 @@
 
 #include "vpnleash.skel.h"
 
-#define BPFFS	"/sys/fs/bpf"
-#define LINKS	VPNLEASH_PIN_DIR "/links"
+#define BPFFS	     "/sys/fs/bpf"
+#define LINKS	     VPNLEASH_PIN_DIR "/links"
 #define REMEDY_OTHER "vpnleash run replaces them, vpnleash detach --all takes them off"
 
 /* One row a map: where its fd is kept, and the map in the object. The header is last: its pin says
@@ -27,9 +27,12 @@ static const struct row {
 	const char *name;
 	size_t fd, map;
 } rows[] = {
-#define ROW(m) { #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) }
-	ROW(leases), ROW(workloads), ROW(counters), ROW(liveness), ROW(events), ROW(sockets),
-	ROW(header),
+#define ROW(m)                                                                      \
+	{                                                                           \
+#m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) \
+	}
+	ROW(leases), ROW(workloads), ROW(counters), ROW(liveness),
+	ROW(events), ROW(sockets),   ROW(header),
 #undef ROW
 };
 
@@ -83,7 +86,8 @@ static bool same_layout(const struct btf *in_a, __u32 a, const struct btf *in_b,
 	const struct btf_member *ma, *mb;
 
 	if (!ta || !tb || btf_kind(ta) != btf_kind(tb) || btf_vlen(ta) != btf_vlen(tb) ||
-	    strcmp(btf__name_by_offset(in_a, ta->name_off), btf__name_by_offset(in_b, tb->name_off)))
+	    strcmp(btf__name_by_offset(in_a, ta->name_off),
+		   btf__name_by_offset(in_b, tb->name_off)))
 		return false;
 	if (btf_kind(ta) != BTF_KIND_STRUCT)
 		return true;
@@ -163,9 +167,8 @@ int pins_open(struct pins *ret, struct error *err)
 		row_path(path, &rows[i]);
 		if (*fd < 0)
 			*fd = bpf_obj_get(path);
-		r = *fd < 0 ? fail(err, EXIT_FAILURE_, -EPROTO,
-				   REMEDY_OTHER, "open %s", path) :
-			      check_map(*fd, &rows[i], want, err);
+		r = *fd < 0 ? fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER, "open %s", path)
+			    : check_map(*fd, &rows[i], want, err);
 	}
 	vpnleash_bpf__destroy(want);
 	if (r)
@@ -328,8 +331,9 @@ int pins_remove_links(uint64_t cgroup_id, struct error *err)
 	char suffix[32];
 
 	if (!d)
-		return errno == ENOENT ? 0 :
-		       fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
+		return errno == ENOENT
+			       ? 0
+			       : fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
 	snprintf(suffix, sizeof(suffix), "-%llu", (unsigned long long)cgroup_id);
 	while ((e = readdir(d))) {
 		const char *id = strrchr(e->d_name, '-');
@@ -355,13 +359,15 @@ int pins_remove_all(struct error *err)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "remove " LINKS);
 	d = opendir(VPNLEASH_PIN_DIR);
 	if (!d)
-		return errno == ENOENT ? 0 :
-		       fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " VPNLEASH_PIN_DIR);
+		return errno == ENOENT ? 0
+				       : fail(err, EXIT_PRIVILEGE, -errno, "run as root",
+					      "open " VPNLEASH_PIN_DIR);
 	while ((e = readdir(d)))
 		if (e->d_name[0] != '.')
 			unlinkat(dirfd(d), e->d_name, 0);
-	return rmdir(VPNLEASH_PIN_DIR) < 0 ?
-	       fail(err, EXIT_FAILURE_, -errno, NULL, "remove " VPNLEASH_PIN_DIR) : 0;
+	return rmdir(VPNLEASH_PIN_DIR) < 0
+		       ? fail(err, EXIT_FAILURE_, -errno, NULL, "remove " VPNLEASH_PIN_DIR)
+		       : 0;
 }
 
 int pins_each_workload(const struct pins *p,

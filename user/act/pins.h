@@ -18,7 +18,7 @@ struct vpnleash_bpf;
 struct pins {
 	int header, leases, workloads, counters, liveness, events, sockets;
 };
-#define PINS_NONE ((struct pins){ -1, -1, -1, -1, -1, -1, -1 })
+#define PINS_NONE ((struct pins) { -1, -1, -1, -1, -1, -1, -1 })
 void pins_close(struct pins *p);
 
 /* Is bpffs there and the directory ours alone? -ENOENT: nothing is pinned. */
@@ -50,6 +50,7 @@ int pins_remove_all(struct error *err);
 
 /* Walk `workloads`. f may delete or update the entry; a return other than 0 ends the walk. */
 int pins_each_workload(const struct pins *p,
-		       int (*f)(uint64_t cgroup_id, const struct workload *w, void *arg), void *arg);
+		       int (*f)(uint64_t cgroup_id, const struct workload *w, void *arg),
+		       void *arg);
 
 #endif

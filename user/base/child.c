@@ -62,7 +62,7 @@ static int become(void *arg)
 
 int child_spawn(struct child *ret, char *const argv[], int out)
 {
-	return child_start(ret, become, &(struct program){ argv, out });
+	return child_start(ret, become, &(struct program) { argv, out });
 }
 
 int child_wait(struct child *c, int timeout_ms)
@@ -77,8 +77,9 @@ int child_wait(struct child *c, int timeout_ms)
 		;
 	if (r <= 0)
 		return r < 0 ? -errno : -ETIMEDOUT;
-	r = waitid(P_PID, (id_t)c->pid, &info, WEXITED) < 0 ? -errno :
-	    info.si_code == CLD_EXITED ? info.si_status : -ECHILD;
+	r = waitid(P_PID, (id_t)c->pid, &info, WEXITED) < 0 ? -errno
+	    : info.si_code == CLD_EXITED		    ? info.si_status
+							    : -ECHILD;
 	close_fd(&c->pidfd);
 	*c = CHILD_NONE;
 	return r;

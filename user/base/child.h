@@ -15,7 +15,7 @@ struct child {
 	pid_t pid; /* 0: none, or reaped */
 	int pidfd; /* readable when it has ended */
 };
-#define CHILD_NONE ((struct child){ .pidfd = -1 })
+#define CHILD_NONE ((struct child) { .pidfd = -1 })
 
 /* f(arg) in a forked child, which ends with what f returns; nobody waits. 0 or -Exxx. */
 int child_start(struct child *ret, int (*f)(void *arg), void *arg);

@@ -13,8 +13,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#define NOBODY	    65534 /* the prober's */
-#define PRIORITY    30	  /* above what is ordinary, below the kernel's own threads (50) */
+#define NOBODY	 65534 /* the prober's */
+#define PRIORITY 30    /* above what is ordinary, below the kernel's own threads (50) */
 /* A loop without a pause for so long is a bug: SIGXCPU ends the daemon, and with it the lease.
  * An honest turn takes some ms. */
 #define BUDGET_USEC 200000
@@ -45,8 +45,10 @@ static void take_realtime(void)
 	if (!r)
 		r = schedule(SCHED_RR, PRIORITY);
 	if (r) {
-		log_line(LOG_LEVEL_NOTICE, "no real-time scheduling: %s: a busy machine may delay "
-			 "reactions by some 10 ms (needs CAP_SYS_NICE)", strerror(-r));
+		log_line(LOG_LEVEL_NOTICE,
+			 "no real-time scheduling: %s: a busy machine may delay "
+			 "reactions by some 10 ms (needs CAP_SYS_NICE)",
+			 strerror(-r));
 		return;
 	}
 	/* to come back to it, see privilege_long_work(), without CAP_SYS_NICE */
@@ -62,8 +64,10 @@ static void take_memory(void)
 	if (!r && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		r = -errno;
 	if (r)
-		log_line(LOG_LEVEL_NOTICE, "memory is not locked: %s: a machine that swaps may delay "
-			 "reactions (needs CAP_IPC_LOCK and LimitMEMLOCK=infinity)", strerror(-r));
+		log_line(LOG_LEVEL_NOTICE,
+			 "memory is not locked: %s: a machine that swaps may delay "
+			 "reactions (needs CAP_IPC_LOCK and LimitMEMLOCK=infinity)",
+			 strerror(-r));
 }
 
 void privilege_take(void)
@@ -89,6 +93,7 @@ void privilege_long_work(bool begins)
 
 /* ------ capabilities ------ */
 
+/* clang-format off */
 static const unsigned int kept[] = {
 	CAP_NET_ADMIN,		/* attach the gate; a large buffer for rtnetlink */
 	CAP_BPF, CAP_PERFMON,	/* load the gate, use its maps; today CAP_SYS_ADMIN would do */
@@ -100,6 +105,7 @@ static const unsigned int kept[] = {
 	CAP_SETUID, CAP_SETGID, CAP_SETPCAP, /* a new prober gives up everything */
 	CAP_KILL,		/* the old one is nobody's */
 };
+/* clang-format on */
 
 static int drop_capabilities(void)
 {
@@ -114,8 +120,9 @@ static int drop_capabilities(void)
 	capng_clear(CAPNG_SELECT_ALL);
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (have[kept[i]])
-			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED |
-				     CAPNG_BOUNDING_SET, kept[i]);
+			capng_update(CAPNG_ADD,
+				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+				     kept[i]);
 	return capng_apply(CAPNG_SELECT_ALL) < 0 ? -EPERM : 0;
 }
 
@@ -126,6 +133,7 @@ static int drop_capabilities(void)
  * the start. Kinds of one thing stand together, old and new names, so that another libc or
  * architecture does not surprise; a name that the architecture lacks is left out.
  */
+/* clang-format off */
 static const char *const allowed[] = {
 	/* time, signals, the loop */
 	"clock_gettime", "clock_gettime64", "clock_getres", "gettimeofday", "time", "clock_nanosleep",
@@ -157,6 +165,7 @@ static const char *const allowed[] = {
 	"prctl", "capget", "capset", "seccomp", "fork", "vfork", "wait4", "waitid", "kill", "tgkill",
 	"pidfd_open", "pidfd_send_signal", "exit", "exit_group",
 };
+/* clang-format on */
 
 static int allow(scmp_filter_ctx ctx, int nr, unsigned int n, const struct scmp_arg_cmp *args)
 {
@@ -169,13 +178,13 @@ static int allow_with_arguments(scmp_filter_ctx ctx)
 	static const int families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
 	const uint64_t namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
 				    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
-	const struct scmp_arg_cmp
-		no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-		plain_clone = SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0),
-		into_netns = SCMP_A1(SCMP_CMP_EQ, CLONE_NEWNET, 0),
-		no_group = SCMP_A0(SCMP_CMP_EQ, 0, 0),
-		nobody[] = { SCMP_A0(SCMP_CMP_EQ, NOBODY, 0), SCMP_A1(SCMP_CMP_EQ, NOBODY, 0),
-			     SCMP_A2(SCMP_CMP_EQ, NOBODY, 0) };
+	const struct scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+				  plain_clone = SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0),
+				  into_netns = SCMP_A1(SCMP_CMP_EQ, CLONE_NEWNET, 0),
+				  no_group = SCMP_A0(SCMP_CMP_EQ, 0, 0),
+				  nobody[] = { SCMP_A0(SCMP_CMP_EQ, NOBODY, 0),
+					       SCMP_A1(SCMP_CMP_EQ, NOBODY, 0),
+					       SCMP_A2(SCMP_CMP_EQ, NOBODY, 0) };
 	int r = 0;
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(families); i++)
@@ -209,7 +218,8 @@ static int allow_with_arguments(scmp_filter_ctx ctx)
 static int enter_seccomp(void)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) : -ENOMEM;
+	int r = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)
+		    : -ENOMEM;
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(allowed); i++) {
 		int nr = seccomp_syscall_resolve_name(allowed[i]);
@@ -240,5 +250,6 @@ int privilege_drop(struct error *err)
 	(void)enter_seccomp;
 #endif
 	return r ? fail(err, EXIT_PRIVILEGE, r, "needs a kernel with CONFIG_SECCOMP_FILTER",
-			"enter seccomp") : 0;
+			"enter seccomp")
+		 : 0;
 }

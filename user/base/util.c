@@ -65,8 +65,11 @@ void log_line(enum log_level level, const char *format, ...)
 
 static size_t utf8_length(const unsigned char *s)
 {
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 :
-		   s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	size_t n = s[0] < 0x80			 ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : (s[0] & 0xf0) == 0xe0	 ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0;
 
 	for (size_t i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
@@ -154,8 +157,10 @@ int parse_duration(const char *text, uint64_t *ret_ns)
 	value = strtoull(text, &end, 10);
 	if (errno)
 		return -EINVAL;
-	unit = !strcmp(end, "ms") ? NS_PER_MSEC : !strcmp(end, "s") || !*end ? NS_PER_SEC :
-	       !strcmp(end, "min") ? 60 * NS_PER_SEC : 0;
+	unit = !strcmp(end, "ms")	    ? NS_PER_MSEC
+	       : !strcmp(end, "s") || !*end ? NS_PER_SEC
+	       : !strcmp(end, "min")	    ? 60 * NS_PER_SEC
+					    : 0;
 	if (!unit || value > UINT64_MAX / 2 / unit)
 		return -EINVAL;
 	*ret_ns = value * unit;

@@ -19,16 +19,16 @@
 /* Exit codes, DESIGN 8. */
 enum exit_code {
 	EXIT_GOOD = 0,
-	EXIT_NEGATIVE = 1,  /* a negative answer */
-	EXIT_USAGE = 2,	    /* usage or configuration */
+	EXIT_NEGATIVE = 1, /* a negative answer */
+	EXIT_USAGE = 2,	   /* usage or configuration */
 	EXIT_NO_DAEMON = 3,
 	EXIT_PRIVILEGE = 4, /* missing privilege or kernel feature */
 	EXIT_FAILURE_ = 5,  /* anything else */
 };
 
 struct error {
-	int exit_code;	  /* enum exit_code; how main() ends if this error reaches it */
-	char text[512];	  /* "what failed: why (what to do)", one line, escaped */
+	int exit_code;	/* enum exit_code; how main() ends if this error reaches it */
+	char text[512]; /* "what failed: why (what to do)", one line, escaped */
 };
 
 /*
@@ -39,7 +39,12 @@ int fail(struct error *err, int exit_code, int r, const char *remedy, const char
 	__attribute__((format(printf, 5, 6)));
 
 /* The log: one line on stderr, "vpnleash: …"; level prefixes for journald when it reads stderr. */
-enum log_level { LOG_LEVEL_ERR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6 };
+enum log_level {
+	LOG_LEVEL_ERR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6
+};
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Copy foreign text so that it is one harmless printable line: control bytes, quotes and
@@ -54,17 +59,17 @@ void close_file(FILE **f);
 #define _cleanup_fd   _cleanup_(close_fd)
 #define _cleanup_free _cleanup_(free_mem)
 #define _cleanup_file _cleanup_(close_file)
-#define TAKE_FD(fd)                                                                                \
-	({                                                                                         \
-		int taken_ = (fd);                                                                 \
-		(fd) = -1;                                                                         \
-		taken_;                                                                            \
+#define TAKE_FD(fd)                \
+	({                         \
+		int taken_ = (fd); \
+		(fd) = -1;         \
+		taken_;            \
 	})
-#define TAKE_PTR(p)                                                                                \
-	({                                                                                         \
-		__auto_type taken_ = (p);                                                          \
-		(p) = NULL;                                                                        \
-		taken_;                                                                            \
+#define TAKE_PTR(p)                       \
+	({                                \
+		__auto_type taken_ = (p); \
+		(p) = NULL;               \
+		taken_;                   \
 	})
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -77,7 +82,8 @@ bool in_time_namespace(void);
 /* "3s", "500ms", "30" (seconds) → ns. -EINVAL on anything else. */
 int parse_duration(const char *text, uint64_t *ret_ns);
 
-/* Whole small file relative to dirfd into buf, NUL-terminated, trailing newline cut; bytes or -Exxx. */
+/* Whole small file relative to dirfd into buf, NUL-terminated, trailing newline cut; bytes or
+ * -Exxx. */
 ssize_t read_small(int dirfd, const char *path, char *buf, size_t size);
 int write_small(int dirfd, const char *path, const char *text);
 

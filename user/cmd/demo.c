@@ -28,13 +28,13 @@
 #include "demo/stage.h"
 #include "out/control.h"
 
-#define RUNNING_MS  1000	/* how long a living tunnel is watched */
-#define DEAD_MS	    1500	/* and a dead one */
-#define LEASE_MS    3000	/* what `run` grants by default */
-#define SLACK_MS    500		/* for packets inside a wireguard-go that gets no CPU */
-#define OPEN_MS	    20000	/* a bound */
-#define DEMO_MS	    180000	/* emulated machines are slow; others need 15 s */
-#define LOG	    "/run/vpnleash.log"
+#define RUNNING_MS 1000	  /* how long a living tunnel is watched */
+#define DEAD_MS	   1500	  /* and a dead one */
+#define LEASE_MS   3000	  /* what `run` grants by default */
+#define SLACK_MS   500	  /* for packets inside a wireguard-go that gets no CPU */
+#define OPEN_MS	   20000  /* a bound */
+#define DEMO_MS	   180000 /* emulated machines are slow; others need 15 s */
+#define LOG	   "/run/vpnleash.log"
 
 struct demo {
 	struct stage *stage;
@@ -44,12 +44,12 @@ struct demo {
 	struct child daemon;
 	struct pins pins;
 
-	struct count running[2], killed[2], again, shut, alone; /* [1]: with vpnleash */
+	struct count running[2], killed[2], again, shut, alone;	 /* [1]: with vpnleash */
 	uint64_t down_ns, lease_ns, frozen_ns, open_ns, shut_ns; /* how long it took */
 };
 
-__attribute__((format(printf, 2, 3)))
-static void tell(const struct demo *d, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void tell(const struct demo *d, const char *format,
+						       ...)
 {
 	va_list ap;
 
@@ -62,9 +62,17 @@ static void tell(const struct demo *d, const char *format, ...)
 
 static int start_daemon(struct demo *d)
 {
-	char *argv[] = { "/proc/self/exe", "run", "--cgroup", d->stage->cgroup.path,
-			 "--interface", LAB_TUNNEL, "--netns", LAB_NETNS,
-			 "--probe", "icmp:" LAB_OUTSIDE, NULL };
+	char *argv[] = { "/proc/self/exe",
+			 "run",
+			 "--cgroup",
+			 d->stage->cgroup.path,
+			 "--interface",
+			 LAB_TUNNEL,
+			 "--netns",
+			 LAB_NETNS,
+			 "--probe",
+			 "icmp:" LAB_OUTSIDE,
+			 NULL };
 	_cleanup_fd int log = open(LOG, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int r = log < 0 ? -errno : child_spawn(&d->daemon, argv, log);
 
@@ -154,8 +162,7 @@ static int act_without(struct demo *d)
 	int r;
 
 	tell(d, "1. without vpnleash: a program sends through the tunnel");
-	if ((r = load(d)) ||
-	    (r = lab_count(&d->lab, RUNNING_MS, &d->running[0], d->err)) ||
+	if ((r = load(d)) || (r = lab_count(&d->lab, RUNNING_MS, &d->running[0], d->err)) ||
 	    (r = lab_kill_vpn(&killed_ns, d->err)))
 		return r;
 	tell(d, "   kill -9 of the VPN");
@@ -177,22 +184,18 @@ static int act_with(struct demo *d)
 	int r;
 
 	tell(d, "2. with vpnleash: the VPN again, and `vpnleash run`");
-	if ((r = lab_do("lab_vpn_start && lab_handshake", d->err)) ||
-	    (r = start_daemon(d)) ||
-	    (r = wait_open(d, 0, &ns)) ||
-	    (r = pins_open(&d->pins, d->err)) ||
+	if ((r = lab_do("lab_vpn_start && lab_handshake", d->err)) || (r = start_daemon(d)) ||
+	    (r = wait_open(d, 0, &ns)) || (r = pins_open(&d->pins, d->err)) ||
 	    (r = lab_count(&d->lab, 0, &between, d->err)))
 		return r;
 	tell(d, "   the same program sends through the tunnel");
-	if ((r = load(d)) ||
-	    (r = lab_count(&d->lab, RUNNING_MS, &d->running[1], d->err)))
+	if ((r = load(d)) || (r = lab_count(&d->lab, RUNNING_MS, &d->running[1], d->err)))
 		return r;
 	if (!d->running[1].tunnel)
 		return fail(d->err, EXIT_FAILURE_, 0, "its log is above",
 			    "nothing came through the open tunnel");
 	tell(d, "   kill -9 of the VPN");
-	if ((r = lab_kill_vpn(&ns, d->err)) ||
-	    (r = time_shutting(d, ns)))
+	if ((r = lab_kill_vpn(&ns, d->err)) || (r = time_shutting(d, ns)))
 		return r;
 	tell(d, "   the lease is gone, the program frozen");
 	return lab_count(&d->lab, DEAD_MS, &d->killed[1], d->err);
@@ -204,8 +207,7 @@ static int act_back(struct demo *d)
 	int r;
 
 	tell(d, "3. the VPN starts again, and so the program goes on");
-	if ((r = lab_do("lab_vpn_start", d->err)) ||
-	    (r = wait_open(d, ns, &d->open_ns)) ||
+	if ((r = lab_do("lab_vpn_start", d->err)) || (r = wait_open(d, ns, &d->open_ns)) ||
 	    (r = lab_count(&d->lab, RUNNING_MS, &d->again, d->err)))
 		return r;
 	if (!d->again.tunnel)
@@ -220,11 +222,11 @@ static int act_back(struct demo *d)
 	last = lab_last_in_tunnel_ns(&d->lab);
 	d->shut_ns = last > ns ? last - ns : 0;
 	tell(d, "   kill -9 of the VPN as well");
-	if ((r = lab_kill_vpn(&ns, d->err)) ||
-	    (r = lab_count(&d->lab, DEAD_MS, &d->alone, d->err)))
+	if ((r = lab_kill_vpn(&ns, d->err)) || (r = lab_count(&d->lab, DEAD_MS, &d->alone, d->err)))
 		return r;
-	return d->alone.tried ? 0 : fail(d->err, EXIT_FAILURE_, 0, "is its cgroup frozen?",
-					 "the program no longer sends");
+	return d->alone.tried ? 0
+			      : fail(d->err, EXIT_FAILURE_, 0, "is its cgroup frozen?",
+				     "the program no longer sends");
 }
 
 /* ---- the result ---- */
@@ -288,8 +290,11 @@ static void show_log(void)
 
 static int play(struct stage *s)
 {
-	struct demo d = { .stage = s, .err = &s->err, .started_ns = now_boot_ns(),
-			  .daemon = CHILD_NONE, .pins = PINS_NONE };
+	struct demo d = { .stage = s,
+			  .err = &s->err,
+			  .started_ns = now_boot_ns(),
+			  .daemon = CHILD_NONE,
+			  .pins = PINS_NONE };
 	int r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0); /* through a pipe, too, no silent minute */

@@ -25,8 +25,8 @@
 /* What a check found; a finding is what fail() returns, with its remedy. */
 enum { OK = 0, INFO = 1 };
 
-__attribute__((format(printf, 3, 4)))
-static int say(struct error *line, int result, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int say(struct error *line, int result,
+						     const char *format, ...)
 {
 	va_list ap;
 
@@ -52,25 +52,25 @@ static int check_privilege(struct cgroup_root *root, struct error *line)
 			n += (size_t)snprintf(missing + n, sizeof(missing) - n, " %s",
 					      capng_capability_to_name(needed[i]));
 	return *missing ? fail(line, 0, 0, "in a container: docker run --privileged",
-			       "capabilities missing:%s", missing) :
-			  say(line, OK, "root, with bpf, net_admin, sys_admin, perfmon, net_raw");
+			       "capabilities missing:%s", missing)
+			: say(line, OK, "root, with bpf, net_admin, sys_admin, perfmon, net_raw");
 }
 
 static int check_clock(struct cgroup_root *root, struct error *line)
 {
 	(void)root;
-	return in_time_namespace() ?
-	       fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
-		    "a time namespace: leases would be wrong") :
-	       say(line, OK, "the boot clock is the kernel's own");
+	return in_time_namespace() ? fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
+					  "a time namespace: leases would be wrong")
+				   : say(line, OK, "the boot clock is the kernel's own");
 }
 
 static int check_btf(struct cgroup_root *root, struct error *line)
 {
 	(void)root;
-	return access(BTF, R_OK) < 0 ?
-	       fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y", "read " BTF) :
-	       say(line, OK, "kernel types at " BTF);
+	return access(BTF, R_OK) < 0
+		       ? fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
+			      "read " BTF)
+		       : say(line, OK, "kernel types at " BTF);
 }
 
 static int check_cgroup(struct cgroup_root *root, struct error *line)
@@ -94,8 +94,8 @@ static int check_freezer(struct cgroup_root *root, struct error *line)
 			    "make a cgroup in %s", root->path);
 	r = write_small(root->fd, file, "1");
 	unlinkat(root->fd, name, AT_REMOVEDIR);
-	return r ? fail(line, 0, r, "boot Linux 5.10 or newer", "write cgroup.freeze") :
-		   say(line, OK, "cgroup.freeze");
+	return r ? fail(line, 0, r, "boot Linux 5.10 or newer", "write cgroup.freeze")
+		 : say(line, OK, "cgroup.freeze");
 }
 
 static int check_hybrid(struct cgroup_root *root, struct error *line)
@@ -118,7 +118,8 @@ static int check_hybrid(struct cgroup_root *root, struct error *line)
 	if (major < 5 || (major == 5 && minor < 15))
 		return fail(line, 0, 0, "boot with cgroup_no_v1=net_cls,net_prio",
 			    "net_cls or net_prio of cgroup v1 is mounted: once it is used, Linux "
-			    "%u.%u forgets a socket's cgroup", major, minor);
+			    "%u.%u forgets a socket's cgroup",
+			    major, minor);
 	return say(line, INFO, "net_cls or net_prio of cgroup v1: harmless since Linux 5.15");
 }
 
@@ -130,9 +131,9 @@ static int check_loopback(struct cgroup_root *root, struct error *line)
 	(void)root;
 	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
 		return fail(line, 0, -errno, "ip link show lo", "look at loopback");
-	return lo.ifr_flags & IFF_UP ?
-	       say(line, OK, "loopback is up") :
-	       fail(line, 0, 0, "ip link set lo up", "loopback is down: no proof of the gate");
+	return lo.ifr_flags & IFF_UP ? say(line, OK, "loopback is up")
+				     : fail(line, 0, 0, "ip link set lo up",
+					    "loopback is down: no proof of the gate");
 }
 
 static int check_pins(struct cgroup_root *root, struct error *line)
@@ -150,8 +151,9 @@ static int check_pins(struct cgroup_root *root, struct error *line)
 	r = pins_open(&pins, line);
 	if (r == -ENOENT)
 		return say(line, INFO, VPNLEASH_PIN_DIR " is half made: the next run completes it");
-	return r ? r : say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR,
-			   VPNLEASH_ABI_VERSION);
+	return r ? r
+		 : say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR,
+		       VPNLEASH_ABI_VERSION);
 }
 
 static int check_gate(struct cgroup_root *root, struct error *line)
@@ -167,11 +169,15 @@ static int check_gate(struct cgroup_root *root, struct error *line)
 		return fail(line, 0, r, "boot Linux 5.10 or newer with CONFIG_CGROUP_BPF=y",
 			    "load the gate: %.*s", (int)strcspn(gate_last_log(), "\n"),
 			    gate_last_log());
-	return r ? r : netns_by_socket ?
-	       say(line, INFO, "the gate loads and is proven, but tells a packet's netns by its "
-		   "socket: sockets made before the attach do not pass, and the link type is not "
-		   "compared (Linux 6.2 or newer does not need that)") :
-	       say(line, OK, "the gate loads, is proven, reads netns and link type off the packet");
+	return r ? r
+	       : netns_by_socket
+		       ? say(line, INFO,
+			     "the gate loads and is proven, but tells a packet's netns by its "
+			     "socket: sockets made before the attach do not pass, and the link "
+			     "type is not "
+			     "compared (Linux 6.2 or newer does not need that)")
+		       : say(line, OK,
+			     "the gate loads, is proven, reads netns and link type off the packet");
 }
 
 static int check_daemon(struct cgroup_root *root, struct error *line)
@@ -197,9 +203,15 @@ static const struct check {
 	/* OK, INFO, or a finding's -Exxx. check_cgroup() opens the root that others look at. */
 	int (*run)(struct cgroup_root *root, struct error *line);
 } checks[] = {
-	{ "privilege", check_privilege }, { "clock", check_clock },   { "btf", check_btf },
-	{ "cgroup", check_cgroup },	  { "freezer", check_freezer }, { "hybrid", check_hybrid },
-	{ "pins", check_pins },		  { "loopback", check_loopback }, { "gate", check_gate },
+	{ "privilege", check_privilege },
+	{ "clock", check_clock },
+	{ "btf", check_btf },
+	{ "cgroup", check_cgroup },
+	{ "freezer", check_freezer },
+	{ "hybrid", check_hybrid },
+	{ "pins", check_pins },
+	{ "loopback", check_loopback },
+	{ "gate", check_gate },
 	{ "daemon", check_daemon },
 };
 

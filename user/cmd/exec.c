@@ -17,8 +17,8 @@
 
 enum { EXIT_OURS = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as env(1) */
 
-#define POLL_USEC     100000
-#define POLLS_SILENT  10 /* after which it says what it waits for */
+#define POLL_USEC    100000
+#define POLLS_SILENT 10 /* after which it says what it waits for */
 
 struct arguments {
 	const char *interface, *netns;
@@ -44,7 +44,7 @@ static int parse(int argc, char **argv, struct arguments *ret, struct error *err
 	char shown[128];
 	int i = 1;
 
-	*ret = (struct arguments){ 0 };
+	*ret = (struct arguments) { 0 };
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "--")) {
 			i++;
@@ -59,8 +59,9 @@ static int parse(int argc, char **argv, struct arguments *ret, struct error *err
 	if (!ret->interface)
 		return fail(err, EXIT_USAGE, 0, "a tunnel of the running daemon",
 			    "--interface is missing");
-	return i < argc ? 0 : fail(err, EXIT_USAGE, 0, "vpnleash exec --interface NAME -- CMD",
-				   "which command?");
+	return i < argc ? 0
+			: fail(err, EXIT_USAGE, 0, "vpnleash exec --interface NAME -- CMD",
+			       "which command?");
 }
 
 /* 0: it is open; 1: not yet, *ret_why is the daemon's sentence. */
@@ -114,15 +115,16 @@ static int enter(const char *cgroup, const char *netns, struct error *err)
 static int begin(const struct arguments *args, struct error *err)
 {
 	json_t *request = json_pack("{s:s,s:s,s:s?}", "verb", "exec", "interface", args->interface,
-				    "netns", args->netns), *reply = NULL;
+				    "netns", args->netns),
+	       *reply = NULL;
 	const char *cgroup, *netns, *workload;
 	char procs[PATH_MAX];
-	int r = request ? control_ask(request, &reply, err) :
-			  fail(err, EXIT_USAGE, 0, NULL, "not the name of an interface");
+	int r = request ? control_ask(request, &reply, err)
+			: fail(err, EXIT_USAGE, 0, NULL, "not the name of an interface");
 
 	json_decref(request);
-	if (!r && json_unpack(reply, "{s:s,s:s,s:s}", "cgroup", &cgroup, "netns", &netns, "workload",
-			      &workload))
+	if (!r && json_unpack(reply, "{s:s,s:s,s:s}", "cgroup", &cgroup, "netns", &netns,
+			      "workload", &workload))
 		r = fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "understand the daemon");
 	if (!r)
 		r = wait_until_open(workload, err);
@@ -141,14 +143,20 @@ int cmd_exec(int argc, char **argv, struct error *err)
 	int r;
 
 	if (argc == 2 && wants_help(argc, argv)) {
-		printf("usage: vpnleash exec --interface NAME [--netns FILE] -- CMD [ARGUMENT]...\n\n"
-		       "Runs CMD in a cgroup of its own that the running daemon has locked before, in "
-		       "the network\nnamespace of the tunnel; waits for the tunnel's lease first. What "
-		       "CMD leaves behind stays\nleashed; the cgroup goes with the last process in it.\n\n"
+		printf("usage: vpnleash exec --interface NAME [--netns FILE] -- CMD "
+		       "[ARGUMENT]...\n\n"
+		       "Runs CMD in a cgroup of its own that the running daemon has locked before, "
+		       "in "
+		       "the network\nnamespace of the tunnel; waits for the tunnel's lease first. "
+		       "What "
+		       "CMD leaves behind stays\nleashed; the cgroup goes with the last process in "
+		       "it.\n\n"
 		       "  --interface NAME  the tunnel's, as in the daemon's configuration\n"
-		       "  --netns FILE      its network namespace, where several have that interface\n\n"
+		       "  --netns FILE      its network namespace, where several have that "
+		       "interface\n\n"
 		       "example: vpnleash exec --interface wg0 -- curl https://example.org\n\n"
-		       "Exit codes: CMD's own; 125 vpnleash failed, 126 CMD can not be run, 127 CMD is "
+		       "Exit codes: CMD's own; 125 vpnleash failed, 126 CMD can not be run, 127 "
+		       "CMD is "
 		       "not there.\n");
 		return EXIT_GOOD;
 	}
@@ -160,6 +168,6 @@ int cmd_exec(int argc, char **argv, struct error *err)
 		return r;
 	}
 	execvp(args.command[0], args.command);
-	return fail(err, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, -errno, NULL, "run '%s'",
-		    escape(shown, sizeof(shown), args.command[0]));
+	return fail(err, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, -errno, NULL,
+		    "run '%s'", escape(shown, sizeof(shown), args.command[0]));
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hold, release, detach: the daemon does it if there is one; beside a live daemon nothing is written. */
+/* hold, release, detach: the daemon does it if there is one; beside a live daemon nothing is
+ * written. */
 #include <errno.h>
 #include <string.h>
 
@@ -51,17 +52,20 @@ int cmd_detach(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash detach WORKLOAD|--all\n\n"
-		       "The only way to take the gate off. Thaws what vpnleash froze. WORKLOAD is the "
+		       "The only way to take the gate off. Thaws what vpnleash froze. WORKLOAD is "
+		       "the "
 		       "name that\n`vpnleash status` shows.\n\n"
-		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 5 other "
+		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 5 "
+		       "other "
 		       "failure.\n");
 		return EXIT_GOOD;
 	}
 	if (argc != 2)
-		return fail(err, EXIT_USAGE, 0, "vpnleash detach WORKLOAD|--all", "what to detach?");
+		return fail(err, EXIT_USAGE, 0, "vpnleash detach WORKLOAD|--all",
+			    "what to detach?");
 	name = strcmp(argv[1], "--all") ? argv[1] : NULL;
-	request = name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name) :
-			 json_pack("{s:s}", "verb", "detach");
+	request = name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name)
+		       : json_pack("{s:s}", "verb", "detach");
 	if (!request)
 		return fail(err, EXIT_USAGE, 0, NULL, "'%s' is not the name of a workload",
 			    escape(shown, sizeof(shown), argv[1]));
@@ -108,8 +112,9 @@ static int hold_without_daemon(const char *name, bool held, struct error *err)
 	if (!r)
 		r = lease_open(&mark.leases, &pins, err);
 	if (!r)
-		r = pins_each_workload(&pins, mark_record, &mark) ?
-		    fail(err, EXIT_FAILURE_, -EIO, NULL, "mark the record") : 0;
+		r = pins_each_workload(&pins, mark_record, &mark)
+			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark the record")
+			    : 0;
 	lease_close(mark.leases);
 	if (r == -ENOENT) /* nothing is leashed: the name alone is kept */
 		r = 0;
@@ -124,18 +129,21 @@ static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash %s WORKLOAD\n\n%s\n\n"
-		       "Exit codes: 0 done, 2 the daemon has no such workload, 4 missing privilege, 5 other\n"
-		       "failure. Without a daemon the name is noted for the next one.\n", verb,
-		       held ? "Blocks the workload until `vpnleash release`, over restarts of daemon, "
-			      "workload and machine." :
-			      "Ends a hold; the workload opens when its tunnel has a lease.");
+		       "Exit codes: 0 done, 2 the daemon has no such workload, 4 missing "
+		       "privilege, 5 other\n"
+		       "failure. Without a daemon the name is noted for the next one.\n",
+		       verb,
+		       held ? "Blocks the workload until `vpnleash release`, over restarts of "
+			      "daemon, "
+			      "workload and machine."
+			    : "Ends a hold; the workload opens when its tunnel has a lease.");
 		return EXIT_GOOD;
 	}
 	if (argc != 2 || argv[1][0] == '-')
 		return fail(err, EXIT_USAGE, 0, "see: vpnleash status", "which workload?");
 	request = json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]);
-	r = request ? control_ask(request, &reply, err) :
-		      fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	r = request ? control_ask(request, &reply, err)
+		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
 	json_decref(request);
 	json_decref(reply);
 	return r == -ESRCH ? hold_without_daemon(argv[1], held, err) : r;

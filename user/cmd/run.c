@@ -23,8 +23,8 @@ static int read_config(int argc, char **argv, bool need_tunnel, struct config *r
 	if (from_file && argc != 1 && argc != 3)
 		return fail(err, EXIT_USAGE, 0, "-c FILE, or keys as options, not both",
 			    "-c takes one file");
-	return from_file ? config_read(*ret_file, ret, err) :
-			   config_parse_args(argc, argv, need_tunnel, ret, err);
+	return from_file ? config_read(*ret_file, ret, err)
+			 : config_parse_args(argc, argv, need_tunnel, ret, err);
 }
 
 int cmd_run(int argc, char **argv, struct error *err)
@@ -40,11 +40,13 @@ int cmd_run(int argc, char **argv, struct error *err)
 		       "FILE is " CONFIG_FILE " by default, with conf.d/*.conf beside it; SIGHUP "
 		       "reads it again.\n");
 		config_print_keys(stdout);
-		printf("\nexample: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP \\\n"
+		printf("\nexample: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP "
+		       "\\\n"
 		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n\n"
 		       "Ends on SIGTERM with 0 and opens nothing: what was granted runs out by "
 		       "itself.\n"
-		       "Exit codes: 0 ended, 2 usage, 4 missing privilege or kernel feature, 5 other "
+		       "Exit codes: 0 ended, 2 usage, 4 missing privilege or kernel feature, 5 "
+		       "other "
 		       "failure.\n");
 		return EXIT_GOOD;
 	}
@@ -65,10 +67,12 @@ int cmd_lock(int argc, char **argv, struct error *err)
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash lock [-c FILE]\n"
 		       "       vpnleash lock --cgroup PATH [--cgroup PATH]...\n\n"
-		       "Attaches the gate with no leases and ends: nothing passes until `vpnleash run` "
+		       "Attaches the gate with no leases and ends: nothing passes until `vpnleash "
+		       "run` "
 		       "grants.\n"
 		       "A cgroup that is locked or leased already stays as it is.\n\n"
-		       "Exit codes: 0 locked, 2 usage, 4 missing privilege or kernel feature, 5 other "
+		       "Exit codes: 0 locked, 2 usage, 4 missing privilege or kernel feature, 5 "
+		       "other "
 		       "failure.\n");
 		return EXIT_GOOD;
 	}

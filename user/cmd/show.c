@@ -8,7 +8,6 @@
 #include "out/control.h"
 #include "out/report.h"
 
-
 struct walk {
 	const struct pins *pins;
 	json_t *workloads;
@@ -67,7 +66,7 @@ static int parse(int argc, char **argv, bool takes_follow, bool takes_workload,
 {
 	char shown[128];
 
-	*ret = (struct arguments){ 0 };
+	*ret = (struct arguments) { 0 };
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
 			ret->json = true;
@@ -91,9 +90,11 @@ int cmd_status(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash status [--json]\n\n"
-		       "Every workload, its state, lease and drops by reason. Without a daemon it reads "
+		       "Every workload, its state, lease and drops by reason. Without a daemon it "
+		       "reads "
 		       "the pins.\n\n"
-		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no daemon,\n"
+		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no "
+		       "daemon,\n"
 		       "4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
@@ -108,12 +109,13 @@ int cmd_status(int argc, char **argv, struct error *err)
 		report_print(stdout, report);
 		if (!daemon && report_any(report))
 			printf("no daemon: nothing is renewed; what is not open stays locked\n"
-			       "  to open it again:  vpnleash run --cgroup PATH --interface NAME ...\n"
+			       "  to open it again:  vpnleash run --cgroup PATH --interface NAME "
+			       "...\n"
 			       "  to unleash it:     vpnleash detach NAME\n");
 	}
-	exit_code = !daemon && report_any(report) ? EXIT_NO_DAEMON :
-		    report_all_open(report)	  ? EXIT_GOOD :
-						    EXIT_NEGATIVE;
+	exit_code = !daemon && report_any(report) ? EXIT_NO_DAEMON
+		    : report_all_open(report)	  ? EXIT_GOOD
+						  : EXIT_NEGATIVE;
 	json_decref(report);
 	return exit_code;
 }
@@ -144,12 +146,13 @@ int cmd_check(int argc, char **argv, struct error *err)
 		printf("%s: %s\n", shown, err->text);
 		return EXIT_NEGATIVE;
 	}
-	json_array_foreach(json_object_get(report, "workloads"), i, j)
-		if (!strcmp(json_string_value(json_object_get(j, "name")), shown)) {
-			state = json_string_value(json_object_get(j, "state"));
-			if (args.json)
-				print_json(j);
-		}
+	json_array_foreach(json_object_get(report, "workloads"), i,
+			   j) if (!strcmp(json_string_value(json_object_get(j, "name")), shown))
+	{
+		state = json_string_value(json_object_get(j, "state"));
+		if (args.json)
+			print_json(j);
+	}
 	if (!args.json)
 		printf("%s: %s%s\n", shown, state ? state : "not leashed",
 		       daemon ? "" : " (no daemon)");
@@ -166,7 +169,8 @@ int cmd_why(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash why WORKLOAD [--json]\n\n"
-		       "The last decision in words: what, since when, on which evidence, what to do.\n\n"
+		       "The last decision in words: what, since when, on which evidence, what to "
+		       "do.\n\n"
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
 		return EXIT_GOOD;
 	}
@@ -176,8 +180,8 @@ int cmd_why(int argc, char **argv, struct error *err)
 	if (r)
 		return r;
 	request = json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload);
-	r = request ? control_ask(request, &why, err) :
-		      fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	r = request ? control_ask(request, &why, err)
+		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
 	json_decref(request);
 	if (r)
 		return r;
@@ -214,8 +218,7 @@ static int on_line(const json_t *line, void *arg)
 
 	if (!history)
 		print_record(arg, line);
-	json_array_foreach(history, i, record)
-		print_record(arg, record);
+	json_array_foreach(history, i, record) print_record(arg, record);
 	return 0;
 }
 
@@ -228,7 +231,8 @@ int cmd_events(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash events [--json] [-f] [WORKLOAD]\n\n"
-		       "The last state changes and sampled drops; -f: and those to come. Drops are at most "
+		       "The last state changes and sampled drops; -f: and those to come. Drops are "
+		       "at most "
 		       "ten a\nsecond for each workload; `status` has the exact counts.\n\n"
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
 		return EXIT_GOOD;
@@ -240,8 +244,8 @@ int cmd_events(int argc, char **argv, struct error *err)
 	escape(f.shown, sizeof(f.shown), args.workload ? args.workload : "");
 	request = json_pack("{s:s,s:b,s:s?}", "verb", "events", "follow", args.follow, "workload",
 			    args.workload);
-	r = request ? control_follow(request, on_line, &f, err) :
-		      fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	r = request ? control_follow(request, on_line, &f, err)
+		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
 	json_decref(request);
 	return r;
 }

@@ -69,8 +69,8 @@ static int set_netns(struct place *p, const char *value, struct error *err)
 {
 	for (const char *kind = "container:\0unit:\0"; *kind; kind += strlen(kind) + 1)
 		if (!strncmp(value, kind, strlen(kind)))
-			return fail(err, EXIT_USAGE, 0, "only: host, or a file", "%s is not built yet",
-				    kind);
+			return fail(err, EXIT_USAGE, 0, "only: host, or a file",
+				    "%s is not built yet", kind);
 	if (strcmp(value, "host") && (*value != '/' || strlen(value) >= PATH_MAX))
 		return fail(err, EXIT_USAGE, 0, "host, /run/netns/NAME or /proc/PID/ns/net",
 			    "not a network namespace");
@@ -139,8 +139,9 @@ static int set_on_failure(struct place *p, const char *value, struct error *err)
 static int set_guard(struct place *p, const char *value, struct error *err)
 {
 	(void)p;
-	return strcmp(value, "off") ?
-	       fail(err, EXIT_USAGE, 0, "only: off", "the guard is not built yet") : 0;
+	return strcmp(value, "off")
+		       ? fail(err, EXIT_USAGE, 0, "only: off", "the guard is not built yet")
+		       : 0;
 }
 
 static const struct key {
@@ -206,7 +207,7 @@ void config_print_keys(FILE *out)
 
 int config_init(struct config *c, struct error *err)
 {
-	*c = (struct config){ .lease_ns = LEASE_DEFAULT_NS };
+	*c = (struct config) { .lease_ns = LEASE_DEFAULT_NS };
 	c->tunnels = calloc(CONFIG_TUNNELS, sizeof(*c->tunnels));
 	c->workloads = calloc(CONFIG_WORKLOADS, sizeof(*c->workloads));
 	c->origins = calloc(CONFIG_TUNNELS + CONFIG_WORKLOADS, sizeof(*c->origins));
@@ -221,7 +222,7 @@ void config_free(struct config *c)
 	free(c->tunnels);
 	free(c->workloads);
 	free(c->origins);
-	*c = (struct config){ 0 };
+	*c = (struct config) { 0 };
 }
 
 static struct tunnel_config *add_tunnel(struct config *c, const char *name)
@@ -375,8 +376,8 @@ struct reader {
 	struct error *err;
 };
 
-__attribute__((format(printf, 3, 4)))
-static int at(struct reader *r, const char *remedy, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static int at(struct reader *r, const char *remedy,
+						    const char *format, ...)
 {
 	char text[300], file[200];
 	va_list ap;
@@ -441,14 +442,14 @@ static int open_section(struct reader *r, char *s)
 	if (found == SECTION_DAEMON && r->config->has_daemon)
 		return at(r, "keep one of them", "[daemon] is given twice");
 	r->config->has_daemon |= found == SECTION_DAEMON;
-	r->place = (struct place){ .config = r->config };
+	r->place = (struct place) { .config = r->config };
 	if (found == SECTION_TUNNEL && !(r->place.tunnel = add_tunnel(r->config, name)))
 		return at(r, NULL, "more than %d tunnels", CONFIG_TUNNELS);
 	if (found == SECTION_WORKLOAD && !(r->place.workload = add_workload(r->config, name)))
 		return at(r, NULL, "more than %d workloads", CONFIG_WORKLOADS);
-	r->origin = r->place.tunnel ? origin_of_tunnel(r->config, r->config->n_tunnels - 1) :
-		    r->place.workload ? origin_of_workload(r->config, r->config->n_workloads - 1) :
-					NULL;
+	r->origin = r->place.tunnel	? origin_of_tunnel(r->config, r->config->n_tunnels - 1)
+		    : r->place.workload ? origin_of_workload(r->config, r->config->n_workloads - 1)
+					: NULL;
 	if (r->origin) {
 		snprintf(r->origin->file, sizeof(r->origin->file), "%s", r->file);
 		r->origin->line = r->line;
@@ -472,8 +473,9 @@ static int take_key(struct reader *r, char *s)
 		return at(r, "begin with [tunnel NAME]", "'%s' stands in no section", shown);
 	key = find_key(r->section, s, strlen(s));
 	if (!key)
-		return at(r, find_key(SECTION_NONE, s, strlen(s)) ? "it belongs in another section" :
-								    "see vpnleash.conf(5)",
+		return at(r,
+			  find_key(SECTION_NONE, s, strlen(s)) ? "it belongs in another section"
+							       : "see vpnleash.conf(5)",
 			  "unknown key '%s' in [%s]", shown, section_names[r->section]);
 	if (!key->set)
 		return at(r, "take the line out", "'%s' is not built yet", key->name);
@@ -553,8 +555,9 @@ static int finish_workload(struct reader *r, size_t n)
 		return at(r, "see vpnleash.conf(5)", "[workload %s] has no '%s'", name, missing);
 	for (size_t i = 0; i < n; i++)
 		if (!strcmp(c->workloads[i].cgroup, w->cgroup))
-			return at(r, "give each once", "[workload %s] is the cgroup of [workload %s]",
-				  name, escape(other, sizeof(other), c->workloads[i].name));
+			return at(r, "give each once",
+				  "[workload %s] is the cgroup of [workload %s]", name,
+				  escape(other, sizeof(other), c->workloads[i].name));
 	while (w->tunnel < c->n_tunnels && strcmp(c->tunnels[w->tunnel].name, w->tunnel_name))
 		w->tunnel++;
 	if (w->tunnel < c->n_tunnels)
@@ -588,8 +591,9 @@ static int check_owner(const char *path, const struct stat *st, struct error *er
 
 	if (st->st_uid == 0 && !(st->st_mode & 022))
 		return 0;
-	return fail(err, EXIT_USAGE, -EPERM, "chown root, chmod go-w", "trust '%s' (uid %u, mode %o)",
-		    escape(shown, sizeof(shown), path), st->st_uid, st->st_mode & 07777);
+	return fail(err, EXIT_USAGE, -EPERM, "chown root, chmod go-w",
+		    "trust '%s' (uid %u, mode %o)", escape(shown, sizeof(shown), path), st->st_uid,
+		    st->st_mode & 07777);
 }
 
 /* Every directory above. Writes into `path`. */
@@ -640,8 +644,9 @@ static int read_file(struct config *c, const char *name, struct error *err)
 	escape(shown, sizeof(shown), name);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail(err, EXIT_USAGE, -errno,
-			    errno == ELOOP ? "it must not be a symbolic link" :
-					     "write one, or give -c FILE", "open '%s'", shown);
+			    errno == ELOOP ? "it must not be a symbolic link"
+					   : "write one, or give -c FILE",
+			    "open '%s'", shown);
 	if (!S_ISREG(st.st_mode))
 		return fail(err, EXIT_USAGE, 0, "a regular file", "'%s' is not a file", shown);
 	r = check_owner(name, &st, err);

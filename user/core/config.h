@@ -62,7 +62,8 @@ struct config {
  * names file and line. 0 or -Exxx with EXIT_USAGE; then *ret is untouched.
  */
 int config_read(const char *file, struct config *ret, struct error *err);
-/* --KEY VALUE pairs from argv[1] on: one tunnel. need_tunnel: `run` needs all, `lock` only cgroups. */
+/* --KEY VALUE pairs from argv[1] on: one tunnel. need_tunnel: `run` needs all, `lock` only cgroups.
+ */
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err);
 void config_free(struct config *c);

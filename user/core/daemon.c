@@ -32,8 +32,8 @@ bool may_log(struct log_budget *b)
 	uint64_t now = now_boot_ns(), earned = (now - b->filled_ns) / NS_PER_SEC;
 
 	if (earned) {
-		b->tokens = earned > LOG_BURST - b->tokens ? LOG_BURST :
-			       b->tokens + (unsigned int)earned;
+		b->tokens = earned > LOG_BURST - b->tokens ? LOG_BURST
+							   : b->tokens + (unsigned int)earned;
 		b->filled_ns = now;
 	}
 	if (!b->tokens) {
@@ -253,7 +253,8 @@ static void undo_member(struct daemon *d, const struct parts *old, struct member
 	member_free(m);
 }
 
-/* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing. */
+/* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing.
+ */
 static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
 		      struct parts *ret, struct error *err)
 {
@@ -261,8 +262,9 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 			     .members = calloc(config->n_workloads + old->n_members + 1,
 					       sizeof(*new.members)) };
 	bool recorded[CONFIG_WORKLOADS] = { false };
-	int r = new.tunnels && new.members ? 0 :
-		fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
+	int r = new.tunnels &&new.members
+			? 0
+			: fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
 
 	for (size_t i = 0; !r && i < config->n_tunnels; i++) {
 		new.tunnels[i] = find_tunnel(old, &config->tunnels[i]);
@@ -298,7 +300,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 
 	if (!d)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*d = (struct daemon){ .lease_ns = config->lease_ns, .root.fd = -1, .lock_fd = -1 };
+	*d = (struct daemon) { .lease_ns = config->lease_ns, .root.fd = -1, .lock_fd = -1 };
 	d->audit = audit_new(on_record, d);
 	if (!d->audit)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
@@ -317,7 +319,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (!r)
 		r = lease_open(&d->leases, gate_pins(d->gate), err);
 	if (!r)
-		r = make_parts(d, config, &(struct parts){ 0 }, &parts, err);
+		r = make_parts(d, config, &(struct parts) { 0 }, &parts, err);
 	if (r)
 		return r;
 	d->tunnels = parts.tunnels;
@@ -373,8 +375,10 @@ static void move_execs(struct daemon *d, size_t first)
 			i++;
 			continue;
 		}
-		log_line(LOG_LEVEL_WARNING, "workload '%s': its tunnel is no longer in the file: it "
-			 "stays shut", m->name);
+		log_line(LOG_LEVEL_WARNING,
+			 "workload '%s': its tunnel is no longer in the file: it "
+			 "stays shut",
+			 m->name);
 		member_shut(m);
 		member_free(m);
 		d->members[i] = d->members[--d->n_members];
@@ -412,7 +416,8 @@ static int reload(struct daemon *d, struct error *err)
 	for (size_t i = 0; i < old.n_members; i++)
 		if (!has_member(&new, old.members[i])) {
 			if (!find_member(&new, old.members[i]->path))
-				log_line(LOG_LEVEL_NOTICE, "workload '%s' is no longer in the file: it "
+				log_line(LOG_LEVEL_NOTICE,
+					 "workload '%s' is no longer in the file: it "
 					 "stays shut until: vpnleash detach",
 					 escape(name, sizeof(name), old.members[i]->name));
 			member_shut(old.members[i]);
@@ -455,8 +460,8 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	else if (reload(d, &err))
 		log_line(LOG_LEVEL_ERR, "reload: %s; the old configuration is kept", err.text);
 	else
-		log_line(LOG_LEVEL_NOTICE, "reload: %zu workload(s) on %zu tunnel(s)",
-			 d->n_members, d->n_tunnels);
+		log_line(LOG_LEVEL_NOTICE, "reload: %zu workload(s) on %zu tunnel(s)", d->n_members,
+			 d->n_tunnels);
 	return 0;
 }
 
@@ -503,7 +508,8 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	/* the tunnels first: a workload joins the state that its tunnel is in */
 	for (size_t i = 0; !r && i < d->n_tunnels; i++)
 		r = tunnel_start(d->tunnels[i], err);
-	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence */
+	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence
+		 */
 		lease_revoke_others(d->leases, is_adopted, d);
 	for (size_t i = 0; !r && i < d->n_members; i++)
 		r = member_start(d->members[i], err);

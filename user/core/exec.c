@@ -20,16 +20,16 @@
 #include "base/privilege.h"
 #include "core/state.h"
 
-#define EXEC_DIR   "vpnleash-exec" /* below the root */
-#define EXEC_NAME  "exec-"
-#define EXEC_MAX   128 /* at once */
+#define EXEC_DIR    "vpnleash-exec" /* below the root */
+#define EXEC_NAME   "exec-"
+#define EXEC_MAX    128 /* at once */
 #define CHILD_DEPTH 32
-#define EXEC_XATTR "trusted.vpnleash.tunnel" /* "INTERFACE NETNS" */
-#define NOTE_MAX   (IFNAMSIZ + PATH_MAX)
+#define EXEC_XATTR  "trusted.vpnleash.tunnel" /* "INTERFACE NETNS" */
+#define NOTE_MAX    (IFNAMSIZ + PATH_MAX)
 
 struct exec {
-	int client;	/* its pidfd; -1: it has ended, or was an earlier daemon's */
-	int events_fd;	/* cgroup.events, for populated 0 */
+	int client;    /* its pidfd; -1: it has ended, or was an earlier daemon's */
+	int events_fd; /* cgroup.events, for populated 0 */
 	sd_event_source *client_source, *events_source;
 };
 
@@ -157,10 +157,10 @@ static int watch_end(struct member *m, int client)
 		close_fd(&client);
 		return -ENOMEM;
 	}
-	*e = (struct exec){ .client = client };
+	*e = (struct exec) { .client = client };
 	m->exec = e;
-	e->events_fd = openat(watch_cgroup_ref(m->cgroup)->fd, "cgroup.events",
-			      O_RDONLY | O_CLOEXEC);
+	e->events_fd =
+		openat(watch_cgroup_ref(m->cgroup)->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (e->events_fd < 0)
 		return -errno;
 	r = sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI, on_populated, m);
@@ -232,8 +232,8 @@ static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const
 		found = t;
 	}
 	if (!found)
-		fail(err, EXIT_USAGE, 0, "see: vpnleash status",
-		     "the daemon has no tunnel '%s'%s", shown, netns ? " in that netns" : "");
+		fail(err, EXIT_USAGE, 0, "see: vpnleash status", "the daemon has no tunnel '%s'%s",
+		     shown, netns ? " in that netns" : "");
 	return found;
 }
 
@@ -252,7 +252,8 @@ static int make_cgroup(struct daemon *d, char path[PATH_MAX], struct error *err)
 			break;
 	}
 	return r ? fail(err, EXIT_FAILURE_, r, NULL, "make a cgroup below '%s/%s'", d->root.path,
-			EXEC_DIR) : 0;
+			EXEC_DIR)
+		 : 0;
 }
 
 static void write_note(char text[NOTE_MAX], const struct tunnel *t)
@@ -379,8 +380,10 @@ static void adopt_one(struct daemon *d, const char *path, uint64_t id)
 		gate_detach(id, NULL);
 		workload_unbind(gate_pins(d->gate), id);
 	} else if (!t || add_member(d, path, t, -1, &m, NULL)) {
-		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon and its tunnel is not in "
-			 "the configuration: it stays shut", path);
+		log_line(LOG_LEVEL_WARNING,
+			 "'%s' is of an earlier daemon and its tunnel is not in "
+			 "the configuration: it stays shut",
+			 path);
 	}
 }
 

@@ -15,7 +15,8 @@
 /* A name is foreign text: everything but letters, digits, '-' and '_' becomes %XX. */
 static void held_path(char path[PATH_MAX], const char *workload)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 	size_t n = (size_t)snprintf(path, PATH_MAX, HELD_DIR "/");
 
 	for (const char *c = workload; *c && n < PATH_MAX - 4; c++)

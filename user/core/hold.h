@@ -11,7 +11,7 @@
 #include "base/util.h"
 
 bool hold_is(const char *workload);
-int hold_set(const char *workload, struct error *err);   /* on disk when it returns */
+int hold_set(const char *workload, struct error *err);	 /* on disk when it returns */
 int hold_clear(const char *workload, struct error *err); /* 0 also if it was not held */
 
 #endif

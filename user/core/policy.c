@@ -2,6 +2,7 @@
 /* See policy.h. Every cell is written out: an empty one is a failing test, not "ignore". */
 #include "core/policy.h"
 
+/* clang-format off */
 #define ROW(from, in, to, ...) [TUNNEL_##from][IN_##in] = { TUNNEL_##to, { __VA_ARGS__ } }
 
 static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
@@ -41,8 +42,10 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(UP, PATIENT, UP, DO_RENEW), /* patience longer than a lease: up to its own end */
 	ROW(UP, PROVEN, UP),
 };
+/* clang-format on */
 #undef ROW
 
+/* clang-format off */
 #define ROW(from, in, to, ...) [WORKLOAD_##from][IN_##in] = { WORKLOAD_##to, { __VA_ARGS__ } }
 
 static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
@@ -86,6 +89,7 @@ static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(FROZEN, FREEZE_FAILED, FROZEN),
 	ROW(FROZEN, THAWED, BLOCKED), /* a process moved in, or an operator's hand: the gate holds */
 };
+/* clang-format on */
 #undef ROW
 
 static const struct step invalid;
@@ -142,10 +146,9 @@ const char *input_text(enum input in)
 
 const char *action_name(enum action action)
 {
-	static const char *const names[] = {
-		[DO_NOTHING] = "nothing",
+	static const char *const names[] = { [DO_NOTHING] = "nothing",
 #define X(NAME, name) [DO_##NAME] = #name,
-		VPNLEASH_ACTIONS(X)
+					     VPNLEASH_ACTIONS(X)
 #undef X
 	};
 	return action < DO_MAX ? names[action] : "invalid";

@@ -16,7 +16,7 @@
 #define STEP_ACTIONS 3
 
 struct step {
-	int to;				   /* enum tunnel_state or workload_state; 0: no such cell */
+	int to; /* enum tunnel_state or workload_state; 0: no such cell */
 	enum action actions[STEP_ACTIONS]; /* up to the first DO_NOTHING */
 };
 

@@ -2,7 +2,8 @@
 /*
  * When may a tunnel that is down be granted a lease (again)? After signs of life, never 3 s
  * apart, that span long enough: 200 ms, doubled for each opening within the last minute, at most
- * 30 s, so that a flapping tunnel is opened ever more reluctantly. Pure: times (boot ns) are passed in.
+ * 30 s, so that a flapping tunnel is opened ever more reluctantly. Pure: times (boot ns) are passed
+ * in.
  */
 #ifndef VPNLEASH_REOPEN_H
 #define VPNLEASH_REOPEN_H
@@ -24,7 +25,8 @@ struct reopen {
 };
 
 uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns);
-/* A sign of life at seen_ns while down: true if together with an earlier one it proves the tunnel. */
+/* A sign of life at seen_ns while down: true if together with an earlier one it proves the tunnel.
+ */
 bool reopen_seen(struct reopen *r, uint64_t seen_ns, uint64_t now_ns);
 void reopen_opened(struct reopen *r, uint64_t now_ns); /* a lease was granted */
 void reopen_failed(struct reopen *r); /* hard evidence: signs of life from before count no more */

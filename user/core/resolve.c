@@ -58,7 +58,8 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 		text += prefix;
 	escape(shown, sizeof(shown), text);
 	if (strlen(text) >= PATH_MAX - 1 || (*text && *text != '/') || strchr(text, '\n'))
-		return fail(err, EXIT_USAGE, 0, "give /PATH below the cgroup v2 root, or the full path",
+		return fail(err, EXIT_USAGE, 0,
+			    "give /PATH below the cgroup v2 root, or the full path",
 			    "'%s' is not the path of a cgroup", shown);
 	for (const char *part = text; *part;) {
 		size_t length;
@@ -103,7 +104,7 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 			    "open cgroup '%s' below '%s'", escape(shown, sizeof(shown), path),
 			    root->path);
 
-	*ret = (struct cgroup_ref){ .fd = TAKE_FD(fd), .id = st.st_ino };
+	*ret = (struct cgroup_ref) { .fd = TAKE_FD(fd), .id = st.st_ino };
 	for (const char *c = path; *c; c++)
 		ret->level += *c == '/';
 	snprintf(ret->path, sizeof(ret->path), "%s", path);

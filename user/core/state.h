@@ -26,7 +26,12 @@
 #include "watch/netlink.h"
 
 /* Order of one turn of the loop: evidence first, then what is done on the strength of it. */
-enum priority { PRIORITY_EVIDENCE = -20, PRIORITY_LIFE = -10, PRIORITY_TIMERS = 0, PRIORITY_LAST = 100 };
+enum priority {
+	PRIORITY_EVIDENCE = -20,
+	PRIORITY_LIFE = -10,
+	PRIORITY_TIMERS = 0,
+	PRIORITY_LAST = 100
+};
 
 /* Lines that one tunnel and its workloads may still log; see may_log(). */
 struct log_budget {
@@ -70,7 +75,7 @@ struct member {
 	sd_event_source *cgroup_source, *freeze_timer;
 	uint64_t bound; /* cgroup id with record and gate, 0: none */
 	bool held;
-	enum input why; /* of the last change of state */
+	enum input why;			      /* of the last change of state */
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 	struct exec *exec;		      /* NULL: of the configuration */
@@ -114,11 +119,12 @@ void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or dow
 void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
 void member_retry(struct member *m);		       /* if its cgroup has no gate yet */
 int member_hold(struct member *m, bool held, struct error *err);
-void member_summary(struct member *m);		       /* what was dropped since the last one */
+void member_summary(struct member *m); /* what was dropped since the last one */
 
 /* exec.c */
-/* A born-locked cgroup on the tunnel of that interface and netns (NULL: of the only tunnel with that
- * interface), for as long as the client or anybody in it lives. What to tell the client, or NULL. */
+/* A born-locked cgroup on the tunnel of that interface and netns (NULL: of the only tunnel with
+ * that interface), for as long as the client or anybody in it lives. What to tell the client, or
+ * NULL. */
 json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
 		   struct error *err);
 /* What an earlier daemon began: gone on with, or tidied up. The tunnels must have been started. */

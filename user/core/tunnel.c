@@ -12,7 +12,8 @@
 #include "base/netns.h"
 #include "core/state.h"
 
-#define TICK_NS		(1 * NS_PER_SEC) /* idle: one look and one probe a second, or, where lease
+#define TICK_NS                                                                                    \
+	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
 					  * or patience are short, three in that time */
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
 #define ANSWER_NS	(NS_PER_SEC / 2) /* after which a probe is without an answer */
@@ -218,7 +219,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 		r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
 				    on_link_readable, t);
 		if (r < 0)
-			fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'", t->config.netns);
+			fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
+			     t->config.netns);
 	}
 	if (r < 0) {
 		leave_netns(t);
@@ -236,8 +238,7 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
 
 	(void)s;
 	(void)usec;
-	if (t->state == TUNNEL_UP &&
-	    now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
+	if (t->state == TUNNEL_UP && now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
 		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
 	return 0;
 }
@@ -411,8 +412,9 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 
 	if (!t)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*t = (struct tunnel){ .daemon = d, .id = last_id++,
-			      .state = TUNNEL_ABSENT, .netns_fd = -1 };
+	*t = (struct tunnel) {
+		.daemon = d, .id = last_id++, .state = TUNNEL_ABSENT, .netns_fd = -1
+	};
 	memcpy(&t->config, config, sizeof(*config)); /* reload compares bytes, padding too */
 	*ret = t;
 	return 0;

@@ -24,15 +24,19 @@ static json_t *tunnel_status(struct tunnel *t)
 	if (t->config.probe == PROBE_ICMP)
 		snprintf(watched, sizeof(watched), "icmp:%s",
 			 inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)));
-	snprintf(why, sizeof(why), "%s%s%s", t->why ? input_text(t->why) :
-		 "no such network namespace yet", *t->why_detail ? ": " : "",
-		 escape(detail, sizeof(detail), t->why_detail));
-	return report_tunnel_json(&(struct report_tunnel){
-		.name = t->config.name, .interface = t->config.interface, .netns = t->config.netns,
-		.state = tunnel_state_name(t->state),
-		.lease_left_ns = expires > now ? expires - now : 0,
-		.ifindex = lease_ifindex(t->daemon->leases, t->slot), .watched = watched,
-		.why = why, .changed_ns = t->changed_ns });
+	snprintf(why, sizeof(why), "%s%s%s",
+		 t->why ? input_text(t->why) : "no such network namespace yet",
+		 *t->why_detail ? ": " : "", escape(detail, sizeof(detail), t->why_detail));
+	return report_tunnel_json(
+		&(struct report_tunnel) { .name = t->config.name,
+					  .interface = t->config.interface,
+					  .netns = t->config.netns,
+					  .state = tunnel_state_name(t->state),
+					  .lease_left_ns = expires > now ? expires - now : 0,
+					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
+					  .watched = watched,
+					  .why = why,
+					  .changed_ns = t->changed_ns });
 }
 
 static json_t *member_status(struct member *m)
@@ -40,7 +44,8 @@ static json_t *member_status(struct member *m)
 	struct daemon *d = m->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
 	struct workload w = { 0 };
-	struct report_workload r = { .cgroup_id = m->bound, .name = m->name,
+	struct report_workload r = { .cgroup_id = m->bound,
+				     .name = m->name,
 				     .state = workload_state_name(m->state),
 				     .tunnel = m->tunnel->config.name,
 				     .lease_left_ns = expires > now ? expires - now : 0,
@@ -159,9 +164,10 @@ static const char *what_to_do(const struct member *m)
 	case TUNNEL_UP:
 		return "nothing to do, it opens in a moment";
 	case TUNNEL_DOWN:
-		return m->tunnel->ready ? "see whether the VPN carries anything: it opens by itself after two "
-					  "signs of life" :
-					  "bring the tunnel up, it opens by itself";
+		return m->tunnel->ready ? "see whether the VPN carries anything: it opens by "
+					  "itself after two "
+					  "signs of life"
+					: "bring the tunnel up, it opens by itself";
 	default:
 		return "start the VPN, it opens by itself";
 	}
@@ -221,19 +227,17 @@ static const struct verb {
 	bool root_only; /* it changes something; the others show */
 	json_t *(*answer)(struct daemon *d, const struct question *q);
 } verbs[] = {
-	{ "status", false, answer_status },
-	{ "why", false, answer_why },
-	{ "events", false, answer_events },
-	{ "hold", true, answer_hold },
-	{ "release", true, answer_release },
-	{ "detach", true, answer_detach },
+	{ "status", false, answer_status },  { "why", false, answer_why },
+	{ "events", false, answer_events },  { "hold", true, answer_hold },
+	{ "release", true, answer_release }, { "detach", true, answer_detach },
 	{ "exec", true, answer_exec },
 };
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
 {
 	const char *name = json_string_value(json_object_get(request, "verb"));
-	struct question q = { .request = request, .peer = peer,
+	struct question q = { .request = request,
+			      .peer = peer,
 			      .workload = json_string_value(json_object_get(request, "workload")) };
 	struct error err;
 
@@ -245,6 +249,7 @@ json_t *verbs_answer(void *daemon, const json_t *request, const struct control_p
 		fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", name);
 		return control_refusal(&err);
 	}
-	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec", "unknown verb");
+	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec",
+	     "unknown verb");
 	return control_refusal(&err);
 }

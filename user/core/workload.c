@@ -43,8 +43,8 @@ static void freeze(struct member *m, int cgroup_fd)
 	if (!r)
 		r = freezer_freeze(cgroup_fd);
 	if (r)
-		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)",
-			 m->name, strerror(-r));
+		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)", m->name,
+			 strerror(-r));
 	set_timer(d, &m->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, m);
 }
 
@@ -90,8 +90,8 @@ static void carry_out_workload(struct member *m, enum action action)
 		break;
 	}
 	if (r)
-		log_line(LOG_LEVEL_ERR, "workload '%s': %s: %s", m->name,
-			 action_name(action), strerror(-r));
+		log_line(LOG_LEVEL_ERR, "workload '%s': %s: %s", m->name, action_name(action),
+			 strerror(-r));
 }
 
 static void workload_input(struct member *m, enum input in)
@@ -153,10 +153,10 @@ void member_tunnel_changed(struct member *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP;
 
-	workload_input(m, m->held && up			     ? IN_HELD :
-			  up				     ? IN_TUNNEL_UP :
-			  m->on_failure == ON_FAILURE_BLOCK ? IN_TUNNEL_DOWN_BLOCK :
-							       IN_TUNNEL_DOWN);
+	workload_input(m, m->held && up			      ? IN_HELD
+			  : up				      ? IN_TUNNEL_UP
+			  : m->on_failure == ON_FAILURE_BLOCK ? IN_TUNNEL_DOWN_BLOCK
+							      : IN_TUNNEL_DOWN);
 }
 
 int member_hold(struct member *m, bool held, struct error *err)
@@ -166,8 +166,9 @@ int member_hold(struct member *m, bool held, struct error *err)
 
 	if (!r && m->bound)
 		r = workload_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
-				   held ? 0 : WORKLOAD_HELD) ?
-		    fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", m->name) : 0;
+				   held ? 0 : WORKLOAD_HELD)
+			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", m->name)
+			    : 0;
 	if (!r && !held)
 		r = hold_clear(m->name, err);
 	if (r)
@@ -290,19 +291,24 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 
 	if (!m)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*m = (struct member){ .daemon = d, .tunnel = t, .on_failure = config->on_failure,
-			      .state = WORKLOAD_WAITING };
+	*m = (struct member) { .daemon = d,
+			       .tunnel = t,
+			       .on_failure = config->on_failure,
+			       .state = WORKLOAD_WAITING };
 	snprintf(m->path, sizeof(m->path), "%s", path);
 	/* without a section's name: the end of its path */
-	snprintf(m->name, sizeof(m->name), "%.63s", *config->name ? config->name :
-		 length < sizeof(m->name) ? path : path + length - sizeof(m->name) + 1);
+	snprintf(m->name, sizeof(m->name), "%.63s",
+		 *config->name		    ? config->name
+		 : length < sizeof(m->name) ? path
+					    : path + length - sizeof(m->name) + 1);
 	m->held = hold_is(m->name);
 	r = watch_and_bind(m, err);
 	if (r) {
 		member_free(m);
 		return r;
 	}
-	report_read_drops(gate_pins(d->gate), m->bound, m->summed); /* an earlier daemon told these */
+	report_read_drops(gate_pins(d->gate), m->bound,
+			  m->summed); /* an earlier daemon told these */
 	*ret = m;
 	return 0;
 }

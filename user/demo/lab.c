@@ -17,7 +17,7 @@
 #define KINDS	    "udp4,tcp4,udp6,icmp4,device4,multicast4"
 #define INTERVAL_MS 5
 #define LOOK_USEC   10000
-#define STEP_MS	    60000	/* a bound; lab.sh has shorter ones of its own */
+#define STEP_MS	    60000 /* a bound; lab.sh has shorter ones of its own */
 #define VPN_PID	    "/run/vpnleash-lab/client/vpn.pid"
 
 int lab_check(struct error *err)
@@ -38,7 +38,8 @@ int lab_check(struct error *err)
 	}
 	return tun < 0 ? fail(err, EXIT_PRIVILEGE, -errno,
 			      "modprobe tun; in a container: --device /dev/net/tun",
-			      "open /dev/net/tun") : 0;
+			      "open /dev/net/tun")
+		       : 0;
 }
 
 int lab_do(const char *verbs, struct error *err)
@@ -56,7 +57,8 @@ int lab_do(const char *verbs, struct error *err)
 		child_kill(&bash);
 	}
 	return r ? fail(err, EXIT_FAILURE_, r < 0 ? r : 0, "see the lines above",
-			"the laboratory failed at: %s", verbs) : 0;
+			"the laboratory failed at: %s", verbs)
+		 : 0;
 }
 
 static int open_captures(struct lab *l, struct error *err)
@@ -90,8 +92,10 @@ int lab_open(struct lab *l, struct error *err)
 
 int lab_load(struct lab *l, int cgroup_fd, unsigned int max_seconds, struct error *err)
 {
-	struct sending plan = { .cgroup_fd = cgroup_fd, .netns_fd = l->client,
-				.interval_ms = INTERVAL_MS, .max_seconds = max_seconds };
+	struct sending plan = { .cgroup_fd = cgroup_fd,
+				.netns_fd = l->client,
+				.interval_ms = INTERVAL_MS,
+				.max_seconds = max_seconds };
 	int r = kinds_parse(KINDS, &plan.kinds, err);
 
 	l->counted.tried = 0; /* a new program's tallies begin anew */
@@ -107,8 +111,9 @@ int lab_kill_vpn(uint64_t *ret_when_ns, struct error *err)
 	if (n < 0 || pid <= 1)
 		return fail(err, EXIT_FAILURE_, n < 0 ? (int)n : 0, NULL, "find the VPN's process");
 	*ret_when_ns = now_boot_ns();
-	return kill(pid, SIGKILL) < 0 ?
-	       fail(err, EXIT_FAILURE_, -errno, "did it end by itself?", "kill the VPN") : 0;
+	return kill(pid, SIGKILL) < 0
+		       ? fail(err, EXIT_FAILURE_, -errno, "did it end by itself?", "kill the VPN")
+		       : 0;
 }
 
 int lab_watch(struct lab *l, unsigned int ms, struct error *err)
@@ -136,11 +141,11 @@ int lab_count(struct lab *l, unsigned int ms, struct count *ret, struct error *e
 		r = capture_drain(&l->tunnel, err);
 	if (r)
 		return r;
-	now = (struct count){ l->beyond.classes[FRAME_KIND], l->tunnel.classes[FRAME_KIND], 0 };
+	now = (struct count) { l->beyond.classes[FRAME_KIND], l->tunnel.classes[FRAME_KIND], 0 };
 	for (size_t i = 0; l->sender.tally && i < KINDS_LIMIT; i++)
 		now.tried += __atomic_load_n(&l->sender.tally[i].attempted, __ATOMIC_RELAXED);
-	*ret = (struct count){ now.beyond - l->counted.beyond, now.tunnel - l->counted.tunnel,
-			       now.tried - l->counted.tried };
+	*ret = (struct count) { now.beyond - l->counted.beyond, now.tunnel - l->counted.tunnel,
+				now.tried - l->counted.tried };
 	l->counted = now;
 	return 0;
 }

@@ -131,8 +131,8 @@ static int open_stage(struct stage *s, struct error *err)
 
 int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error *err)
 {
-	struct stage *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			       -1, 0);
+	struct stage *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	_cleanup_fd int signals = -1;
 	struct child child = CHILD_NONE;
 	sigset_t mask;
@@ -152,7 +152,7 @@ int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error 
 	fflush(stdout);
 	if (unshare(CLONE_NEWPID) < 0)
 		r = fail(err, EXIT_PRIVILEGE, -errno, REMEDY, "make a pid namespace");
-	else if ((r = child_start(&child, enter, &(struct entry){ s, play })) < 0)
+	else if ((r = child_start(&child, enter, &(struct entry) { s, play })) < 0)
 		fail(err, EXIT_FAILURE_, r, NULL, "fork");
 	if (!r)
 		r = keep(&child, signals, bound_ms, s, err);

@@ -42,8 +42,9 @@ struct audit *audit_new(audit_publish publish, void *owner)
 	struct audit *a = calloc(1, sizeof(*a));
 
 	if (a)
-		*a = (struct audit){ .publish = publish, .owner = owner,
-				     .journal = stderr_is_journal() };
+		*a = (struct audit) { .publish = publish,
+				      .owner = owner,
+				      .journal = stderr_is_journal() };
 	return a;
 }
 
@@ -127,8 +128,8 @@ static const char *protocol_name(char buf[8], uint8_t protocol)
 	static const struct {
 		uint8_t number;
 		const char *name;
-	} known[] = { { 1, "icmp" }, { 2, "igmp" }, { 6, "tcp" }, { 17, "udp" }, { 58, "icmp6" },
-		      { 132, "sctp" }, { 136, "udplite" } };
+	} known[] = { { 1, "icmp" },   { 2, "igmp" },	{ 6, "tcp" },	   { 17, "udp" },
+		      { 58, "icmp6" }, { 132, "sctp" }, { 136, "udplite" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (known[i].number == protocol)

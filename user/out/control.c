@@ -14,19 +14,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_PATH    CONTROL_RUN_DIR "/control.sock"
-#define LOCK_PATH      CONTROL_RUN_DIR "/lock"
-#define REQUEST_MAX    4096
-#define CLIENTS_MAX    32
-#define FOLLOWERS_MAX  16 /* of them; half of these for members of the group */
-#define BACKLOG	       128
-#define CLIENT_USEC    (2 * 1000000ULL) /* to send a line and to take the answer */
-#define FRESH_NS       (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
-#define WINDOW_NS      (100 * NS_PER_MSEC) /* in each of these … */
-#define WORK_NS	       (25 * NS_PER_MSEC)  /* … so much time is for clients */
-#define ANSWER_MSEC    5000
-#define ANSWER_MAX     (16 * 1024 * 1024)
-#define FOLLOW_MAX     (256 * 1024) /* bytes that a follower may be behind */
+#define SOCKET_PATH   CONTROL_RUN_DIR "/control.sock"
+#define LOCK_PATH     CONTROL_RUN_DIR "/lock"
+#define REQUEST_MAX   4096
+#define CLIENTS_MAX   32
+#define FOLLOWERS_MAX 16 /* of them; half of these for members of the group */
+#define BACKLOG	      128
+#define CLIENT_USEC   (2 * 1000000ULL)	  /* to send a line and to take the answer */
+#define FRESH_NS      (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
+#define WINDOW_NS     (100 * NS_PER_MSEC) /* in each of these … */
+#define WORK_NS	      (25 * NS_PER_MSEC)  /* … so much time is for clients */
+#define ANSWER_MSEC   5000
+#define ANSWER_MAX    (16 * 1024 * 1024)
+#define FOLLOW_MAX    (256 * 1024) /* bytes that a follower may be behind */
 
 struct client {
 	struct control *control;
@@ -62,7 +62,8 @@ int control_lock(struct error *err)
 	if (fd < 0)
 		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LOCK_PATH);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fail(err, EXIT_FAILURE_, -EBUSY, "see: vpnleash status; end that daemon first",
+		return fail(err, EXIT_FAILURE_, -EBUSY,
+			    "see: vpnleash status; end that daemon first",
 			    "take " LOCK_PATH ": a vpnleash daemon is running");
 	return TAKE_FD(fd);
 }
@@ -302,8 +303,10 @@ static struct client *client_new(struct control *control, int fd, const struct u
 
 	if (!c)
 		return NULL;
-	*c = (struct client){ .control = control, .fd = fd, .since_ns = now_boot_ns(),
-			      .peer = { .pid = peer->pid, .root = peer->uid == 0 } };
+	*c = (struct client) { .control = control,
+			       .fd = fd,
+			       .since_ns = now_boot_ns(),
+			       .peer = { .pid = peer->pid, .root = peer->uid == 0 } };
 	if (sd_event_add_io(control->loop, &c->io, c->fd, EPOLLIN, on_client, c) < 0 ||
 	    sd_event_add_time_relative(control->loop, &c->timer, CLOCK_MONOTONIC, CLIENT_USEC, 0,
 				       on_client_timeout, c) < 0) {
@@ -374,7 +377,7 @@ int control_start(struct control **ret, sd_event *loop, control_answer answer_cb
 
 	if (!c)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the control socket");
-	*c = (struct control){ .loop = loop, .answer = answer_cb, .owner = owner };
+	*c = (struct control) { .loop = loop, .answer = answer_cb, .owner = owner };
 	r = c->fd = open_socket();
 	if (r >= 0)
 		r = sd_event_add_io(loop, &c->io, c->fd, EPOLLIN, on_connection, c);
@@ -421,13 +424,14 @@ static int connect_and_send(const json_t *request, struct error *err)
 	/* connect() waits where the queue is full: behind others, or of a daemon that is stopped */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return errno == ENOENT || errno == ECONNREFUSED ?
-		       fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
-			    "reach the daemon") :
-		       errno == EAGAIN ? no_answer(err, -ETIMEDOUT) :
-		       fail(err, EXIT_PRIVILEGE, -errno,
-			    "run as root; status, why, check and events also in group "
-			    CONTROL_GROUP, "connect to " SOCKET_PATH);
+		return errno == ENOENT || errno == ECONNREFUSED
+			       ? fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
+				      "reach the daemon")
+		       : errno == EAGAIN ? no_answer(err, -ETIMEDOUT)
+					 : fail(err, EXIT_PRIVILEGE, -errno,
+						"run as root; status, why, check and events also "
+						"in group " CONTROL_GROUP,
+						"connect to " SOCKET_PATH);
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
 		return no_answer(err, -errno);
 	return TAKE_FD(fd);
@@ -441,7 +445,8 @@ static int check_answer(const json_t *answer, struct error *err)
 	if (!json_is_object(answer))
 		return no_answer(err, -EBADMSG);
 	return said ? fail(err, (int)json_integer_value(json_object_get(answer, "exit_code")), 0,
-			   NULL, "%s", said) : 0;
+			   NULL, "%s", said)
+		    : 0;
 }
 
 int control_ask(const json_t *request, json_t **ret, struct error *err)
@@ -456,8 +461,8 @@ int control_ask(const json_t *request, json_t **ret, struct error *err)
 		return fd;
 	while (buf && got < ANSWER_MAX) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t n = poll(&p, 1, ANSWER_MSEC) == 1 ?
-			    recv(fd, buf + got, ANSWER_MAX - got, 0) : -1;
+		ssize_t n = poll(&p, 1, ANSWER_MSEC) == 1 ? recv(fd, buf + got, ANSWER_MAX - got, 0)
+							  : -1;
 
 		if (n < 0)
 			return no_answer(err, -ETIMEDOUT);

@@ -75,8 +75,9 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "name", text(w->name));
 	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)w->cgroup_id));
 	json_object_set_new(j, "state", text(w->state));
-	json_object_set_new(j, "since_ms",
-			    milliseconds(w->changed_ns && now > w->changed_ns ? now - w->changed_ns : 0));
+	json_object_set_new(
+		j, "since_ms",
+		milliseconds(w->changed_ns && now > w->changed_ns ? now - w->changed_ns : 0));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)w->changed_ns));
 	json_object_set_new(j, "tunnel", text(w->tunnel));
 	json_object_set_new(j, "lease_left_ms", milliseconds(w->lease_left_ns));
@@ -103,8 +104,9 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struc
 	bpf_map_lookup_elem(p->leases, &slot, &l);
 	if (l.expires_ns > now && l.expires_ns - now <= VPNLEASH_LEASE_CAP_NS)
 		r.lease_left_ns = l.expires_ns - now;
-	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open" :
-		  r.frozen_by_us ? "frozen" : "blocked";
+	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open"
+		  : r.frozen_by_us					     ? "frozen"
+									     : "blocked";
 	report_read_drops(p, cgroup_id, r.dropped);
 	return report_workload_json(&r);
 }
@@ -161,7 +163,8 @@ void report_print(FILE *out, const json_t *report)
 	}
 	fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s %s\n", "WORKLOAD", "STATE", "SINCE", "TUNNEL",
 		"LEASE", "GUARD", "DROPPED");
-	json_array_foreach(workloads, i, j) {
+	json_array_foreach(workloads, i, j)
+	{
 		json_int_t left = json_integer_value(json_object_get(j, "lease_left_ms"));
 		char since[32], lease[32] = "none";
 
@@ -170,8 +173,8 @@ void report_print(FILE *out, const json_t *report)
 		if (left)
 			print_duration(lease, sizeof(lease), left);
 		fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s ", get(j, "name"),
-			json_is_true(json_object_get(j, "held")) ? "held" : get(j, "state"),
-			since, get(j, "tunnel"), lease, get(j, "guard"));
+			json_is_true(json_object_get(j, "held")) ? "held" : get(j, "state"), since,
+			get(j, "tunnel"), lease, get(j, "guard"));
 		print_drops(out, json_object_get(j, "dropped"));
 	}
 	json_array_foreach(tunnels, i, j)
@@ -218,8 +221,7 @@ bool report_all_open(const json_t *report)
 	json_t *j;
 	size_t i;
 
-	json_array_foreach(json_object_get(report, "workloads"), i, j)
-		if (strcmp(get(j, "state"), "open"))
-			return false;
+	json_array_foreach(json_object_get(report, "workloads"), i,
+			   j) if (strcmp(get(j, "state"), "open")) return false;
 	return true;
 }

@@ -17,18 +17,18 @@
 struct report_tunnel {
 	const char *name, *interface, *netns, *state; /* state NULL: no daemon to know it */
 	uint32_t ifindex;
-	uint64_t lease_left_ns;	   /* 0: no live lease */
-	const char *watched;	   /* "icmp:IP", or "silence not watched" */
-	const char *why;	   /* last evidence, in words; what is foreign in it is escaped */
-	uint64_t changed_ns;	   /* boot time of the last change of state */
+	uint64_t lease_left_ns; /* 0: no live lease */
+	const char *watched;	/* "icmp:IP", or "silence not watched" */
+	const char *why;	/* last evidence, in words; what is foreign in it is escaped */
+	uint64_t changed_ns;	/* boot time of the last change of state */
 };
 
 struct report_workload {
-	uint64_t cgroup_id;	   /* 0: no cgroup */
+	uint64_t cgroup_id; /* 0: no cgroup */
 	const char *name, *state, *tunnel;
 	bool frozen_by_us, held;
 	uint64_t lease_left_ns;
-	uint64_t changed_ns;	   /* boot time of the last change of state */
+	uint64_t changed_ns;		       /* boot time of the last change of state */
 	uint64_t dropped[VPNLEASH_REASON_MAX]; /* packets, by reason */
 };
 

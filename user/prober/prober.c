@@ -27,10 +27,10 @@
 #include "base/netns.h"
 #include "prober/wire.h"
 
-#define NOBODY 65534
+#define NOBODY		 65534
 #define START_TIMEOUT_MS 5000
-#define ANSWERS_BOUND 64 /* per socket and turn, so that none starves the others */
-#define ICMP_RCVBUF 65536 /* everybody's echo replies from that address come here */
+#define ANSWERS_BOUND	 64    /* per socket and turn, so that none starves the others */
+#define ICMP_RCVBUF	 65536 /* everybody's echo replies from that address come here */
 
 struct prober {
 	int fd;
@@ -61,7 +61,8 @@ static int send_wire(int fd, enum wire_op op, uint32_t target, uint64_t value, i
 	struct wire w = { .op = op, .target = target, .value = value };
 	struct iovec iov = { .iov_base = &w, .iov_len = sizeof(w) };
 	union one_fd control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
-					   .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+					   .cmsg_level = SOL_SOCKET,
+					   .cmsg_type = SCM_RIGHTS } };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (passed_fd >= 0) {
@@ -285,10 +286,11 @@ static int drop_privilege(pid_t daemon)
 static int enter_seccomp(void)
 {
 	static const int allowed[] = {
-		SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendmsg), SCMP_SYS(sendto),
-		SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close), SCMP_SYS(poll), SCMP_SYS(ppoll),
-		SCMP_SYS(clock_gettime), SCMP_SYS(getrandom), SCMP_SYS(exit), SCMP_SYS(exit_group),
-		SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+		SCMP_SYS(recvmsg),	 SCMP_SYS(recvfrom),	 SCMP_SYS(sendmsg),
+		SCMP_SYS(sendto),	 SCMP_SYS(read),	 SCMP_SYS(write),
+		SCMP_SYS(close),	 SCMP_SYS(poll),	 SCMP_SYS(ppoll),
+		SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),	 SCMP_SYS(exit),
+		SCMP_SYS(exit_group),	 SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
 	};
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int r = ctx ? 0 : -ENOMEM;
@@ -314,7 +316,7 @@ static void forget(struct target *t)
 {
 	if (t->fd >= 0)
 		close(t->fd);
-	*t = (struct target){ .fd = -1 };
+	*t = (struct target) { .fd = -1 };
 }
 
 static void ask(struct target *t)
@@ -359,7 +361,9 @@ static void answers(struct target *t)
 	uint64_t t_ns;
 
 	for (int i = 0; i < ANSWERS_BOUND; i++) {
-		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+		struct msghdr msg = { .msg_iov = &iov,
+				      .msg_iovlen = 1,
+				      .msg_control = control,
 				      .msg_controllen = sizeof(control) };
 		ssize_t n = recvmsg(t->fd, &msg, MSG_DONTWAIT);
 
@@ -397,8 +401,9 @@ static int requests(struct target targets[PROBER_TARGETS])
 		t = place_of(targets, w.target);
 		if (w.op == WIRE_SET && t) {
 			forget(t);
-			*t = (struct target){ .number = w.target, .fd = TAKE_FD(fd),
-					      .to.s_addr = (in_addr_t)w.value };
+			*t = (struct target) { .number = w.target,
+					       .fd = TAKE_FD(fd),
+					       .to.s_addr = (in_addr_t)w.value };
 			getrandom(&t->last.id, sizeof(t->last.id), 0);
 		} else if (w.op == WIRE_ASK && t && t->fd >= 0) {
 			t->asked = true;
@@ -420,8 +425,8 @@ static bool turn(struct target targets[PROBER_TARGETS])
 	struct pollfd fds[PROBER_TARGETS + 1];
 
 	for (size_t i = 0; i < PROBER_TARGETS; i++)
-		fds[i] = (struct pollfd){ .fd = targets[i].fd, .events = POLLIN };
-	fds[PROBER_TARGETS] = (struct pollfd){ .fd = CHANNEL, .events = POLLIN };
+		fds[i] = (struct pollfd) { .fd = targets[i].fd, .events = POLLIN };
+	fds[PROBER_TARGETS] = (struct pollfd) { .fd = CHANNEL, .events = POLLIN };
 	if (poll(fds, PROBER_TARGETS + 1, -1) < 0)
 		return false;
 	for (size_t i = 0; i < PROBER_TARGETS; i++)

@@ -88,7 +88,7 @@ int wire_echo_parse(const void *buf, size_t len, struct in_addr from, struct wir
 void wire_window_sent(struct wire_window *w, const struct wire_echo *echo, uint64_t sent_ns)
 {
 	w->probes[echo->seq % WIRE_WINDOW] =
-		(struct wire_probe){ .echo = *echo, .sent_ns = sent_ns };
+		(struct wire_probe) { .echo = *echo, .sent_ns = sent_ns };
 }
 
 bool wire_window_answered(struct wire_window *w, const struct wire_echo *echo, uint64_t t_ns)

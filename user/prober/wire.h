@@ -48,8 +48,8 @@ void wire_echo_request(const struct wire_echo *echo, uint8_t ret[WIRE_ECHO_SIZE]
  */
 int wire_echo_parse(const void *buf, size_t len, struct in_addr from, struct wire_echo *ret);
 
-#define WIRE_WINDOW 8			/* the last so many probes can still be answered, */
-#define WIRE_WINDOW_NS 10000000000ULL	/* for 10 s, each once */
+#define WIRE_WINDOW    8	      /* the last so many probes can still be answered, */
+#define WIRE_WINDOW_NS 10000000000ULL /* for 10 s, each once */
 
 struct wire_window {
 	struct wire_probe {

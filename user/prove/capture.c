@@ -16,9 +16,9 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#define DRAIN_BOUND	65536
-#define FENCE_TRIES	3
-#define FENCE_BOUND_MS	2000
+#define DRAIN_BOUND    65536
+#define FENCE_TRIES    3
+#define FENCE_BOUND_MS 2000
 
 /* The link type of what is now captured, or -Exxx. */
 static int capture_bind(int fd, const char *ifname, struct error *err)
@@ -37,7 +37,9 @@ static int capture_bind(int fd, const char *ifname, struct error *err)
 	/* Multicast that a real NIC would filter. Tunnels may not know it, nor need it. */
 	set_option(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all));
 	return name.ifr_hwaddr.sa_family == ARPHRD_ETHER ||
-	       name.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK ? LINK_ETHERNET : LINK_RAW_IP;
+			       name.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK
+		       ? LINK_ETHERNET
+		       : LINK_RAW_IP;
 }
 
 int capture_open(struct capture *c, int netns_fd, const char *ifname, const struct targets *t,
@@ -59,8 +61,10 @@ int capture_open(struct capture *c, int netns_fd, const char *ifname, const stru
 	r = capture_bind(fd, ifname, err);
 	if (r < 0)
 		return r;
-	*c = (struct capture){ .fd = TAKE_FD(fd), .link = (enum link_type)r, .targets = t,
-			       .opened_ns = now_boot_ns() };
+	*c = (struct capture) { .fd = TAKE_FD(fd),
+				.link = (enum link_type)r,
+				.targets = t,
+				.opened_ns = now_boot_ns() };
 	return 0;
 }
 
@@ -143,7 +147,7 @@ static int capture_check(struct capture *c, struct error *err)
 
 	if (getsockopt(c->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "read the capture's statistics");
-	c->drops += stats.tp_drops;	/* reading sets it back to zero */
+	c->drops += stats.tp_drops; /* reading sets it back to zero */
 	if (c->drops)
 		return fail(err, EXIT_FAILURE_, -ENOBUFS, "use fewer kinds or a longer interval",
 			    "the capture lost %llu frames, its counts prove nothing",
@@ -159,8 +163,11 @@ int capture_drain(struct capture *c, struct error *err)
 		struct sockaddr_ll from = { 0 };
 		char control[CMSG_SPACE(sizeof(struct timespec))];
 		struct iovec io = { bytes, sizeof(bytes) };
-		struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &io,
-				    .msg_iovlen = 1, .msg_control = control,
+		struct msghdr m = { .msg_name = &from,
+				    .msg_namelen = sizeof(from),
+				    .msg_iov = &io,
+				    .msg_iovlen = 1,
+				    .msg_control = control,
 				    .msg_controllen = sizeof(control) };
 		ssize_t n = recvmsg(c->fd, &m, MSG_TRUNC);
 
@@ -211,7 +218,7 @@ static int send_tokens(int fd, const struct targets *t, int version, uint16_t se
 		CPU_ZERO(&one);
 		CPU_SET(cpu, &one);
 		if (sched_setaffinity(0, sizeof(one), &one) < 0)
-			continue;	/* no such CPU, or not ours */
+			continue; /* no such CPU, or not ours */
 		marker_fill(payload, sizeof(payload), t->marker, KIND_FENCE,
 			    (uint32_t)serial << 16 | (uint32_t)version << 15 | *count);
 		if (sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&to, size) < 0)
@@ -265,8 +272,7 @@ int capture_fence(struct capture *c, int client_netns_fd, struct error *err)
 
 			poll(&p, 1, now ? (int)((end - now) / NS_PER_MSEC) + 1 : FENCE_BOUND_MS);
 			r = capture_drain(c, err);
-			if (r == 0 && c->fence_count[0] == sent[0] &&
-			    c->fence_count[1] == sent[1])
+			if (r == 0 && c->fence_count[0] == sent[0] && c->fence_count[1] == sent[1])
 				return 0;
 		}
 		if (r < 0)

@@ -193,8 +193,10 @@ struct frame classify(const void *bytes, size_t length, enum link_type link,
 
 static void describe_protocol(const struct frame *f, char *buf, size_t size)
 {
-	const char *flag = f->detail & TH_RST ? "/rst" : f->detail & TH_SYN ? "/syn" :
-			   f->detail & TH_FIN ? "/fin" : "";
+	const char *flag = f->detail & TH_RST	? "/rst"
+			   : f->detail & TH_SYN ? "/syn"
+			   : f->detail & TH_FIN ? "/fin"
+						: "";
 
 	if (f->ethertype == ETH_P_ARP)
 		snprintf(buf, size, "arp");

@@ -104,8 +104,8 @@ static int choose_interface(int fd, const struct shot *s)
 {
 	int value = (int)htonl((uint32_t)s->ifindex); /* network order, in both families */
 
-	return s->kind->family == AF_INET ? set_int(fd, IPPROTO_IP, IP_UNICAST_IF, value) :
-					    set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_IF, value);
+	return s->kind->family == AF_INET ? set_int(fd, IPPROTO_IP, IP_UNICAST_IF, value)
+					  : set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_IF, value);
 }
 
 static int allow_broadcast(int fd, const struct shot *s)
@@ -227,8 +227,11 @@ static ssize_t fire_pktinfo(int fd, const struct shot *s)
 	bool v4 = s->kind->family == AF_INET;
 	size_t size = v4 ? sizeof(info4) : sizeof(info6);
 	struct iovec io = { (void *)s->payload, s->length };
-	struct msghdr m = { .msg_name = (void *)&s->to, .msg_namelen = s->to_size, .msg_iov = &io,
-			    .msg_iovlen = 1, .msg_control = &control,
+	struct msghdr m = { .msg_name = (void *)&s->to,
+			    .msg_namelen = s->to_size,
+			    .msg_iov = &io,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
 			    .msg_controllen = CMSG_SPACE(size) };
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
@@ -246,7 +249,7 @@ static ssize_t fire_zerocopy(int fd, const struct shot *s)
 	char control[256];
 	struct msghdr done = { .msg_control = control, .msg_controllen = sizeof(control) };
 
-	while (recvmsg(fd, &done, MSG_ERRQUEUE) >= 0)	/* completions, else ENOBUFS one day */
+	while (recvmsg(fd, &done, MSG_ERRQUEUE) >= 0) /* completions, else ENOBUFS one day */
 		done.msg_controllen = sizeof(control);
 	memcpy(page, s->payload, s->length);
 	return sendto(fd, page, s->length, MSG_NOSIGNAL | MSG_ZEROCOPY,
@@ -285,8 +288,9 @@ static ssize_t fire_echo(int fd, const struct shot *s)
 
 static struct udphdr udp_header(const struct shot *s)
 {
-	return (struct udphdr){ .source = htons(s->port), .dest = htons(s->port),
-				.len = htons(sizeof(struct udphdr) + LENGTH_DEFAULT) };
+	return (struct udphdr) { .source = htons(s->port),
+				 .dest = htons(s->port),
+				 .len = htons(sizeof(struct udphdr) + LENGTH_DEFAULT) };
 }
 
 /* The kernel fills in source, id, total length and checksum: raw(7). */
@@ -296,7 +300,10 @@ static ssize_t fire_raw4(int fd, const struct shot *s)
 		struct iphdr ip;
 		struct udphdr udp;
 		char payload[LENGTH_DEFAULT];
-	} p = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP,
+	} p = { .ip = { .version = 4,
+			.ihl = 5,
+			.ttl = 64,
+			.protocol = IPPROTO_UDP,
 			.daddr = ((const struct sockaddr_in *)&s->to)->sin_addr.s_addr },
 		.udp = udp_header(s) };
 	struct shot raw = *s;
@@ -314,7 +321,9 @@ static ssize_t fire_raw6(int fd, const struct shot *s)
 		struct ip6_hdr ip;
 		struct udphdr udp;
 		char payload[LENGTH_DEFAULT];
-	} p = { .ip.ip6_flow = htonl(6 << 28), .ip.ip6_nxt = IPPROTO_UDP, .ip.ip6_hlim = 64,
+	} p = { .ip.ip6_flow = htonl(6 << 28),
+		.ip.ip6_nxt = IPPROTO_UDP,
+		.ip.ip6_hlim = 64,
 		.udp = udp_header(s) };
 	_cleanup_fd int route = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 from, to;
@@ -335,12 +344,12 @@ static ssize_t fire_raw6(int fd, const struct shot *s)
 	return fire_plain(fd, &raw);
 }
 
-#define UDP4 .family = AF_INET, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP
-#define UDP6 .family = AF_INET6, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP
-#define TCP4 .family = AF_INET, .type = SOCK_STREAM, .protocol = IPPROTO_TCP
-#define TCP6 .family = AF_INET6, .type = SOCK_STREAM, .protocol = IPPROTO_TCP
-#define SYN  .life = LIFE_FRESH, .fire = fire_syn
-#define FLOW .life = LIFE_KEPT, .setup = begin_connect, .fire = fire_flow, .inexact = true
+#define UDP4	 .family = AF_INET, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP
+#define UDP6	 .family = AF_INET6, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP
+#define TCP4	 .family = AF_INET, .type = SOCK_STREAM, .protocol = IPPROTO_TCP
+#define TCP6	 .family = AF_INET6, .type = SOCK_STREAM, .protocol = IPPROTO_TCP
+#define SYN	 .life = LIFE_FRESH, .fire = fire_syn
+#define FLOW	 .life = LIFE_KEPT, .setup = begin_connect, .fire = fire_flow, .inexact = true
 #define ECHO4(t) .family = AF_INET, .type = (t), .protocol = IPPROTO_ICMP, .fire = fire_echo
 #define ECHO6(t) .family = AF_INET6, .type = (t), .protocol = IPPROTO_ICMPV6, .fire = fire_echo
 #define RAW(f)	 .family = (f), .type = SOCK_RAW, .protocol = IPPROTO_RAW
@@ -380,8 +389,8 @@ static const struct kind kinds[] = {
 	{ "onlink6", "UDP to a neighbour on the underlay", UDP6, .to = TO_ONLINK },
 	{ "multicast4", "local service discovery, 239.192.152.143:6771", UDP4, .to = TO_MULTICAST,
 	  .setup = choose_multicast4 },
-	{ "multicast6", "local service discovery, [ff15::efc0:988f]:6771", UDP6,
-	  .to = TO_MULTICAST, .setup = choose_multicast6 },
+	{ "multicast6", "local service discovery, [ff15::efc0:988f]:6771", UDP6, .to = TO_MULTICAST,
+	  .setup = choose_multicast6 },
 	{ "broadcast4", "UDP to 255.255.255.255 on the underlay", UDP4, .to = TO_BROADCAST,
 	  .setup = allow_broadcast },
 	{ "udplite4", "UDP-Lite to the outside address", .family = AF_INET, .type = SOCK_DGRAM,
@@ -436,7 +445,8 @@ const struct address *kind_address(const struct kind *k, const struct targets *t
 	};
 	int version = k->family == AF_INET6;
 
-	return k->to == TO_BROADCAST ? &all :
-	       k->to == TO_MULTICAST ? &groups[version] :
-	       k->to == TO_ONLINK    ? &t->onlink[version] : &t->outside[version];
+	return k->to == TO_BROADCAST   ? &all
+	       : k->to == TO_MULTICAST ? &groups[version]
+	       : k->to == TO_ONLINK    ? &t->onlink[version]
+				       : &t->outside[version];
 }

@@ -9,12 +9,12 @@
 #include "base/netns.h"
 #include "prove.h"
 
-#define LENGTH_DEFAULT	64
-#define LENGTH_MAX	4096
-#define KIND_FENCE	0xffff
-#define MULTICAST_PORT	6771 /* BEP 14, local service discovery: what a torrent client does send */
-#define CAPTURE_BUFFER	(64 << 20)
-#define REMEDY_ROOT	"needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN; run with sudo"
+#define LENGTH_DEFAULT 64
+#define LENGTH_MAX     4096
+#define KIND_FENCE     0xffff
+#define MULTICAST_PORT 6771 /* BEP 14, local service discovery: what a torrent client does send */
+#define CAPTURE_BUFFER (64 << 20)
+#define REMEDY_ROOT    "needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN; run with sudo"
 
 /* The payload is this, repeated. All in network order. */
 struct unit {

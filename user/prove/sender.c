@@ -92,7 +92,7 @@ static int shoot(const struct shot *s, bool fresh, int *kept, struct tally *tall
 	}
 	__atomic_store_n(&tally->last_errno, errno, __ATOMIC_RELAXED);
 	if (*fd >= 0 && s->kind->type == SOCK_STREAM && errno != EAGAIN) {
-		close(*fd);	/* a dead connection: the next packet tries a new one */
+		close(*fd); /* a dead connection: the next packet tries a new one */
 		*fd = -1;
 	}
 	return 0;
@@ -172,7 +172,7 @@ static void sender_child(const struct sending *plan, const struct targets *t, pi
 			 __ATOMIC_RELEASE);
 	if (ready > 3)
 		close_range(3, (unsigned int)ready - 1, 0);
-	close_range((unsigned int)ready, ~0U, 0);	/* the parent sees the pipe end */
+	close_range((unsigned int)ready, ~0U, 0); /* the parent sees the pipe end */
 	if (shared->result == 0)
 		send_all(plan, t, shared->tally);
 }
@@ -233,7 +233,7 @@ int sender_start(struct sender *s, const struct sending *plan, const struct targ
 	if (r < 0)
 		return r;
 	*s = new;
-	new = (struct sender){ .pidfd = -1 };
+	new = (struct sender) { .pidfd = -1 };
 	return 0;
 }
 
@@ -259,9 +259,9 @@ int sender_wait(struct sender *s, unsigned int timeout_ms, struct error *err)
 void sender_stop(struct sender *s)
 {
 	if (s->pid) {
-		kill(s->pid, SIGKILL);	/* takes a process in a frozen cgroup v2 as well */
+		kill(s->pid, SIGKILL); /* takes a process in a frozen cgroup v2 as well */
 		sender_wait(s, START_BOUND_MS, NULL);
-		s->pid = 0;	/* a child that even SIGKILL does not end is init's one day */
+		s->pid = 0; /* a child that even SIGKILL does not end is init's one day */
 	}
 	close_fd(&s->pidfd);
 	s->pidfd = -1;
@@ -273,15 +273,16 @@ void sender_free(struct sender *s)
 		return;
 	sender_stop(s);
 	munmap(s->shared, sizeof(*s->shared));
-	*s = (struct sender){ .pidfd = -1 };
+	*s = (struct sender) { .pidfd = -1 };
 }
 
 const char *skip_reason(const struct kind *k, const struct tally *t, char *buf, size_t size)
 {
 	int e = __atomic_load_n(&t->skip_errno, __ATOMIC_RELAXED);
-	const char *hint = e == EACCES ? " (sysctl net.ipv4.ping_group_range of that netns)" :
-			   e == EDESTADDRREQ && k->to == TO_ONLINK ? " (no on-link address given)" :
-			   e == EDESTADDRREQ ? " (no outside address given)" : "";
+	const char *hint = e == EACCES ? " (sysctl net.ipv4.ping_group_range of that netns)"
+			   : e == EDESTADDRREQ && k->to == TO_ONLINK ? " (no on-link address given)"
+			   : e == EDESTADDRREQ			     ? " (no outside address given)"
+								     : "";
 
 	snprintf(buf, size, "%s%s", e ? strerror(e) : "", hint);
 	return buf;

@@ -17,7 +17,7 @@ struct watch_cgroup {
 	watch_tell tell;
 	void *owner;
 	int epoll_fd, inotify_fd;
-	int above; /* inotify watch on the nearest directory above that is there */
+	int above;	       /* inotify watch on the nearest directory above that is there */
 	struct cgroup_ref ref; /* fd -1: not there */
 	int events_fd;
 	bool frozen;
@@ -133,8 +133,12 @@ int watch_cgroup_start(struct watch_cgroup **ret, const struct cgroup_root *root
 
 	if (!w)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a cgroup");
-	*w = (struct watch_cgroup){ .root = root, .tell = tell_owner, .owner = owner, .above = -1,
-				    .ref.fd = -1, .events_fd = -1 };
+	*w = (struct watch_cgroup) { .root = root,
+				     .tell = tell_owner,
+				     .owner = owner,
+				     .above = -1,
+				     .ref.fd = -1,
+				     .events_fd = -1 };
 	snprintf(w->path, sizeof(w->path), "%s", path);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	w->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);

@@ -27,7 +27,7 @@ int drops_start(struct drops **ret, int ring_fd, drops_tell tell, void *owner, s
 
 	if (!d)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the drop events");
-	*d = (struct drops){ .tell = tell, .owner = owner };
+	*d = (struct drops) { .tell = tell, .owner = owner };
 	d->ring = ring_buffer__new(ring_fd, on_record, d, NULL);
 	if (!d->ring) {
 		int r = -errno;

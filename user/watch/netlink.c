@@ -31,11 +31,11 @@ struct watch_netlink {
 	int events, requests;
 	uint32_t seq;
 	char name[IFNAMSIZ];
-	char route[INET6_ADDRSTRLEN];	 /* empty: none */
+	char route[INET6_ADDRSTRLEN]; /* empty: none */
 	int route_family;
-	struct in6_addr route_address;	 /* or an in_addr in its first bytes */
-	struct link_identity link;	 /* ifindex 0: no device of that name */
-	bool route_stale;		 /* something arrived that may have changed the lookup */
+	struct in6_addr route_address; /* or an in_addr in its first bytes */
+	struct link_identity link;     /* ifindex 0: no device of that name */
+	bool route_stale;	       /* something arrived that may have changed the lookup */
 	bool blind;
 	enum input told;
 	watch_tell tell;
@@ -45,9 +45,9 @@ struct watch_netlink {
 bool link_is_tunnel(uint16_t type, const char *kind)
 {
 	/* These take the type of what is beneath them, or have none, and still are an underlay. */
-	static const char *const underlays[] = { "bond", "team",    "veth",   "netkit", "macvlan",
-						 "vlan", "macvtap", "ipvlan", "ipvtap", "wwan",
-						 "rmnet" };
+	static const char *const underlays[] = { "bond",    "team", "veth",    "netkit",
+						 "macvlan", "vlan", "macvtap", "ipvlan",
+						 "ipvtap",  "wwan", "rmnet" };
 
 	/* Every virtual device has a kind; a modem (qmi_wwan, raw IP) is ARPHRD_NONE without. */
 	if (!*kind)
@@ -86,13 +86,13 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 
 	if (!has_payload(nlh, sizeof(*ifi)) || ifi->ifi_index <= 0)
 		return -EBADMSG;
-	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi))
+	{
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
 			name = attr;
 		if (mnl_attr_get_type(attr) == IFLA_LINKINFO)
-			mnl_attr_for_each_nested(in, attr)
-				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
-					kind = in;
+			mnl_attr_for_each_nested(in, attr) if (mnl_attr_get_type(in) ==
+							       IFLA_INFO_KIND) kind = in;
 	}
 	if (!name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0 ||
 	    (kind && mnl_attr_validate(kind, MNL_TYPE_NUL_STRING) < 0))
@@ -103,7 +103,8 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 	/* A kind may be longer, in a module that nobody here knows: then its beginning. */
 	snprintf(link.kind, sizeof(link.kind), "%s", kind ? mnl_attr_get_str(kind) : "");
 	if ((size_t)snprintf(link.name, sizeof(link.name), "%s", mnl_attr_get_str(name)) >=
-	    sizeof(link.name) || !*link.name)
+		    sizeof(link.name) ||
+	    !*link.name)
 		return -EBADMSG;
 	*ret = link;
 	return 0;
@@ -115,9 +116,8 @@ int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
 
 	if (nlh->nlmsg_type != RTM_NEWROUTE || !has_payload(nlh, sizeof(struct rtmsg)))
 		return -EBADMSG;
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg))
-		if (mnl_attr_get_type(attr) == RTA_OIF)
-			oif = attr;
+	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg)) if (mnl_attr_get_type(attr) == RTA_OIF)
+		oif = attr;
 	if (!oif || mnl_attr_validate(oif, MNL_TYPE_U32) < 0)
 		return -EBADMSG;
 	*ret_oif = mnl_attr_get_u32(oif);
@@ -194,8 +194,8 @@ static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
 }
 
 /* On change only. An ifindex can not change without a GONE in between. */
-static __attribute__((format(printf, 4, 5))) void
-tell(struct watch_netlink *w, enum input what, uint32_t ifindex, const char *format, ...)
+static __attribute__((format(printf, 4, 5))) void tell(struct watch_netlink *w, enum input what,
+						       uint32_t ifindex, const char *format, ...)
 {
 	struct evidence e = { .what = what, .ifindex = ifindex, .seen_ns = now_boot_ns() };
 	va_list ap;
@@ -321,8 +321,9 @@ static ssize_t receive(struct watch_netlink *w, char buf[MESSAGE_SIZE])
 {
 	struct sockaddr_nl from = { 0 };
 	struct iovec iov = { .iov_base = buf, .iov_len = MESSAGE_SIZE };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
-			      .msg_iovlen = 1 };
+	struct msghdr msg = {
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1
+	};
 	ssize_t n = recvmsg(w->events, &msg, MSG_DONTWAIT);
 
 	if (n < 0)
@@ -433,8 +434,9 @@ int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *if
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch interface '%s'", ifname);
-	*w = (struct watch_netlink){ .route_family = family, .route_address = address, .tell = tell,
-				     .owner = owner };
+	*w = (struct watch_netlink) {
+		.route_family = family, .route_address = address, .tell = tell, .owner = owner
+	};
 	strcpy(w->name, ifname);
 	if (route)
 		inet_ntop(family, &address, w->route, sizeof(w->route));

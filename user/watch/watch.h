@@ -16,9 +16,9 @@
 
 struct evidence {
 	enum input what;
-	uint32_t ifindex;   /* of the device spoken of, 0 if none */
-	uint64_t seen_ns;   /* boot time: when the fact was read (IN_SEEN: of the sign of life) */
-	char detail[96];    /* for people: "eth0 is a veth", "1.1.1.1 goes by eth0"; may be empty */
+	uint32_t ifindex; /* of the device spoken of, 0 if none */
+	uint64_t seen_ns; /* boot time: when the fact was read (IN_SEEN: of the sign of life) */
+	char detail[96];  /* for people: "eth0 is a veth", "1.1.1.1 goes by eth0"; may be empty */
 };
 
 /* Told synchronously, from within start and ready functions. */
