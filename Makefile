@@ -129,9 +129,11 @@ sanitized: $(UNIT)
 install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 	install -D -m 755 $(B)/vpnleash $(DESTDIR)$(SBINDIR)/vpnleash
 	install -D -m 644 dist/man/vpnleash.8 $(DESTDIR)$(MANDIR)/man8/vpnleash.8
+	install -D -m 644 dist/man/vpnleash.conf.5 $(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8
+	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8 \
+		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5
 
 CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
 		 tests/*/*.[ch])
@@ -139,7 +141,7 @@ CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[c
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run tests/attack/lib.sh user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
+SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
 		 tests/*/case_* tests/attack/lib.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings
