@@ -125,6 +125,17 @@ static void expect_both(const struct packet *p, uint32_t ifindex, enum reason re
 	expect(t.ingress, p, ifindex, reason);
 }
 
+/* Both families, both hooks: what is said of IPv6 once the workload may use it. */
+static void expect_all(uint32_t ifindex, enum reason reason)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+
+	expect_both(&p4, ifindex, reason);
+	workload_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
+	expect_both(&p6, ifindex, reason);
+	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
+}
+
 static void grant(uint64_t for_ns)
 {
 	uint64_t now = now_boot_ns();
@@ -226,23 +237,22 @@ static int tear_down(void **state)
 
 static void barred_without_lease(void **state)
 {
-	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+	struct packet p6 = make6("fd00::1", "2001:db8::1");
 
 	(void)state;
-	expect_both(&p4, t.eth0, REASON_NO_LEASE); /* slot 0: no tunnel yet */
+	expect_all(t.eth0, REASON_NO_LEASE); /* slot 0: no tunnel yet */
 	workload_point(t.leases, t.workload.id, t.slot);
-	expect_both(&p4, t.eth0, REASON_NO_LEASE);
-	expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+	expect_all(t.eth0, REASON_NO_LEASE);
+	expect_all(t.tunnel.ifindex, REASON_NO_LEASE);
 	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
 }
 
 static void leased_but_not_admitted(void **state)
 {
-	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 
 	(void)state;
 	grant(3 * NS_PER_SEC);
-	expect_both(&p4, t.tunnel.ifindex, REASON_BARRED);
+	expect_all(t.tunnel.ifindex, REASON_BARRED);
 	lease_revoke(t.leases, t.slot);
 }
 
@@ -261,15 +271,15 @@ static void held_wins(void **state)
 
 static void open_only_through_the_tunnel(void **state)
 {
-	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+	struct packet p6 = make6("fd00::1", "2001:db8::1");
 
 	(void)state;
 	need_passes();
 	grant(3 * NS_PER_SEC);
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
-	expect_both(&p4, t.tunnel.ifindex, REASON_PASS);
-	expect_both(&p4, t.eth0, REASON_WRONG_IFINDEX);
-	expect_both(&p4, if_nametoindex("tun1"), REASON_WRONG_IFINDEX); /* of the same type */
+	expect_all(t.tunnel.ifindex, REASON_PASS);
+	expect_all(t.eth0, REASON_WRONG_IFINDEX);
+	expect_all(if_nametoindex("tun1"), REASON_WRONG_IFINDEX); /* of the same type */
 	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
 	expect_both(&p6, t.eth0, REASON_IPV6);
 	workload_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
@@ -280,16 +290,15 @@ static void open_only_through_the_tunnel(void **state)
 
 static void a_lease_ends_by_itself(void **state)
 {
-	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	uint64_t now = now_boot_ns();
 
 	(void)state;
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	lease_renew(t.leases, t.slot, now - 1, now);
-	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	grant(20 * NS_PER_MSEC);
 	usleep(30000);
-	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 }
 
 /*
@@ -324,22 +333,20 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
 static void a_lease_that_is_too_long_is_none(void **state)
 {
-	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 
 	(void)state;
 	lease_grant(t.leases, t.slot, now_boot_ns() + 3600 * NS_PER_SEC, 1);
-	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	lease_grant(t.leases, t.slot, UINT64_MAX, 1);
-	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	lease_grant(t.leases, t.slot, now_boot_ns() + VPNLEASH_LEASE_CAP_NS + NS_PER_SEC, 1);
-	expect_both(&p4, t.tunnel.ifindex, REASON_EXPIRED);
+	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	lease_grant(t.leases, t.slot, 0, 1);
-	expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+	expect_all(t.tunnel.ifindex, REASON_NO_LEASE);
 }
 
 static void another_netns_or_device_of_that_index(void **state)
 {
-	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	struct lease_identity away = t.tunnel, impostor = t.tunnel;
 	unsigned int slot;
 
@@ -349,7 +356,7 @@ static void another_netns_or_device_of_that_index(void **state)
 	slot = (unsigned int)lease_slot(t.leases, &away);
 	lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
 	workload_point(t.leases, t.workload.id, slot);
-	expect_both(&p4, t.tunnel.ifindex, REASON_WRONG_NETNS);
+	expect_all(t.tunnel.ifindex, REASON_WRONG_NETNS);
 	lease_retire(t.leases, slot);
 
 	if (!gate_netns_by_socket(t.gate)) {
@@ -357,7 +364,7 @@ static void another_netns_or_device_of_that_index(void **state)
 		slot = (unsigned int)lease_slot(t.leases, &impostor);
 		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
 		workload_point(t.leases, t.workload.id, slot);
-		expect_both(&p4, t.tunnel.ifindex, REASON_WRONG_IFINDEX);
+		expect_all(t.tunnel.ifindex, REASON_WRONG_IFINDEX);
 		lease_retire(t.leases, slot);
 	}
 	workload_point(t.leases, t.workload.id, t.slot);
