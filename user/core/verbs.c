@@ -68,6 +68,9 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 {
 	struct left_behind *l = arg;
 
+	/* one turn of the loop has a budget, and 8192 records fit the map */
+	if (json_array_size(l->workloads) >= 2 * CONFIG_WORKLOADS)
+		return 1;
 	if (!member_of_cgroup(l->daemon, cgroup_id))
 		json_array_append_new(l->workloads,
 				      report_record_json(gate_pins(l->daemon->gate), cgroup_id, w));
