@@ -617,11 +617,3 @@ int gate_detach(uint64_t cgroup_id, struct error *err)
 {
 	return pins_remove_links(cgroup_id, err);
 }
-
-bool gate_attached(uint64_t cgroup_id)
-{
-	_cleanup_fd int egress = open_link("gate_egress", cgroup_id);
-	_cleanup_fd int ingress = open_link("gate_ingress", cgroup_id);
-
-	return egress >= 0 && ingress >= 0;
-}

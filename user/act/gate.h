@@ -36,8 +36,6 @@ bool gate_netns_by_socket(const struct gate *g);
 int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		struct error *err);
 int gate_detach(uint64_t cgroup_id, struct error *err);
-/* Are the pinned links of that cgroup there and attached? */
-bool gate_attached(uint64_t cgroup_id);
 
 /* The cookie by which the gate knows that netns, also where SO_NETNS_COOKIE is missing (< v5.14).
  */

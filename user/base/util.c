@@ -191,3 +191,14 @@ int write_small(int dirfd, const char *path, const char *text)
 		return -errno;
 	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
+
+int events_say(int events_fd, const char *line)
+{
+	char text[128];
+	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return strstr(text, line) != NULL;
+}

@@ -86,5 +86,8 @@ int parse_duration(const char *text, uint64_t *ret_ns);
  * -Exxx. */
 ssize_t read_small(int dirfd, const char *path, char *buf, size_t size);
 int write_small(int dirfd, const char *path, const char *text);
+/* Does a cgroup.events, open as events_fd, have that line ("frozen 1")? Reading it also ends its
+ * EPOLLPRI. 0, 1, or -Exxx: the cgroup is gone. */
+int events_say(int events_fd, const char *line);
 
 #endif

@@ -46,18 +46,6 @@ void exec_free(struct exec *e)
 
 /* ------ the end ------ */
 
-/* Reads it, or it would be told again and again. -errno: the cgroup is gone. */
-static int is_empty(int events_fd)
-{
-	char text[128];
-	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
-
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	return strstr(text, "populated 0") != NULL;
-}
-
 /* The cgroups that the command has made in its own, deepest first; nobody is in them. */
 static void remove_children(int cgroup_fd, int depth)
 {
@@ -110,7 +98,7 @@ static void forget(struct daemon *d, struct member *m)
 /* The cgroup first, then record and links: nobody can be in it without a gate. */
 static void end_if_over(struct member *m)
 {
-	int empty = is_empty(m->exec->events_fd);
+	int empty = events_say(m->exec->events_fd, "populated 0");
 
 	if (empty < 0)
 		sd_event_source_set_enabled(m->exec->events_source, SD_EVENT_OFF);

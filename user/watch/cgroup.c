@@ -63,18 +63,6 @@ static void watch_above(struct watch_cgroup *w)
 	}
 }
 
-/* 0, 1, or -errno once the cgroup is gone. */
-static int says_frozen(int events_fd)
-{
-	char text[128];
-	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
-
-	if (n < 0)
-		return -errno;
-	text[n] = '\0';
-	return strstr(text, "frozen 1") != NULL;
-}
-
 static bool still_there(const struct watch_cgroup *w)
 {
 	struct stat st;
@@ -118,7 +106,7 @@ void watch_cgroup_ready(struct watch_cgroup *w)
 	}
 	if (w->ref.fd < 0)
 		return;
-	frozen = says_frozen(w->events_fd);
+	frozen = events_say(w->events_fd, "frozen 1");
 	if (frozen >= 0 && frozen != w->frozen) {
 		w->frozen = frozen;
 		tell(w, frozen ? IN_FREEZE_DONE : IN_THAWED);
