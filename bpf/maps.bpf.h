@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The pinned maps; include/vpnleash/abi.h documents each. All instances of the gate share them. */
+/*
+ * The pinned maps; include/vpnleash/abi.h documents each. All instances of the programs share them.
+ * Defined in vpnleash.bpf.c (MAP is empty there), extern for the others.
+ */
 #ifndef VPNLEASH_MAPS_BPF_H
 #define VPNLEASH_MAPS_BPF_H
 
 #include "vpnleash/abi.h"
 
-struct {
+#ifndef MAP
+#define MAP extern
+#endif
+
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct header);
 } header SEC(".maps");
 
-struct {
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, VPNLEASH_SLOTS);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -20,14 +27,14 @@ struct {
 	__type(value, struct lease);
 } leases SEC(".maps");
 
-struct {
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, VPNLEASH_WORKLOADS);
 	__type(key, __u64); /* cgroup id */
 	__type(value, struct workload);
 } workloads SEC(".maps");
 
-struct {
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, VPNLEASH_COUNTERS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -35,24 +42,75 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
-struct {
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, VPNLEASH_SLOTS);
 	__type(key, __u32); /* slot */
 	__type(value, struct liveness);
 } liveness SEC(".maps");
 
-struct {
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, VPNLEASH_EVENTS_BYTES);
 } events SEC(".maps");
 
 /* The netns cookie of each socket made under a gate, where the gate can not read the packet's. */
-struct {
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, __u64);
 } sockets SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4 * VPNLEASH_GUARDS);
+	__type(key, struct edge_key);
+	__type(value, __u32); /* slot */
+} edges SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VPNLEASH_GUARDS);
+	__type(key, __u32); /* slot */
+	__type(value, struct guard);
+} guards SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, VPNLEASH_ENDPOINTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address_key);
+	__type(value, struct address_value);
+} endpoints SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, VPNLEASH_EXCEPTIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address_key);
+	__type(value, struct address_value);
+} exceptions SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, VPNLEASH_FLOWS);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, VPNLEASH_FLOW_SOURCES);
+	__type(key, struct flow_source_key);
+	__type(value, struct flow_source);
+} flow_sources SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, VPNLEASH_OBSERVED);
+	__type(key, struct observed_key);
+	__type(value, __u64);
+} observed SEC(".maps");
 
 #endif

@@ -20,23 +20,24 @@ static __always_inline void read_ports(struct __sk_buff *skb, __u32 at, struct d
 	e->destination_port = ports[1];
 }
 
-static __always_inline void read_packet(struct __sk_buff *skb, struct drop_event *e)
+/* at: where the IP header begins. */
+static __always_inline void read_packet(struct __sk_buff *skb, __u32 at, struct drop_event *e)
 {
 	__u8 h[40];
 
-	if (skb->protocol == bpf_htons(ETH_P_IP) && !bpf_skb_load_bytes(skb, 0, h, 20)) {
+	if (skb->protocol == bpf_htons(ETH_P_IP) && !bpf_skb_load_bytes(skb, at, h, 20)) {
 		e->family = 4;
 		e->protocol = h[9];
 		__builtin_memcpy(e->source, h + 12, 4);
 		__builtin_memcpy(e->destination, h + 16, 4);
 		if (!((h[6] & 0x1f) | h[7])) /* the first fragment */
-			read_ports(skb, (h[0] & 0xf) * 4, e);
-	} else if (skb->protocol == bpf_htons(ETH_P_IPV6) && !bpf_skb_load_bytes(skb, 0, h, 40)) {
+			read_ports(skb, at + (h[0] & 0xf) * 4, e);
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6) && !bpf_skb_load_bytes(skb, at, h, 40)) {
 		e->family = 6;
 		e->protocol = h[6];
 		__builtin_memcpy(e->source, h + 8, 16);
 		__builtin_memcpy(e->destination, h + 24, 16);
-		read_ports(skb, 40, e);
+		read_ports(skb, at + 40, e);
 	}
 }
 

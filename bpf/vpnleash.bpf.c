@@ -15,10 +15,10 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#define MAP /* the maps are defined here */
 #include "compat.bpf.h"
-#include "maps.bpf.h"
-#include "packet.bpf.h"
-#include "vpnleash/reasons.h"
+#include "drops.bpf.h"
+#include "flows.bpf.h"
 
 #define DROP 0
 #define PASS 1
@@ -41,7 +41,8 @@ union workload_word {
 	};
 };
 
-static __always_inline bool in_netns(struct __sk_buff *skb, const struct lease *lease)
+/* The cookie of the packet's netns, 0: not known. */
+static __always_inline __u64 netns_of(struct __sk_buff *skb)
 {
 	if (netns_by_socket) {
 		struct bpf_sock *sk = skb->sk;
@@ -50,13 +51,13 @@ static __always_inline bool in_netns(struct __sk_buff *skb, const struct lease *
 		if (sk)
 			sk = bpf_sk_fullsock(sk);
 		if (!sk)
-			return false;
+			return 0;
 		made_in = bpf_sk_storage_get(&sockets, sk, 0, 0);
-		return made_in && *made_in == lease->netns_cookie;
+		return made_in ? *made_in : 0;
 	}
 	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
 
-	return packet->dev->nd_net.net->net_cookie == lease->netns_cookie;
+	return packet->dev->nd_net.net->net_cookie;
 }
 
 /* The index alone can have been given to another device since the lease was granted. */
@@ -119,7 +120,27 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 	return REASON_LOOPBACK;
 }
 
-static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool ingress)
+/* Does the packet leave with an underlay's address from a port that LAN clients talk to? Into the
+ * tunnel it would carry the LAN's address to the VPN's provider. */
+static __always_inline bool is_lan_reply(struct __sk_buff *skb, __u64 netns_cookie)
+{
+	struct packet p = {};
+
+	return skb->protocol == bpf_htons(ETH_P_IP) && read_ipv4(skb, 0, &p) &&
+	       allowed(&exceptions, netns_cookie, ADDRESS_OWN, p.protocol, p.source_port, p.source);
+}
+
+static __always_inline bool is_lan_exception(struct __sk_buff *skb, __u64 netns_cookie,
+					     bool ingress)
+{
+	struct packet p = {};
+
+	return skb->protocol == bpf_htons(ETH_P_IP) && read_ipv4(skb, 0, &p) &&
+	       lan_exception(netns_cookie, skb->ifindex, &p, ingress);
+}
+
+static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool ingress,
+					 bool *ret_audit)
 {
 	if (skb->ifindex == LOOPBACK_IFINDEX)
 		return judge_loopback(skb, id);
@@ -140,10 +161,12 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 	/* expires_ns before the identity: a lease seen alive has its identity in place */
 	__u64 expires_ns = *(volatile __u64 *)&lease->expires_ns;
 	bool right_ifindex = on_interface(skb, lease);
-	bool right_netns = in_netns(skb, lease);
+	__u64 netns_cookie = netns_of(skb);
+	bool right_netns = netns_cookie && netns_cookie == lease->netns_cookie;
 	bool right_family = skb->protocol == bpf_htons(ETH_P_IP) || record.flags & WORKLOAD_IPV6;
 	bool leased = checked_this_jiffy(life, expires_ns, ingress);
 
+	*ret_audit = record.flags & WORKLOAD_AUDIT;
 	if (!leased && (expires_ns || ingress)) { /* without either the clock has nothing to say */
 		__u64 now_ns = bpf_ktime_get_boot_ns();
 
@@ -162,12 +185,18 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 
 	if (record.flags & WORKLOAD_ADMITTED && !(record.flags & WORKLOAD_HELD) && right_family &&
 	    right_ifindex && right_netns && leased) {
+		if (record.flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_cookie))
+			return REASON_LAN_REPLY;
 		if (ingress)
 			life->rx_packets++;
 		else
 			life->tx_packets++;
 		return REASON_PASS;
 	}
+
+	if (record.flags & WORKLOAD_ALLOW && !right_ifindex &&
+	    is_lan_exception(skb, netns_cookie, ingress))
+		return REASON_PASS;
 
 	/* The packet is lost; say why, the most telling first. */
 	if (record.flags & WORKLOAD_HELD)
@@ -183,75 +212,21 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 	return right_netns ? REASON_WRONG_IFINDEX : REASON_WRONG_NETNS;
 }
 
-/* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
- * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
-static __always_inline void tell(struct __sk_buff *skb, __u64 cgroup_id, enum reason reason,
-				 bool ingress, struct counter *c)
-{
-	struct workload *w;
-	struct drop_event *e;
-	__u64 now_ns, *last_ns;
-
-	w = bpf_map_lookup_elem(&workloads, &cgroup_id);
-	last_ns = w ? &w->event_ns : &c->event_ns;
-	now_ns = bpf_ktime_get_boot_ns();
-	if (now_ns - *last_ns < VPNLEASH_EVENT_GAP_NS)
-		return;
-	*last_ns = now_ns;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (!e) {
-		__u32 zero = 0;
-		struct header *h = bpf_map_lookup_elem(&header, &zero);
-
-		if (h)
-			__sync_fetch_and_add(&h->events_lost, 1);
-		return;
-	}
-	__builtin_memset(e, 0, sizeof(*e));
-	e->at_ns = now_ns;
-	e->cgroup_id = cgroup_id;
-	e->reason = reason;
-	e->ingress = ingress;
-	e->ifindex = skb->ifindex;
-	e->length = skb->len;
-	read_packet(skb, e);
-	bpf_ringbuf_submit(e, 0);
-}
-
-static __always_inline int drop(struct __sk_buff *skb, __u64 cgroup_id, enum reason reason,
-				bool ingress)
-{
-	struct counter_key key = { .cgroup_id = cgroup_id, .reason = reason };
-	struct counter *c = bpf_map_lookup_elem(&counters, &key);
-	__u64 jiffy = bpf_jiffies64();
-
-	if (!c) {
-		struct counter zero = {};
-
-		bpf_map_update_elem(&counters, &key, &zero, BPF_NOEXIST);
-		c = bpf_map_lookup_elem(&counters, &key);
-	}
-	if (!c) { /* the map is full: count it all the same */
-		key.cgroup_id = 0;
-		c = bpf_map_lookup_elem(&counters, &key);
-	}
-	if (c) {
-		c->packets++;
-		c->bytes += skb->len;
-		if (c->checked_jiffy != jiffy) {
-			c->checked_jiffy = jiffy;
-			tell(skb, cgroup_id, reason, ingress, c);
-		}
-	}
-	return DROP;
-}
-
 static __always_inline int gate(struct __sk_buff *skb, bool ingress)
 {
 	__u64 cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
-	enum reason reason = judge(skb, cgroup_id, ingress);
+	bool audit = false;
+	enum reason reason = judge(skb, cgroup_id, ingress, &audit);
+	struct dropped d = {
+		.cgroup_id = cgroup_id, .reason = reason, .ingress = ingress, .audit = audit
+	};
 
-	return reason == REASON_PASS ? PASS : drop(skb, cgroup_id, reason, ingress);
+	if (reason == REASON_PASS)
+		return PASS;
+	count_drop(skb, &d);
+	if (audit)
+		return PASS;
+	return DROP;
 }
 
 SEC("cgroup_skb/egress")
@@ -276,6 +251,16 @@ int gate_socket(struct bpf_sock *sk)
 	if (made_in)
 		*made_in = bpf_get_netns_cookie(sk);
 	return PASS;
+}
+
+/* For the guard: bpftool of Debian 12 links a kfunc of one object only. */
+__u64 netns_of_device(struct __sk_buff *skb)
+{
+	if (netns_by_socket)
+		return 0;
+	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
+
+	return packet->dev->nd_net.net->net_cookie;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 1
+#define VPNLEASH_ABI_VERSION 2
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -58,6 +58,8 @@ enum workload_flag {
 	WORKLOAD_IPV6 = 1 << 2,		/* the tunnel is proven for IPv6 too */
 	WORKLOAD_DOCKER_DNS = 1 << 3,	/* may talk to 127.0.0.11 */
 	WORKLOAD_FROZEN_BY_US = 1 << 4, /* cgroup.freeze was written by vpnleash: ours to thaw */
+	WORKLOAD_ALLOW = 1 << 5,	/* LAN exceptions of its netns are looked at */
+	WORKLOAD_AUDIT = 1 << 6,	/* what would be dropped is counted, and passes */
 };
 
 /*
@@ -78,9 +80,9 @@ struct workload {
 
 /* `counters`, per CPU: what was dropped. Exact; a key that found no room counts under cgroup 0. */
 struct counter_key {
-	__u64 cgroup_id;
-	__u32 reason; /* enum reason */
-	__u32 reserved;
+	__u64 cgroup_id; /* of the workload; in the guard of the sender, 0: not known there */
+	__u32 reason;	 /* enum reason */
+	__u32 guard;	 /* slot of the guard that dropped it; 0: a gate */
 };
 struct counter {
 	__u64 packets;
@@ -103,9 +105,9 @@ struct drop_event {
 	__u8 ingress; /* 0: on its way out */
 	__u8 family;  /* 4, 6; 0: the header was too short */
 	__u8 protocol;
-	__u8 reserved;
+	__u8 audit;			      /* 1: it passed all the same */
 	__be16 source_port, destination_port; /* 0: none, or not in this fragment */
-	__u32 reserved2;
+	__u32 guard;			      /* slot, as in counter_key */
 	__u8 source[16], destination[16]; /* IPv4 in the first 4 bytes */
 };
 
@@ -120,6 +122,116 @@ struct liveness {
 	__u64 checked_jiffy;
 };
 
+/*
+ * The guard: one record for each guarded interface ("underlay") of a tunnel's netns. Addresses are
+ * 16 bytes everywhere, IPv4 as ::ffff:a.b.c.d.
+ */
+#define VPNLEASH_GUARDS	   128 /* slot 0 is never used */
+#define VPNLEASH_ADDRESSES 8   /* of one underlay; more than these are not its own */
+
+/* `edges`: the device that a guard's program sits on → slot in `guards`. */
+struct edge_key {
+	__u64 netns_cookie; /* of the device's own netns */
+	__u32 ifindex;
+	__u32 reserved;
+};
+
+/* guard.flags */
+enum guard_flag {
+	GUARD_IPV6 = 1 << 0,	      /* an endpoint is IPv6: it and NS/NA may pass */
+	GUARD_AUDIT = 1 << 1,	      /* count and tell, drop nothing */
+	GUARD_BOOTSTRAP_HOSTS = 1 << 2, /* bootstrap opens for ADDRESS_BOOTSTRAP alone */
+};
+
+struct guard_address {
+	__u8 address[16];
+	__u8 prefix_mask[4]; /* IPv4: of its network; IPv6: zero, nothing asks */
+};
+
+/* `guards`, by slot. */
+struct guard {
+	__u64 netns_cookie; /* of the guarded netns; 0: unused, drops all */
+	__u64 bootstrap_until_ns; /* the VPN may use the underlay before its tunnel exists; 0: not */
+	__u64 vpn_cgroup;	  /* whose sockets pass guard_inside in bootstrap; 0: nobody's */
+	__u32 vpn_level;	  /* its depth */
+	__u32 ifindex;		  /* of the underlay, inside */
+	__u32 peer_ifindex, peer_netns_ino; /* where guard_outside and guard_inbound sit */
+	__u32 netns_ino;	  /* of the guarded netns, for people */
+	__u32 flags;		  /* enum guard_flag */
+	__be16 listen_port;	  /* WireGuard's, 0: not WireGuard */
+	__u8 mac[6];
+	__u32 reserved;
+	__u32 n_addresses;
+	struct guard_address addresses[VPNLEASH_ADDRESSES];
+};
+
+/* Key of the tries `endpoints` and `exceptions`: all but the address is compared whole. */
+enum address_kind {
+	ADDRESS_ENDPOINT = 1,	/* endpoints: protocol and remote port */
+	ADDRESS_HOST = 2,	/* endpoints: protocol, port 0; for fragments and ICMP errors */
+	ADDRESS_BOOTSTRAP = 3,	/* endpoints: a host that bootstrap may reach */
+	ADDRESS_REMOTE = 4,	/* exceptions: protocol, local port; who may come in; 0: not those */
+	ADDRESS_OWN = 5,	/* exceptions: the same port at an underlay's own address */
+};
+struct address_key {
+	__u32 prefixlen; /* ADDRESS_KEY_BITS, and the prefix of the address */
+	__u8 kind;	 /* enum address_kind */
+	__u8 protocol;
+	__be16 port;
+	__u64 netns_cookie;
+	__u8 address[16];
+};
+#define ADDRESS_KEY_BITS    96
+#define VPNLEASH_ENDPOINTS  4096
+#define VPNLEASH_EXCEPTIONS 4096
+/* Value of both: what it may; 0 in a longer prefix takes it back. */
+struct address_value {
+	__u32 allowed;
+	__u32 source; /* enum endpoint_source, for people */
+};
+enum endpoint_source { FROM_CONFIG = 1, FROM_WIREGUARD = 2, FROM_SOCKET = 3 };
+
+/* `flows`: who spoke first. Forgotten when idle for VPNLEASH_FLOW_IDLE_NS. */
+struct flow_key {
+	__u64 netns_cookie;
+	__u32 ifindex; /* of the underlay, inside */
+	__be16 local_port, remote_port;
+	__u8 protocol;
+	__u8 outbound; /* 1: first seen leaving (bootstrap, endpoints), 0: coming in (exceptions) */
+	__u16 reserved;
+	__u32 reserved2;
+	__u8 local[16], remote[16];
+};
+struct flow {
+	__u64 first_ns, last_ns;
+};
+#define VPNLEASH_FLOWS	      65536
+#define VPNLEASH_FLOW_IDLE_NS 600000000000ULL
+
+/* `flow_sources`: a remote address may begin so many inbound flows in that time, so that one does
+ * not push another's out of `flows`. */
+struct flow_source_key {
+	__u64 netns_cookie;
+	__u8 remote[16];
+};
+struct flow_source {
+	__u64 window_ns;
+	__u64 begun;
+};
+#define VPNLEASH_FLOW_SOURCES	8192
+#define VPNLEASH_FLOW_BURST	256
+#define VPNLEASH_FLOW_WINDOW_NS 10000000000ULL
+
+/* `observed`: where the VPN's own sockets asked to go while no lease lived; see endpoints. */
+struct observed_key {
+	__u64 socket_cookie;
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved[5];
+	__u8 address[16];
+};
+#define VPNLEASH_OBSERVED 4096 /* value: __u64, when it last did */
+
 _Static_assert(sizeof(struct header) == 32, "header");
 _Static_assert(sizeof(struct lease) == 64, "lease: one cache line");
 _Static_assert(sizeof(struct workload) == 96, "workload");
@@ -127,5 +239,10 @@ _Static_assert(__builtin_offsetof(struct workload, level) == 8, "workload: one w
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
 _Static_assert(sizeof(struct liveness) == 48, "liveness");
+_Static_assert(sizeof(struct guard_address) == 20 && sizeof(struct guard) == 224, "guard");
+_Static_assert(sizeof(struct address_key) == 32, "address_key");
+_Static_assert(__builtin_offsetof(struct address_key, address) * 8 == 32 + ADDRESS_KEY_BITS,
+	       "address_key: what is compared whole");
+_Static_assert(sizeof(struct flow_key) == 56 && sizeof(struct observed_key) == 32, "flows");
 
 #endif

@@ -19,10 +19,19 @@
 	X(7, WRONG_NETNS, wrong_netns, "the packet is in another network namespace")               \
 	X(8, IPV6, ipv6, "the workload may not use IPv6")                                          \
 	X(9, DOCKER_DNS, docker_dns, "Docker's resolver 127.0.0.11 would carry names out")         \
-	X(10, LOOPBACK, loopback, "a loopback packet that is not from and to this host itself")
+	X(10, LOOPBACK, loopback, "a loopback packet that is not from and to this host itself")    \
+	X(11, LAN_REPLY, lan_reply, "the answer to a LAN client would go into the tunnel")         \
+	X(12, UNGUARDED, unguarded, "the guard has no record of the interface")                    \
+	X(13, SPOOFED, spoofed, "the source address is not the namespace's own")                   \
+	X(14, ETHERTYPE, ethertype, "neither IP nor ARP, or with a VLAN tag")                      \
+	X(15, ARP, arp, "an ARP frame that says more than ARP must")                               \
+	X(16, HEADER, header, "an IP packet of unusual shape: options, length, multicast")         \
+	X(17, NOT_ENDPOINT, not_endpoint, "beside the tunnel, and not to the VPN's endpoint")      \
+	X(18, UNSOLICITED, unsolicited, "nobody inside asked for it")                              \
+	X(19, PACKET_SOCKET, packet_socket, "a workload's packet socket")
 /* clang-format on */
 
-#define VPNLEASH_REASON_MAX 11 /* one more than the last number */
+#define VPNLEASH_REASON_MAX 20 /* one more than the last number */
 
 enum reason {
 	REASON_PASS = 0,

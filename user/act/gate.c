@@ -60,6 +60,18 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 	skel->rodata->level = level;
 	skel->rodata->netns_by_socket = netns_by_socket;
 	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
+	if (level != 1) { /* these look at no cgroup's depth: one instance is enough */
+		struct bpf_program *once[] = { skel->progs.guard_outside,
+					       skel->progs.guard_inbound,
+					       skel->progs.guard_inside,
+					       skel->progs.observe_connect4,
+					       skel->progs.observe_connect6,
+					       skel->progs.observe_sendmsg4,
+					       skel->progs.observe_sendmsg6 };
+
+		for (size_t i = 0; i < ARRAY_SIZE(once); i++)
+			bpf_program__set_autoload(once[i], false);
+	}
 	if (pins)
 		r = pins_reuse(pins, skel, err);
 	if (!r) {
@@ -476,6 +488,11 @@ void gate_close(struct gate *g)
 const struct pins *gate_pins(const struct gate *g)
 {
 	return &g->pins;
+}
+
+struct vpnleash_bpf *gate_programs(const struct gate *g)
+{
+	return g->instances[1];
 }
 
 bool gate_netns_by_socket(const struct gate *g)

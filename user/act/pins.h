@@ -17,8 +17,9 @@ struct vpnleash_bpf;
 /* File descriptors of the pinned maps. */
 struct pins {
 	int header, leases, workloads, counters, liveness, events, sockets;
+	int edges, guards, endpoints, exceptions, flows, flow_sources, observed;
 };
-#define PINS_NONE ((struct pins) { -1, -1, -1, -1, -1, -1, -1 })
+#define PINS_NONE ((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 })
 void pins_close(struct pins *p);
 
 /* Is bpffs there and the directory ours alone? -ENOENT: nothing is pinned. */

@@ -2,6 +2,8 @@
 /* See netns.h. */
 #include "base/netns.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -55,6 +57,61 @@ uint64_t netns_ino(int netns_fd)
 	struct stat st;
 
 	return fstat(netns_fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+struct walk {
+	int (*f)(int netns_fd, void *arg);
+	void *arg;
+	uint64_t seen[512];
+	size_t n;
+};
+
+static int visit(struct walk *w, const char *path)
+{
+	_cleanup_fd int fd = -1;
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) < 0) /* before it is opened: there are many processes */
+		return 0;
+	for (size_t i = 0; i < w->n; i++)
+		if (w->seen[i] == st.st_ino)
+			return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || check_netns(fd))
+		return 0;
+	if (w->n < ARRAY_SIZE(w->seen))
+		w->seen[w->n++] = st.st_ino;
+	r = w->f(fd, w->arg);
+	if (r)
+		TAKE_FD(fd);
+	return r;
+}
+
+int netns_each(int (*f)(int netns_fd, void *arg), void *arg)
+{
+	static const struct {
+		const char *dir, *format;
+	} places[] = { { "/run/netns", "/run/netns/%s" }, { "/proc", "/proc/%s/ns/net" } };
+	struct walk w = { .f = f, .arg = arg };
+	int r = visit(&w, "/proc/self/ns/net");
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(places); i++) {
+		DIR *d = opendir(places[i].dir);
+		struct dirent *e;
+
+		while (!r && d && (e = readdir(d))) {
+			char path[300];
+
+			if (e->d_name[0] == '.' || (i && !isdigit((unsigned char)e->d_name[0])))
+				continue;
+			snprintf(path, sizeof(path), places[i].format, e->d_name);
+			r = visit(&w, path);
+		}
+		if (d)
+			closedir(d);
+	}
+	return r;
 }
 
 int netns_call(int netns_fd, int (*f)(void *), void *arg)

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What was dropped: counted exactly, and now and then told. */
+#ifndef VPNLEASH_DROPS_BPF_H
+#define VPNLEASH_DROPS_BPF_H
+
+#include "maps.bpf.h"
+#include "packet.bpf.h"
+#include "vpnleash/reasons.h"
+
+struct dropped {
+	__u64 cgroup_id;
+	enum reason reason;
+	__u32 guard;	/* slot, 0: the gate */
+	__u32 ip_at;	/* where the IP header begins */
+	bool ingress;	/* on its way in */
+	bool audit;
+};
+
+/* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
+ * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
+static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d, struct counter *c)
+{
+	struct workload *w;
+	struct drop_event *e;
+	__u64 now_ns, *last_ns;
+
+	w = bpf_map_lookup_elem(&workloads, &d->cgroup_id);
+	last_ns = w ? &w->event_ns : &c->event_ns;
+	now_ns = bpf_ktime_get_boot_ns();
+	if (now_ns - *last_ns < VPNLEASH_EVENT_GAP_NS)
+		return;
+	*last_ns = now_ns;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		__u32 zero = 0;
+		struct header *h = bpf_map_lookup_elem(&header, &zero);
+
+		if (h)
+			__sync_fetch_and_add(&h->events_lost, 1);
+		return;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->at_ns = now_ns;
+	e->cgroup_id = d->cgroup_id;
+	e->reason = d->reason;
+	e->guard = d->guard;
+	e->ingress = d->ingress;
+	e->audit = d->audit;
+	e->ifindex = skb->ifindex;
+	e->length = skb->len - d->ip_at;
+	read_packet(skb, d->ip_at, e);
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline void count_drop(struct __sk_buff *skb, const struct dropped *d)
+{
+	struct counter_key key = { d->cgroup_id, d->reason, d->guard };
+	struct counter *c = bpf_map_lookup_elem(&counters, &key);
+	__u64 jiffy = bpf_jiffies64();
+
+	if (!c) {
+		struct counter zero = {};
+
+		bpf_map_update_elem(&counters, &key, &zero, BPF_NOEXIST);
+		c = bpf_map_lookup_elem(&counters, &key);
+	}
+	if (!c) { /* the map is full: count it all the same */
+		key.cgroup_id = 0;
+		c = bpf_map_lookup_elem(&counters, &key);
+	}
+	if (!c)
+		return;
+	c->packets++;
+	c->bytes += skb->len;
+	if (c->checked_jiffy != jiffy) {
+		c->checked_jiffy = jiffy;
+		tell(skb, d, c);
+	}
+}
+
+#endif

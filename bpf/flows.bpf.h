@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who spoke first. A LAN exception is an answer to a flow first seen coming in: the port alone, or
+ * "has ACK", would be a way out. In the other direction an answer comes in where something was
+ * seen leaving.
+ */
+#ifndef VPNLEASH_FLOWS_BPF_H
+#define VPNLEASH_FLOWS_BPF_H
+
+#include "maps.bpf.h"
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* One IP packet, as far as a verdict needs it. Addresses as everywhere: ::ffff:a.b.c.d. */
+struct packet {
+	__u8 source[16], destination[16];
+	__be16 source_port, destination_port; /* 0: none, or not in this fragment */
+	__u8 protocol;
+	__u8 tcp_flags;
+	__u8 fragment; /* not the first one */
+	__u8 icmp_type, icmp_code;
+};
+
+static __always_inline void map_ipv4(__u8 to[16], const __u8 *address)
+{
+	__u32 *words = (__u32 *)to;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	__builtin_memcpy(&words[3], address, 4);
+}
+
+/* The transport header at `at`: ports, TCP's flags, ICMP's type. Short: it has none. */
+static __always_inline void read_transport(struct __sk_buff *skb, __u32 at, struct packet *p)
+{
+	__u8 h[4];
+
+	if (p->fragment || bpf_skb_load_bytes(skb, at, h, sizeof(h)))
+		return;
+	if (p->protocol == 6 || p->protocol == 17) {
+		__builtin_memcpy(&p->source_port, h, 2);
+		__builtin_memcpy(&p->destination_port, h + 2, 2);
+		if (p->protocol == 6)
+			bpf_skb_load_bytes(skb, at + 13, &p->tcp_flags, 1);
+	} else if (p->protocol == 1 || p->protocol == 58) {
+		p->icmp_type = h[0];
+		p->icmp_code = h[1];
+	}
+}
+
+/* *p is zeroed. False: shorter than a header, options, or longer than what is there. */
+static __always_inline bool read_ipv4(struct __sk_buff *skb, __u32 at, struct packet *p)
+{
+	__u8 h[20];
+	__u32 length;
+
+	if (bpf_skb_load_bytes(skb, at, h, sizeof(h)) || h[0] != 0x45)
+		return false;
+	length = (__u32)h[2] << 8 | h[3];
+	if (length < 20 || length > skb->len - at)
+		return false;
+	p->protocol = h[9];
+	map_ipv4(p->source, h + 12);
+	map_ipv4(p->destination, h + 16);
+	p->fragment = (h[6] & 0x1f) | h[7];
+	read_transport(skb, at + 20, p);
+	return true;
+}
+
+static __always_inline bool allowed(void *trie, __u64 netns_cookie, enum address_kind kind,
+				    __u8 protocol, __be16 port, const __u8 address[16])
+{
+	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128,
+				   .kind = kind,
+				   .protocol = protocol,
+				   .port = port,
+				   .netns_cookie = netns_cookie };
+	struct address_value *v;
+
+	__builtin_memcpy(key.address, address, 16);
+	v = bpf_map_lookup_elem(trie, &key);
+	return v && v->allowed;
+}
+
+static __always_inline void flow_key(struct flow_key *key, __u64 netns_cookie, __u32 ifindex,
+				     const struct packet *p, bool inbound, bool answer_to_outbound)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->netns_cookie = netns_cookie;
+	key->ifindex = ifindex;
+	key->protocol = p->protocol;
+	key->outbound = answer_to_outbound;
+	key->local_port = inbound ? p->destination_port : p->source_port;
+	key->remote_port = inbound ? p->source_port : p->destination_port;
+	__builtin_memcpy(key->local, inbound ? p->destination : p->source, 16);
+	__builtin_memcpy(key->remote, inbound ? p->source : p->destination, 16);
+}
+
+/* Is it part of that flow, and not idle for too long? Then it is so anew. */
+static __always_inline bool flow_goes_on(const struct flow_key *key)
+{
+	struct flow *f = bpf_map_lookup_elem(&flows, key);
+	__u64 now_ns;
+
+	if (!f)
+		return false;
+	now_ns = bpf_ktime_get_boot_ns();
+	if (now_ns - f->last_ns > VPNLEASH_FLOW_IDLE_NS)
+		return false;
+	f->last_ns = now_ns;
+	return true;
+}
+
+static __always_inline void flow_begins(const struct flow_key *key)
+{
+	struct flow f;
+
+	f.first_ns = f.last_ns = bpf_ktime_get_boot_ns();
+	bpf_map_update_elem(&flows, key, &f, BPF_ANY);
+}
+
+static __always_inline bool may_begin(const struct flow_key *flow)
+{
+	struct flow_source_key key = { .netns_cookie = flow->netns_cookie };
+	struct flow_source *s, fresh = { .window_ns = bpf_ktime_get_boot_ns(), .begun = 1 };
+
+	__builtin_memcpy(key.remote, flow->remote, 16);
+	s = bpf_map_lookup_elem(&flow_sources, &key);
+	if (!s || fresh.window_ns - s->window_ns > VPNLEASH_FLOW_WINDOW_NS) {
+		bpf_map_update_elem(&flow_sources, &key, &fresh, BPF_ANY);
+		return true;
+	}
+	return ++s->begun <= VPNLEASH_FLOW_BURST; /* a race lets in one more */
+}
+
+/*
+ * A LAN exception: to (or from) an allowed port and address, in a flow that began out there on this
+ * interface. Only what comes in begins one: a SYN and nothing else, or any UDP datagram.
+ */
+static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex,
+					  const struct packet *p, bool inbound)
+{
+	__be16 port = inbound ? p->destination_port : p->source_port;
+	struct flow_key key;
+
+	if ((p->protocol != 6 && p->protocol != 17) || p->fragment || !port ||
+	    !allowed(&exceptions, netns_cookie, ADDRESS_REMOTE, p->protocol, port,
+		     inbound ? p->source : p->destination))
+		return false;
+	flow_key(&key, netns_cookie, ifindex, p, inbound, false);
+	if (flow_goes_on(&key))
+		return true;
+	if (!inbound || !allowed(&exceptions, netns_cookie, ADDRESS_OWN, p->protocol, port,
+				 p->destination))
+		return false;
+	if (p->protocol == 6 &&
+	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+		return false;
+	if (!may_begin(&key))
+		return false;
+	flow_begins(&key);
+	return true;
+}
+
+#endif

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guard: tc programs at the edge of a tunnel's network namespace, for what no cgroup hook
+ * sees: packet sockets, foreign sockets, forwarded frames, the kernel's own answers.
+ *
+ *   guard_outside  ingress of the host-side peer of an underlay. Everything that comes out of the
+ *                  namespace passes here, however it was sent, and nothing inside can reach it.
+ *   guard_inbound  egress of that peer: what nobody inside asked for does not come in, so that
+ *                  the kernel inside has nothing to answer.
+ *   guard_inside   egress of the underlay itself. Tells who sent it; whoever has CAP_NET_ADMIN
+ *                  inside can take it off, and packet sockets can go round it.
+ *
+ * The outer two never look at skb->sk: gone or wrong there. Unknown is dropped.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "drops.bpf.h"
+#include "flows.bpf.h"
+
+/* In vpnleash.bpf.c: the kernel does not show a packet's device. clsact, as old as such a kernel
+ * is, then gives the slot with the filter. */
+extern const volatile bool netns_by_socket;
+__u64 netns_of_device(struct __sk_buff *skb);
+
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAG_NEEDED 4
+#define ICMP6_TOO_BIG	 2
+#define ICMP6_NS	 135
+#define ICMP6_NA	 136
+
+/* Other tc programs and filters go on behind us: their drops count. */
+#define GUARD_PASS TC_ACT_UNSPEC
+#define GUARD_DROP TC_ACT_SHOT
+
+static __always_inline __u32 slot_of(struct __sk_buff *skb)
+{
+	if (netns_by_socket)
+		return skb->tc_classid;
+	struct edge_key key = { .netns_cookie = netns_of_device(skb), .ifindex = skb->ifindex };
+	__u32 *slot = bpf_map_lookup_elem(&edges, &key);
+
+	return slot ? *slot : 0;
+}
+
+/* The address in addresses[] that it is, or NULL. */
+static __always_inline const struct guard_address *own_address(const struct guard *g,
+							       const __u8 address[16])
+{
+	const __u64 *a = (const __u64 *)address;
+
+#pragma unroll
+	for (__u32 i = 0; i < VPNLEASH_ADDRESSES; i++) {
+		const __u32 *own = (const __u32 *)g->addresses[i].address;
+
+		if (i < g->n_addresses && own[0] == (__u32)a[0] && own[1] == a[0] >> 32 &&
+		    own[2] == (__u32)a[1] && own[3] == a[1] >> 32)
+			return &g->addresses[i];
+	}
+	return 0;
+}
+
+struct frame {
+	__u8 to[6], from[6];
+	__be16 ethertype;
+	bool vlan;
+	struct packet ip;
+};
+
+static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
+{
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]) |
+		 (a[5] ^ b[5]));
+}
+
+/* ------ ARP: for IPv4 over Ethernet and nothing else ------ */
+
+struct arp {
+	__be16 hardware, protocol;
+	__u8 hardware_length, protocol_length;
+	__be16 operation;
+	__u8 sender_mac[6], sender[4], target_mac[6], target[4];
+} __attribute__((packed));
+
+static __always_inline bool read_arp(struct __sk_buff *skb, struct arp *a)
+{
+	return !bpf_skb_load_bytes(skb, ETH_HLEN, a, sizeof(*a)) && a->hardware == bpf_htons(1) &&
+	       a->protocol == bpf_htons(ETH_P_IP) && a->hardware_length == 6 &&
+	       a->protocol_length == 4 &&
+	       (a->operation == bpf_htons(1) || a->operation == bpf_htons(2));
+}
+
+/* About itself, about a neighbour, and not a byte more than it must have. */
+static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g)
+{
+	const struct guard_address *own;
+	__u8 sender[16], differ[4];
+	struct arp a;
+
+	if (skb->len != ETH_HLEN + sizeof(a) || !read_arp(skb, &a) ||
+	    !same_mac(a.sender_mac, g->mac))
+		return false;
+	map_ipv4(sender, a.sender);
+	own = own_address(g, sender);
+	if (!own)
+		return false;
+	for (int i = 0; i < 4; i++)
+		differ[i] = (a.sender[i] ^ a.target[i]) & own->prefix_mask[i];
+	if (differ[0] | differ[1] | differ[2] | differ[3])
+		return false;
+	return a.operation == bpf_htons(2) ||
+	       !(a.target_mac[0] | a.target_mac[1] | a.target_mac[2] | a.target_mac[3] |
+		 a.target_mac[4] | a.target_mac[5]);
+}
+
+/* ------ IP ------ */
+
+/* *f is zeroed but for the Ethernet header. */
+static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f)
+{
+	__u32 length;
+	__u8 h[40];
+
+	if (f->to[0] & 1) /* multicast, broadcast */
+		return false;
+	if (f->ethertype == bpf_htons(ETH_P_IP)) {
+		if (!read_ipv4(skb, ETH_HLEN, &f->ip) ||
+		    bpf_skb_load_bytes(skb, ETH_HLEN + 2, h, 2))
+			return false;
+		length = ETH_HLEN + ((__u32)h[0] << 8 | h[1]);
+	} else {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, h, sizeof(h)) || h[0] >> 4 != 6)
+			return false;
+		f->ip.protocol = h[6]; /* an extension header is no endpoint's protocol */
+		__builtin_memcpy(f->ip.source, h + 8, 16);
+		__builtin_memcpy(f->ip.destination, h + 24, 16);
+		read_transport(skb, ETH_HLEN + 40, &f->ip);
+		length = ETH_HLEN + 40 + ((__u32)h[4] << 8 | h[5]);
+	}
+	return skb->len == length || (length < skb->len && skb->len <= ETH_ZLEN);
+}
+
+static __always_inline bool is_endpoint(const struct guard *g, const struct packet *p,
+					const __u8 address[16], __be16 port)
+{
+	if (p->fragment)
+		return allowed(&endpoints, g->netns_cookie, ADDRESS_HOST, p->protocol, 0, address);
+	return port &&
+	       allowed(&endpoints, g->netns_cookie, ADDRESS_ENDPOINT, p->protocol, port, address);
+}
+
+static __always_inline bool in_bootstrap(const struct guard *g)
+{
+	__u64 until_ns = *(volatile __u64 *)&g->bootstrap_until_ns, now_ns;
+
+	if (!until_ns)
+		return false;
+	now_ns = bpf_ktime_get_boot_ns();
+	return now_ns < until_ns && until_ns - now_ns <= VPNLEASH_LEASE_CAP_NS;
+}
+
+/* A neighbour is asked for, or answered: 86 bytes, no more. The destination may be multicast. */
+static __always_inline bool is_neighbour_discovery(struct __sk_buff *skb)
+{
+	__u8 h[42]; /* the IPv6 header, ICMPv6's type and code */
+	__u32 length;
+
+	if (skb->len > 86 || bpf_skb_load_bytes(skb, ETH_HLEN, h, sizeof(h)) || h[0] >> 4 != 6)
+		return false;
+	length = ETH_HLEN + 40 + ((__u32)h[4] << 8 | h[5]);
+	return h[6] == 58 && h[7] == 255 && skb->len == length && !h[41] &&
+	       (h[40] == ICMP6_NS || h[40] == ICMP6_NA);
+}
+
+static __always_inline bool own_neighbour_discovery(struct __sk_buff *skb, const struct guard *g)
+{
+	__u64 source[2];
+
+	if (!is_neighbour_discovery(skb) || bpf_skb_load_bytes(skb, ETH_HLEN + 8, source, 16))
+		return false;
+	return !(source[0] | source[1]) || own_address(g, (const __u8 *)source);
+}
+
+/* An answer may come in to what leaves now. WireGuard's port is open by itself. */
+static __always_inline void remember(const struct guard *g, const struct packet *p)
+{
+	struct flow_key key;
+
+	if (p->fragment || (g->listen_port && p->source_port == g->listen_port))
+		return;
+	flow_key(&key, g->netns_cookie, g->ifindex, p, false, true);
+	if (p->protocol == 1) /* an echo's answer has another type, and no ports */
+		key.local_port = key.remote_port = 0;
+	if (!flow_goes_on(&key))
+		flow_begins(&key);
+}
+
+static __always_inline bool is_answer(const struct guard *g, const struct packet *p)
+{
+	struct flow_key key;
+
+	if (p->fragment || (p->protocol == 1 && p->icmp_type == 8))
+		return false;
+	flow_key(&key, g->netns_cookie, g->ifindex, p, true, true);
+	return flow_goes_on(&key);
+}
+
+/* ------ what leaves ------ */
+
+static __always_inline enum reason judge_outside(struct __sk_buff *skb, const struct guard *g,
+						 struct frame *f)
+{
+	if (f->vlan)
+		return REASON_ETHERTYPE;
+	if (!same_mac(f->from, g->mac))
+		return REASON_SPOOFED;
+	if (f->ethertype == bpf_htons(ETH_P_ARP))
+		return own_arp(skb, g) ? REASON_PASS : REASON_ARP;
+	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
+		if (!(g->flags & GUARD_IPV6))
+			return REASON_IPV6;
+		if (own_neighbour_discovery(skb, g))
+			return REASON_PASS;
+	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
+		return REASON_ETHERTYPE;
+	}
+	if (!read_ip(skb, f))
+		return REASON_HEADER;
+	if (!own_address(g, f->ip.source))
+		return REASON_SPOOFED;
+	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port)) {
+		remember(g, &f->ip);
+		return REASON_PASS;
+	}
+	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
+		return REASON_PASS;
+	if (f->ethertype == bpf_htons(ETH_P_IP) && in_bootstrap(g) &&
+	    (!(g->flags & GUARD_BOOTSTRAP_HOSTS) ||
+	     allowed(&endpoints, g->netns_cookie, ADDRESS_BOOTSTRAP, 0, 0, f->ip.destination))) {
+		remember(g, &f->ip);
+		return REASON_PASS;
+	}
+	return REASON_NOT_ENDPOINT;
+}
+
+/* ------ what comes in ------ */
+
+/* A router says that our packet to an endpoint was too large for it. */
+static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard *g,
+				       const struct frame *f)
+{
+	__u32 at = ETH_HLEN + (f->ethertype == bpf_htons(ETH_P_IP) ? 28 : 48);
+	__u8 source[16], destination[16], protocol;
+	__u8 h[40];
+
+	if (f->ip.protocol == 1 && f->ip.icmp_type == ICMP_UNREACHABLE &&
+	    f->ip.icmp_code == ICMP_FRAG_NEEDED) {
+		if (bpf_skb_load_bytes(skb, at, h, 20))
+			return false;
+		map_ipv4(source, h + 12);
+		map_ipv4(destination, h + 16);
+		protocol = h[9];
+	} else if (f->ip.protocol == 58 && f->ip.icmp_type == ICMP6_TOO_BIG) {
+		if (bpf_skb_load_bytes(skb, at, h, 40))
+			return false;
+		__builtin_memcpy(source, h + 8, 16);
+		__builtin_memcpy(destination, h + 24, 16);
+		protocol = h[6];
+	} else {
+		return false;
+	}
+	return own_address(g, source) &&
+	       allowed(&endpoints, g->netns_cookie, ADDRESS_HOST, protocol, 0, destination);
+}
+
+static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const struct guard *g,
+						 struct frame *f)
+{
+	struct arp a;
+
+	if (f->vlan)
+		return REASON_ETHERTYPE;
+	if (f->ethertype == bpf_htons(ETH_P_ARP))
+		return read_arp(skb, &a) ? REASON_PASS : REASON_ARP;
+	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
+		if (!(g->flags & GUARD_IPV6))
+			return REASON_IPV6;
+		if (is_neighbour_discovery(skb))
+			return REASON_PASS;
+	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
+		return REASON_ETHERTYPE;
+	}
+	if (!read_ip(skb, f))
+		return REASON_HEADER;
+	if (g->listen_port && f->ip.protocol == 17 && !f->ip.fragment &&
+	    f->ip.destination_port == g->listen_port)
+		return REASON_PASS; /* WireGuard itself knows its peers, wherever they have moved */
+	if (f->ip.fragment ? is_endpoint(g, &f->ip, f->ip.source, 0) : is_answer(g, &f->ip))
+		return REASON_PASS;
+	if (is_too_big(skb, g, f))
+		return REASON_PASS;
+	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, true))
+		return REASON_PASS;
+	return REASON_UNSOLICITED;
+}
+
+/* ------ inside: who sent it ------ */
+
+static __always_inline enum reason judge_inside(struct __sk_buff *skb, const struct guard *g,
+						struct frame *f)
+{
+	if (f->ethertype == bpf_htons(ETH_P_ARP))
+		return REASON_PASS; /* its shape is judged outside */
+	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
+		if (!(g->flags & GUARD_IPV6))
+			return REASON_IPV6;
+		if (is_neighbour_discovery(skb))
+			return REASON_PASS;
+	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
+		return REASON_ETHERTYPE;
+	}
+	if (!read_ip(skb, f))
+		return REASON_HEADER;
+	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
+	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
+		return REASON_PASS;
+	/* a kernel WireGuard's outer packets have no socket, or the application's */
+	if (g->listen_port && f->ip.protocol == 17 && f->ip.source_port == g->listen_port)
+		return REASON_PASS;
+	if (in_bootstrap(g) && g->vpn_cgroup &&
+	    bpf_skb_ancestor_cgroup_id(skb, g->vpn_level) == g->vpn_cgroup)
+		return REASON_PASS;
+	return REASON_NOT_ENDPOINT;
+}
+
+enum place { OUTSIDE, INBOUND, INSIDE };
+
+static __always_inline int guard(struct __sk_buff *skb, enum place place)
+{
+	struct dropped d = { .ingress = place == INBOUND, .ip_at = ETH_HLEN, .guard = slot_of(skb) };
+	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
+	struct frame f = {};
+
+	if (place == INSIDE)
+		d.cgroup_id = bpf_skb_cgroup_id(skb);
+	if (!g || !g->netns_cookie)
+		d.reason = REASON_UNGUARDED;
+	else if (bpf_skb_load_bytes(skb, 0, f.to, ETH_HLEN))
+		d.reason = REASON_ETHERTYPE;
+	else {
+		f.vlan = skb->vlan_present;
+		d.audit = g->flags & GUARD_AUDIT;
+		d.reason = place == OUTSIDE	? judge_outside(skb, g, &f)
+			   : place == INBOUND ? judge_inbound(skb, g, &f)
+					      : judge_inside(skb, g, &f);
+	}
+	if (d.reason == REASON_PASS)
+		return GUARD_PASS;
+	count_drop(skb, &d);
+	if (d.audit)
+		return GUARD_PASS;
+	return GUARD_DROP;
+}
+
+SEC("tc")
+int guard_outside(struct __sk_buff *skb)
+{
+	return guard(skb, OUTSIDE);
+}
+
+SEC("tc")
+int guard_inbound(struct __sk_buff *skb)
+{
+	return guard(skb, INBOUND);
+}
+
+SEC("tc")
+int guard_inside(struct __sk_buff *skb)
+{
+	return guard(skb, INSIDE);
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See guard.h. */
+#include "act/guard.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "act/tc.h"
+#include "base/netns.h"
+
+#include "vpnleash.skel.h"
+
+#define LINKS VPNLEASH_PIN_DIR "/links"
+
+/* In the order of attaching: the one that counts first. */
+enum { OUTSIDE, INBOUND, INSIDE, PROGRAMS };
+static const struct {
+	const char *name;
+	bool inside, egress;
+} programs[PROGRAMS] = {
+	[OUTSIDE] = { "guard_outside", false, false },
+	[INBOUND] = { "guard_inbound", false, true },
+	[INSIDE] = { "guard_inside", true, true },
+};
+
+struct guards {
+	const struct pins *pins;
+	struct vpnleash_bpf *skel;
+	int fds[PROGRAMS];
+	uint32_t ids[PROGRAMS];
+};
+
+/* A link whose device is gone stays as a pin that sits on nothing. */
+static void sweep_links(void)
+{
+	DIR *d = opendir(LINKS);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		__u32 info[96] = { 0 }, length = sizeof(struct bpf_link_info);
+		char path[PINS_PATH_MAX];
+		int fd;
+
+		if (strncmp(e->d_name, "guard_", 6) ||
+		    (size_t)snprintf(path, sizeof(path), LINKS "/%.60s", e->d_name) >= sizeof(path))
+			continue;
+		fd = bpf_obj_get(path);
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, info, &length) && !info[4])
+			unlink(path); /* tcx.ifindex */
+		if (fd >= 0)
+			close(fd);
+	}
+	if (d)
+		closedir(d);
+}
+
+int guards_open(struct guards **ret, struct gate *gate, struct error *err)
+{
+	struct guards *g = calloc(1, sizeof(*g));
+	struct bpf_program *p[PROGRAMS];
+
+	if (!g)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the guard");
+	g->pins = gate_pins(gate);
+	g->skel = gate_programs(gate);
+	p[OUTSIDE] = g->skel->progs.guard_outside;
+	p[INBOUND] = g->skel->progs.guard_inbound;
+	p[INSIDE] = g->skel->progs.guard_inside;
+	for (size_t i = 0; i < PROGRAMS; i++) {
+		struct bpf_prog_info info = { 0 };
+		__u32 length = sizeof(info);
+
+		g->fds[i] = bpf_program__fd(p[i]);
+		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0) {
+			int r = -errno;
+
+			free(g);
+			return fail(err, EXIT_FAILURE_, r, NULL, "read the guard's programs");
+		}
+		g->ids[i] = info.id;
+	}
+	*ret = g;
+	return 0;
+}
+
+void guards_close(struct guards *g)
+{
+	free(g);
+}
+
+/* ------ records ------ */
+
+static uint32_t find_slot(const struct guards *g, const struct guard_spec *s, struct guard *ret)
+{
+	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
+		if (!bpf_map_lookup_elem(g->pins->guards, &slot, ret) &&
+		    ret->netns_cookie == s->inside.netns_cookie && ret->ifindex == s->inside.ifindex)
+			return slot;
+	return 0;
+}
+
+static uint32_t free_slot(const struct guards *g)
+{
+	struct guard is;
+
+	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
+		if (!bpf_map_lookup_elem(g->pins->guards, &slot, &is) && !is.netns_cookie)
+			return slot;
+	return 0;
+}
+
+static struct edge_key edge_of(const struct device *d)
+{
+	return (struct edge_key) { .netns_cookie = d->netns_cookie, .ifindex = d->ifindex };
+}
+
+static struct tc_place place_of(const struct guard_spec *s, size_t program)
+{
+	const struct device *d = programs[program].inside ? &s->inside : &s->outside;
+
+	return (struct tc_place) { .netns_fd = d->netns_fd,
+				   .netns_ino = d->netns_ino,
+				   .ifindex = d->ifindex,
+				   .egress = programs[program].egress,
+				   .may_gap = programs[program].inside,
+				   .program = programs[program].name };
+}
+
+int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
+{
+	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
+	struct guard record = { 0 };
+	uint32_t slot = find_slot(g, s, &record);
+	int r = 0;
+
+	if (!slot) {
+		memset(&record, 0, sizeof(record));
+		slot = free_slot(g);
+	}
+	if (!slot)
+		return fail(err, EXIT_FAILURE_, -ENOSPC, NULL, "guard interface %u",
+			    s->inside.ifindex);
+	record.netns_cookie = s->inside.netns_cookie;
+	record.netns_ino = s->inside.netns_ino;
+	record.ifindex = s->inside.ifindex;
+	record.peer_netns_ino = s->outside.netns_ino;
+	record.peer_ifindex = s->outside.ifindex;
+	record.flags = s->flags;
+	record.listen_port = s->listen_port;
+	record.n_addresses = (uint32_t)s->n_addresses;
+	memcpy(record.mac, s->mac, sizeof(record.mac));
+	memcpy(record.addresses, s->addresses, sizeof(record.addresses));
+	/* the record before the programs: one without a record would shut the VPN out */
+	if (bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ||
+	    bpf_map_update_elem(g->pins->edges, &outside, &slot, BPF_ANY) < 0 ||
+	    bpf_map_update_elem(g->pins->edges, &inside, &slot, BPF_ANY) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "record the guard of interface %u",
+			    s->inside.ifindex);
+	for (size_t i = 0; !r && i < PROGRAMS; i++) {
+		struct tc_place place = place_of(s, i);
+
+		if (tc_check(&place, g->ids[i], slot))
+			r = tc_attach(&place, g->fds[i], slot, err);
+	}
+	return r;
+}
+
+int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which)
+{
+	struct guard record;
+	uint32_t slot = find_slot(g, s, &record);
+
+	*ret_which = "its record";
+	if (!slot)
+		return -ENOLINK;
+	for (size_t i = 0; i < PROGRAMS; i++) {
+		struct tc_place place = place_of(s, i);
+		int r = tc_check(&place, g->ids[i], slot);
+
+		*ret_which = programs[i].name;
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+void guard_remove(struct guards *g, const struct guard_spec *s)
+{
+	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
+	struct guard record;
+	uint32_t slot = find_slot(g, s, &record);
+
+	for (size_t i = 0; i < PROGRAMS; i++) {
+		struct tc_place place = place_of(s, PROGRAMS - 1 - i);
+
+		tc_detach(&place);
+	}
+	bpf_map_delete_elem(g->pins->edges, &inside);
+	bpf_map_delete_elem(g->pins->edges, &outside);
+	if (slot) {
+		memset(&record, 0, sizeof(record));
+		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
+	}
+}
+
+int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until_ns,
+		    uint64_t vpn_cgroup, uint32_t vpn_level)
+{
+	struct guard record;
+	uint32_t slot = find_slot(g, s, &record);
+
+	if (!slot)
+		return -ENOENT;
+	if (record.bootstrap_until_ns == until_ns && record.vpn_cgroup == vpn_cgroup)
+		return 0;
+	record.bootstrap_until_ns = until_ns;
+	record.vpn_cgroup = vpn_cgroup;
+	record.vpn_level = vpn_level;
+	return bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
+}
+
+void guard_sweep(struct guards *g)
+{
+	_cleanup_fd int ours = -1;
+	struct error err;
+
+	sweep_links();
+	if (netns_open("host", &ours, &err))
+		return;
+	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
+		struct guard record;
+		struct tc_place place = { .netns_fd = -1, .program = programs[OUTSIDE].name };
+
+		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
+		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
+			continue;
+		place.ifindex = record.peer_ifindex;
+		if (!tc_check(&place, g->ids[OUTSIDE], slot))
+			continue;
+		memset(&record, 0, sizeof(record));
+		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
+	}
+}
+
+/* ------ rules ------ */
+
+void address_rule(struct address_rule *ret, uint64_t netns_cookie, enum address_kind kind,
+		  uint8_t protocol, uint16_t port, const uint8_t address[16], unsigned int prefix,
+		  bool allowed, enum endpoint_source source)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->key.prefixlen = ADDRESS_KEY_BITS + prefix;
+	ret->key.kind = kind;
+	ret->key.protocol = protocol;
+	ret->key.port = htons(port);
+	ret->key.netns_cookie = netns_cookie;
+	memcpy(ret->key.address, address, 16);
+	ret->value.allowed = allowed;
+	ret->value.source = source;
+}
+
+static bool is_among(const struct address_key *key, const struct address_rule *rules, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!memcmp(key, &rules[i].key, sizeof(*key)))
+			return true;
+	return false;
+}
+
+int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+		const struct address_rule *rules, size_t n)
+{
+	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
+	struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
+	struct address_key key, *previous = NULL;
+	size_t n_stale = 0;
+	int r = stale ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !r && i < n; i++)
+		if (bpf_map_update_elem(fd, &rules[i].key, &rules[i].value, BPF_ANY) < 0)
+			r = -errno;
+	while (!r && n_stale < VPNLEASH_ENDPOINTS && !bpf_map_get_next_key(fd, previous, &key)) {
+		if (key.netns_cookie == netns_cookie && !is_among(&key, rules, n))
+			stale[n_stale++] = key;
+		previous = &key;
+	}
+	for (size_t i = 0; i < n_stale; i++)
+		bpf_map_delete_elem(fd, &stale[i]);
+	free(stale);
+	return r;
+}
+
+/* ------ by what the records say ------ */
+
+struct found {
+	uint32_t ino;
+	int fd;
+};
+
+static int is_netns(int fd, void *arg)
+{
+	struct found *f = arg;
+
+	if (netns_ino(fd) != f->ino)
+		return 0;
+	f->fd = fd;
+	return 1;
+}
+
+int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err)
+{
+	_cleanup_fd int ours = -1;
+	int r = netns_open("host", &ours, err);
+	uint32_t our_ino;
+
+	if (r)
+		return r;
+	our_ino = (uint32_t)netns_ino(ours);
+	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
+		struct guard record;
+		struct guard_spec s = { 0 };
+		struct found in = { .fd = -1 }, out = { .fd = -1 };
+
+		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) ||
+		    record.netns_cookie != cookie)
+			continue;
+		in.ino = record.netns_ino;
+		out.ino = record.peer_netns_ino;
+		netns_each(is_netns, &in);
+		if (out.ino != our_ino)
+			netns_each(is_netns, &out);
+		s.inside = (struct device) { in.fd, in.ino, cookie, record.ifindex };
+		s.outside = (struct device) { out.fd, out.ino, 0, record.peer_ifindex };
+		if (out.ino == our_ino || out.fd >= 0)
+			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
+		guard_remove(g, &s);
+		close_fd(&in.fd);
+		close_fd(&out.fd);
+	}
+	r = guard_rules(g, TRIE_ENDPOINTS, cookie, NULL, 0);
+	if (!r)
+		r = guard_rules(g, TRIE_EXCEPTIONS, cookie, NULL, 0);
+	return r ? fail(err, EXIT_FAILURE_, r, NULL, "take the guard's rules off") : 0;
+}
+
+/* ------ what the VPN's sockets do ------ */
+
+int guard_observe(struct guards *g, int cgroup_fd, int ret_links[4], struct error *err)
+{
+	const struct {
+		struct bpf_program *program;
+		enum bpf_attach_type type;
+	} hooks[4] = { { g->skel->progs.observe_connect4, BPF_CGROUP_INET4_CONNECT },
+		       { g->skel->progs.observe_connect6, BPF_CGROUP_INET6_CONNECT },
+		       { g->skel->progs.observe_sendmsg4, BPF_CGROUP_UDP4_SENDMSG },
+		       { g->skel->progs.observe_sendmsg6, BPF_CGROUP_UDP6_SENDMSG } };
+
+	for (size_t i = 0; i < 4; i++) {
+		ret_links[i] = bpf_link_create(bpf_program__fd(hooks[i].program), cgroup_fd,
+					       hooks[i].type, NULL);
+		if (ret_links[i] < 0) {
+			int r = -errno;
+
+			while (i--)
+				close_fd(&ret_links[i]);
+			return fail(err, EXIT_FAILURE_, r, NULL, "observe the VPN's sockets");
+		}
+	}
+	return 0;
+}
+
+void guard_each_observed(struct guards *g,
+			 void (*f)(const struct observed_key *key, uint64_t at_ns, void *arg),
+			 void *arg)
+{
+	struct observed_key keys[256], *previous = NULL;
+	size_t n = 0;
+
+	while (n < ARRAY_SIZE(keys) &&
+	       !bpf_map_get_next_key(g->pins->observed, previous, &keys[n]))
+		previous = &keys[n++];
+	for (size_t i = 0; i < n; i++) {
+		__u64 at_ns;
+
+		if (!bpf_map_lookup_elem(g->pins->observed, &keys[i], &at_ns))
+			f(&keys[i], at_ns, arg);
+	}
+}
+
+void guard_forget_observed(struct guards *g)
+{
+	struct observed_key key;
+
+	while (!bpf_map_get_next_key(g->pins->observed, NULL, &key))
+		if (bpf_map_delete_elem(g->pins->observed, &key) < 0)
+			return;
+}
+
+uint64_t guard_flow_seen(struct guards *g, const struct flow_key *key)
+{
+	struct flow f;
+
+	return bpf_map_lookup_elem(g->pins->flows, key, &f) ? 0 : f.last_ns;
+}

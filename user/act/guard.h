@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guard of one underlay: its record, and three tc programs (see bpf/guard.bpf.c). The only
+ * writer of `edges`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the daemon,
+ * as the gate's do; with its record taken away a program drops everything.
+ */
+#ifndef VPNLEASH_GUARD_H
+#define VPNLEASH_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "act/gate.h"
+
+struct guards;
+
+int guards_open(struct guards **ret, struct gate *gate, struct error *err);
+void guards_close(struct guards *g); /* takes nothing off */
+
+/* One end of a veth. */
+struct device {
+	int netns_fd; /* -1: ours */
+	uint32_t netns_ino;
+	uint64_t netns_cookie;
+	uint32_t ifindex;
+};
+
+struct guard_spec {
+	struct device inside, outside;
+	uint8_t mac[6];
+	uint32_t flags; /* enum guard_flag */
+	__be16 listen_port;
+	size_t n_addresses;
+	struct guard_address addresses[VPNLEASH_ADDRESSES];
+};
+
+/* Record and programs, made or brought up to date; bootstrap is left as it is. */
+int guard_put(struct guards *g, const struct guard_spec *s, struct error *err);
+/* Are all three programs there and first? 0, -ENOLINK, -ENODEV; then *ret_which names the first
+ * that is not. */
+int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which);
+/* Programs and record. A device that is gone took its programs along. */
+void guard_remove(struct guards *g, const struct guard_spec *s);
+/* Forget guards whose devices are gone. One that has only lost its program is put anew. */
+void guard_sweep(struct guards *g);
+/* Every guard of that netns, by what the records say; peers in other netns than ours included where
+ * they can be found. For detach. */
+int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err);
+
+/* Until then the VPN (the cgroup) may use the underlay; 0: shut. One store. */
+int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until_ns,
+		    uint64_t vpn_cgroup, uint32_t vpn_level);
+
+/* One key of a trie and what it may. */
+struct address_rule {
+	struct address_key key;
+	struct address_value value;
+};
+void address_rule(struct address_rule *ret, uint64_t netns_cookie, enum address_kind kind,
+		  uint8_t protocol, uint16_t port, const uint8_t address[16], unsigned int prefix,
+		  bool allowed, enum endpoint_source source);
+enum address_trie { TRIE_ENDPOINTS, TRIE_EXCEPTIONS };
+/* Exactly these are that netns' rules in the trie: what is missing is added, then the rest goes. */
+int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+		const struct address_rule *rules, size_t n);
+
+/* The observer on the VPN's cgroup, for as long as the daemon lives. */
+int guard_observe(struct guards *g, int cgroup_fd, int ret_links[4], struct error *err);
+/* Where that socket asked to go: calls f for each. */
+void guard_each_observed(struct guards *g,
+			 void (*f)(const struct observed_key *key, uint64_t at_ns, void *arg),
+			 void *arg);
+void guard_forget_observed(struct guards *g);
+/* When the flow was last seen leaving, 0: never. */
+uint64_t guard_flow_seen(struct guards *g, const struct flow_key *key);
+
+#endif

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See tc.h. libbpf 1.1 knows neither tcx by name nor a clsact filter's classid. */
+#include "act/tc.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "act/pins.h"
+#include "base/netns.h"
+
+/* v6.6: e420bed02507 ("bpf: Add fd-based tcx multi-prog infra with link support") */
+#define TCX_INGRESS 46
+#define TCX_EGRESS  47
+#define TCX_BEFORE  (1U << 3) /* BPF_F_BEFORE without a relative: the first of all */
+
+#define PRIORITY 1
+#define HANDLE	 1
+#define PROGRAMS 64 /* more than the kernel lets sit on one device (BPF_MPROG_MAX) */
+
+static enum bpf_attach_type tcx_type(const struct tc_place *p)
+{
+	return (enum bpf_attach_type)(p->egress ? TCX_EGRESS : TCX_INGRESS);
+}
+
+bool tc_has_tcx(void)
+{
+	static int known; /* 1: yes, -1: no */
+	__u32 ids[PROGRAMS];
+	LIBBPF_OPTS(bpf_prog_query_opts, q, .prog_ids = ids, .prog_cnt = PROGRAMS);
+
+	if (!known) /* loopback: in every netns */
+		known = !bpf_prog_query_opts(1, (enum bpf_attach_type)TCX_INGRESS, &q) ? 1 : -1;
+	return known > 0;
+}
+
+/* ------ tcx: all in the device's netns ------ */
+
+static void pin_path(char path[PINS_PATH_MAX], const struct tc_place *p)
+{
+	/* '@', ':': unlike a cgroup's link, whose id follows a '-' */
+	snprintf(path, PINS_PATH_MAX, VPNLEASH_PIN_DIR "/links/%s@%u:%u", p->program, p->netns_ino,
+		 p->ifindex);
+}
+
+/* The pinned link, if it still sits on that device: -ENOENT if not. */
+static int open_pin(const char *path, const struct tc_place *p)
+{
+	struct { /* struct bpf_link_info, whose tcx part the headers of Debian 12 lack */
+		__u32 type, id, prog_id, pad, ifindex, attach_type;
+		__u8 rest[256];
+	} info = { 0 };
+	__u32 length = sizeof(struct bpf_link_info);
+	int fd = bpf_obj_get(path);
+
+	if (fd < 0)
+		return -errno;
+	if (length < 24 || length > sizeof(info) || bpf_obj_get_info_by_fd(fd, &info, &length) < 0 ||
+	    info.ifindex != p->ifindex || info.attach_type != tcx_type(p)) {
+		/* the device is gone: what is left of its link has index 0 */
+		close(fd);
+		unlink(path);
+		return -ENOENT;
+	}
+	return fd;
+}
+
+static bool is_first(const struct tc_place *p, int program_fd)
+{
+	__u32 ids[PROGRAMS] = { 0 }, length = sizeof(struct bpf_prog_info);
+	LIBBPF_OPTS(bpf_prog_query_opts, q, .prog_ids = ids, .prog_cnt = PROGRAMS);
+	struct bpf_prog_info info = { 0 };
+
+	return !bpf_obj_get_info_by_fd(program_fd, &info, &length) &&
+	       !bpf_prog_query_opts((int)p->ifindex, tcx_type(p), &q) && q.prog_cnt &&
+	       ids[0] == info.id;
+}
+
+static int attach_tcx(const struct tc_place *p, int program_fd)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = TCX_BEFORE);
+	char path[PINS_PATH_MAX];
+	int fd, r;
+
+	pin_path(path, p);
+	fd = open_pin(path, p);
+	if (fd >= 0) {
+		r = bpf_link_update(fd, program_fd, NULL) < 0 ? -errno : 0;
+		close(fd);
+		if (!r && is_first(p, program_fd))
+			return 0;
+		if (r != -ENOLINK && !p->may_gap)
+			return r ? r : -EBUSY;
+		unlink(path);
+	}
+	fd = bpf_link_create(program_fd, (int)p->ifindex, tcx_type(p), &opts);
+	if (fd < 0)
+		return -errno;
+	r = bpf_obj_pin(fd, path) < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+static int check_tcx(const struct tc_place *p, uint32_t program_id)
+{
+	__u32 ids[PROGRAMS] = { 0 };
+	LIBBPF_OPTS(bpf_prog_query_opts, q, .prog_ids = ids, .prog_cnt = PROGRAMS);
+
+	if (bpf_prog_query_opts((int)p->ifindex, tcx_type(p), &q) < 0)
+		return errno == ENODEV ? -ENODEV : -ENOLINK;
+	return q.prog_cnt && ids[0] == program_id ? 0 : -ENOLINK;
+}
+
+/* ------ clsact ------ */
+
+static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, const struct tc_place *p)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct tcmsg *tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	tc->tcm_family = AF_UNSPEC;
+	tc->tcm_ifindex = (int)p->ifindex;
+	tc->tcm_parent =
+		TC_H_MAKE(TC_H_CLSACT, p->egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+	return nlh;
+}
+
+
+/* One question, all of its answer. */
+static int talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
+{
+	_Alignas(struct nlmsghdr) char buf[32768];
+	_cleanup_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int r = 1;
+
+	if (fd < 0 || send(fd, nlh, nlh->nlmsg_len, 0) < 0)
+		return -errno;
+	while (r > 0) { /* rtnetlink has answered already */
+		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+		if (n < 0)
+			return -errno;
+		r = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, 0, each, arg);
+	}
+	return r < 0 ? -errno : 0;
+}
+
+static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot)
+{
+	char buf[512] = { 0 };
+	struct nlmsghdr *nlh = message(buf, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
+	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	struct nlattr *options;
+	int r;
+
+	tc->tcm_parent = TC_H_CLSACT;
+	tc->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
+	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
+	r = talk(nlh, NULL, NULL);
+	if (r && r != -EEXIST)
+		return r;
+	memset(buf, 0, sizeof(buf));
+	nlh = message(buf, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
+	tc = mnl_nlmsg_get_payload(nlh);
+	tc->tcm_handle = HANDLE;
+	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
+	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
+	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
+	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)program_fd);
+	mnl_attr_put_strz(nlh, TCA_BPF_NAME, p->program);
+	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_put_u32(nlh, TCA_BPF_CLASSID, slot);
+	mnl_attr_nest_end(nlh, options);
+	return talk(nlh, NULL, NULL);
+}
+
+/* The first filter that a packet meets. */
+struct first {
+	bool seen;
+	uint32_t handle, info, program_id, classid, flags;
+	bool bpf;
+};
+
+static int note_option(const struct nlattr *attr, void *arg)
+{
+	struct first *f = arg;
+	int type = mnl_attr_get_type(attr);
+
+	if (mnl_attr_get_payload_len(attr) < sizeof(uint32_t))
+		return MNL_CB_OK;
+	if (type == TCA_BPF_ID)
+		f->program_id = mnl_attr_get_u32(attr);
+	else if (type == TCA_BPF_CLASSID)
+		f->classid = mnl_attr_get_u32(attr);
+	else if (type == TCA_BPF_FLAGS)
+		f->flags = mnl_attr_get_u32(attr);
+	return MNL_CB_OK;
+}
+
+static int note_filter(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr;
+	struct first *f = arg;
+
+	/* a classifier is announced with handle 0, then each of its filters, newest first */
+	if (f->seen || !tc->tcm_handle)
+		return MNL_CB_OK;
+	f->seen = true;
+	f->handle = tc->tcm_handle;
+	f->info = tc->tcm_info;
+	mnl_attr_for_each(attr, nlh, sizeof(*tc))
+	{
+		if (mnl_attr_get_type(attr) == TCA_KIND)
+			f->bpf = !mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) &&
+				 !strcmp(mnl_attr_get_str(attr), "bpf");
+		if (mnl_attr_get_type(attr) == TCA_OPTIONS)
+			mnl_attr_parse_nested(attr, note_option, f);
+	}
+	return MNL_CB_OK;
+}
+
+static int check_clsact(const struct tc_place *p, uint32_t program_id, uint32_t slot)
+{
+	char buf[256] = { 0 };
+	struct nlmsghdr *nlh = message(buf, RTM_GETTFILTER, NLM_F_DUMP, p);
+	struct first f = { 0 };
+	int r = talk(nlh, note_filter, &f);
+
+	if (r == -ENODEV)
+		return r;
+	return !r && f.seen && f.bpf && f.handle == HANDLE && f.program_id == program_id &&
+			       f.classid == slot && f.flags & TCA_BPF_FLAG_ACT_DIRECT
+		       ? 0
+		       : -ENOLINK;
+}
+
+static int detach_clsact(const struct tc_place *p)
+{
+	char buf[256] = { 0 };
+	struct nlmsghdr *nlh = message(buf, RTM_DELTFILTER, NLM_F_ACK, p);
+	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	int r;
+
+	tc->tcm_handle = HANDLE;
+	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
+	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
+	r = talk(nlh, NULL, NULL);
+	/* no device, no qdisc, no filter; the qdisc stays: somebody else may use it */
+	return r == -ENODEV || r == -EINVAL || r == -ENOENT ? 0 : r;
+}
+
+/* ------ in the device's netns ------ */
+
+struct request {
+	const struct tc_place *place;
+	int program_fd;
+	uint32_t program_id, slot;
+};
+
+static int attach_there(void *arg)
+{
+	const struct request *q = arg;
+
+	return tc_has_tcx() ? attach_tcx(q->place, q->program_fd)
+			    : attach_clsact(q->place, q->program_fd, q->slot);
+}
+
+static int check_there(void *arg)
+{
+	const struct request *q = arg;
+
+	return tc_has_tcx() ? check_tcx(q->place, q->program_id)
+			    : check_clsact(q->place, q->program_id, q->slot);
+}
+
+static int detach_there(void *arg)
+{
+	const struct request *q = arg;
+
+	return detach_clsact(q->place);
+}
+
+static int call(const struct request *q, int (*f)(void *arg))
+{
+	return q->place->netns_fd < 0 ? f((void *)q) : netns_call(q->place->netns_fd, f, (void *)q);
+}
+
+int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct error *err)
+{
+	int r = call(&(struct request) { .place = p, .program_fd = program_fd, .slot = slot },
+		     attach_there);
+
+	return r ? fail(err, EXIT_FAILURE_, r,
+			r == -EBUSY ? "see: bpftool net; another program runs before it" : NULL,
+			"attach %s to interface %u", p->program, p->ifindex)
+		 : 0;
+}
+
+int tc_check(const struct tc_place *p, uint32_t program_id, uint32_t slot)
+{
+	return call(&(struct request) { .place = p, .program_id = program_id, .slot = slot },
+		    check_there);
+}
+
+int tc_detach(const struct tc_place *p)
+{
+	char path[PINS_PATH_MAX];
+
+	pin_path(path, p);
+	if (tc_has_tcx())
+		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+	return call(&(struct request) { .place = p }, detach_there);
+}
