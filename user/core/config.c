@@ -138,45 +138,93 @@ static int set_on_failure(struct place *p, const char *value, struct error *err)
 
 static int set_guard(struct place *p, const char *value, struct error *err)
 {
-	(void)p;
-	return strcmp(value, "off")
-		       ? fail(err, EXIT_USAGE, 0, "only: off", "the guard is not built yet")
-		       : 0;
+	if (strcmp(value, "on") && strcmp(value, "off"))
+		return fail(err, EXIT_USAGE, 0, "on or off", "neither");
+	p->tunnel->guard_off = !strcmp(value, "off");
+	return 0;
+}
+
+static int set_process(struct place *p, const char *value, struct error *err)
+{
+	if (!*value || strlen(value) >= sizeof(p->tunnel->process) || strchr(value, '/'))
+		return fail(err, EXIT_USAGE, 0, "as in /proc/PID/comm: 1 to 15 bytes, no path",
+			    "not a process name");
+	snprintf(p->tunnel->process, sizeof(p->tunnel->process), "%s", value);
+	return 0;
+}
+
+static int set_endpoint(struct place *p, const char *value, struct error *err)
+{
+	return endpoint_add(&p->tunnel->endpoints, value, err);
+}
+
+static int set_bootstrap(struct place *p, const char *value, struct error *err)
+{
+	return strcmp(value, "any") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
+}
+
+static int set_allow(struct place *p, const char *value, struct error *err)
+{
+	return allow_add(p->workload ? &p->workload->allow : &p->tunnel->allow, value, err);
+}
+
+static int set_ipv6(struct place *p, const char *value, struct error *err)
+{
+	if (strcmp(value, "deny") && strcmp(value, "tunnel"))
+		return fail(err, EXIT_USAGE, 0, "deny or tunnel", "neither");
+	p->workload->ipv6 = *value == 't';
+	return 0;
+}
+
+static int set_enforce(struct place *p, const char *value, struct error *err)
+{
+	if (strcmp(value, "yes") && strcmp(value, "audit"))
+		return fail(err, EXIT_USAGE, 0, "yes or audit", "neither");
+	p->workload->audit = *value == 'a';
+	return 0;
 }
 
 static const struct key {
 	const char *name, *value, *help;
 	enum section section;
 	int (*set)(struct place *p, const char *value, struct error *err); /* NULL: not built yet */
+	bool repeatable;
 } keys[] = {
 	{ "cgroup", "PATH", "the workload, below the cgroup v2 root; repeatable", SECTION_WORKLOAD,
-	  set_cgroup },
-	{ "tunnel", "NAME", "the section of its tunnel", SECTION_WORKLOAD, set_tunnel },
+	  set_cgroup, false },
+	{ "tunnel", "NAME", "the section of its tunnel", SECTION_WORKLOAD, set_tunnel, false },
 	{ "on-failure", "freeze|block", "after barring: freeze the cgroup (default) or leave it",
-	  SECTION_WORKLOAD, set_on_failure },
-	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface },
+	  SECTION_WORKLOAD, set_on_failure, false },
+	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface, false },
 	{ "netns", "NETNS", "where it is: host (default), /run/netns/NAME, /proc/PID/ns/net",
-	  SECTION_TUNNEL, set_netns },
+	  SECTION_TUNNEL, set_netns, false },
 	{ "probe", "icmp:IP|none", "sign of life when idle; none: link and route decide",
-	  SECTION_TUNNEL, set_probe },
+	  SECTION_TUNNEL, set_probe, false },
 	{ "route", "IP|none", "must resolve through the interface; default: the probe's IP",
-	  SECTION_TUNNEL, set_route },
+	  SECTION_TUNNEL, set_route, false },
 	{ "patience", "TIME", "silence tolerated: 1s to 60s, default 3s", SECTION_TUNNEL,
-	  set_patience },
-	{ "guard", "off", "not built yet: off", SECTION_TUNNEL, set_guard },
+	  set_patience, false },
+	{ "guard", "on|off", "nothing beside the gate, at the edge of the netns; default on",
+	  SECTION_TUNNEL, set_guard, false },
+	{ "endpoint", "IP:PORT/PROTO", "the VPN's server, or preset:cloudflare-warp; default: auto",
+	  SECTION_TUNNEL, set_endpoint, true },
+	{ "bootstrap", "any|IP,…", "what the VPN may reach before its tunnel is up; default any",
+	  SECTION_TUNNEL, set_bootstrap, false },
+	{ "process", "NAME", "the VPN's process: its cgroup is the VPN's", SECTION_TUNNEL,
+	  set_process, false },
+	{ "allow", "tcp/PORT [from CIDR,…]", "a port that LAN clients may talk to; repeatable",
+	  SECTION_WORKLOAD, set_allow, true },
+	{ "ipv6", "deny|tunnel", "default deny; tunnel: the tunnel carries IPv6 as well",
+	  SECTION_WORKLOAD, set_ipv6, false },
+	{ "enforce", "yes|audit", "audit: count and show, drop nothing", SECTION_WORKLOAD,
+	  set_enforce, false },
 	{ "lease", "TIME", "how long a dead daemon's grant lasts: 1s to 4s, default 3s",
-	  SECTION_DAEMON, set_lease },
+	  SECTION_DAEMON, set_lease, false },
 	{ .name = "engine", .section = SECTION_DAEMON },
-	{ .name = "process", .section = SECTION_TUNNEL },
 	{ .name = "identity", .section = SECTION_TUNNEL },
-	{ .name = "endpoint", .section = SECTION_TUNNEL },
-	{ .name = "bootstrap", .section = SECTION_TUNNEL },
 	{ .name = "dns", .section = SECTION_TUNNEL },
-	{ .name = "allow", .section = SECTION_TUNNEL },
-	{ .name = "allow", .section = SECTION_WORKLOAD },
+	{ "allow", "tcp/PORT [from CIDR,…]", NULL, SECTION_TUNNEL, set_allow, true },
 	{ .name = "stop-after", .section = SECTION_WORKLOAD },
-	{ .name = "ipv6", .section = SECTION_WORKLOAD },
-	{ .name = "enforce", .section = SECTION_WORKLOAD },
 	{ .name = "hook", .section = SECTION_WORKLOAD },
 	{ .name = "hook-inside", .section = SECTION_WORKLOAD },
 };
@@ -196,7 +244,7 @@ void config_print_keys(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char option[64];
 
-		if (!keys[i].set || keys[i].set == set_tunnel)
+		if (!keys[i].set || !keys[i].help || keys[i].set == set_tunnel)
 			continue;
 		snprintf(option, sizeof(option), "--%s %s", keys[i].name, keys[i].value);
 		fprintf(out, "  %-24s %s\n", option, keys[i].help);
@@ -276,6 +324,18 @@ static const char *missing_of_tunnel(struct tunnel_config *t, const char **ret_r
 	return NULL;
 }
 
+/* A network that the operator wrote and that has the VPN's server in it would mix up the two. */
+static bool lets_endpoint_in(const struct allow_rules *allow, const struct endpoint_rules *endpoints)
+{
+	for (size_t i = 0; i < allow->n; i++)
+		for (size_t j = 0; !allow->rule[i].by_default && j < allow->rule[i].n_from; j++)
+			for (size_t k = 0; k < endpoints->n; k++)
+				if (prefix_contains(&allow->rule[i].from[j],
+						    endpoints->rule[k].to.address))
+					return true;
+	return false;
+}
+
 /* ------ the command line ------ */
 
 static int take_option(struct config *c, struct workload_config *common, bool *given,
@@ -295,7 +355,7 @@ static int take_option(struct config *c, struct workload_config *common, bool *g
 		if (!place.workload)
 			return fail(err, EXIT_USAGE, 0, NULL, "more than %d cgroups",
 				    CONFIG_WORKLOADS);
-	} else if (given[key - keys]) {
+	} else if (given[key - keys] && !key->repeatable) {
 		return fail(err, EXIT_USAGE, 0, NULL, "--%s is given twice", key->name);
 	}
 	given[key - keys] = true;
@@ -334,8 +394,15 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 	}
 	if (!c->n_workloads)
 		return fail(err, EXIT_USAGE, 0, "see --help", "--cgroup is missing");
-	for (size_t i = 0; i < c->n_workloads; i++)
+	for (size_t i = 0; i < c->n_workloads; i++) {
 		c->workloads[i].on_failure = common.on_failure;
+		c->workloads[i].ipv6 = common.ipv6;
+		c->workloads[i].audit = common.audit;
+		c->workloads[i].allow = common.allow;
+	}
+	if (lets_endpoint_in(&common.allow, &c->tunnels[0].endpoints))
+		return fail(err, EXIT_USAGE, 0, "leave the VPN's server out of 'from'",
+			    "--allow lets an endpoint in");
 	missing = need_tunnel ? missing_of_tunnel(&c->tunnels[0], &remedy) : NULL;
 	if (missing)
 		return fail(err, EXIT_USAGE, 0, remedy, "--%s is missing", missing);
@@ -479,7 +546,7 @@ static int take_key(struct reader *r, char *s)
 			  "unknown key '%s' in [%s]", shown, section_names[r->section]);
 	if (!key->set)
 		return at(r, "take the line out", "'%s' is not built yet", key->name);
-	if (r->given[key - keys])
+	if (r->given[key - keys] && !key->repeatable)
 		return at(r, "keep one of them", "'%s' is given twice", key->name);
 	r->given[key - keys] = true;
 	if (key->set == set_tunnel)
@@ -560,12 +627,23 @@ static int finish_workload(struct reader *r, size_t n)
 				  escape(other, sizeof(other), c->workloads[i].name));
 	while (w->tunnel < c->n_tunnels && strcmp(c->tunnels[w->tunnel].name, w->tunnel_name))
 		w->tunnel++;
-	if (w->tunnel < c->n_tunnels)
-		return 0;
-	go_to(r, origin, origin->tunnel_line);
-	return at(r, "add that section, or correct the name",
-		  "[workload %s]: there is no [tunnel %s]", name,
-		  escape(other, sizeof(other), w->tunnel_name));
+	if (w->tunnel == c->n_tunnels) {
+		go_to(r, origin, origin->tunnel_line);
+		return at(r, "add that section, or correct the name",
+			  "[workload %s]: there is no [tunnel %s]", name,
+			  escape(other, sizeof(other), w->tunnel_name));
+	}
+	for (size_t i = 0; i < n; i++) /* the guard is one for both */
+		if (c->workloads[i].tunnel == w->tunnel && c->workloads[i].audit != w->audit)
+			return at(r, "give both the same",
+				  "[workload %s] and [workload %s] share a tunnel and differ in "
+				  "'enforce'",
+				  escape(other, sizeof(other), c->workloads[i].name), name);
+	if (lets_endpoint_in(&w->allow, &c->tunnels[w->tunnel].endpoints))
+		return at(r, "leave the VPN's server out of 'from'",
+			  "[workload %s]: 'allow' lets an endpoint of [tunnel %s] in", name,
+			  escape(other, sizeof(other), w->tunnel_name));
+	return 0;
 }
 
 int config_finish(struct config *c, const char *name, struct error *err)

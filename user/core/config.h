@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/util.h"
+#include "core/rules.h"
 
 #define CONFIG_FILE	 "/etc/vpnleash/vpnleash.conf"
 #define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
@@ -31,6 +32,11 @@ struct tunnel_config {
 	bool route_given;
 	char route[INET6_ADDRSTRLEN]; /* must resolve through the interface; empty: none */
 	uint64_t patience_ns;
+	bool guard_off;
+	char process[16];		 /* name of the VPN's process, as in /proc/PID/comm */
+	struct endpoint_rules endpoints; /* none: the VPN's own state says */
+	struct host_rules bootstrap;	 /* none: any */
+	struct allow_rules allow;	 /* for every program of the netns */
 };
 
 struct workload_config {
@@ -39,6 +45,8 @@ struct workload_config {
 	char tunnel_name[CONFIG_NAME_LEN]; /* as given */
 	size_t tunnel;			   /* the same, as index in `tunnels` */
 	enum on_failure on_failure;
+	bool ipv6, audit;
+	struct allow_rules allow;
 };
 
 /* Where a section stands, for errors. Not in the structs above: a reload compares those. */

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See rules.h. */
+#include "core/rules.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PRESET_WARP "preset:cloudflare-warp"
+
+/*
+ * Cloudflare WARP as published in
+ * https://developers.cloudflare.com/cloudflare-one/team-and-resources/devices/warp/deployment/firewall/
+ * Ingress (WireGuard, MASQUE with its fallbacks) and, for `bootstrap`, the client's API and DNS
+ * over HTTPS.
+ */
+static const char *const warp_endpoints[] = {
+	"162.159.193.0/24:2408/udp", "162.159.193.0/24:500/udp",  "162.159.193.0/24:1701/udp",
+	"162.159.193.0/24:4500/udp", "162.159.197.0/24:443/udp",  "162.159.197.0/24:500/udp",
+	"162.159.197.0/24:1701/udp", "162.159.197.0/24:4500/udp", "162.159.197.0/24:4443/udp",
+	"162.159.197.0/24:8443/udp", "162.159.197.0/24:8095/udp", "162.159.197.0/24:443/tcp",
+	/* consumer WARP: engage.cloudflareclient.com */
+	"162.159.192.0/24:2408/udp", "162.159.192.0/24:500/udp",  "162.159.192.0/24:1701/udp",
+	"162.159.192.0/24:4500/udp", "162.159.198.0/24:443/udp",  "162.159.198.0/24:443/tcp",
+	"[2606:4700:100::/48]:2408/udp", "[2606:4700:102::/48]:443/udp",
+	"[2606:4700:102::/48]:443/tcp",	 "[2606:4700:103::/48]:443/udp",
+	"[2606:4700:103::/48]:443/tcp",
+};
+static const char *const warp_hosts[] = { "162.159.137.105", "162.159.138.105", "162.159.36.1",
+					  "162.159.46.1" };
+
+bool prefix_contains(const struct prefix *p, const uint8_t address[16])
+{
+	unsigned int bytes = p->length / 8, bits = p->length % 8;
+
+	return !memcmp(p->address, address, bytes) &&
+	       (!bits || !((p->address[bytes] ^ address[bytes]) >> (8 - bits)));
+}
+
+static bool is_ipv4(const uint8_t address[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+	return !memcmp(address, mapped, sizeof(mapped));
+}
+
+/* A decimal number and nothing else. */
+static bool read_number(const char *s, unsigned int min, unsigned int max, unsigned int *ret)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (*s < '0' || *s > '9' || *end || n < min || n > max)
+		return false;
+	*ret = (unsigned int)n;
+	return true;
+}
+
+static int read_prefix(const char *text, struct prefix *ret, struct error *err)
+{
+	char host[INET6_ADDRSTRLEN], shown[128];
+	const char *slash = strchr(text, '/');
+	size_t n = slash ? (size_t)(slash - text) : strlen(text);
+	struct prefix p = { 0 };
+	unsigned int length, most;
+
+	escape(shown, sizeof(shown), text);
+	if (n >= sizeof(host))
+		return fail(err, EXIT_USAGE, 0, "an IP address or IP/LENGTH", "'%s' is not one",
+			    shown);
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (inet_pton(AF_INET, host, p.address + 12) == 1) {
+		p.address[10] = p.address[11] = 0xff;
+		most = 32;
+	} else if (inet_pton(AF_INET6, host, p.address) == 1) {
+		most = 128;
+	} else {
+		return fail(err, EXIT_USAGE, 0,
+			    "an IP address or IP/LENGTH; names are not looked up: vpnleash asks no "
+			    "resolver",
+			    "'%s' is not an address", shown);
+	}
+	length = most;
+	if (slash && !read_number(slash + 1, 0, most, &length))
+		return fail(err, EXIT_USAGE, 0, "IP/LENGTH", "'%s': the length is 0 to %u", shown,
+			    most);
+	p.length = (uint8_t)(128 - most + length);
+	for (unsigned int bit = p.length; bit < 128; bit++)
+		if (p.address[bit / 8] & (0x80 >> bit % 8))
+			return fail(err, EXIT_USAGE, 0, "clear the bits behind the length",
+				    "'%s' is an address inside its network", shown);
+	*ret = p;
+	return 0;
+}
+
+/* What is no host somewhere: everything, loopback, multicast. */
+static bool is_host(const struct prefix *p)
+{
+	const uint8_t *a = p->address;
+
+	if (is_ipv4(a))
+		return p->length >= 96 + 8 && a[12] && a[12] != 127 && a[12] < 224;
+	return p->length >= 16 && a[0] != 0xff && (a[0] || a[1]);
+}
+
+static int read_protocol(const char *s, uint8_t *ret)
+{
+	*ret = !strcmp(s, "udp") ? IPPROTO_UDP : !strcmp(s, "tcp") ? IPPROTO_TCP : 0;
+	return *ret ? 0 : -EINVAL;
+}
+
+static int add_endpoint(struct endpoint_rules *r, const char *text, struct error *err)
+{
+	char buf[128], shown[160], *port, *protocol, *address = buf;
+	struct endpoint_rule *e = &r->rule[r->n];
+	unsigned int number;
+	int q;
+
+	escape(shown, sizeof(shown), text);
+	if (r->n == RULES_ENDPOINTS)
+		return fail(err, EXIT_USAGE, 0, "give networks", "more than %d endpoints",
+			    RULES_ENDPOINTS);
+	if ((size_t)snprintf(buf, sizeof(buf), "%s", text) >= sizeof(buf))
+		return fail(err, EXIT_USAGE, 0, "IP:PORT/udp", "not an endpoint");
+	protocol = strrchr(buf, '/');
+	if (protocol)
+		*protocol++ = '\0';
+	port = strrchr(buf, ':');
+	if (port)
+		*port++ = '\0';
+	if (*buf == '[' && port && port > buf + 2 && port[-2] == ']') {
+		address = buf + 1;
+		port[-2] = '\0';
+	}
+	if (!protocol || !port || read_protocol(protocol, &e->protocol) ||
+	    (address == buf && strchr(buf, ':')))
+		return fail(err, EXIT_USAGE, 0,
+			    "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
+			    "auto",
+			    "'%s' is not an endpoint", shown);
+	if (!read_number(port, 1, 65535, &number))
+		return fail(err, EXIT_USAGE, 0, "1 to 65535", "'%s': the port is wrong", shown);
+	if (number == 53 || number == 853)
+		return fail(err, EXIT_USAGE, 0, "bootstrap = IP lets the VPN ask one while it starts",
+			    "'%s': a resolver is no endpoint", shown);
+	e->port = (uint16_t)number;
+	q = read_prefix(address, &e->to, err);
+	if (!q && !is_host(&e->to))
+		q = fail(err, EXIT_USAGE, 0, "the VPN server's address, or a network of at most /8",
+			 "'%s' is no endpoint", shown);
+	if (!q)
+		r->n++;
+	return q;
+}
+
+int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err)
+{
+	int q = 0;
+
+	if (!strcmp(text, PRESET_WARP))
+		for (size_t i = 0; !q && i < ARRAY_SIZE(warp_endpoints); i++)
+			q = add_endpoint(r, warp_endpoints[i], err);
+	else if (!strncmp(text, "preset:", 7))
+		q = fail(err, EXIT_USAGE, 0, "there is: " PRESET_WARP, "an unknown preset");
+	else if (strcmp(text, "auto"))
+		q = add_endpoint(r, text, err);
+	return q;
+}
+
+int hosts_add(struct host_rules *r, const char *text, struct error *err)
+{
+	_cleanup_free char *list = strdup(text);
+	char *save, *host;
+	int q = list ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the hosts");
+
+	for (host = list ? strtok_r(list, ", ", &save) : NULL; !q && host;
+	     host = strtok_r(NULL, ", ", &save)) {
+		bool preset = !strcmp(host, PRESET_WARP);
+		size_t n = preset ? ARRAY_SIZE(warp_hosts) : 1;
+
+		for (size_t i = 0; !q && i < n; i++) {
+			if (r->n == RULES_HOSTS)
+				return fail(err, EXIT_USAGE, 0, "give networks",
+					    "more than %d hosts", RULES_HOSTS);
+			q = read_prefix(preset ? warp_hosts[i] : host, &r->host[r->n], err);
+			if (!q && !is_host(&r->host[r->n]))
+				q = fail(err, EXIT_USAGE, 0, "an address, or a network of at most /8",
+					 "too much, or no host");
+			r->n += !q;
+		}
+	}
+	return q || r->n ? q : fail(err, EXIT_USAGE, 0, "any, or IP,…", "no host");
+}
+
+static int add_from(struct allow_rule *a, char *list, struct error *err)
+{
+	char *save, *from;
+	int q = 0;
+
+	for (from = strtok_r(list, ", \t", &save); !q && from; from = strtok_r(NULL, ", \t", &save)) {
+		if (!strcmp(from, "host")) {
+			a->from_host = true;
+			continue;
+		}
+		if (a->n_from == RULES_FROM)
+			return fail(err, EXIT_USAGE, 0, "give networks", "more than %d networks",
+				    RULES_FROM);
+		q = read_prefix(from, &a->from[a->n_from], err);
+		if (!q && (!is_ipv4(a->from[a->n_from].address) || !is_host(&a->from[a->n_from])))
+			q = fail(err, EXIT_USAGE, 0,
+				 "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
+				 "`host`",
+				 "not a LAN");
+		a->n_from += !q;
+	}
+	return q || a->n_from || a->from_host
+		       ? q
+		       : fail(err, EXIT_USAGE, 0, "from CIDR,…", "nobody after 'from'");
+}
+
+int allow_add(struct allow_rules *r, const char *text, struct error *err)
+{
+	/* DNS, SSDP, NAT-PMP, mDNS: they are asked by anybody, and answer with what they know */
+	static const unsigned int never[] = { 53, 853, 1900, 5350, 5351, 5353, 5355 };
+	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+					       "169.254.0.0/16" };
+	_cleanup_free char *copy = strdup(text);
+	struct allow_rule a;
+	char *port, *from;
+	unsigned int number;
+	int q = 0;
+
+	memset(&a, 0, sizeof(a));
+	if (!copy)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read 'allow'");
+	if (r->n == RULES_ALLOW)
+		return fail(err, EXIT_USAGE, 0, NULL, "more than %d ports", RULES_ALLOW);
+	from = copy + strcspn(copy, " \t");
+	if (*from)
+		*from++ = '\0';
+	from += strspn(from, " \t");
+	port = strchr(copy, '/');
+	if (port)
+		*port++ = '\0';
+	if (!port || read_protocol(copy, &a.protocol) || !read_number(port, 1, 65535, &number) ||
+	    (*from && (strncmp(from, "from", 4) || !strchr(" \t", from[4]))))
+		return fail(err, EXIT_USAGE, 0, "tcp/PORT [from CIDR,…], e.g. tcp/8080",
+			    "not a port of the LAN");
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (number == never[i])
+			return fail(err, EXIT_USAGE, 0, NULL,
+				    "port %u is never answered beside the tunnel", number);
+	a.port = (uint16_t)number;
+	for (size_t i = 0; i < r->n; i++)
+		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
+			return fail(err, EXIT_USAGE, 0, "one line with all networks",
+				    "%s/%u is given twice", copy, number);
+	if (*from) {
+		q = add_from(&a, from + 4, err);
+	} else if (a.protocol == IPPROTO_UDP) {
+		q = fail(err, EXIT_USAGE, 0, "udp/PORT from CIDR,…", "udp needs 'from'");
+	} else {
+		a.by_default = a.from_host = true;
+		for (size_t i = 0; !q && i < ARRAY_SIZE(private); i++)
+			q = read_prefix(private[i], &a.from[a.n_from++], err);
+	}
+	if (!q)
+		memcpy(&r->rule[r->n++], &a, sizeof(a)); /* reload compares bytes, padding too */
+	return q;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See process.h. */
+#include "watch/process.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int read_file(const char *path, char *buf, size_t size)
+{
+	_cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
+
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return 0;
+}
+
+int process_cgroup(pid_t pid, char ret[PATH_MAX])
+{
+	char path[64], *line, *end;
+	_cleanup_free char *buf = malloc(2 * PATH_MAX);
+	int r;
+
+	if (!buf)
+		return -ENOMEM;
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+	r = read_file(path, buf, 2 * PATH_MAX);
+	if (r)
+		return r;
+	line = !strncmp(buf, "0::", 3) ? buf : strstr(buf, "\n0::");
+	if (!line)
+		return -ENOENT;
+	line = strchr(line, '/');
+	end = line ? strchr(line, '\n') : NULL;
+	if (!end || end - line >= PATH_MAX)
+		return -ENAMETOOLONG;
+	snprintf(ret, PATH_MAX, "%.*s", (int)(end - line), line);
+	return 0;
+}
+
+/* Threads may live apart: the leader is looked at first, then the others. */
+static bool lives_in(const char *pid, uint64_t netns_ino)
+{
+	char path[300];
+	struct dirent *e;
+	struct stat st;
+	bool found;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/ns/net", pid);
+	if (!stat(path, &st) && st.st_ino == netns_ino)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%.20s/task", pid);
+	if (stat(path, &st) < 0 || st.st_nlink <= 3) /* ".", ".." and one thread */
+		return false;
+	d = opendir(path);
+	for (found = false; d && !found && (e = readdir(d));) {
+		if (e->d_name[0] == '.' || !strcmp(e->d_name, pid))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%.20s/task/%.20s/ns/net", pid, e->d_name);
+		found = !stat(path, &st) && st.st_ino == netns_ino;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
+int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, void *arg),
+		    void *arg)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	int r = d ? 0 : -errno;
+
+	while (!r && d && (e = readdir(d))) {
+		struct netns_process p = { 0 };
+		char path[64], stat_line[128], *state;
+
+		if (!isdigit((unsigned char)e->d_name[0]) || !lives_in(e->d_name, netns_ino))
+			continue;
+		p.pid = atoi(e->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/stat", p.pid);
+		/* PID (COMM) STATE …; COMM may hold anything */
+		if (read_file(path, stat_line, sizeof(stat_line)))
+			continue;
+		state = strrchr(stat_line, ')');
+		if (!state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X')
+			continue;
+		*state = '\0';
+		snprintf(p.comm, sizeof(p.comm), "%.15s",
+			 strchr(stat_line, '(') ? strchr(stat_line, '(') + 1 : "");
+		if (process_cgroup(p.pid, p.cgroup) == -ENOENT)
+			continue; /* it has just ended */
+		r = f(&p, arg);
+	}
+	if (d)
+		closedir(d);
+	return r;
+}
+
+/* ------ sockets ------ */
+
+struct each {
+	void (*f)(const struct open_socket *s, void *arg);
+	void *arg;
+	uint8_t protocol;
+};
+
+static void map_address(uint8_t to[16], int family, const __be32 from[4])
+{
+	memset(to, 0, 16);
+	if (family == AF_INET6) {
+		memcpy(to, from, 16);
+		return;
+	}
+	to[10] = to[11] = 0xff;
+	memcpy(to + 12, from, 4);
+}
+
+static int on_socket(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
+	struct each *e = arg;
+	struct open_socket s = { .protocol = e->protocol };
+
+	if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY || mnl_nlmsg_get_payload_len(nlh) < sizeof(*m))
+		return MNL_CB_OK;
+	map_address(s.local, m->idiag_family, m->id.idiag_src);
+	map_address(s.remote, m->idiag_family, m->id.idiag_dst);
+	s.local_port = ntohs(m->id.idiag_sport);
+	s.remote_port = ntohs(m->id.idiag_dport);
+	s.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
+	e->f(&s, e->arg);
+	return MNL_CB_OK;
+}
+
+static int dump(int fd, int family, uint8_t protocol, struct each *e)
+{
+	_Alignas(struct nlmsghdr) char buf[32768] = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
+	static uint32_t sequence;
+	uint32_t mine = ++sequence;
+	int r = 1;
+
+	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	nlh->nlmsg_seq = mine;
+	q->sdiag_family = (uint8_t)family;
+	q->sdiag_protocol = protocol;
+	q->idiag_states = ~0U;
+	e->protocol = protocol;
+	if (send(fd, nlh, nlh->nlmsg_len, 0) < 0)
+		return -errno;
+	while (r > 0) {
+		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+		if (n < 0)
+			return -errno;
+		if (((struct nlmsghdr *)buf)->nlmsg_seq == mine)
+			r = mnl_cb_run(buf, (size_t)n, mine, 0, on_socket, e);
+	}
+	return r < 0 ? -errno : 0;
+}
+
+int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg)
+{
+	struct each e = { .f = f, .arg = arg };
+	int r = dump(diag_fd, AF_INET, IPPROTO_TCP, &e);
+
+	if (!r)
+		r = dump(diag_fd, AF_INET6, IPPROTO_TCP, &e);
+	if (!r)
+		r = dump(diag_fd, AF_INET, IPPROTO_UDP, &e);
+	return r ? r : dump(diag_fd, AF_INET6, IPPROTO_UDP, &e);
+}

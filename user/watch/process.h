@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who lives in a network namespace, and which sockets are open there. */
+#ifndef VPNLEASH_PROCESS_H
+#define VPNLEASH_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/util.h"
+#include "core/resolve.h"
+
+struct netns_process {
+	pid_t pid;
+	char comm[16];
+	char cgroup[PATH_MAX]; /* below the cgroup v2 root, as from cgroup_path() */
+};
+
+/* Each process, zombies left out, with a thread in that netns. f ends the walk by a return other
+ * than 0, which is returned. */
+int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, void *arg),
+		    void *arg);
+/* The cgroup of one process. 0 or -Exxx. */
+int process_cgroup(pid_t pid, char ret[PATH_MAX]);
+
+struct open_socket {
+	uint8_t protocol;
+	uint8_t local[16], remote[16]; /* IPv4 as ::ffff:a.b.c.d */
+	uint16_t local_port, remote_port;
+	uint64_t cookie;
+};
+
+/* Every TCP and UDP socket of the netns in which diag_fd (NETLINK_SOCK_DIAG) was opened. */
+int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See underlay.h. */
+#include "watch/underlay.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/net_namespace.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define ANSWER_SIZE 32768 /* the kernel makes no larger one for a dump */
+#define LINKS_MAX   1024
+#define RETRIES	    8
+
+enum link_place link_place(const struct link *l)
+{
+	/* What ends in the netns where it is, and sends what it carries as that netns' own. */
+	static const char *const inside[] = {
+		"tun",	"dummy",  "bridge",  "ifb",	  "bond",     "team",	   "vrf",
+		"ipip", "sit",	  "gre",     "gretap",	  "erspan",   "ip6tnl",	   "ip6gre",
+		"vti",	"vti6",	  "xfrm",    "ip6gretap", "ip6erspan", "wireguard", "vxlan",
+		"vlan", "geneve", "bareudp", "macvlan",	  "macvtap",  "ipvlan",	   "ipvtap",
+		"ppp",	"nlmon",  "veth",    "amt",	  "gtp",      "batadv",	   "hsr",
+	};
+	bool elsewhere = l->peer_nsid >= 0;
+
+	if (l->flags & IFF_LOOPBACK)
+		return LINK_INSIDE;
+	if (elsewhere && !strcmp(l->kind, "veth"))
+		return LINK_GUARDABLE;
+	for (size_t i = 0; i < ARRAY_SIZE(inside); i++)
+		if (!strcmp(l->kind, inside[i]))
+			return elsewhere ? LINK_UNGUARDABLE : LINK_INSIDE;
+	/* hardware, netkit, whatever is invented next; what is down sends nothing */
+	return l->flags & IFF_UP ? LINK_UNGUARDABLE : LINK_INSIDE;
+}
+
+static int ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
+{
+	static uint32_t sequence;
+	char *buf = malloc(ANSWER_SIZE);
+	int r = buf ? 1 : -1;
+
+	if (!buf)
+		errno = ENOMEM;
+	nlh->nlmsg_seq = ++sequence;
+	if (r > 0 && send(fd, nlh, nlh->nlmsg_len, 0) < 0)
+		r = -1;
+	while (r > 0) { /* rtnetlink works in the asker's context: the answer is there */
+		ssize_t n = recv(fd, buf, ANSWER_SIZE, MSG_DONTWAIT);
+
+		if (n < 0) {
+			r = -1;
+		} else if (((struct nlmsghdr *)buf)->nlmsg_seq == nlh->nlmsg_seq) {
+			r = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, 0, each, arg);
+			if (r > 0 && !(nlh->nlmsg_flags & NLM_F_DUMP))
+				r = 0; /* one answer, without an end */
+		} /* else: the rest of an earlier question that went wrong */
+	}
+	if (r < 0)
+		r = errno ? -errno : -EBADMSG;
+	free(buf);
+	return r;
+}
+
+static void copy_text(char to[16], const struct nlattr *attr)
+{
+	size_t n = mnl_attr_get_payload_len(attr);
+
+	if (n > 15)
+		n = 15;
+	memcpy(to, mnl_attr_get_payload(attr), n);
+	to[n] = '\0';
+}
+
+static int on_link(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct links *l = arg;
+	const struct nlattr *attr, *in;
+	struct link *link;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK || ifi->ifi_family != AF_UNSPEC)
+		return MNL_CB_OK;
+	if (l->n == LINKS_MAX) {
+		errno = E2BIG;
+		return MNL_CB_ERROR;
+	}
+	link = &l->links[l->n++];
+	*link = (struct link) { .ifindex = (uint32_t)ifi->ifi_index,
+				.flags = ifi->ifi_flags,
+				.type = ifi->ifi_type,
+				.peer_nsid = -1 };
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi))
+	{
+		switch (mnl_attr_get_type(attr)) {
+		case IFLA_IFNAME:
+			copy_text(link->name, attr);
+			break;
+		case IFLA_ADDRESS:
+			if (mnl_attr_get_payload_len(attr) == sizeof(link->mac))
+				memcpy(link->mac, mnl_attr_get_payload(attr), sizeof(link->mac));
+			break;
+		case IFLA_LINK:
+			link->peer_ifindex = mnl_attr_get_u32(attr);
+			break;
+		case IFLA_LINK_NETNSID:
+			link->peer_nsid = (int32_t)mnl_attr_get_u32(attr);
+			break;
+		case IFLA_LINKINFO:
+			mnl_attr_for_each_nested(in, attr)
+			{
+				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
+					copy_text(link->kind, in);
+			}
+			break;
+		}
+	}
+	return MNL_CB_OK;
+}
+
+static void add_address(struct link *link, uint8_t family, uint8_t prefix, const void *bytes)
+{
+	struct guard_address *a;
+
+	if (link->n_addresses == ARRAY_SIZE(link->addresses))
+		return;
+	a = &link->addresses[link->n_addresses++];
+	if (family == AF_INET6) {
+		memcpy(a->address, bytes, 16);
+		return;
+	}
+	a->address[10] = a->address[11] = 0xff;
+	memcpy(a->address + 12, bytes, 4);
+	for (unsigned int i = 0; i < 4; i++)
+		a->prefix_mask[i] = prefix >= 8 * (i + 1) ? 0xff
+				    : prefix <= 8 * i	  ? 0
+							  : (uint8_t)(0xff00 >> (prefix - 8 * i));
+}
+
+static int on_address(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *attr, *address = NULL;
+	struct links *l = arg;
+	size_t size = ifa->ifa_family == AF_INET ? 4 : 16;
+
+	if (nlh->nlmsg_type != RTM_NEWADDR ||
+	    (ifa->ifa_family != AF_INET && ifa->ifa_family != AF_INET6))
+		return MNL_CB_OK;
+	mnl_attr_for_each(attr, nlh, sizeof(*ifa))
+	{
+		/* IFA_ADDRESS is the other end's where there is one */
+		if (mnl_attr_get_type(attr) == IFA_LOCAL ||
+		    (mnl_attr_get_type(attr) == IFA_ADDRESS && !address))
+			address = attr;
+	}
+	if (!address || mnl_attr_get_payload_len(address) != size)
+		return MNL_CB_OK;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->links[i].ifindex == ifa->ifa_index)
+			add_address(&l->links[i], ifa->ifa_family, ifa->ifa_prefixlen,
+				    mnl_attr_get_payload(address));
+	return MNL_CB_OK;
+}
+
+static int dump(int fd, uint16_t type, mnl_cb_t each, void *arg)
+{
+	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	mnl_nlmsg_put_extra_header(nlh, type == RTM_GETLINK    ? sizeof(struct ifinfomsg)
+					: type == RTM_GETROUTE ? sizeof(struct rtmsg)
+							       : sizeof(struct ifaddrmsg));
+	return ask(fd, nlh, each, arg);
+}
+
+int links_read(int rtnl_fd, struct links *ret, struct error *err)
+{
+	struct links l = { .links = calloc(LINKS_MAX, sizeof(*l.links)) };
+	int r = l.links ? -EINTR : -ENOMEM;
+
+	/* EINTR: something changed while the kernel told it */
+	for (int i = 0; r == -EINTR && i < RETRIES; i++) {
+		l.n = 0;
+		r = dump(rtnl_fd, RTM_GETLINK, on_link, &l);
+		if (!r)
+			r = dump(rtnl_fd, RTM_GETADDR, on_address, &l);
+	}
+	if (r) {
+		links_free(&l);
+		return fail(err, EXIT_FAILURE_, r, NULL, "read the links of the netns");
+	}
+	*ret = l;
+	return 0;
+}
+
+void links_free(struct links *l)
+{
+	free(l->links);
+	*l = (struct links) { 0 };
+}
+
+static int on_nsid(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct rtgenmsg))
+	{
+		if (mnl_attr_get_type(attr) == NETNSA_NSID)
+			*(int32_t *)arg = (int32_t)mnl_attr_get_u32(attr);
+	}
+	return MNL_CB_OK;
+}
+
+int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret)
+{
+	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+
+	nlh->nlmsg_type = RTM_GETNSID;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtgenmsg));
+	mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)netns_fd);
+	*ret = -1;
+	return ask(rtnl_fd, nlh, on_nsid, ret);
+}
+
+struct gateway {
+	uint32_t ifindex, address;
+};
+
+static int on_route(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct rtmsg *rt = mnl_nlmsg_get_payload(nlh);
+	uint32_t oif = 0, gateway = 0;
+	const struct nlattr *attr;
+	struct gateway *g = arg;
+
+	if (rt->rtm_family != AF_INET || rt->rtm_dst_len || rt->rtm_type != RTN_UNICAST)
+		return MNL_CB_OK;
+	mnl_attr_for_each(attr, nlh, sizeof(*rt))
+	{
+		if (mnl_attr_get_type(attr) == RTA_OIF)
+			oif = mnl_attr_get_u32(attr);
+		if (mnl_attr_get_type(attr) == RTA_GATEWAY && mnl_attr_get_payload_len(attr) == 4)
+			gateway = mnl_attr_get_u32(attr);
+	}
+	if (oif == g->ifindex && gateway)
+		g->address = gateway;
+	return MNL_CB_OK;
+}
+
+uint32_t default_gateway(int rtnl_fd, uint32_t ifindex)
+{
+	struct gateway g = { .ifindex = ifindex };
+
+	return dump(rtnl_fd, RTM_GETROUTE, on_route, &g) ? 0 : g.address;
+}

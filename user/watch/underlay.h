@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The links of a network namespace, and which of them can carry a frame out of it. Read with a
+ * rtnetlink socket that was opened in the namespace (netns_socket()). Names, kinds and addresses
+ * are whoever's may set them inside: foreign text.
+ */
+#ifndef VPNLEASH_UNDERLAY_H
+#define VPNLEASH_UNDERLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "vpnleash/abi.h"
+
+struct link {
+	uint32_t ifindex, flags; /* IFF_* */
+	uint16_t type;		 /* ARPHRD_* */
+	char name[16], kind[16]; /* kind empty: none, as with hardware */
+	uint8_t mac[6];
+	uint32_t peer_ifindex; /* IFLA_LINK: a veth's other end, a vlan's parent; 0: none */
+	int32_t peer_nsid;     /* its netns as an id in this one; -1: this one */
+	size_t n_addresses;
+	struct guard_address addresses[VPNLEASH_ADDRESSES]; /* more than these are left out */
+};
+
+struct links {
+	size_t n;
+	struct link *links;
+};
+
+/* All links with their addresses, at one moment. 0 or -Exxx. */
+int links_read(int rtnl_fd, struct links *ret, struct error *err);
+void links_free(struct links *l);
+
+enum link_place {
+	LINK_INSIDE,	 /* what goes in comes out in this netns, to leave by another link */
+	LINK_GUARDABLE,	 /* a veth whose other end is elsewhere */
+	LINK_UNGUARDABLE /* leads out, and has no end to sit on */
+};
+/* Pure. A kind that is not known is UNGUARDABLE while it is up. */
+enum link_place link_place(const struct link *l);
+
+/* The id that the socket's netns has for that one: -1, none assigned; nothing of it is seen then.
+ */
+int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret);
+
+/* IPv4 gateway of a default route by that interface, network order; 0: none. */
+uint32_t default_gateway(int rtnl_fd, uint32_t ifindex);
+
+#endif
