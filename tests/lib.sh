@@ -225,6 +225,8 @@ _prove_place() {
 		--tunnel-capture-netns "$LAB_FAR" --tunnel-capture-if "$LAB_FAR_TUNNEL"
 		--outside4 198.51.100.1 --outside6 2001:db8::1 --onlink4 "$LAB_FAR4" --onlink6 "$LAB_FAR6"
 		--endpoint-port 51820 --sink "$LAB_FAR")
+	# the guard lets nothing through but to the endpoint, and no IPv6 at all
+	[ "$LAB_EDGE" != here ] || PLACE+=(--fence "$LAB_FAR4" --fence-port 51820)
 }
 
 # So many of each kind (3), then the fence. Each later option overrides ours.
@@ -339,12 +341,15 @@ workload_name() {	# CGROUP
 	echo "$path"
 }
 
-# The daemon for one workload in the laboratory; APP is its cgroup, W its name.
+# The daemon for one workload in the laboratory; APP is its cgroup, W its name. The gate alone,
+# unless the edge is here: what the gate lets through is not to be hidden by the guard.
 leash() {	# CGROUP [OPTION…]
 	# shellcheck disable=SC2034 # cases read it
 	APP=$1 W=$(workload_name "$1")
+	local guard=off
+	[ "$LAB_EDGE" != here ] || guard=on
 	daemon_start --cgroup "$1" --interface "$LAB_TUNNEL" --netns "/run/netns/$LAB_CLIENT" \
-		--probe icmp:198.51.100.1 "${@:2}"
+		--probe icmp:198.51.100.1 --guard $guard "${@:2}"
 }
 
 # EVENT befalls the tunnel under a running load: without vpnleash every kind shows beyond eth0,

@@ -25,6 +25,7 @@
 	X(ROUTE_LOST, route_lost, "the route leads elsewhere")       /* hard */                    \
 	X(NETNS_GONE, netns_gone, "the network namespace is gone")   /* hard */                    \
 	X(BLIND, blind, "the watcher lost sight")                    /* hard */                    \
+	X(UNGUARDED, unguarded, "the guard is not complete")         /* hard */                    \
 	X(LEASE_EXPIRED, lease_expired, "no sign of life for the tunnel's patience")               \
 	X(SEEN, seen, "a sign of life")                                                            \
 	X(PATIENT, patient, "silent, and link and route are good")                                 \

@@ -47,7 +47,7 @@ static const struct layout {
 	    M(workload, name) } },
 	{ "counter_key",
 	  sizeof(struct counter_key),
-	  { M(counter_key, cgroup_id), M(counter_key, reason), M(counter_key, reserved) } },
+	  { M(counter_key, cgroup_id), M(counter_key, reason), M(counter_key, guard) } },
 	{ "counter",
 	  sizeof(struct counter),
 	  { M(counter, packets), M(counter, bytes), M(counter, checked_jiffy),

@@ -171,6 +171,13 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 	return r;
 }
 
+unsigned int guard_slot(const struct guards *g, const struct guard_spec *s)
+{
+	struct guard record;
+
+	return find_slot(g, s, &record);
+}
+
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which)
 {
 	struct guard record;
@@ -195,14 +202,20 @@ void guard_remove(struct guards *g, const struct guard_spec *s)
 	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
 	struct guard record;
 	uint32_t slot = find_slot(g, s, &record);
+	/* the underlay may have another end by now: then the rest is that one's */
+	bool other_end = slot && (record.peer_ifindex != s->outside.ifindex ||
+				  record.peer_netns_ino != s->outside.netns_ino);
 
-	for (size_t i = 0; i < PROGRAMS; i++) {
-		struct tc_place place = place_of(s, PROGRAMS - 1 - i);
+	for (size_t i = PROGRAMS; i-- > 0;) {
+		struct tc_place place = place_of(s, i);
 
-		tc_detach(&place);
+		if (!programs[i].inside || !other_end)
+			tc_detach(&place);
 	}
-	bpf_map_delete_elem(g->pins->edges, &inside);
 	bpf_map_delete_elem(g->pins->edges, &outside);
+	if (other_end)
+		return;
+	bpf_map_delete_elem(g->pins->edges, &inside);
 	if (slot) {
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
@@ -294,6 +307,27 @@ int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		bpf_map_delete_elem(fd, &stale[i]);
 	free(stale);
 	return r;
+}
+
+size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+			struct address_rule *ret, size_t max)
+{
+	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
+	struct address_key key, *previous = NULL;
+	size_t n = 0;
+
+	while (n < max && !bpf_map_get_next_key(fd, previous, &key)) {
+		struct address_key exact = key;
+
+		/* a lookup finds the longest prefix, which may be another one's: only for reading */
+		if (key.netns_cookie == netns_cookie) {
+			ret[n].key = key;
+			if (!bpf_map_lookup_elem(fd, &exact, &ret[n].value))
+				n++;
+		}
+		previous = &key;
+	}
+	return n;
 }
 
 /* ------ by what the records say ------ */

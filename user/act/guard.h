@@ -39,6 +39,8 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err);
 /* Are all three programs there and first? 0, -ENOLINK, -ENODEV; then *ret_which names the first
  * that is not. */
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which);
+/* Its slot, as counters and events have it; 0: none. */
+unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
 /* Programs and record. A device that is gone took its programs along. */
 void guard_remove(struct guards *g, const struct guard_spec *s);
 /* Forget guards whose devices are gone. One that has only lost its program is put anew. */
@@ -63,6 +65,10 @@ enum address_trie { TRIE_ENDPOINTS, TRIE_EXCEPTIONS };
 /* Exactly these are that netns' rules in the trie: what is missing is added, then the rest goes. */
 int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n);
+
+/* That netns' rules, at most max of them. */
+size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+			struct address_rule *ret, size_t max);
 
 /* The observer on the VPN's cgroup, for as long as the daemon lives. */
 int guard_observe(struct guards *g, int cgroup_fd, int ret_links[4], struct error *err);

@@ -60,11 +60,15 @@ struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id)
 static void on_drop(void *owner, const struct drop_event *e)
 {
 	struct daemon *d = owner;
-	struct member *m = member_of_cgroup(d, e->cgroup_id);
+	struct member *m = e->cgroup_id ? member_of_cgroup(d, e->cgroup_id) : NULL;
+	const char *tunnel = NULL;
 
+	for (size_t i = 0; e->guard && i < d->n_tunnels; i++)
+		if (d->tunnels[i]->edge && edge_has_slot(d->tunnels[i]->edge, e->guard))
+			tunnel = d->tunnels[i]->config.name;
 	if (m)
 		m->last_drop = *e;
-	audit_drop(d->audit, m ? m->name : "-", e);
+	audit_drop(d->audit, m ? m->name : "-", tunnel, e);
 }
 
 static int on_drops_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -136,6 +140,7 @@ static void close_daemon(struct daemon **p)
 	sd_event_source_disable_unref(d->prober_source);
 	prober_stop(d->prober);
 	lease_close(d->leases);
+	guards_close(d->guards);
 	gate_close(d->gate);
 	close_fd(&d->root.fd);
 	sd_event_unref(d->loop);
@@ -319,6 +324,8 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (!r)
 		r = lease_open(&d->leases, gate_pins(d->gate), err);
 	if (!r)
+		r = guards_open(&d->guards, d->gate, err);
+	if (!r)
 		r = make_parts(d, config, &(struct parts) { 0 }, &parts, err);
 	if (r)
 		return r;
@@ -432,11 +439,14 @@ static int reload(struct daemon *d, struct error *err)
 		struct member *m = new.members[i];
 		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
 
-		m->on_failure = config.workloads[i].on_failure;
+		member_configure(m, &config.workloads[i]);
 		if (m->tunnel != t)
 			member_move(m, t);
 	}
 	move_execs(d, config.n_workloads);
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->edge)
+			edge_exceptions(d->tunnels[i]->edge);
 	for (size_t i = 0; i < old.n_tunnels; i++)
 		if (!has_tunnel(&new, old.tunnels[i])) {
 			if (!slot_in_use(&new, old.tunnels[i]->slot))

@@ -13,6 +13,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(ABSENT, ROUTE_LOST, DOWN),
 	ROW(ABSENT, NETNS_GONE, ABSENT),
 	ROW(ABSENT, BLIND, ABSENT),
+	ROW(ABSENT, UNGUARDED, ABSENT),
 	ROW(ABSENT, LEASE_EXPIRED, ABSENT),
 	ROW(ABSENT, SEEN, ABSENT),
 	ROW(ABSENT, PATIENT, ABSENT),
@@ -25,6 +26,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(DOWN, ROUTE_LOST, DOWN),
 	ROW(DOWN, NETNS_GONE, ABSENT),
 	ROW(DOWN, BLIND, DOWN),
+	ROW(DOWN, UNGUARDED, DOWN),
 	ROW(DOWN, LEASE_EXPIRED, DOWN),
 	ROW(DOWN, SEEN, DOWN), /* one sign of life proves nothing; a lease that ended stays ended */
 	ROW(DOWN, PATIENT, DOWN),
@@ -37,6 +39,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(UP, ROUTE_LOST, DOWN, DO_REVOKE),
 	ROW(UP, NETNS_GONE, ABSENT, DO_REVOKE),
 	ROW(UP, BLIND, DOWN, DO_REVOKE),
+	ROW(UP, UNGUARDED, DOWN, DO_REVOKE),
 	ROW(UP, LEASE_EXPIRED, DOWN, DO_REVOKE),
 	ROW(UP, SEEN, UP, DO_RENEW),
 	ROW(UP, PATIENT, UP, DO_RENEW), /* patience longer than a lease: up to its own end */

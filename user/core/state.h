@@ -4,6 +4,7 @@
  *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
  *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
  *   verbs.c     what the control socket is asked
+ *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   daemon.c    start, loop, end
  */
@@ -13,8 +14,10 @@
 #include <systemd/sd-event.h>
 
 #include "act/gate.h"
+#include "act/guard.h"
 #include "act/lease.h"
 #include "core/config.h"
+#include "core/edge.h"
 #include "core/policy.h"
 #include "core/reopen.h"
 #include "core/resolve.h"
@@ -52,7 +55,10 @@ struct tunnel {
 	uint64_t netns_cookie, netns_ino;
 	struct watch_netlink *link;
 	sd_event_source *link_source;
-	bool ready;	   /* the last thing that the link watcher said */
+	bool link_ready;   /* the last thing that the link watcher said */
+	struct edge *edge; /* NULL: no guard */
+	bool guarded;	   /* the last thing that the edge said; true without a guard */
+	bool ready;	   /* both */
 	unsigned int slot; /* 0: none yet */
 
 	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
@@ -75,6 +81,8 @@ struct member {
 	sd_event_source *cgroup_source, *freeze_timer;
 	uint64_t bound; /* cgroup id with record and gate, 0: none */
 	bool held;
+	bool ipv6, audit;
+	struct allow_rules allow;
 	enum input why;			      /* of the last change of state */
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
@@ -88,6 +96,7 @@ struct daemon {
 	struct cgroup_root root;
 	struct gate *gate;
 	struct leases *leases;
+	struct guards *guards;
 	struct prober *prober;
 	sd_event_source *prober_source;
 	struct control *control;
@@ -111,6 +120,8 @@ void prober_restart(struct daemon *d);		       /* a dead prober is silence */
 /* Record and gate, shut or as an earlier daemon left it. path: see cgroup_path(). */
 int member_new(struct daemon *d, const struct workload_config *config, const char *path,
 	       struct tunnel *t, struct member **ret, struct error *err);
+/* What a reload may change while it runs. */
+void member_configure(struct member *m, const struct workload_config *config);
 int member_start(struct member *m, struct error *err); /* joins its tunnel's state */
 void member_free(struct member *m);		       /* the gate stays on, as it is */
 void member_undo(struct member *m);		       /* as if member_new() had not been */

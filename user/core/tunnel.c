@@ -148,24 +148,90 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 	if (t->state == TUNNEL_UP) {
 		tunnel_input(t, IN_SEEN, NULL, 0);
 	} else if (reopen_seen(&t->reopen, seen_ns, now)) {
-		tunnel_input(t, IN_PROVEN, NULL, 0);
+		struct error err;
+
+		if (t->edge && edge_settle(t->edge, &err))
+			tunnel_input(t, IN_UNGUARDED, err.text, 0);
+		else
+			tunnel_input(t, IN_PROVEN, NULL, 0);
 	}
+}
+
+/* Link and guard both are well, or one of them is not any more. */
+static void set_ready(struct tunnel *t)
+{
+	bool was = t->ready;
+
+	t->ready = t->link_ready && t->guarded;
+	if (was && !t->ready) {
+		reopen_failed(&t->reopen);
+		t->seen_ns = now_boot_ns();
+	}
+	if (!was && t->ready && t->tick) /* prove it now, not at the next tick */
+		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+}
+
+static void unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
+{
+	bool news = t->guarded || strncmp(detail, t->why_detail, sizeof(t->why_detail) - 1);
+
+	t->guarded = false;
+	set_ready(t);
+	if (news)
+		tunnel_input(t, IN_UNGUARDED, detail, evidence_ns);
+}
+
+/* The edge read anew: the lease goes first, then the guard is completed. 0: it is. */
+static int look_at_edge(struct tunnel *t)
+{
+	uint64_t read_ns = now_boot_ns();
+	struct error err;
+	int r = t->edge ? edge_read(t->edge, &err) : 0;
+
+	if (!r)
+		return 0;
+	if (t->guarded)
+		unguarded(t, err.text, read_ns);
+	if (r == -ESTALE)
+		r = edge_complete(t->edge, &err);
+	if (r) {
+		unguarded(t, err.text, read_ns);
+		return -ENOLINK;
+	}
+	t->guarded = true;
+	if (t->link_ready)
+		tunnel_input(t, IN_LINK_READY, "the guard is complete", 0);
+	set_ready(t);
+	return 0;
+}
+
+/* Before a renewal. 0: link, route and guard are as they must be. */
+static int reread(struct tunnel *t)
+{
+	struct error err;
+
+	if (watch_netlink_reread(t->link)) /* told as evidence; nothing is renewed */
+		return -ENOLINK;
+	if (!t->edge)
+		return 0;
+	if (watch_netlink_others_changed(t->link) || !t->guarded || edge_verify(t->edge, &err))
+		return look_at_edge(t);
+	return 0;
 }
 
 static void on_link(void *owner, const struct evidence *e)
 {
 	struct tunnel *t = owner;
 
-	t->ready = e->what == IN_LINK_READY;
-	if (t->ready && t->link) {
+	t->link_ready = e->what == IN_LINK_READY;
+	if (t->link_ready && t->link) {
 		identify(t);
-	} else if (!t->ready) {
+	} else if (!t->link_ready) {
 		reopen_failed(&t->reopen);
 		t->seen_ns = now_boot_ns();
 	}
 	tunnel_input(t, e->what, e->detail, e->seen_ns);
-	if (t->ready && t->tick) /* prove it now, not at the next tick */
-		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+	set_ready(t);
 }
 
 static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -176,6 +242,8 @@ static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *a
 	(void)fd;
 	(void)events;
 	watch_netlink_ready(t->link);
+	if (watch_netlink_others_changed(t->link))
+		look_at_edge(t);
 	return 0;
 }
 
@@ -194,6 +262,8 @@ static void leave_netns(struct tunnel *t)
 	t->link_source = NULL;
 	watch_netlink_stop(t->link);
 	t->link = NULL;
+	edge_close(t->edge);
+	t->edge = NULL;
 	close_fd(&t->netns_fd); /* or we would keep it alive */
 	t->netns_fd = -1;
 	if (t->daemon->prober)
@@ -212,6 +282,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 	r = netns_cookie(t->netns_fd, &t->netns_cookie);
 	if (r) /* before v5.14 */
 		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
+	t->guarded = true;
+	t->ready = t->link_ready = false;
 	if (!r)
 		r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
 					*t->config.route ? t->config.route : NULL, on_link, t, err);
@@ -227,8 +299,18 @@ static int enter_netns(struct tunnel *t, struct error *err)
 		return r;
 	}
 	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
-	if (t->ready) /* told before t->link was set */
+	if (t->link_ready) /* told before t->link was set */
 		identify(t);
+	r = edge_open(&t->edge, t, err);
+	if (r < 0) {
+		leave_netns(t);
+		return r;
+	}
+	if (t->edge) {
+		t->guarded = false;
+		look_at_edge(t);
+	}
+	set_ready(t);
 	return 0;
 }
 
@@ -260,15 +342,17 @@ static void look(struct tunnel *t)
 {
 	struct error err;
 	uint64_t now;
+	int r;
 
 	if (t->link && !netns_is_there(t)) {
-		t->ready = false;
-		reopen_failed(&t->reopen);
+		t->link_ready = false;
+		set_ready(t);
 		tunnel_input(t, IN_NETNS_GONE, t->config.netns, 0);
 		leave_netns(t);
+		guard_sweep(t->daemon->guards);
 	}
 	if (!t->link) {
-		int r = enter_netns(t, &err);
+		r = enter_netns(t, &err);
 
 		if (r && r != -ENOENT && may_log(&t->log))
 			log_line(LOG_LEVEL_WARNING, "%s", err.text);
@@ -278,7 +362,10 @@ static void look(struct tunnel *t)
 	for (size_t i = 0; i < t->daemon->n_members; i++)
 		if (t->daemon->members[i]->tunnel == t)
 			member_retry(t->daemon->members[i]);
-	if (watch_netlink_reread(t->link)) /* told as evidence; nothing is renewed */
+	r = look_at_edge(t); /* endpoints move without a word */
+	if (t->edge && t->state != TUNNEL_UP)
+		edge_bootstrap(t->edge);
+	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
 		return;
 	now = now_boot_ns();
 	if (t->config.probe == PROBE_NONE)
@@ -324,7 +411,7 @@ static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
 /* A probe's answer. Never renew on evidence that lies unread. */
 static void answered(struct tunnel *t, uint64_t seen_ns)
 {
-	if (!t || !t->link || !netns_is_there(t) || watch_netlink_reread(t->link))
+	if (!t || !t->link || !netns_is_there(t) || reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
 	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
@@ -369,7 +456,7 @@ void prober_restart(struct daemon *d)
 	sd_event_source_set_priority(d->prober_source, PRIORITY_LIFE);
 	/* a new prober needs new sockets */
 	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->ready && d->tunnels[i]->link)
+		if (d->tunnels[i]->link_ready && d->tunnels[i]->link)
 			identify(d->tunnels[i]);
 }
 

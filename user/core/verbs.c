@@ -15,6 +15,39 @@ struct question {
 	const struct control_peer *peer;
 };
 
+static const char *guard_state(const struct tunnel *t)
+{
+	if (!t->edge)
+		return t->config.guard_off	     ? "off"
+		       : !strcmp(t->config.netns, "host") ? "weak"
+							  : "waiting";
+	for (size_t i = 0; i < t->daemon->n_members; i++)
+		if (t->daemon->members[i]->tunnel == t && t->daemon->members[i]->audit)
+			return "audit";
+	return edge_is_complete(t->edge) ? "complete" : "incomplete";
+}
+
+static json_t *guard_status(const struct tunnel *t)
+{
+	struct report_guard g = { .state = guard_state(t) };
+	const char *interfaces[8];
+	char endpoints[32][80], confined[16][256], why[600];
+
+	if (t->edge) {
+		g.interfaces = interfaces;
+		g.n_interfaces = edge_underlays(t->edge, interfaces, ARRAY_SIZE(interfaces));
+		g.endpoints = (const char(*)[80])endpoints;
+		g.n_endpoints = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
+		g.confined = (const char(*)[256])confined;
+		g.n_confined = edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
+		g.bootstrap_open = edge_is_open(t->edge);
+		g.why = t->state == TUNNEL_UP ? NULL
+					      : escape(why, sizeof(why), edge_why(t->edge));
+		edge_drops(t->edge, g.dropped);
+	}
+	return report_guard_json(&g);
+}
+
 static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
@@ -36,7 +69,8 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
 					  .watched = watched,
 					  .why = why,
-					  .changed_ns = t->changed_ns });
+					  .changed_ns = t->changed_ns,
+					  .guard = guard_status(t) });
 }
 
 static json_t *member_status(struct member *m)
@@ -48,6 +82,9 @@ static json_t *member_status(struct member *m)
 				     .name = m->name,
 				     .state = workload_state_name(m->state),
 				     .tunnel = m->tunnel->config.name,
+				     .guard = guard_state(m->tunnel),
+				     .audit = m->audit,
+				     .ipv6 = m->ipv6,
 				     .lease_left_ns = expires > now ? expires - now : 0,
 				     .changed_ns = m->changed_ns };
 

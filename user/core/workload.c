@@ -71,6 +71,7 @@ static void carry_out_workload(struct member *m, enum action action)
 		return;
 	switch (action) {
 	case DO_ADMIT:
+		edge_shut(m->tunnel->edge);
 		r = workload_flags(d->leases, m->bound, WORKLOAD_ADMITTED, 0);
 		break;
 	case DO_BAR:
@@ -118,6 +119,27 @@ static void workload_input(struct member *m, enum input in)
 		workload_input(m, IN_FREEZE_DONE);
 }
 
+static void set_flags(struct member *m)
+{
+	const uint16_t all = WORKLOAD_ALLOW | WORKLOAD_IPV6 | WORKLOAD_AUDIT;
+	uint16_t flags = (uint16_t)((m->ipv6 ? WORKLOAD_IPV6 : 0) | (m->audit ? WORKLOAD_AUDIT : 0));
+
+	if (m->allow.n || (m->tunnel && m->tunnel->config.allow.n))
+		flags |= WORKLOAD_ALLOW;
+	if (m->bound)
+		workload_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
+}
+
+void member_configure(struct member *m, const struct workload_config *config)
+{
+	/* nothing is dropped in audit, so nothing is frozen */
+	m->on_failure = config->audit ? ON_FAILURE_BLOCK : config->on_failure;
+	m->ipv6 = config->ipv6;
+	m->audit = config->audit;
+	memcpy(&m->allow, &config->allow, sizeof(m->allow));
+	set_flags(m);
+}
+
 /* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags. */
 static int bind_member(struct member *m, struct error *err)
 {
@@ -125,12 +147,14 @@ static int bind_member(struct member *m, struct error *err)
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	int r = workload_bind(d->leases, c->id, c->level, m->name);
 
+	edge_shut(m->tunnel ? m->tunnel->edge : NULL); /* who is in it is not frozen yet */
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name);
 	r = gate_attach(d->gate, &d->root, c, err);
 	if (r)
 		return r;
 	m->bound = c->id;
+	set_flags(m);
 	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
@@ -291,10 +315,8 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 
 	if (!m)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*m = (struct member) { .daemon = d,
-			       .tunnel = t,
-			       .on_failure = config->on_failure,
-			       .state = WORKLOAD_WAITING };
+	*m = (struct member) { .daemon = d, .tunnel = t, .state = WORKLOAD_WAITING };
+	member_configure(m, config);
 	snprintf(m->path, sizeof(m->path), "%s", path);
 	/* without a section's name: the end of its path */
 	snprintf(m->name, sizeof(m->name), "%.63s",

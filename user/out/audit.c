@@ -161,13 +161,19 @@ const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
 	return buf;
 }
 
-void audit_drop(struct audit *a, const char *workload, const struct drop_event *e)
+void audit_drop(struct audit *a, const char *workload, const char *tunnel,
+		const struct drop_event *e)
 {
 	json_t *record = json_object();
 	char packet[160];
 
 	json_object_set_new(record, "event", json_string("drop"));
 	json_object_set_new(record, "workload", text(workload));
+	/* a guard of that tunnel's netns dropped it, and not the workload's gate */
+	if (tunnel)
+		json_object_set_new(record, "guard", text(tunnel));
+	if (e->audit)
+		json_object_set_new(record, "audit", json_true());
 	json_object_set_new(record, "reason", json_string(report_reason(e->reason)));
 	json_object_set_new(record, "direction", json_string(e->ingress ? "in" : "out"));
 	json_object_set_new(record, "packet", json_string(audit_packet(packet, sizeof(packet), e)));

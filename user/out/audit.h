@@ -31,7 +31,8 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 		 const char *to, const char *evidence, const char *detail, uint64_t latency_ns,
 		 bool quiet);
 /* A sampled drop: for `events` only. Remembers nothing for the log. */
-void audit_drop(struct audit *a, const char *workload, const struct drop_event *e);
+void audit_drop(struct audit *a, const char *workload, const char *tunnel,
+		const struct drop_event *e);
 /* What was dropped since the last summary, and the last sample of it (NULL: none). */
 void audit_summary(struct audit *a, const char *workload,
 		   const uint64_t dropped[VPNLEASH_REASON_MAX], const struct drop_event *last);

@@ -18,7 +18,7 @@ const char *report_reason(uint32_t reason)
 	return reason && reason < VPNLEASH_REASON_MAX ? reason_names[reason] : "?";
 }
 
-void report_read_drops(const struct pins *p, uint64_t cgroup_id,
+static void read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int guard,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
 {
 	int cpus = libbpf_num_possible_cpus();
@@ -26,13 +26,27 @@ void report_read_drops(const struct pins *p, uint64_t cgroup_id,
 
 	memset(ret_dropped, 0, sizeof(uint64_t) * VPNLEASH_REASON_MAX);
 	for (__u32 reason = 1; c && reason < VPNLEASH_REASON_MAX; reason++) {
-		struct counter_key key = { .cgroup_id = cgroup_id, .reason = reason };
+		struct counter_key key = {
+			.cgroup_id = cgroup_id, .reason = reason, .guard = guard
+		};
 
 		if (bpf_map_lookup_elem(p->counters, &key, c) < 0)
 			continue;
 		for (int i = 0; i < cpus; i++)
 			ret_dropped[reason] += c[i].packets;
 	}
+}
+
+void report_read_drops(const struct pins *p, uint64_t cgroup_id,
+		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
+{
+	read_drops(p, cgroup_id, 0, ret_dropped);
+}
+
+void report_read_guard_drops(const struct pins *p, unsigned int slot,
+			     uint64_t ret_dropped[VPNLEASH_REASON_MAX])
+{
+	read_drops(p, 0, slot, ret_dropped); /* slot 0: of a gate, and none has cgroup 0 */
 }
 
 static json_t *text(const char *s)
@@ -45,6 +59,38 @@ static json_t *text(const char *s)
 static json_t *milliseconds(uint64_t ns)
 {
 	return json_integer((json_int_t)(ns / NS_PER_MSEC));
+}
+
+static json_t *drops_json(const uint64_t dropped[VPNLEASH_REASON_MAX])
+{
+	json_t *j = json_object();
+
+	for (int reason = 1; reason < VPNLEASH_REASON_MAX; reason++)
+		if (dropped[reason])
+			json_object_set_new(j, reason_names[reason],
+					    json_integer((json_int_t)dropped[reason]));
+	return j;
+}
+
+json_t *report_guard_json(const struct report_guard *g)
+{
+	json_t *j = json_object(), *interfaces = json_array(), *endpoints = json_array(),
+	       *confined = json_array();
+
+	for (size_t i = 0; i < g->n_interfaces; i++)
+		json_array_append_new(interfaces, text(g->interfaces[i]));
+	for (size_t i = 0; i < g->n_endpoints; i++)
+		json_array_append_new(endpoints, text(g->endpoints[i]));
+	for (size_t i = 0; i < g->n_confined; i++)
+		json_array_append_new(confined, text(g->confined[i]));
+	json_object_set_new(j, "state", text(g->state));
+	json_object_set_new(j, "interfaces", interfaces);
+	json_object_set_new(j, "endpoints", endpoints);
+	json_object_set_new(j, "bootstrap", text(g->bootstrap_open ? "open" : "shut"));
+	json_object_set_new(j, "why", g->why && *g->why ? json_string(g->why) : json_null());
+	json_object_set_new(j, "also_confined", confined);
+	json_object_set_new(j, "dropped", drops_json(g->dropped));
+	return j;
 }
 
 json_t *report_tunnel_json(const struct report_tunnel *t)
@@ -60,18 +106,16 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "watched", text(t->watched));
 	json_object_set_new(j, "why", t->why ? json_string(t->why) : json_null());
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
+	if (t->guard)
+		json_object_set_new(j, "guard", t->guard);
 	return j;
 }
 
 json_t *report_workload_json(const struct report_workload *w)
 {
-	json_t *j = json_object(), *dropped = json_object();
+	json_t *j = json_object(), *dropped = drops_json(w->dropped);
 	uint64_t now = now_boot_ns();
 
-	for (int reason = 1; reason < VPNLEASH_REASON_MAX; reason++)
-		if (w->dropped[reason])
-			json_object_set_new(dropped, reason_names[reason],
-					    json_integer((json_int_t)w->dropped[reason]));
 	json_object_set_new(j, "name", text(w->name));
 	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)w->cgroup_id));
 	json_object_set_new(j, "state", text(w->state));
@@ -83,7 +127,9 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "lease_left_ms", milliseconds(w->lease_left_ns));
 	json_object_set_new(j, "frozen_by_us", json_boolean(w->frozen_by_us));
 	json_object_set_new(j, "held", json_boolean(w->held));
-	json_object_set_new(j, "guard", json_string("none"));
+	json_object_set_new(j, "guard", w->guard ? json_string(w->guard) : json_null());
+	json_object_set_new(j, "enforce", json_string(w->audit ? "audit" : "yes"));
+	json_object_set_new(j, "ipv6", json_string(w->ipv6 ? "tunnel" : "deny"));
 	json_object_set_new(j, "dropped", dropped);
 	return j;
 }
@@ -151,6 +197,43 @@ static void print_drops(FILE *out, const json_t *dropped)
 	fprintf(out, "%s\n", printed ? "" : "none");
 }
 
+static void print_list(FILE *out, const char *title, const json_t *list)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		fprintf(out, "%s%s", i ? ", " : title, json_string_value(item));
+}
+
+static void print_guard(FILE *out, const json_t *guard)
+{
+	const char *why = json_string_value(json_object_get(guard, "why"));
+
+	if (!guard)
+		return;
+	fprintf(out, "  guard %s", get(guard, "state"));
+	print_list(out, " on ", json_object_get(guard, "interfaces"));
+	print_list(out, ", endpoints ", json_object_get(guard, "endpoints"));
+	if (json_object_size(json_object_get(guard, "dropped"))) {
+		fprintf(out, ", dropped ");
+		print_drops(out, json_object_get(guard, "dropped"));
+	} else {
+		fprintf(out, "\n");
+	}
+	if (json_array_size(json_object_get(guard, "also_confined"))) {
+		print_list(out, "  also confined: ", json_object_get(guard, "also_confined"));
+		fprintf(out, "\n");
+	}
+	if (!strcmp(get(guard, "state"), "off"))
+		fprintf(out, "  GUARD OFF: packet sockets, foreign sockets and forwarding get past the "
+			     "gate\n");
+	if (!strcmp(get(guard, "bootstrap"), "open"))
+		fprintf(out, "  bootstrap open: the VPN may use the underlay\n");
+	else if (why)
+		fprintf(out, "  bootstrap shut: %s\n", why);
+}
+
 void report_print(FILE *out, const json_t *report)
 {
 	json_t *workloads = json_object_get(report, "workloads");
@@ -178,8 +261,15 @@ void report_print(FILE *out, const json_t *report)
 		print_drops(out, json_object_get(j, "dropped"));
 	}
 	json_array_foreach(tunnels, i, j)
+	{
 		fprintf(out, "tunnel %s in %s: %s (%s), %s\n", get(j, "interface"), get(j, "netns"),
 			get(j, "state"), get(j, "why"), get(j, "watched"));
+		print_guard(out, json_object_get(j, "guard"));
+	}
+	json_array_foreach(workloads, i, j)
+		if (!strcmp(get(j, "enforce"), "audit"))
+			fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
+				get(j, "name"));
 }
 
 void report_print_why(FILE *out, const json_t *why)

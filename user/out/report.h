@@ -21,12 +21,24 @@ struct report_tunnel {
 	const char *watched;	/* "icmp:IP", or "silence not watched" */
 	const char *why;	/* last evidence, in words; what is foreign in it is escaped */
 	uint64_t changed_ns;	/* boot time of the last change of state */
+	json_t *guard;		/* of report_guard_json(), taken over */
+};
+
+struct report_guard {
+	const char *state; /* complete, incomplete, audit, off, weak */
+	size_t n_interfaces, n_endpoints, n_confined;
+	const char *const *interfaces;
+	const char (*endpoints)[80];
+	const char (*confined)[256]; /* "also confined": cgroups that nobody leashed */
+	bool bootstrap_open;
+	const char *why;		       /* bootstrap is shut; escaped */
+	uint64_t dropped[VPNLEASH_REASON_MAX]; /* outside, by reason */
 };
 
 struct report_workload {
 	uint64_t cgroup_id; /* 0: no cgroup */
-	const char *name, *state, *tunnel;
-	bool frozen_by_us, held;
+	const char *name, *state, *tunnel, *guard;
+	bool frozen_by_us, held, audit, ipv6;
 	uint64_t lease_left_ns;
 	uint64_t changed_ns;		       /* boot time of the last change of state */
 	uint64_t dropped[VPNLEASH_REASON_MAX]; /* packets, by reason */
@@ -37,6 +49,11 @@ const char *report_reason(uint32_t reason); /* its name, "?" for a number that i
 void report_read_drops(const struct pins *p, uint64_t cgroup_id,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 
+/* Of one guard's outer programs. */
+void report_read_guard_drops(const struct pins *p, unsigned int slot,
+			     uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
+
+json_t *report_guard_json(const struct report_guard *g);
 json_t *report_tunnel_json(const struct report_tunnel *t);
 json_t *report_workload_json(const struct report_workload *w);
 /* A workload that no daemon speaks for: by its record, as the gate itself would judge now. */

@@ -37,6 +37,7 @@ struct watch_netlink {
 	struct link_identity link;     /* ifindex 0: no device of that name */
 	bool route_stale;	       /* something arrived that may have changed the lookup */
 	bool blind;
+	bool others_changed;
 	enum input told;
 	watch_tell tell;
 	void *owner;
@@ -211,6 +212,7 @@ static __attribute__((format(printf, 4, 5))) void tell(struct watch_netlink *w, 
 
 static void go_blind(struct watch_netlink *w, int r)
 {
+	w->others_changed = true;
 	w->blind = true;
 	tell(w, IN_BLIND, w->link.ifindex, "rtnetlink: %s", strerror(-r));
 }
@@ -295,8 +297,11 @@ static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
 	 * link counts as well: one that goes down takes its routes along without a word.
 	 */
 	w->route_stale = true;
+	if (nlh->nlmsg_type == RTM_NEWADDR || nlh->nlmsg_type == RTM_DELADDR)
+		w->others_changed = true;
 	if (nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK)
 		return 0;
+	w->others_changed = true;
 	/* A bridge announces its ports in this group as well, and their end as RTM_DELLINK. */
 	if (has_payload(nlh, sizeof(*ifi)) && ifi->ifi_family != AF_UNSPEC)
 		return 0;
@@ -451,6 +456,14 @@ int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *if
 	read_present(w);
 	*ret = w;
 	return 0;
+}
+
+bool watch_netlink_others_changed(struct watch_netlink *w)
+{
+	bool changed = w->others_changed;
+
+	w->others_changed = false;
+	return changed;
 }
 
 void watch_netlink_stop(struct watch_netlink *w)

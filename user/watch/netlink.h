@@ -56,6 +56,9 @@ int watch_netlink_ready(struct watch_netlink *w);
  */
 int watch_netlink_reread(struct watch_netlink *w);
 
+/* Was anything said of other links or of addresses since it was asked last? */
+bool watch_netlink_others_changed(struct watch_netlink *w);
+
 /* -ENODEV: there is no device of that name. */
 int watch_netlink_identity(const struct watch_netlink *w, struct link_identity *ret);
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The edge of a tunnel's network namespace: which of its links lead out, that each is guarded,
+ * which endpoints the VPN has, and when it may use the underlay before its tunnel exists. For
+ * every tunnel whose netns is not the host's. tunnel.c asks, and decides about the lease.
+ */
+#ifndef VPNLEASH_EDGE_H
+#define VPNLEASH_EDGE_H
+
+#include <stdbool.h>
+
+#include "base/util.h"
+#include "vpnleash/reasons.h"
+
+struct tunnel;
+struct edge;
+
+/* NULL in *ret and 0: this tunnel has no guard (guard = off, or the host's netns). */
+int edge_open(struct edge **ret, struct tunnel *t, struct error *err);
+/* What is attached stays: with the netns alive it goes on guarding. NULL is fine. */
+void edge_close(struct edge *e);
+
+/*
+ * Everything read anew. 0: every link that leads out is guarded, as it was left; -ESTALE with a
+ * sentence: it is not, or something changed that edge_complete() has to see to. The lease must be
+ * gone before that is called.
+ */
+int edge_read(struct edge *e, struct error *err);
+/* Guard what edge_read() found. 0, or -Exxx with a sentence: no lease. */
+int edge_complete(struct edge *e, struct error *err);
+/* Before each renewal, cheap: are the programs still there and first? */
+int edge_verify(struct edge *e, struct error *err);
+
+/* While no lease lives: opens the underlay for the VPN, or keeps it open, if everybody else in the
+ * netns is frozen or gone; else shuts it. */
+void edge_bootstrap(struct edge *e);
+void edge_shut(struct edge *e);
+/* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
+ * none. */
+int edge_settle(struct edge *e, struct error *err);
+
+/* The LAN exceptions of the tunnel's workloads and its own have changed. */
+void edge_exceptions(struct edge *e);
+
+/* For status. Text is valid until the next call. */
+bool edge_is_complete(const struct edge *e);
+bool edge_is_open(const struct edge *e);
+const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
+size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
+size_t edge_endpoints(const struct edge *e, char (*ret)[80], size_t max);
+void edge_drops(const struct edge *e, uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
+bool edge_has_slot(const struct edge *e, unsigned int slot);
+/* Cgroups with a process in the netns, neither leashed nor the VPN's. */
+size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max);
+
+#endif
