@@ -179,8 +179,42 @@ static void wrong_values_are_refused(void **state)
 		{ "patience", "999ms", "1s to 60s" },
 		{ "patience", "60001ms", "1s to 60s" },
 		{ "patience", "2min", "1s to 60s" },
-		{ "guard", "on", "off" },
-		{ "guard", "", "off" },
+		{ "guard", "maybe", "on or off" },
+		{ "guard", "", "on or off" },
+		{ "process", "", "1 to 15 bytes" },
+		{ "process", "/usr/bin/warp-svc", "no path" },
+		{ "process", "sixteen-letters-", "1 to 15 bytes" },
+		{ "ipv6", "yes", "deny or tunnel" },
+		{ "enforce", "no", "yes or audit" },
+		{ "endpoint", "1.2.3.4", "IP[/len]:PORT/udp" },
+		{ "endpoint", "1.2.3.4:51820", "IP[/len]:PORT/udp" },
+		{ "endpoint", "1.2.3.4:0/udp", "the port is wrong" },
+		{ "endpoint", "1.2.3.4:65536/udp", "the port is wrong" },
+		{ "endpoint", "1.2.3.4:53/udp", "a resolver is no endpoint" },
+		{ "endpoint", "1.2.3.4:853/tcp", "a resolver is no endpoint" },
+		{ "endpoint", "1.2.3.4:1/icmp", "is not an endpoint" },
+		{ "endpoint", "2001:db8::1:51820/udp", "is not an endpoint" },
+		{ "endpoint", "[2001:db8::1/64]:51820/udp", "clear the bits" },
+		{ "endpoint", "0.0.0.0/0:51820/udp", "is no endpoint" },
+		{ "endpoint", "127.0.0.1:51820/udp", "is no endpoint" },
+		{ "endpoint", "239.1.1.1:51820/udp", "is no endpoint" },
+		{ "endpoint", "1.2.3.4/33:51820/udp", "0 to 32" },
+		{ "endpoint", "vpn.example.org:51820/udp", "names are not looked up" },
+		{ "endpoint", "preset:nobody", "preset:cloudflare-warp" },
+		{ "bootstrap", "none", "names are not looked up" },
+		{ "bootstrap", "1.2.3.4,0.0.0.0/0", "no host" },
+		{ "bootstrap", ",", "no host" },
+		{ "allow", "8080", "tcp/PORT" },
+		{ "allow", "tcp/", "tcp/PORT" },
+		{ "allow", "tcp/0", "tcp/PORT" },
+		{ "allow", "sctp/80", "tcp/PORT" },
+		{ "allow", "tcp/80 to 10.0.0.0/8", "tcp/PORT" },
+		{ "allow", "tcp/80 from", "nobody" },
+		{ "allow", "tcp/80 from 0.0.0.0/0", "not a LAN" },
+		{ "allow", "tcp/80 from ::/0", "not a LAN" },
+		{ "allow", "tcp/80 from 10.0.0.1/8", "clear the bits" },
+		{ "allow", "udp/80", "needs 'from'" },
+		{ "allow", "udp/5353 from 10.0.0.0/8", "never answered" },
 		{ "cgroup", "", "/PATH" },
 		{ "cgroup", "a", "/PATH" },
 		{ "cgroup", "container:a", "not built yet" },
@@ -267,7 +301,6 @@ static void missing_and_unknown_are_refused(void **state)
 	assert_refused(RUN("--interface", "w", "--probe", "none"), "--cgroup", "--help");
 	assert_refused(RUN("--cgroup", "/a", "--probe", "none"), "--interface",
 		       "tunnel's interface");
-	assert_refused(RUN("--cgroup", "/a", "--interface", "w"), "--probe", "icmp:IP");
 	assert_refused(RUN(GOOD, "--lease"), "--lease needs a value", "--help");
 	assert_refused(RUN(GOOD, "--unknown", "1"), "'--unknown'", "--help");
 	assert_refused(RUN(GOOD, "--leases", "3s"), "'--leases'", "--help");
@@ -276,7 +309,7 @@ static void missing_and_unknown_are_refused(void **state)
 	assert_refused(RUN(GOOD, "lease=3s"), "'lease=3s'", "--help");
 	assert_refused(RUN(GOOD, "--tunnel", "wg0"), "'--tunnel'", "--help"); /* files only */
 	assert_refused(RUN(GOOD, "--engine", "none"), "--engine is not built yet", "--help");
-	assert_refused(RUN(GOOD, "--ipv6=deny"), "--ipv6 is not built yet", "--help");
+	assert_refused(RUN(GOOD, "--dns=none"), "--dns is not built yet", "--help");
 	assert_refused(RUN(GOOD, "--"), "'--'", "--help");
 	assert_refused(RUN(GOOD, "--=3s"), "'--=3s'", "--help");
 	assert_refused(RUN(GOOD, ""), "''", "--help");
@@ -299,7 +332,9 @@ static void lock_takes_cgroups_alone(void **state)
 static void help_names_every_key(void **state)
 {
 	static const char *const keys[] = { "cgroup",	  "interface", "netns",	   "probe", "route",
-					    "on-failure", "lease",     "patience", "guard" };
+					    "on-failure", "lease",     "patience", "guard",
+					    "endpoint",	  "bootstrap", "process",  "allow", "ipv6",
+					    "enforce" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -651,7 +686,14 @@ static void wrong_values_in_a_file(void **state)
 	assert_wrong("[tunnel t]\ninterface = a/b\n", 2, "not an interface name");
 	assert_wrong("[tunnel t]\ninterface = \"wg0\" wg1\n", 2, "not an interface name");
 	assert_wrong("[tunnel t]\nnetns = vpn\n", 2, "not a network namespace");
-	assert_wrong("[tunnel t]\nguard = on\n", 2, "not built yet");
+	assert_wrong("[tunnel t]\nguard = yes\n", 2, "on or off");
+	assert_wrong("[tunnel t]\nallow = tcp/80\nallow = tcp/80\n", 3, "given twice");
+	assert_wrong(TUNNEL "[workload v]\ncgroup=/b\ntunnel=t\n[workload w]\ncgroup=/a\n"
+			    "tunnel=t\nenforce=audit\n",
+		     7, "differ in 'enforce'");
+	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n[workload w]\n"
+		     "cgroup=/a\ntunnel=t\nallow=tcp/80 from 10.0.0.0/24\n",
+		     4, "lets an endpoint");
 	assert_wrong("[workload w]\ncgroup = a\n", 2, "not a path");
 	assert_wrong("[workload w]\ncgroup = /a/../../b\n", 2, "without '..'");
 	assert_wrong("[workload w]\non-failure = stop\n", 2, "freeze or block");
@@ -668,7 +710,6 @@ static void references_and_what_is_missing(void **state)
 	assert_wrong("\n" TUNNEL "[workload w]\ncgroup=/a\n#\n", 5, "[workload w] has no 'tunnel'");
 	assert_wrong(TUNNEL "[workload w]\ntunnel=t\n", 4, "[workload w] has no 'cgroup'");
 	assert_wrong("[tunnel t]\nprobe=none\n" WORKLOAD, 1, "[tunnel t] has no 'interface'");
-	assert_wrong(WORKLOAD "[tunnel t]\ninterface=wg0\n", 4, "[tunnel t] has no 'probe'");
 	assert_wrong(BOTH "[tunnel \033u]\n", 7, "[tunnel \\x1bu] has no 'interface'");
 	assert_wrong(BOTH "[workload \033u]\n", 7, "[workload \\x1bu] has no 'cgroup'");
 	assert_wrong(TUNNEL "[workload w]\ncgroup=/a\ntunnel=\033\n", 6, "no [tunnel \\x1b]");
@@ -683,12 +724,8 @@ static void references_and_what_is_missing(void **state)
 static void keys_not_built_yet(void **state)
 {
 	static const char *const unbuilt[][2] = {
-		{ "daemon", "engine" },		 { "tunnel t", "process" },
-		{ "tunnel t", "identity" },	 { "tunnel t", "endpoint" },
-		{ "tunnel t", "bootstrap" },	 { "tunnel t", "dns" },
-		{ "tunnel t", "allow" },	 { "workload w", "allow" },
-		{ "workload w", "stop-after" },	 { "workload w", "ipv6" },
-		{ "workload w", "enforce" },	 { "workload w", "hook" },
+		{ "daemon", "engine" },		 { "tunnel t", "identity" },	 { "tunnel t", "dns" },
+		{ "workload w", "stop-after" },	 { "workload w", "hook" },
 		{ "workload w", "hook-inside" },
 	};
 	char text[128], says[64];
@@ -699,6 +736,72 @@ static void keys_not_built_yet(void **state)
 		snprintf(says, sizeof(says), "'%s' is not built yet", unbuilt[i][1]);
 		assert_wrong(text, 3, says); /* whoever builds it takes it out here */
 	}
+}
+
+static bool is(const struct prefix *p, const char *text)
+{
+	char address[INET6_ADDRSTRLEN], shown[64];
+	bool v4 = !memcmp(p->address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, p->address + (v4 ? 12 : 0), address, sizeof(address));
+	snprintf(shown, sizeof(shown), "%s/%u", address, p->length - (v4 ? 96u : 0u));
+	return !strcmp(shown, text);
+}
+
+static void the_guards_values(void **state)
+{
+	const struct tunnel_config *t;
+	const struct allow_rules *a;
+
+	(void)state;
+	assert_reads("[tunnel t]\ninterface=wg0\nprocess = warp-svc\nendpoint = auto\n"
+		     "endpoint = 192.0.2.1:51820/udp\nendpoint = 192.0.2.0/24:443/tcp\n"
+		     "endpoint = [2001:db8::/32]:500/udp\nendpoint = [2001:db8::1]:500/udp\n"
+		     "bootstrap = 192.0.2.9, 198.51.100.0/24,2001:db8::9\nallow = tcp/9090\n"
+		     "[workload w]\ncgroup=/a\ntunnel=t\nipv6 = tunnel\nenforce = audit\n"
+		     "allow = tcp/8080\nallow = udp/99 from 10.1.0.0/16, 10.2.0.0/16 host\n");
+	t = &config.tunnels[0];
+	assert_int_equal(t->probe, PROBE_ICMP); /* without being told */
+	assert_string_equal(t->route, "1.1.1.1");
+	assert_false(t->guard_off);
+	assert_string_equal(t->process, "warp-svc");
+	assert_int_equal(t->endpoints.n, 4);
+	assert_true(is(&t->endpoints.rule[0].to, "192.0.2.1/32"));
+	assert_int_equal(t->endpoints.rule[0].port, 51820);
+	assert_int_equal(t->endpoints.rule[0].protocol, IPPROTO_UDP);
+	assert_true(is(&t->endpoints.rule[1].to, "192.0.2.0/24"));
+	assert_int_equal(t->endpoints.rule[1].protocol, IPPROTO_TCP);
+	assert_true(is(&t->endpoints.rule[2].to, "2001:db8::/32"));
+	assert_true(is(&t->endpoints.rule[3].to, "2001:db8::1/128"));
+	assert_int_equal(t->bootstrap.n, 3);
+	assert_true(is(&t->bootstrap.host[2], "2001:db8::9/128"));
+	assert_int_equal(t->allow.n, 1);
+	assert_true(config.workloads[0].ipv6 && config.workloads[0].audit);
+	a = &config.workloads[0].allow;
+	assert_int_equal(a->n, 2);
+	assert_true(a->rule[0].by_default && a->rule[0].from_host);
+	assert_int_equal(a->rule[0].n_from, 4);
+	assert_true(is(&a->rule[0].from[1], "172.16.0.0/12"));
+	assert_true(!a->rule[1].by_default && a->rule[1].from_host);
+	assert_int_equal(a->rule[1].n_from, 2);
+	assert_int_equal(a->rule[1].protocol, IPPROTO_UDP);
+
+	assert_reads("[tunnel t]\ninterface=wg0\nendpoint = preset:cloudflare-warp\n"
+		     "bootstrap = preset:cloudflare-warp\nguard = off\n" WORKLOAD);
+	assert_true(config.tunnels[0].endpoints.n > 10 && config.tunnels[0].bootstrap.n >= 4);
+	assert_true(config.tunnels[0].guard_off);
+}
+
+static void prefixes_contain(void **state)
+{
+	struct allow_rules a = { 0 };
+	uint8_t address[16] = { [10] = 0xff, 0xff, 10, 1, 127, 255 };
+
+	(void)state;
+	assert_int_equal(allow_add(&a, "tcp/80 from 10.1.0.0/17", &err), 0);
+	assert_true(prefix_contains(&a.rule[0].from[0], address));
+	address[14] = 128;
+	assert_false(prefix_contains(&a.rule[0].from[0], address));
 }
 
 static void very_long_lines(void **state)
@@ -1204,6 +1307,8 @@ int main(void)
 		cmocka_unit_test(wrong_values_in_a_file),
 		cmocka_unit_test(references_and_what_is_missing),
 		cmocka_unit_test(keys_not_built_yet),
+		cmocka_unit_test(the_guards_values),
+		cmocka_unit_test(prefixes_contain),
 		cmocka_unit_test(very_long_lines),
 		cmocka_unit_test(at_most_so_many),
 		cmocka_unit_test(random_texts),

@@ -224,9 +224,9 @@ static void the_table(void **state)
 		text, "WORKLOAD                         STATE    SINCE   TUNNEL           "
 		      "LEASE  GUARD  DROPPED\n"
 		      "/torrent                         open     0.0s    wg0              "
-		      "2.1s   none   no_lease 3, ipv6 2\n"
+		      "2.1s   -      no_lease 3, ipv6 2\n"
 		      "/other                           waiting  0.0s    wg0              "
-		      "none   none   none\n"
+		      "none   -      none\n"
 		      "tunnel wg0 in /run/netns/vpn: up (two signs of life), icmp:10.0.0.1\n");
 	free(text);
 	json_decref(report);

@@ -198,7 +198,7 @@ static const struct key {
 	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface, false },
 	{ "netns", "NETNS", "where it is: host (default), /run/netns/NAME, /proc/PID/ns/net",
 	  SECTION_TUNNEL, set_netns, false },
-	{ "probe", "icmp:IP|none", "sign of life when idle; none: link and route decide",
+	{ "probe", "icmp:IP|none", "sign of life when idle, default icmp:1.1.1.1; none: link and route",
 	  SECTION_TUNNEL, set_probe, false },
 	{ "route", "IP|none", "must resolve through the interface; default: the probe's IP",
 	  SECTION_TUNNEL, set_route, false },
@@ -208,11 +208,11 @@ static const struct key {
 	  SECTION_TUNNEL, set_guard, false },
 	{ "endpoint", "IP:PORT/PROTO", "the VPN's server, or preset:cloudflare-warp; default: auto",
 	  SECTION_TUNNEL, set_endpoint, true },
-	{ "bootstrap", "any|IP,…", "what the VPN may reach before its tunnel is up; default any",
+	{ "bootstrap", "any|IP,...", "what the VPN may reach before its tunnel is up; default any",
 	  SECTION_TUNNEL, set_bootstrap, false },
 	{ "process", "NAME", "the VPN's process: its cgroup is the VPN's", SECTION_TUNNEL,
 	  set_process, false },
-	{ "allow", "tcp/PORT [from CIDR,…]", "a port that LAN clients may talk to; repeatable",
+	{ "allow", "tcp/PORT", "a port that LAN clients may talk to; repeatable",
 	  SECTION_WORKLOAD, set_allow, true },
 	{ "ipv6", "deny|tunnel", "default deny; tunnel: the tunnel carries IPv6 as well",
 	  SECTION_WORKLOAD, set_ipv6, false },
@@ -314,10 +314,9 @@ static const char *missing_of_tunnel(struct tunnel_config *t, const char **ret_r
 		*ret_remedy = "the name of the tunnel's interface";
 		return "interface";
 	}
-	if (t->probe == PROBE_UNSET) {
-		*ret_remedy = "icmp:IP asks an address inside the tunnel, none lets link and route "
-			      "decide";
-		return "probe";
+	if (t->probe == PROBE_UNSET) { /* what every VPN with a way to the internet reaches */
+		inet_pton(AF_INET, "1.1.1.1", &t->probe_address);
+		t->probe = PROBE_ICMP;
 	}
 	if (t->probe == PROBE_ICMP && !t->route_given)
 		inet_ntop(AF_INET, &t->probe_address, t->route, sizeof(t->route));

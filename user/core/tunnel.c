@@ -380,6 +380,8 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 {
 	uint64_t term = min_u64(t->daemon->lease_ns, t->config.patience_ns);
 
+	if (t->edge && edge_is_open(t->edge)) /* somebody may be born who is not frozen */
+		return now + TICK_PROVING_NS;
 	if (!t->ready)
 		return now + TICK_NS;
 	if (t->state != TUNNEL_UP)
