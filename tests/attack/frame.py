@@ -5,6 +5,8 @@
   frame.py send TOKEN COUNT FAR-MAC FAR-IP OWN-IP WAY…
       each COUNT times from eth0 of the netns that it is started in, marked "TOKEN-WAY.", and as
       often past the qdisc (PACKET_QDISC_BYPASS), and so past a tc egress program.
+  frame.py hex TOKEN FAR-MAC FAR-IP OWN-IP WAY
+      the frame itself, for whoever sends it otherwise
   frame.py ways
   frame.py capture NETNS IF
       one line a frame on stdout: LENGTH HEX TEXT, TEXT what is printable in it.
@@ -166,6 +168,9 @@ def capture(netns, interface):
 if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(*sys.argv[2:])
+    elif sys.argv[1] == "hex":
+        token, *where, way = sys.argv[2:]
+        print(WAYS[way](Context(*where, "%s-%s." % (token, way))).hex())
     elif sys.argv[1] == "ways":
         print("\n".join(["dgram", *WAYS]))
     else:
