@@ -20,6 +20,24 @@ edge_up() {
 	wait_until 10 grep -qx capturing "$FRAMES"
 	FAR_MAC=$(ip -n "$LAB_FAR" -br link show eth0 | awk '{ print $3 }')
 	EDGE=edge$LAB_NUMBER
+	CLIENT_MAC=$(ip -n "$LAB_CLIENT" -br link show eth0 | awk '{ gsub(":", "", $3); print $3 }')
+}
+
+# Frames of the client's own since the mark, by what they are: "COUNT WHAT" a line; the VPN's own and
+# the fence left out.
+from_client() {
+	tail -n +$((_edge_from + 1)) "$FRAMES" | awk -v mac="$CLIENT_MAC" '
+		substr($2, 13, 12) != mac { next }
+		{ type = substr($2, 25, 4); what = "ethertype " type }
+		type == "0806" { what = "arp" }
+		type == "86dd" { what = "ipv6 " substr($2, 41, 2) }
+		type == "0800" {
+			ihl = substr($2, 30, 1); protocol = substr($2, 47, 2)
+			what = ihl != 5 ? "igmp" : protocol == "01" ? "icmp" : protocol == "06" ? "tcp" : "udp"
+			if (protocol == "11" && substr($2, 73, 4) == "ca6c") next # the endpoint
+		}
+		{ n[what]++ }
+		END { for (what in n) print n[what], what }'
 }
 
 # In the client's netns, in one of the two cgroups ($WHO).
