@@ -4,6 +4,7 @@
  * started in. xsk: AF_XDP in copy mode, for which CAP_NET_RAW is enough. live: an XDP program that
  * redirects to IFNAME, run by BPF_PROG_TEST_RUN on live frames. Says `sent N errno E`.
  *
+ * xmit redirect FROM TO: a tc program that sends what FROM sends out of TO, until it is killed.
  * xmit pass IFNAME: an XDP program that lets all through, until it is killed: with one, a veth takes
  * redirected frames.
  */
@@ -81,9 +82,9 @@ static int xsk(const char *ifname, unsigned int count)
 	return 0;
 }
 
-static int load_program(const struct bpf_insn *program, uint32_t n)
+static int load_program(uint32_t type, const struct bpf_insn *program, uint32_t n)
 {
-	union bpf_attr load = { .prog_type = BPF_PROG_TYPE_XDP,
+	union bpf_attr load = { .prog_type = type,
 				.insn_cnt = n,
 				.insns = (uintptr_t)program,
 				.license = (uintptr_t) "GPL" };
@@ -100,12 +101,32 @@ static void pass(const char *ifname)
 				      { .code = 0x95 } };
 	union bpf_attr link = { 0 };
 
-	link.link_create.prog_fd = (uint32_t)load_program(program, 2);
+	link.link_create.prog_fd = (uint32_t)load_program(BPF_PROG_TYPE_XDP, program, 2);
 	link.link_create.target_ifindex = if_nametoindex(ifname);
 	link.link_create.attach_type = BPF_XDP;
 	if (syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof(link)) < 0)
 		die("attach to %s", ifname);
 	printf("passing\n");
+	fflush(stdout);
+	pause();
+}
+
+static void redirect(const char *from, const char *to)
+{
+	struct bpf_insn program[] = {
+		{ .code = 0xb7, .dst_reg = 1, .imm = (int)if_nametoindex(to) },
+		{ .code = 0xb7, .dst_reg = 2 },
+		{ .code = 0x85, .imm = 23 },
+		{ .code = 0x95 },
+	};
+	union bpf_attr link = { 0 };
+
+	link.link_create.prog_fd = (uint32_t)load_program(BPF_PROG_TYPE_SCHED_CLS, program, 4);
+	link.link_create.target_ifindex = if_nametoindex(from);
+	link.link_create.attach_type = 47; /* BPF_TCX_EGRESS, v6.6 */
+	if (syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof(link)) < 0)
+		die("attach to %s", from);
+	printf("redirecting\n");
 	fflush(stdout);
 	pause();
 }
@@ -121,7 +142,7 @@ static int live(const char *ifname, unsigned int count)
 	};
 	union bpf_attr run = { 0 };
 
-	run.test.prog_fd = (uint32_t)load_program(program, 4);
+	run.test.prog_fd = (uint32_t)load_program(BPF_PROG_TYPE_XDP, program, 4);
 	run.test.data_in = (uintptr_t)frame;
 	run.test.data_size_in = (uint32_t)length;
 	run.test.repeat = count;
@@ -136,6 +157,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "pass"))
 		pass(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "redirect"))
+		redirect(argv[2], argv[3]);
 	if (!count || count > RING)
 		die("usage: xmit xsk|live IFNAME FRAME-HEX COUNT");
 	read_hex(argv[3]);

@@ -197,7 +197,7 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 	return 0;
 }
 
-void guard_remove(struct guards *g, const struct guard_spec *s)
+static void remove_guard(struct guards *g, const struct guard_spec *s)
 {
 	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
 	struct guard record;
@@ -236,6 +236,14 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 	record.vpn_cgroup = vpn_cgroup;
 	record.vpn_level = vpn_level;
 	return bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
+}
+
+void guard_lost(struct guards *g, const struct guard_spec *s)
+{
+	struct tc_place outside = place_of(s, OUTSIDE);
+
+	if (tc_check(&outside, g->ids[OUTSIDE], 0) == -ENODEV)
+		remove_guard(g, s);
 }
 
 void guard_sweep(struct guards *g)
@@ -373,7 +381,7 @@ int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err)
 		s.outside = (struct device) { out.fd, out.ino, 0, record.peer_ifindex };
 		if (out.ino == our_ino || out.fd >= 0)
 			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
-		guard_remove(g, &s);
+		remove_guard(g, &s);
 		close_fd(&in.fd);
 		close_fd(&out.fd);
 	}

@@ -41,8 +41,9 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err);
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which);
 /* Its slot, as counters and events have it; 0: none. */
 unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
-/* Programs and record. A device that is gone took its programs along. */
-void guard_remove(struct guards *g, const struct guard_spec *s);
+/* The underlay is no longer there: forgotten if its other end is gone too, else left on: an
+ * interface that was only moved out of sight must find the same guard at its other end. */
+void guard_lost(struct guards *g, const struct guard_spec *s);
 /* Forget guards whose devices are gone. One that has only lost its program is put anew. */
 void guard_sweep(struct guards *g);
 /* Every guard of that netns, by what the records say; peers in other netns than ours included where

@@ -27,6 +27,10 @@
 #define BOOTSTRAP_NS  (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
 #define USERSPACE_DIR "/run/wireguard"
 
+/* A sentence that says all, without errno's. Names in it are as the kernel has them: it goes into
+ * why_detail, which is escaped where it leaves. */
+#define SAY(err, r, remedy, ...) (fail(err, EXIT_FAILURE_, 0, remedy, __VA_ARGS__), (r))
+
 struct underlay {
 	struct link link;
 	struct guard_spec spec;
@@ -168,7 +172,6 @@ static int has_nsid(int netns_fd, void *arg)
 static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 {
 	struct by_nsid b = { .rtnl = e->rtnl, .nsid = u->link.peer_nsid, .fd = -1 };
-	char name[64];
 	int32_t ours;
 
 	u->peer_fd = -1;
@@ -179,10 +182,10 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 	}
 	netns_each(has_nsid, &b);
 	if (b.fd < 0)
-		return fail(err, EXIT_FAILURE_, -ENOENT,
+		return SAY(err, -ENOENT,
 			    "start vpnleash in the netns of the host or of that engine",
-			    "interface '%s': the netns of its other end can not be reached",
-			    escape(name, sizeof(name), u->link.name));
+			    "interface %s: the netns of its other end can not be reached",
+			    u->link.name);
 	u->peer_fd = b.fd;
 	u->spec.outside = (struct device) { b.fd, (uint32_t)netns_ino(b.fd), 0,
 					    u->link.peer_ifindex };
@@ -198,7 +201,6 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 							      NETLINK_ROUTE);
 	int rtnl = u->peer_fd < 0 ? e->home_rtnl : there;
 	struct links l;
-	char name[64];
 	int32_t us = -1;
 	int r = links_read(rtnl, &l, err);
 	bool found = false;
@@ -212,9 +214,9 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 			 l.links[i].peer_ifindex == u->link.ifindex;
 	links_free(&l);
 	return found ? 0
-		     : fail(err, EXIT_FAILURE_, -ESTALE, NULL,
-			    "the other end of '%s' is being changed",
-			    escape(name, sizeof(name), u->link.name));
+		     : SAY(err, -ESTALE, NULL,
+			    "the other end of %s is being changed",
+			    u->link.name);
 }
 
 static uint32_t guard_flags(const struct edge *e)
@@ -268,7 +270,6 @@ static bool same_record(const struct guard_spec *a, const struct guard_spec *b)
 static int read_present(struct edge *e, struct error *err)
 {
 	struct links l;
-	char name[48], kind[48];
 	int r = links_read(e->rtnl, &l, err);
 
 	if (r)
@@ -293,9 +294,9 @@ static int read_present(struct edge *e, struct error *err)
 			if (!strcmp(link->name, e->tunnel->config.interface))
 				break; /* the tunnel: its outer packets leave elsewhere */
 			snprintf(e->unguardable, sizeof(e->unguardable),
-				 "interface '%s' (%s) leads out and can not be guarded",
-				 escape(name, sizeof(name), link->name),
-				 *link->kind ? escape(kind, sizeof(kind), link->kind)
+				 "interface %s (%s) leads out and can not be guarded",
+				 link->name,
+				 *link->kind ? link->kind
 					     : "hardware");
 			break;
 		}
@@ -306,7 +307,7 @@ static int read_present(struct edge *e, struct error *err)
 
 static int all_guardable(const struct edge *e, struct error *err)
 {
-	return *e->unguardable ? fail(err, EXIT_FAILURE_, -EOPNOTSUPP,
+	return *e->unguardable ? SAY(err, -EOPNOTSUPP,
 				      "use a bridge network (veth), or guard = off", "%s",
 				      e->unguardable)
 			       : 0;
@@ -595,7 +596,6 @@ void edge_exceptions(struct edge *e)
 
 int edge_read(struct edge *e, struct error *err)
 {
-	char name[64];
 	int r;
 
 	if (!e->n && !e->n_learned)
@@ -613,13 +613,13 @@ int edge_read(struct edge *e, struct error *err)
 		if (u && !strcmp(u->link.name, e->present[i].link.name))
 			continue;
 		e->complete = false;
-		return fail(err, EXIT_FAILURE_, -ESTALE, NULL, "interface '%s' is new%s",
-			    escape(name, sizeof(name), e->present[i].link.name),
+		return SAY(err, -ESTALE, NULL, "interface %s is new%s",
+			    e->present[i].link.name,
 			    u ? " by name" : "");
 	}
 	if (e->n_present != e->n) {
 		e->complete = false;
-		return fail(err, EXIT_FAILURE_, -ESTALE, NULL,
+		return SAY(err, -ESTALE, NULL,
 			    "an interface that led out is gone");
 	}
 	/* the same devices: what else changed about them is written down and costs no lease */
@@ -640,24 +640,23 @@ int edge_read(struct edge *e, struct error *err)
 	}
 	if (e->complete && *e->unguardable) {
 		e->complete = false;
-		return fail(err, EXIT_FAILURE_, -ESTALE, NULL, "%s", e->unguardable);
+		return SAY(err, -ESTALE, NULL, "%s", e->unguardable);
 	}
 	return e->complete ? edge_verify(e, err)
-			   : fail(err, EXIT_FAILURE_, -ESTALE, NULL, "not all is in place");
+			   : SAY(err, -ESTALE, NULL, "not all is in place");
 }
 
 int edge_verify(struct edge *e, struct error *err)
 {
 	const char *which;
-	char name[64];
 
 	for (size_t i = 0; i < e->n; i++)
 		if (guard_check(e->guards, &e->known[i].spec, &which)) {
 			e->complete = false;
 			edge_shut(e);
-			return fail(err, EXIT_FAILURE_, -ESTALE, NULL,
-				    "%s is off interface '%s', or not the first", which,
-				    escape(name, sizeof(name), e->known[i].link.name));
+			return SAY(err, -ESTALE, NULL,
+				    "%s is off interface %s, or not the first", which,
+				    e->known[i].link.name);
 		}
 	return 0;
 }
@@ -701,7 +700,7 @@ int edge_complete(struct edge *e, struct error *err)
 	}
 	for (size_t k = 0; k < n_was; k++)
 		if (was[k].link.ifindex) {
-			guard_remove(e->guards, &was[k].spec);
+			guard_lost(e->guards, &was[k].spec);
 			forget(&was[k]);
 		}
 	if (r)
@@ -712,7 +711,7 @@ int edge_complete(struct edge *e, struct error *err)
 	r = read_present(e, err);
 	for (size_t i = 0; !r && i < e->n_present; i++)
 		if (!find_known(e, &e->present[i].link))
-			r = fail(err, EXIT_FAILURE_, -ESTALE, NULL, "the links are changing");
+			r = SAY(err, -ESTALE, NULL, "the links are changing");
 	if (!r)
 		r = all_guardable(e, err);
 	if (!r)
@@ -861,7 +860,7 @@ int edge_settle(struct edge *e, struct error *err)
 	write_endpoints(e);
 	stop_observing(e); /* from here on the set does not grow */
 	if (!has_endpoint(e))
-		return fail(err, EXIT_FAILURE_, -ENOENT,
+		return SAY(err, -ENOENT,
 			    "set process = NAME of the VPN, or endpoint = IP:PORT/udp",
 			    "no endpoint of the VPN is known");
 	return 0;

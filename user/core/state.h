@@ -48,7 +48,7 @@ struct tunnel {
 	uint32_t id; /* the prober's target */
 	enum tunnel_state state;
 	enum input why; /* of the last change of state, or of why it stays down */
-	char why_detail[96];
+	char why_detail[200];
 	uint64_t changed_ns;
 
 	int netns_fd; /* -1: not there */
