@@ -5,6 +5,7 @@
  * redirects to IFNAME, run by BPF_PROG_TEST_RUN on live frames. Says `sent N errno E`.
  *
  * xmit redirect FROM TO: a tc program that sends what FROM sends out of TO, until it is killed.
+ * xmit front IFNAME: a tc program that lets all through, before every other, likewise.
  * xmit pass IFNAME: an XDP program that lets all through, until it is killed: with one, a veth takes
  * redirected frames.
  */
@@ -111,6 +112,21 @@ static void pass(const char *ifname)
 	pause();
 }
 
+static void hold_tcx(const char *ifname, int program, uint32_t flags, const char *says)
+{
+	union bpf_attr link = { 0 };
+
+	link.link_create.prog_fd = (uint32_t)program;
+	link.link_create.target_ifindex = if_nametoindex(ifname);
+	link.link_create.attach_type = 47; /* BPF_TCX_EGRESS, v6.6 */
+	link.link_create.flags = flags;
+	if (syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof(link)) < 0)
+		die("attach to %s", ifname);
+	printf("%s\n", says);
+	fflush(stdout);
+	pause();
+}
+
 static void redirect(const char *from, const char *to)
 {
 	struct bpf_insn program[] = {
@@ -119,16 +135,17 @@ static void redirect(const char *from, const char *to)
 		{ .code = 0x85, .imm = 23 },
 		{ .code = 0x95 },
 	};
-	union bpf_attr link = { 0 };
 
-	link.link_create.prog_fd = (uint32_t)load_program(BPF_PROG_TYPE_SCHED_CLS, program, 4);
-	link.link_create.target_ifindex = if_nametoindex(from);
-	link.link_create.attach_type = 47; /* BPF_TCX_EGRESS, v6.6 */
-	if (syscall(SYS_bpf, BPF_LINK_CREATE, &link, sizeof(link)) < 0)
-		die("attach to %s", from);
-	printf("redirecting\n");
-	fflush(stdout);
-	pause();
+	hold_tcx(from, load_program(BPF_PROG_TYPE_SCHED_CLS, program, 4), 0, "redirecting");
+}
+
+static void front(const char *ifname)
+{
+	struct bpf_insn program[] = { { .code = 0xb7, .dst_reg = 0, .imm = 0 }, /* TCX_PASS */
+				      { .code = 0x95 } };
+
+	hold_tcx(ifname, load_program(BPF_PROG_TYPE_SCHED_CLS, program, 2),
+		 1U << 3 /* BPF_F_BEFORE */, "fronting");
 }
 
 static int live(const char *ifname, unsigned int count)
@@ -155,6 +172,8 @@ int main(int argc, char **argv)
 	unsigned int count = argc == 5 ? (unsigned int)atoi(argv[4]) : 0;
 	int r;
 
+	if (argc == 3 && !strcmp(argv[1], "front"))
+		front(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "pass"))
 		pass(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "redirect"))
