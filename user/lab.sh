@@ -90,12 +90,14 @@ _lab_netns() {	# NAME
 _lab_wire() {
 	if ! ip -n "$LAB_CLIENT" link show dev eth0 >/dev/null 2>&1; then
 		if [ "$LAB_EDGE" = here ]; then
-			# The bridge only carries: addresses of its own would answer and chatter.
+			# The bridge only carries: addresses of its own would answer and chatter. Its mode
+			# comes first and alone: in one request with `up` it comes too late.
 			ip -batch - <<-EOF || return
 				link add labbr$LAB_NUMBER type bridge forward_delay 0 mcast_snooping 0
 				link add edge$LAB_NUMBER type veth peer name eth0 netns $LAB_CLIENT
 				link add out$LAB_NUMBER type veth peer name eth0 netns $LAB_FAR
-				link set dev labbr$LAB_NUMBER addrgenmode none up
+				link set dev labbr$LAB_NUMBER addrgenmode none
+				link set dev labbr$LAB_NUMBER up
 				link set dev edge$LAB_NUMBER addrgenmode none master labbr$LAB_NUMBER up
 				link set dev out$LAB_NUMBER addrgenmode none master labbr$LAB_NUMBER up
 			EOF
