@@ -34,17 +34,19 @@ static __always_inline void map_ipv4(__u8 to[16], const __u8 *address)
 	__builtin_memcpy(&words[3], address, 4);
 }
 
-/* The transport header at `at`: ports, TCP's flags, ICMP's type. Short: it has none. */
-static __always_inline void read_transport(struct __sk_buff *skb, __u32 at, struct packet *p)
+/* The transport header at `at`, of which `length` bytes belong to the IP packet: ports, TCP's flags,
+ * ICMP's type. Short: it has none; what lies behind the packet is nobody's header. */
+static __always_inline void read_transport(struct __sk_buff *skb, __u32 at, __u32 length,
+					   struct packet *p)
 {
 	__u8 h[4];
 
-	if (p->fragment || bpf_skb_load_bytes(skb, at, h, sizeof(h)))
+	if (p->fragment || length < sizeof(h) || bpf_skb_load_bytes(skb, at, h, sizeof(h)))
 		return;
 	if (p->protocol == 6 || p->protocol == 17) {
 		__builtin_memcpy(&p->source_port, h, 2);
 		__builtin_memcpy(&p->destination_port, h + 2, 2);
-		if (p->protocol == 6)
+		if (p->protocol == 6 && length >= 20)
 			bpf_skb_load_bytes(skb, at + 13, &p->tcp_flags, 1);
 	} else if (p->protocol == 1 || p->protocol == 58) {
 		p->icmp_type = h[0];
@@ -67,7 +69,7 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, __u32 at, struct pa
 	map_ipv4(p->source, h + 12);
 	map_ipv4(p->destination, h + 16);
 	p->fragment = (h[6] & 0x1f) | h[7];
-	read_transport(skb, at + 20, p);
+	read_transport(skb, at + 20, length - 20, p);
 	return true;
 }
 

@@ -120,8 +120,9 @@ static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g
 
 /* ------ IP ------ */
 
-/* *f is zeroed but for the Ethernet header. */
-static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f)
+/* *f is zeroed but for the Ethernet header. A short frame may be padded where it comes in (hardware
+ * does that), and never where it leaves: padding can carry something. */
+static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f, bool padding)
 {
 	__u32 length;
 	__u8 h[40];
@@ -139,10 +140,11 @@ static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f)
 		f->ip.protocol = h[6]; /* an extension header is no endpoint's protocol */
 		__builtin_memcpy(f->ip.source, h + 8, 16);
 		__builtin_memcpy(f->ip.destination, h + 24, 16);
-		read_transport(skb, ETH_HLEN + 40, &f->ip);
-		length = ETH_HLEN + 40 + ((__u32)h[4] << 8 | h[5]);
+		length = (__u32)h[4] << 8 | h[5];
+		read_transport(skb, ETH_HLEN + 40, length, &f->ip);
+		length += ETH_HLEN + 40;
 	}
-	return skb->len == length || (length < skb->len && skb->len <= ETH_ZLEN);
+	return skb->len == length || (padding && length < skb->len && skb->len <= ETH_ZLEN);
 }
 
 static __always_inline bool is_endpoint(const struct guard *g, const struct packet *p,
@@ -229,7 +231,7 @@ static __always_inline enum reason judge_outside(struct __sk_buff *skb, const st
 	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
 		return REASON_ETHERTYPE;
 	}
-	if (!read_ip(skb, f))
+	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (!own_address(g, f->ip.source))
 		return REASON_SPOOFED;
@@ -295,7 +297,7 @@ static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const st
 	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
 		return REASON_ETHERTYPE;
 	}
-	if (!read_ip(skb, f))
+	if (!read_ip(skb, f, true))
 		return REASON_HEADER;
 	if (g->listen_port && f->ip.protocol == 17 && !f->ip.fragment &&
 	    f->ip.destination_port == g->listen_port)
@@ -324,7 +326,7 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
 		return REASON_ETHERTYPE;
 	}
-	if (!read_ip(skb, f))
+	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
 	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))

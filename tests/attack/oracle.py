@@ -101,13 +101,13 @@ def may_leave(f, far, own, mac):
     if kind != b"\x08\0" or f[0] & 1 or len(p) < 20 or p[0] != 0x45:
         return False
     total = struct.unpack("!H", p[2:4])[0]
-    if total < 20 or total > len(p) or (total < len(p) and len(f) > 60):
+    if total < 20 or total != len(p):
         return False
     if p[12:16] != own or p[16:20] != far or p[9] != 17:
         return False
     if struct.unpack("!H", p[6:8])[0] & 0x1FFF:
         return True  # a later fragment, of the endpoint's protocol and to its address
-    return len(p) >= 24 and struct.unpack("!H", p[22:24])[0] == ENDPOINT
+    return total >= 24 and struct.unpack("!H", p[22:24])[0] == ENDPOINT
 
 def main():
     verb, seed, count, far_mac, far, own = sys.argv[1:7]

@@ -809,6 +809,7 @@ static bool is_frozen(const struct daemon *d, const char *path)
 static int find_awake(const struct netns_process *p, void *arg)
 {
 	struct edge *e = arg;
+	bool leashed = is_leashed(daemon_of(e), p->cgroup);
 	char comm[64], cgroup[128];
 
 	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) || is_frozen(daemon_of(e), p->cgroup))
@@ -817,9 +818,10 @@ static int find_awake(const struct netns_process *p, void *arg)
 		 "process '%s' (%d) in cgroup '%.100s' is not frozen%s",
 		 escape(comm, sizeof(comm), p->comm), p->pid,
 		 escape(cgroup, sizeof(cgroup), p->cgroup),
-		 e->vpn.level ? ": leash it, or set bootstrap = IP,…"
-			      : " and the VPN's cgroup is not known: set process = NAME, or "
-				"bootstrap = IP,…");
+		 leashed	? ": set on-failure = freeze, or bootstrap = IP,…"
+		 : e->vpn.level ? ": leash it, or set bootstrap = IP,…"
+				: " and the VPN's cgroup is not known: set process = NAME, or "
+				  "bootstrap = IP,…");
 	return 1;
 }
 

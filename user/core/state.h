@@ -56,6 +56,8 @@ struct tunnel {
 	struct watch_netlink *link;
 	sd_event_source *link_source;
 	bool link_ready;   /* the last thing that the link watcher said */
+	enum input link_why; /* the same, as evidence */
+	char link_detail[96];
 	struct edge *edge; /* NULL: no guard */
 	bool guarded;	   /* the last thing that the edge said; true without a guard */
 	bool ready;	   /* both */
@@ -114,6 +116,7 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 	       struct error *err);
 int tunnel_start(struct tunnel *t, struct error *err); /* adopts a living lease, or waits */
 void tunnel_free(struct tunnel *t);		       /* revokes nothing */
+void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 void prober_restart(struct daemon *d);		       /* a dead prober is silence */
 
 /* workload.c */

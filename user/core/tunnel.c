@@ -167,8 +167,8 @@ static void set_ready(struct tunnel *t)
 		reopen_failed(&t->reopen);
 		t->seen_ns = now_boot_ns();
 	}
-	if (!was && t->ready && t->tick) /* prove it now, not at the next tick */
-		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+	if (!was && t->ready) /* prove it now */
+		tunnel_look_now(t);
 }
 
 static void unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
@@ -199,8 +199,9 @@ static int look_at_edge(struct tunnel *t)
 		return -ENOLINK;
 	}
 	t->guarded = true;
-	if (t->link_ready)
-		tunnel_input(t, IN_LINK_READY, "the guard is complete", 0);
+	if (t->link_why) /* what is left to say */
+		tunnel_input(t, t->link_why, t->link_ready ? "the guard is complete" : t->link_detail,
+			     0);
 	set_ready(t);
 	return 0;
 }
@@ -224,6 +225,8 @@ static void on_link(void *owner, const struct evidence *e)
 	struct tunnel *t = owner;
 
 	t->link_ready = e->what == IN_LINK_READY;
+	t->link_why = e->what;
+	snprintf(t->link_detail, sizeof(t->link_detail), "%s", e->detail);
 	if (t->link_ready && t->link) {
 		identify(t);
 	} else if (!t->link_ready) {
@@ -400,6 +403,12 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 	look(t);
 	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 	return 0;
+}
+
+void tunnel_look_now(struct tunnel *t)
+{
+	if (t->tick)
+		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
 }
 
 static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
