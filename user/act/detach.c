@@ -2,10 +2,12 @@
 /* See detach.h. */
 #include "act/detach.h"
 
+#include <bpf/bpf.h>
 #include <string.h>
 
 #include "act/freezer.h"
 #include "act/gate.h"
+#include "act/guard.h"
 #include "act/lease.h"
 
 struct walk {
@@ -44,12 +46,48 @@ static int detach_one(uint64_t cgroup_id, const struct workload *w, void *arg)
 	return 0;
 }
 
+struct search {
+	const struct pins *pins;
+	uint64_t netns_cookie;
+};
+
+static int is_on(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct search *s = arg;
+	__u32 slot = w->slot;
+	struct lease lease;
+
+	(void)cgroup_id;
+	return !bpf_map_lookup_elem(s->pins->leases, &slot, &lease) &&
+	       lease.netns_cookie == s->netns_cookie;
+}
+
+/* A guard stays as long as anybody is leashed in its netns. */
+static int take_guards_off(const struct pins *pins, bool all, struct error *err)
+{
+	int r = 0;
+
+	for (__u32 slot = 1; !r && slot < VPNLEASH_GUARDS; slot++) {
+		struct search s = { .pins = pins };
+		struct guard g;
+
+		if (bpf_map_lookup_elem(pins->guards, &slot, &g) || !g.netns_cookie)
+			continue;
+		s.netns_cookie = g.netns_cookie;
+		if (all || !pins_each_workload(pins, is_on, &s))
+			r = guard_take_off(pins, g.netns_cookie, err);
+	}
+	return r;
+}
+
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
 		    struct error *err)
 {
 	struct walk walk = { pins, root, name, err, 0, 0 };
 	int r = pins_each_workload(pins, detach_one, &walk);
 
+	if (!r && (walk.detached || !walk.kept))
+		r = take_guards_off(pins, !walk.kept, err);
 	if (!r && !walk.kept)
 		r = pins_remove_all(err);
 	else if (!r)

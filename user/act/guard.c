@@ -96,10 +96,10 @@ void guards_close(struct guards *g)
 
 /* ------ records ------ */
 
-static uint32_t find_slot(const struct guards *g, const struct guard_spec *s, struct guard *ret)
+static uint32_t find_slot(const struct pins *p, const struct guard_spec *s, struct guard *ret)
 {
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
-		if (!bpf_map_lookup_elem(g->pins->guards, &slot, ret) &&
+		if (!bpf_map_lookup_elem(p->guards, &slot, ret) &&
 		    ret->netns_cookie == s->inside.netns_cookie && ret->ifindex == s->inside.ifindex)
 			return slot;
 	return 0;
@@ -136,7 +136,7 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 {
 	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
 	struct guard record = { 0 };
-	uint32_t slot = find_slot(g, s, &record);
+	uint32_t slot = find_slot(g->pins, s, &record);
 	int r = 0;
 
 	if (!slot) {
@@ -175,13 +175,13 @@ unsigned int guard_slot(const struct guards *g, const struct guard_spec *s)
 {
 	struct guard record;
 
-	return find_slot(g, s, &record);
+	return find_slot(g->pins, s, &record);
 }
 
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which)
 {
 	struct guard record;
-	uint32_t slot = find_slot(g, s, &record);
+	uint32_t slot = find_slot(g->pins, s, &record);
 
 	*ret_which = "its record";
 	if (!slot)
@@ -197,11 +197,11 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 	return 0;
 }
 
-static void remove_guard(struct guards *g, const struct guard_spec *s)
+static void remove_guard(const struct pins *p, const struct guard_spec *s)
 {
 	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
 	struct guard record;
-	uint32_t slot = find_slot(g, s, &record);
+	uint32_t slot = find_slot(p, s, &record);
 	/* the underlay may have another end by now: then the rest is that one's */
 	bool other_end = slot && (record.peer_ifindex != s->outside.ifindex ||
 				  record.peer_netns_ino != s->outside.netns_ino);
@@ -212,13 +212,13 @@ static void remove_guard(struct guards *g, const struct guard_spec *s)
 		if (!programs[i].inside || !other_end)
 			tc_detach(&place);
 	}
-	bpf_map_delete_elem(g->pins->edges, &outside);
+	bpf_map_delete_elem(p->edges, &outside);
 	if (other_end)
 		return;
-	bpf_map_delete_elem(g->pins->edges, &inside);
+	bpf_map_delete_elem(p->edges, &inside);
 	if (slot) {
 		memset(&record, 0, sizeof(record));
-		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
+		bpf_map_update_elem(p->guards, &slot, &record, BPF_ANY);
 	}
 }
 
@@ -226,7 +226,7 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 		    uint64_t vpn_cgroup, uint32_t vpn_level)
 {
 	struct guard record;
-	uint32_t slot = find_slot(g, s, &record);
+	uint32_t slot = find_slot(g->pins, s, &record);
 
 	if (!slot)
 		return -ENOENT;
@@ -243,7 +243,7 @@ void guard_lost(struct guards *g, const struct guard_spec *s)
 	struct tc_place outside = place_of(s, OUTSIDE);
 
 	if (tc_check(&outside, g->ids[OUTSIDE], 0) == -ENODEV)
-		remove_guard(g, s);
+		remove_guard(g->pins, s);
 }
 
 void guard_sweep(struct guards *g)
@@ -294,10 +294,10 @@ static bool is_among(const struct address_key *key, const struct address_rule *r
 	return false;
 }
 
-int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
-		const struct address_rule *rules, size_t n)
+static int write_rules(const struct pins *p, enum address_trie trie, uint64_t netns_cookie,
+		       const struct address_rule *rules, size_t n)
 {
-	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
+	int fd = trie == TRIE_ENDPOINTS ? p->endpoints : p->exceptions;
 	struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
 	struct address_key key, *previous = NULL;
 	size_t n_stale = 0;
@@ -315,6 +315,12 @@ int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		bpf_map_delete_elem(fd, &stale[i]);
 	free(stale);
 	return r;
+}
+
+int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+		const struct address_rule *rules, size_t n)
+{
+	return write_rules(g->pins, trie, netns_cookie, rules, n);
 }
 
 size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
@@ -355,7 +361,7 @@ static int is_netns(int fd, void *arg)
 	return 1;
 }
 
-int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err)
+int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 {
 	_cleanup_fd int ours = -1;
 	int r = netns_open("host", &ours, err);
@@ -369,7 +375,7 @@ int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err)
 		struct guard_spec s = { 0 };
 		struct found in = { .fd = -1 }, out = { .fd = -1 };
 
-		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) ||
+		if (bpf_map_lookup_elem(p->guards, &slot, &record) ||
 		    record.netns_cookie != cookie)
 			continue;
 		in.ino = record.netns_ino;
@@ -381,13 +387,13 @@ int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err)
 		s.outside = (struct device) { out.fd, out.ino, 0, record.peer_ifindex };
 		if (out.ino == our_ino || out.fd >= 0)
 			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
-		remove_guard(g, &s);
+		remove_guard(p, &s);
 		close_fd(&in.fd);
 		close_fd(&out.fd);
 	}
-	r = guard_rules(g, TRIE_ENDPOINTS, cookie, NULL, 0);
+	r = write_rules(p, TRIE_ENDPOINTS, cookie, NULL, 0);
 	if (!r)
-		r = guard_rules(g, TRIE_EXCEPTIONS, cookie, NULL, 0);
+		r = write_rules(p, TRIE_EXCEPTIONS, cookie, NULL, 0);
 	return r ? fail(err, EXIT_FAILURE_, r, NULL, "take the guard's rules off") : 0;
 }
 

@@ -46,9 +46,9 @@ unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
 void guard_lost(struct guards *g, const struct guard_spec *s);
 /* Forget guards whose devices are gone. One that has only lost its program is put anew. */
 void guard_sweep(struct guards *g);
-/* Every guard of that netns, by what the records say; peers in other netns than ours included where
- * they can be found. For detach. */
-int guard_remove_all(struct guards *g, uint64_t cookie, struct error *err);
+/* Every guard of that netns comes off, by what the records say; devices elsewhere than here too,
+ * where they can be found. For detach, with or without a daemon. */
+int guard_take_off(const struct pins *p, uint64_t netns_cookie, struct error *err);
 
 /* Until then the VPN (the cgroup) may use the underlay; 0: shut. One store. */
 int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until_ns,

@@ -445,6 +445,8 @@ static int reload(struct daemon *d, struct error *err)
 	}
 	move_execs(d, config.n_workloads);
 	for (size_t i = 0; i < d->n_tunnels; i++)
+		tunnel_members_changed(d->tunnels[i]);
+	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i]->edge)
 			edge_exceptions(d->tunnels[i]->edge);
 	for (size_t i = 0; i < old.n_tunnels; i++)

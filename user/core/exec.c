@@ -185,6 +185,7 @@ static int add_member(struct daemon *d, const char *path, struct tunnel *t, int 
 		return r;
 	}
 	d->members[d->n_members++] = m;
+	tunnel_members_changed(t); /* before it is admitted */
 	r = watch_end(m, client);
 	if (r < 0)
 		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", m->name);

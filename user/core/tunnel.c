@@ -273,6 +273,32 @@ static void leave_netns(struct tunnel *t)
 		prober_drop(t->daemon->prober, t->id);
 }
 
+/* A netns is guarded for those who are leashed in it: the first comes, the last is detached. */
+static int follow_members(struct tunnel *t)
+{
+	bool any = false;
+	struct error err;
+
+	for (size_t i = 0; i < t->daemon->n_members; i++)
+		any |= t->daemon->members[i]->tunnel == t;
+	if (t->edge && !any) {
+		edge_close(t->edge);
+		t->edge = NULL;
+		t->guarded = true;
+		set_ready(t);
+	} else if (!t->edge && any) {
+		int r = edge_open(&t->edge, t, &err);
+
+		if (r) {
+			unguarded(t, err.text, 0);
+			return r;
+		}
+		if (t->edge)
+			unguarded(t, "the guard is not attached yet", 0);
+	}
+	return 0;
+}
+
 /* 0: in it; -ENOENT: not there (yet). */
 static int enter_netns(struct tunnel *t, struct error *err)
 {
@@ -304,15 +330,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
 	if (t->link_ready) /* told before t->link was set */
 		identify(t);
-	r = edge_open(&t->edge, t, err);
-	if (r < 0) {
-		leave_netns(t);
-		return r;
-	}
-	if (t->edge) {
-		t->guarded = false;
+	if (!follow_members(t))
 		look_at_edge(t);
-	}
 	set_ready(t);
 	return 0;
 }
@@ -365,7 +384,9 @@ static void look(struct tunnel *t)
 	for (size_t i = 0; i < t->daemon->n_members; i++)
 		if (t->daemon->members[i]->tunnel == t)
 			member_retry(t->daemon->members[i]);
-	r = look_at_edge(t); /* endpoints move without a word */
+	r = follow_members(t);
+	if (!r)
+		r = look_at_edge(t); /* endpoints move without a word */
 	if (t->edge && t->state != TUNNEL_UP)
 		edge_bootstrap(t->edge);
 	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
@@ -403,6 +424,12 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 	look(t);
 	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 	return 0;
+}
+
+void tunnel_members_changed(struct tunnel *t)
+{
+	if (t->link && !follow_members(t))
+		look_at_edge(t);
 }
 
 void tunnel_look_now(struct tunnel *t)
