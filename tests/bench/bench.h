@@ -84,6 +84,7 @@ const char *build_path(const char *file); /* below $BUILD; valid until the next 
 /* ------ the parts ------ */
 
 int bench_packet(const char *cgroup);
+int bench_guard(const char *cgroup);
 int bench_refused(const char *cgroup);
 int bench_scale(const char *cgroup);
 int bench_udp(const char *cgroup);

@@ -55,7 +55,7 @@ static const struct {
 	{ "/run/netns/iptables", "10.66.2.1" },
 };
 
-struct flow {
+struct traffic {
 	struct place place;
 	bool lacks[FILTER_MAX];
 	int links[2];
@@ -73,7 +73,7 @@ static enum way way_of(enum filter filter)
 
 /* "Only by the tunnel and loopback", as one would write it there; both know the workload by its
  * cgroup. nft looks for that at /sys/fs/cgroup, whatever is mounted there. */
-static int add_rules(const struct flow *f, enum filter filter)
+static int add_rules(const struct traffic *f, enum filter filter)
 {
 	const struct cgroup_ref *c = &f->place.work;
 	char command[PATH_MAX * 2];
@@ -100,7 +100,7 @@ static int add_rules(const struct flow *f, enum filter filter)
 	return r ? r : child_wait(&child, 20000);
 }
 
-static void find_lacking(struct flow *f)
+static void find_lacking(struct traffic *f)
 {
 	json_t *skipped = json_array();
 
@@ -116,13 +116,13 @@ static void find_lacking(struct flow *f)
 	result_note("skipped", skipped);
 }
 
-static void put_on(struct flow *f, enum filter filter)
+static void put_on(struct traffic *f, enum filter filter)
 {
 	if (filter_programs[filter] != PROGRAM_EMPTY || filter == FILTER_EMPTY)
 		place_attach(&f->place, filter_programs[filter], f->links);
 }
 
-static void take_off(struct flow *f, enum filter filter)
+static void take_off(struct traffic *f, enum filter filter)
 {
 	if (filter_programs[filter] != PROGRAM_EMPTY || filter == FILTER_EMPTY)
 		place_detach(f->links);
@@ -201,7 +201,7 @@ static void *swallow(void *arg)
 	return NULL;
 }
 
-static void connect_tcp(struct flow *f, enum way way, int netns)
+static void connect_tcp(struct traffic *f, enum way way, int netns)
 {
 	static int accepted[WAY_MAX];
 	struct sockaddr_in a = address(way_places[way].far);
@@ -240,7 +240,7 @@ static void run_tcp(int fd, double *ret_cpu, double *ret_rate)
 
 /* ------ */
 
-static void open_flow(struct flow *f, const char *cgroup)
+static void open_flow(struct traffic *f, const char *cgroup)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(PORT) };
 	int here, beyond, netns[WAY_MAX], one = 1;
@@ -267,7 +267,7 @@ static void open_flow(struct flow *f, const char *cgroup)
 	}
 }
 
-static void run_refused(struct flow *f, size_t n)
+static void run_refused(struct traffic *f, size_t n)
 {
 	static const struct {
 		const char *name;
@@ -311,7 +311,7 @@ static void run_refused(struct flow *f, size_t n)
 enum measure { VETH, LOOPBACK, TCP_CPU, TCP_RATE, MEASURE_MAX };
 
 /* Every filter SLICES times, in turns; the best of each. */
-static void run_flow_round(struct flow *f, size_t round, double best[MEASURE_MAX][FILTER_MAX])
+static void run_flow_round(struct traffic *f, size_t round, double best[MEASURE_MAX][FILTER_MAX])
 {
 	for (size_t turn = 0; turn < SLICES * FILTER_MAX; turn++) {
 		/* nobody is always first, nor always after the same */
@@ -345,7 +345,7 @@ int bench_udp(const char *cgroup)
 	};
 	static const char *const units[MEASURE_MAX] = { "ns", "ns", "us", "Gbit/s" };
 	struct peer peers[MEASURE_MAX][FILTER_MAX] = { 0 };
-	struct flow f = { 0 };
+	struct traffic f = { 0 };
 	size_t n = rounds(41);
 
 	result_begin("udp");

@@ -11,6 +11,13 @@
 #include <linux/if_ether.h>
 #include <netinet/ip.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include "act/guard.h"
+#include "base/netns.h"
+
+#include "tests/bench/peers.skel.h"
+#include "vpnleash.skel.h"
 
 #define TUNNEL "tun0"
 #define SLICE  20000 /* packets in one go: about a millisecond, too short for most disturbances */
@@ -33,6 +40,11 @@ static double run_slice(int program, uint32_t ifindex, bool pass)
 					 .saddr = htonl(0x0a000001),
 					 .daddr = htonl(0xc0000201) } };
 	struct __sk_buff skb = { .ifindex = ifindex };
+
+	packet.rest[0] = 0x13; /* from port 5000 to the endpoint's, 51820 */
+	packet.rest[1] = 0x88;
+	packet.rest[2] = 0xca;
+	packet.rest[3] = 0x6c;
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = &packet, .data_size_in = sizeof(packet),
 		    .ctx_in = &skb, .ctx_size_in = sizeof(skb), .repeat = SLICE);
 	double start = thread_cpu_ns();
@@ -184,6 +196,57 @@ int bench_scale(const char *cgroup)
 	place_close(&p);
 	result_ratios("A passing packet in place, by records in `workloads`", "ns", peers,
 		      ARRAY_SIZE(peers), (size_t[]) { 0, 1 }, 2);
+	free_all(peers, ARRAY_SIZE(peers));
+	return 0;
+}
+
+/* A transport packet of WireGuard's at the edge, as each of the guard's programs meets it. */
+int bench_guard(const char *cgroup)
+{
+	struct peer peers[] = { { .name = "empty tc program" },
+				{ .name = "guard_outside" },
+				{ .name = "guard_inside" } };
+	struct vpnleash_bpf *skel;
+	const struct pins *pins;
+	struct address_rule rule;
+	struct edge_key edge = { 0 };
+	struct guard record = { .n_addresses = 1, .listen_port = htons(5000) };
+	uint8_t endpoint[16] = { [10] = 0xff, 0xff, 192, 0, 2, 1 };
+	__u32 slot = 1;
+	uint64_t cookie;
+	struct error err;
+	int netns;
+	struct place p;
+
+	result_begin("guard");
+	place_open(&p, cgroup, TUNNEL);
+	place_join(&p);
+	skel = gate_programs(p.gate);
+	pins = gate_pins(p.gate);
+	if (netns_open("host", &netns, &err) || netns_cookie(netns, &cookie))
+		die("this netns");
+	record.netns_cookie = cookie;
+	record.ifindex = p.ifindex;
+	memcpy(record.addresses[0].address, (uint8_t[16]) { [10] = 0xff, 0xff, 10, 0, 0, 1 }, 16);
+	edge.netns_cookie = record.netns_cookie;
+	edge.ifindex = p.ifindex;
+	address_rule(&rule, record.netns_cookie, ADDRESS_ENDPOINT, IPPROTO_UDP, 51820, endpoint,
+		     128, true, FROM_CONFIG);
+	if (bpf_map_update_elem(pins->guards, &slot, &record, BPF_ANY) ||
+	    bpf_map_update_elem(pins->edges, &edge, &slot, BPF_ANY) ||
+	    bpf_map_update_elem(pins->endpoints, &rule.key, &rule.value, BPF_ANY))
+		die("record a guard");
+	const struct contender c[] = {
+		{ bpf_program__fd(p.peers->progs.empty_tc), true, false },
+		{ bpf_program__fd(skel->progs.guard_outside), true, false },
+		{ bpf_program__fd(skel->progs.guard_inside), true, false }
+	};
+
+	for (size_t n = rounds(101); n; n--)
+		run_round(&p, c, peers, ARRAY_SIZE(peers));
+	place_close(&p);
+	result_ratios("A transport packet at the edge, in place", "ns", peers, ARRAY_SIZE(peers),
+		      (size_t[]) { 0 }, 1);
 	free_all(peers, ARRAY_SIZE(peers));
 	return 0;
 }

@@ -68,4 +68,12 @@ int listed_ingress(struct __sk_buff *skb)
 	return listed(skb);
 }
 
+/* The floor of a tc program: TC_ACT_UNSPEC. */
+SEC("tc")
+int empty_tc(struct __sk_buff *skb)
+{
+	(void)skb;
+	return -1;
+}
+
 char _license[] SEC("license") = "GPL";
