@@ -10,6 +10,8 @@
  *   guard_inside   egress of the underlay itself. Tells who sent it; whoever has CAP_NET_ADMIN
  *                  inside can take it off, and packet sockets can go round it.
  *
+ *   guard_weak     egress of an underlay in the host's own netns, where others live.
+ *
  * The outer two never look at skb->sk: gone or wrong there. Unknown is dropped.
  */
 #include <linux/bpf.h>
@@ -361,6 +363,48 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 			   : place == INBOUND ? judge_inbound(skb, g, &f)
 					      : judge_inside(skb, g, &f);
 	}
+	if (d.reason == REASON_PASS)
+		return GUARD_PASS;
+	count_drop(skb, &d);
+	if (d.audit)
+		return GUARD_PASS;
+	return GUARD_DROP;
+}
+
+/* In the host's netns no guard can be exclusive: the underlay is everybody's. What a workload sends
+ * by a packet socket is dropped; endpoints first, for a kernel tunnel's outer packet carries the
+ * application's socket. */
+static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struct guard *g,
+					      struct frame *f, __u64 *ret_cgroup)
+{
+	bool is_ip = f->ethertype == bpf_htons(ETH_P_IP) || f->ethertype == bpf_htons(ETH_P_IPV6);
+
+	if (is_ip && read_ip(skb, f, false) &&
+	    (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
+	     (g->listen_port && f->ip.protocol == 17 && f->ip.source_port == g->listen_port) ||
+	     lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
+		return REASON_PASS;
+	for (int level = 1; level < 16; level++) {
+		if (!(g->levels & (1U << level)))
+			continue;
+		*ret_cgroup = bpf_skb_ancestor_cgroup_id(skb, level);
+		if (*ret_cgroup && bpf_map_lookup_elem(&workloads, ret_cgroup))
+			return REASON_PACKET_SOCKET;
+	}
+	return REASON_PASS;
+}
+
+SEC("tc")
+int guard_weak(struct __sk_buff *skb)
+{
+	struct dropped d = { .ip_at = ETH_HLEN, .guard = slot_of(skb) };
+	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
+	struct frame f = {};
+
+	if (!g || !g->netns_cookie || bpf_skb_load_bytes(skb, 0, f.to, ETH_HLEN))
+		return GUARD_PASS; /* the host's own: nothing to hold back */
+	d.audit = g->flags & GUARD_AUDIT;
+	d.reason = judge_weak(skb, g, &f, &d.cgroup_id);
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
 	count_drop(skb, &d);

@@ -160,7 +160,7 @@ struct guard {
 	__u32 flags;		  /* enum guard_flag */
 	__be16 listen_port;	  /* WireGuard's, 0: not WireGuard */
 	__u8 mac[6];
-	__u32 reserved;
+	__u32 levels; /* guard_weak: bit n, a workload is n deep */
 	__u32 n_addresses;
 	struct guard_address addresses[VPNLEASH_ADDRESSES];
 };

@@ -101,7 +101,7 @@ WAYS = {
     # IPv6
     "na-payload": lambda c: c.ether(neighbour(136, bytes(16) + c.token * 4, LL, "ff02::1"), 0x86DD),
     "ns": lambda c: c.ether(neighbour(135, socket.inet_pton(socket.AF_INET6, "fd09::2") +
-                                      b"\1\1" + c.mac, LL, "ff02::1:ff00:2"), 0x86DD),
+                                      b"\1\1" + c.mac, "fd09::3", "ff02::1:ff00:2"), 0x86DD),
     "rs": lambda c: c.ether(neighbour(133, c.token, LL, "ff02::2"), 0x86DD),
     "endpoint6": lambda c: c.ether(ipv6(udp(c.token, ENDPOINT), 17, "fd09::3", "fd09::2"), 0x86DD),
     # imitations of what may pass

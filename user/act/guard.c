@@ -19,14 +19,15 @@
 #define LINKS VPNLEASH_PIN_DIR "/links"
 
 /* In the order of attaching: the one that counts first. */
-enum { OUTSIDE, INBOUND, INSIDE, PROGRAMS };
+enum { OUTSIDE, INBOUND, INSIDE, WEAK, PROGRAMS };
 static const struct {
 	const char *name;
-	bool inside, egress;
+	bool inside, egress, weak;
 } programs[PROGRAMS] = {
-	[OUTSIDE] = { "guard_outside", false, false },
-	[INBOUND] = { "guard_inbound", false, true },
-	[INSIDE] = { "guard_inside", true, true },
+	[OUTSIDE] = { "guard_outside", false, false, false },
+	[INBOUND] = { "guard_inbound", false, true, false },
+	[INSIDE] = { "guard_inside", true, true, false },
+	[WEAK] = { "guard_weak", true, true, true },
 };
 
 struct guards {
@@ -72,6 +73,7 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 	p[OUTSIDE] = g->skel->progs.guard_outside;
 	p[INBOUND] = g->skel->progs.guard_inbound;
 	p[INSIDE] = g->skel->progs.guard_inside;
+	p[WEAK] = g->skel->progs.guard_weak;
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct bpf_prog_info info = { 0 };
 		__u32 length = sizeof(info);
@@ -152,20 +154,21 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 	record.peer_netns_ino = s->outside.netns_ino;
 	record.peer_ifindex = s->outside.ifindex;
 	record.flags = s->flags;
+	record.levels = s->levels;
 	record.listen_port = s->listen_port;
 	record.n_addresses = (uint32_t)s->n_addresses;
 	memcpy(record.mac, s->mac, sizeof(record.mac));
 	memcpy(record.addresses, s->addresses, sizeof(record.addresses));
 	/* the record before the programs: one without a record would shut the VPN out */
 	if (bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ||
-	    bpf_map_update_elem(g->pins->edges, &outside, &slot, BPF_ANY) < 0 ||
+	    (!s->weak && bpf_map_update_elem(g->pins->edges, &outside, &slot, BPF_ANY) < 0) ||
 	    bpf_map_update_elem(g->pins->edges, &inside, &slot, BPF_ANY) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
 	for (size_t i = 0; !r && i < PROGRAMS; i++) {
 		struct tc_place place = place_of(s, i);
 
-		if (tc_check(&place, g->ids[i], slot))
+		if (programs[i].weak == s->weak && tc_check(&place, g->ids[i], slot))
 			r = tc_attach(&place, g->fds[i], slot, err);
 	}
 	return r;
@@ -188,7 +191,7 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 		return -ENOLINK;
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct tc_place place = place_of(s, i);
-		int r = tc_check(&place, g->ids[i], slot);
+		int r = programs[i].weak == s->weak ? tc_check(&place, g->ids[i], slot) : 0;
 
 		*ret_which = programs[i].name;
 		if (r)
@@ -240,9 +243,9 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 
 void guard_lost(struct guards *g, const struct guard_spec *s)
 {
-	struct tc_place outside = place_of(s, OUTSIDE);
+	struct tc_place outside = place_of(s, s->weak ? WEAK : OUTSIDE);
 
-	if (tc_check(&outside, g->ids[OUTSIDE], 0) == -ENODEV)
+	if (tc_check(&outside, 0, 0) == -ENODEV)
 		remove_guard(g->pins, s);
 }
 

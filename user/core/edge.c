@@ -18,7 +18,7 @@
 #include "watch/underlay.h"
 #include "watch/wireguard.h"
 
-#define UNDERLAYS     8
+#define UNDERLAYS     32
 #define RULES	      (2 * RULES_ENDPOINTS + 2 * WIREGUARD_PEERS + RULES_HOSTS + 2 * LEARNED)
 #define LEARNED	      16
 #define SOCKETS	      1024
@@ -50,6 +50,7 @@ struct edge {
 	size_t n, n_present;
 	struct underlay known[UNDERLAYS];   /* guarded */
 	struct underlay present[UNDERLAYS]; /* as last read */
+	bool weak;			    /* the host's netns */
 	char unguardable[160];		    /* a link that leads out and has no end; or "" */
 	bool complete;
 
@@ -82,7 +83,7 @@ static bool is_mapped(const uint8_t address[16])
 
 static bool wants_guard(const struct tunnel *t)
 {
-	return !t->config.guard_off && strcmp(t->config.netns, "host");
+	return !t->config.guard_off;
 }
 
 static void stop_observing(struct edge *e)
@@ -143,6 +144,7 @@ int edge_open(struct edge **ret, struct tunnel *t, struct error *err)
 		return r;
 	}
 	e->home_ino = (uint32_t)netns_ino(e->home_fd);
+	e->weak = e->home_ino == (uint32_t)t->netns_ino; /* whatever it is called */
 	/* before v5.14 there is none, and nothing there asks for it: clsact hands over the slot */
 	netns_cookie(e->home_fd, &e->home_cookie);
 	*ret = e;
@@ -245,6 +247,15 @@ static void fill_spec(struct edge *e, struct underlay *u)
 
 	s->inside = (struct device) { e->tunnel->netns_fd, (uint32_t)e->tunnel->netns_ino,
 				      e->tunnel->netns_cookie, u->link.ifindex };
+	s->weak = e->weak;
+	s->levels = 0;
+	for (size_t i = 0; e->weak && i < daemon_of(e)->n_members; i++) {
+		const struct member *m = daemon_of(e)->members[i];
+		const struct cgroup_ref *c = m->cgroup ? watch_cgroup_ref(m->cgroup) : NULL;
+
+		if (m->tunnel == e->tunnel && c && c->level < 16)
+			s->levels |= 1U << c->level;
+	}
 	s->flags = guard_flags(e);
 	s->listen_port = htons(e->is_wireguard ? e->wireguard.listen_port : 0);
 	s->n_addresses = u->link.n_addresses;
@@ -262,7 +273,7 @@ static bool same_device(const struct link *a, const struct link *b)
 
 static bool same_record(const struct guard_spec *a, const struct guard_spec *b)
 {
-	return a->flags == b->flags && a->listen_port == b->listen_port &&
+	return a->flags == b->flags && a->levels == b->levels && a->listen_port == b->listen_port &&
 	       a->n_addresses == b->n_addresses && !memcmp(a->mac, b->mac, sizeof(a->mac)) &&
 	       !memcmp(a->addresses, b->addresses, sizeof(a->addresses));
 }
@@ -279,6 +290,13 @@ static int read_present(struct edge *e, struct error *err)
 	for (size_t i = 0; i < l.n; i++) {
 		const struct link *link = &l.links[i];
 
+		if (e->weak) { /* as many as there is room for: it can not be all that counts */
+			if (link_place(link) != LINK_INSIDE && e->n_present < UNDERLAYS &&
+			    strcmp(link->name, e->tunnel->config.interface))
+				e->present[e->n_present++] = (struct underlay) { .link = *link,
+										 .peer_fd = -1 };
+			continue;
+		}
 		switch (link_place(link)) {
 		case LINK_INSIDE:
 			break;
@@ -682,9 +700,9 @@ int edge_complete(struct edge *e, struct error *err)
 		u->link = e->present[i].link;
 		if (before)
 			before->link.ifindex = 0; /* taken over */
-		else
+		else if (!e->weak)
 			failed = find_peer(e, u, &why);
-		if (!failed && !before)
+		if (!failed && !before && !e->weak)
 			failed = check_peer(e, u, &why);
 		fill_spec(e, u);
 		if (!failed)
@@ -842,6 +860,8 @@ void edge_shut(struct edge *e)
 void edge_bootstrap(struct edge *e)
 {
 	e->why[0] = '\0';
+	if (e->weak) /* the VPN is free there, as everybody is */
+		return;
 	find_vpn(e);
 	observe(e);
 	if (!e->complete) {
@@ -856,6 +876,8 @@ void edge_bootstrap(struct edge *e)
 
 int edge_settle(struct edge *e, struct error *err)
 {
+	if (e->weak)
+		return 0;
 	edge_shut(e);
 	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
 		learn_endpoints(e);
@@ -873,6 +895,11 @@ int edge_settle(struct edge *e, struct error *err)
 bool edge_is_complete(const struct edge *e)
 {
 	return e->complete;
+}
+
+bool edge_is_weak(const struct edge *e)
+{
+	return e->weak;
 }
 
 bool edge_is_open(const struct edge *e)

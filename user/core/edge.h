@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The edge of a tunnel's network namespace: which of its links lead out, that each is guarded,
- * which endpoints the VPN has, and when it may use the underlay before its tunnel exists. For
- * every tunnel whose netns is not the host's. tunnel.c asks, and decides about the lease.
+ * which endpoints the VPN has, and when it may use the underlay before its tunnel exists. In the
+ * host's own netns, where others live, only what a workload sends by packet sockets is held back.
+ * tunnel.c asks, and decides about the lease.
  */
 #ifndef VPNLEASH_EDGE_H
 #define VPNLEASH_EDGE_H
@@ -15,7 +16,7 @@
 struct tunnel;
 struct edge;
 
-/* NULL in *ret and 0: this tunnel has no guard (guard = off, or the host's netns). */
+/* NULL in *ret and 0: this tunnel has no guard (guard = off). */
 int edge_open(struct edge **ret, struct tunnel *t, struct error *err);
 /* What is attached stays: with the netns alive it goes on guarding. NULL is fine. */
 void edge_close(struct edge *e);
@@ -44,6 +45,7 @@ void edge_exceptions(struct edge *e);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);
+bool edge_is_weak(const struct edge *e); /* the host's netns */
 bool edge_is_open(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);

@@ -18,13 +18,13 @@ struct question {
 static const char *guard_state(const struct tunnel *t)
 {
 	if (!t->edge)
-		return t->config.guard_off	     ? "off"
-		       : !strcmp(t->config.netns, "host") ? "weak"
-							  : "waiting";
+		return t->config.guard_off ? "off" : "waiting";
 	for (size_t i = 0; i < t->daemon->n_members; i++)
 		if (t->daemon->members[i]->tunnel == t && t->daemon->members[i]->audit)
 			return "audit";
-	return edge_is_complete(t->edge) ? "complete" : "incomplete";
+	return !edge_is_complete(t->edge) ? "incomplete"
+	       : edge_is_weak(t->edge)	  ? "weak"
+					  : "complete";
 }
 
 static json_t *guard_status(const struct tunnel *t)
@@ -39,10 +39,15 @@ static json_t *guard_status(const struct tunnel *t)
 		g.endpoints = (const char(*)[80])endpoints;
 		g.n_endpoints = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
 		g.confined = (const char(*)[256])confined;
-		g.n_confined = edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
+		if (!edge_is_weak(t->edge))
+			g.n_confined = edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
 		g.bootstrap_open = edge_is_open(t->edge);
-		g.why = t->state == TUNNEL_UP ? NULL
-					      : escape(why, sizeof(why), edge_why(t->edge));
+		if (edge_is_weak(t->edge))
+			g.why = "degraded: in the host's netns the kernel's own answers, forwarding "
+				"and foreign sockets pass (give VPN and workload a netns of their "
+				"own)";
+		else if (t->state != TUNNEL_UP)
+			g.why = escape(why, sizeof(why), edge_why(t->edge));
 		edge_drops(t->edge, g.dropped);
 	}
 	return report_guard_json(&g);

@@ -231,7 +231,8 @@ static void print_guard(FILE *out, const json_t *guard)
 	if (!strcmp(get(guard, "bootstrap"), "open"))
 		fprintf(out, "  bootstrap open: the VPN may use the underlay\n");
 	else if (why)
-		fprintf(out, "  bootstrap shut: %s\n", why);
+		fprintf(out, "  %s%s\n",
+			!strcmp(get(guard, "state"), "weak") ? "" : "bootstrap shut: ", why);
 }
 
 void report_print(FILE *out, const json_t *report)
