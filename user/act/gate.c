@@ -632,6 +632,54 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 	return r;
 }
 
+/* Loaded and attached without complaint it may be in force or not: the kernel's list says. */
+static bool has_bpf_lsm(void)
+{
+	_cleanup_fd int fd = open("/sys/kernel/security/lsm", O_RDONLY | O_CLOEXEC);
+	char list[256], *save;
+	ssize_t n = fd < 0 ? -1 : read(fd, list, sizeof(list) - 1);
+
+	if (n < 0)
+		return false;
+	list[n] = '\0';
+	for (char *lsm = strtok_r(list, ",\n", &save); lsm; lsm = strtok_r(NULL, ",\n", &save))
+		if (!strcmp(lsm, "bpf"))
+			return true;
+	return false;
+}
+
+int gate_deny_packets(const struct cgroup_ref *c)
+{
+	struct vpnleash_bpf *skel = NULL;
+	struct bpf_program *p;
+	struct bpf_link *link;
+	char path[PINS_PATH_MAX];
+	int r = 0;
+
+	pins_link_path(path, "deny_packet", c->id);
+	if (!access(path, F_OK)) /* an earlier daemon's */
+		return 0;
+	if (!has_bpf_lsm())
+		return -EOPNOTSUPP;
+	skel = vpnleash_bpf__open();
+	if (!skel)
+		return -ENOMEM;
+	bpf_object__for_each_program(p, skel->obj)
+		bpf_program__set_autoload(p, p == skel->progs.deny_packet);
+	if (vpnleash_bpf__load(skel)) {
+		vpnleash_bpf__destroy(skel);
+		return -EOPNOTSUPP;
+	}
+	link = bpf_program__attach_cgroup(skel->progs.deny_packet, c->fd);
+	if (!link)
+		r = -errno;
+	else if (bpf_link__pin(link, path) < 0)
+		r = -errno;
+	bpf_link__destroy(link);
+	vpnleash_bpf__destroy(skel);
+	return r;
+}
+
 int gate_detach(uint64_t cgroup_id, struct error *err)
 {
 	return pins_remove_links(cgroup_id, err);

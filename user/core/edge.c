@@ -51,6 +51,7 @@ struct edge {
 	struct underlay known[UNDERLAYS];   /* guarded */
 	struct underlay present[UNDERLAYS]; /* as last read */
 	bool weak;			    /* the host's netns */
+	bool denied;			    /* there: no workload gets a packet socket */
 	char unguardable[160];		    /* a link that leads out and has no end; or "" */
 	bool complete;
 
@@ -664,6 +665,21 @@ int edge_read(struct edge *e, struct error *err)
 			   : SAY(err, -ESTALE, NULL, "not all is in place");
 }
 
+/* In the host's netns, where no edge stops a packet socket. */
+static void deny_packets(struct edge *e)
+{
+	const struct daemon *d = daemon_of(e);
+
+	e->denied = true;
+	for (size_t i = 0; i < d->n_members; i++) {
+		const struct member *m = d->members[i];
+		const struct cgroup_ref *c = m->cgroup ? watch_cgroup_ref(m->cgroup) : NULL;
+
+		if (m->tunnel == e->tunnel && c && m->bound && !m->audit && gate_deny_packets(c))
+			e->denied = false;
+	}
+}
+
 int edge_verify(struct edge *e, struct error *err)
 {
 	const char *which;
@@ -724,6 +740,8 @@ int edge_complete(struct edge *e, struct error *err)
 	if (r)
 		return r;
 	edge_exceptions(e);
+	if (e->weak)
+		deny_packets(e);
 	e->complete = true;
 	/* once more: it may have changed while we were at it */
 	r = read_present(e, err);
@@ -900,6 +918,11 @@ bool edge_is_complete(const struct edge *e)
 bool edge_is_weak(const struct edge *e)
 {
 	return e->weak;
+}
+
+bool edge_denies_packets(const struct edge *e)
+{
+	return e->denied;
 }
 
 bool edge_is_open(const struct edge *e)

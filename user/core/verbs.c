@@ -43,9 +43,14 @@ static json_t *guard_status(const struct tunnel *t)
 			g.n_confined = edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
 		g.bootstrap_open = edge_is_open(t->edge);
 		if (edge_is_weak(t->edge))
-			g.why = "degraded: in the host's netns the kernel's own answers, forwarding "
-				"and foreign sockets pass (give VPN and workload a netns of their "
-				"own)";
+			g.why = edge_denies_packets(t->edge)
+					? "degraded: in the host's netns the kernel's own answers, "
+					  "forwarding and foreign sockets pass (give VPN and "
+					  "workload a netns of their own)"
+					: "degraded: in the host's netns the kernel's own answers, "
+					  "forwarding, foreign sockets and packet sockets past the "
+					  "qdisc pass (give VPN and workload a netns of their own; "
+					  "or start the kernel with bpf in lsm=)";
 		else if (t->state != TUNNEL_UP)
 			g.why = escape(why, sizeof(why), edge_why(t->edge));
 		edge_drops(t->edge, g.dropped);

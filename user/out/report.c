@@ -293,7 +293,10 @@ void report_print_event(FILE *out, const json_t *record)
 
 	fprintf(out, "%s ", get(record, "time"));
 	if (!strcmp(get(record, "event"), "drop"))
-		fprintf(out, "workload %s: dropped %s %s: %s\n", get(record, "workload"),
+		fprintf(out, "%s %s: %s %s %s: %s\n",
+			json_object_get(record, "guard") ? "guard" : "workload",
+			get(record, json_object_get(record, "guard") ? "guard" : "workload"),
+			json_object_get(record, "audit") ? "would drop" : "dropped",
 			get(record, "direction"), get(record, "packet"), get(record, "reason"));
 	else
 		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", tunnel ? "tunnel" : "workload",
