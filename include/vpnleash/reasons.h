@@ -17,7 +17,7 @@
 	X(5, EXPIRED, expired, "the lease ran out, or ends too far ahead to be one")               \
 	X(6, WRONG_IFINDEX, wrong_ifindex, "the packet does not use the tunnel's interface")       \
 	X(7, WRONG_NETNS, wrong_netns, "the packet is in another network namespace")               \
-	X(8, IPV6, ipv6, "the workload may not use IPv6")                                          \
+	X(8, IPV6, ipv6, "IPv6 is not allowed")                                                     \
 	X(9, DOCKER_DNS, docker_dns, "Docker's resolver 127.0.0.11 would carry names out")         \
 	X(10, LOOPBACK, loopback, "a loopback packet that is not from and to this host itself")    \
 	X(11, LAN_REPLY, lan_reply, "the answer to a LAN client would go into the tunnel")         \
