@@ -155,8 +155,9 @@ lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warning
 check-mutants: deps ## each one-line mutant of bpf/ must make its named case fail
 	$(Q)tests/mutants/run
 
-check-slow: deps ## the long forms: every case on every kernel, the mutants (hours)
-	$(Q)$(MAKE) --no-print-directory tests && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
+check-slow: deps ## the long forms: soaks, every case on every kernel, the mutants (hours)
+	$(Q)$(MAKE) --no-print-directory tests && \
+		SOAK=600 TIMES=100 tests/run leak/T53_vpn_lives leak/bootstrap leak/T45_hotplug && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
 		env BOUND_FACTOR=6 tests/run bpf leak && tests/mutants/run
 
 help: ## this list

@@ -63,6 +63,7 @@ struct edge {
 	struct address_rule rules[RULES];
 
 	struct cgroup_ref vpn; /* level 0: not known */
+	pid_t vpn_pid;	       /* a process of it, as last seen; 0: none */
 	int observers[4];
 	bool open;
 	char why[256];
@@ -371,8 +372,8 @@ static void ask_wireguard(struct edge *e)
 		return; /* no tunnel: a new one will find its server where the old one was */
 	if (!strcmp(link.kind, "wireguard"))
 		r = wireguard_kernel(e->genl, link.ifindex, &w);
-	else if (e->wireguard.pid) {
-		snprintf(dir, sizeof(dir), "/proc/%d/root" USERSPACE_DIR, e->wireguard.pid);
+	else if (e->vpn_pid) { /* of a container: the socket is in its file system */
+		snprintf(dir, sizeof(dir), "/proc/%d/root" USERSPACE_DIR, e->vpn_pid);
 		r = wireguard_userspace(dir, link.name, t->netns_ino, &w);
 	}
 	if (r && r != -ETIMEDOUT)
@@ -613,12 +614,16 @@ void edge_exceptions(struct edge *e)
 
 /* ------ reading and completing ------ */
 
+static void find_vpn(struct edge *e);
+
 int edge_read(struct edge *e, struct error *err)
 {
 	int r;
 
 	if (!e->n && !e->n_learned)
 		adopt_learned(e);
+	if (!e->vpn_pid)
+		find_vpn(e);
 	ask_wireguard(e);
 	write_endpoints(e);
 	r = read_present(e, err);
@@ -808,6 +813,7 @@ static int note_vpn(const struct netns_process *p, void *arg)
 
 	if (strcmp(p->comm, e->tunnel->config.process))
 		return 0;
+	e->vpn_pid = p->pid;
 	vpn_is(e, p->cgroup);
 	return 1;
 }
@@ -821,8 +827,10 @@ static void find_vpn(struct edge *e)
 	if (*c->process)
 		netns_processes(e->tunnel->netns_ino, note_vpn, e);
 	else if (sscanf(c->netns, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' &&
-		 !process_cgroup(pid, path))
+		 !process_cgroup(pid, path)) {
+		e->vpn_pid = pid;
 		vpn_is(e, path);
+	}
 	else if (e->wireguard.pid && !process_cgroup(e->wireguard.pid, path))
 		vpn_is(e, path);
 }

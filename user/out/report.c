@@ -268,6 +268,12 @@ void report_print(FILE *out, const json_t *report)
 		print_guard(out, json_object_get(j, "guard"));
 	}
 	json_array_foreach(workloads, i, j)
+		if (json_object_get(json_object_get(j, "dropped"), "lan_reply"))
+			fprintf(out,
+				"%s: answers to LAN clients would go into the tunnel; in its netns: "
+				"ip route add LAN via GATEWAY dev UNDERLAY\n",
+				get(j, "name"));
+	json_array_foreach(workloads, i, j)
 		if (!strcmp(get(j, "enforce"), "audit"))
 			fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
 				get(j, "name"));
