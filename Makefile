@@ -143,7 +143,7 @@ format: ## clang-format in place
 	clang-format -i $(CSRC)
 
 SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
-		 tests/*/case_* tests/attack/lib.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
+		 tests/*/case_* tests/attack/lib.sh tests/attack/edge.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings
 	clang-format --dry-run -Werror $(CSRC)

@@ -10,9 +10,9 @@
 struct dropped {
 	__u64 cgroup_id;
 	enum reason reason;
-	__u32 guard;	/* slot, 0: the gate */
-	__u32 ip_at;	/* where the IP header begins */
-	bool ingress;	/* on its way in */
+	__u32 guard;  /* slot, 0: the gate */
+	__u32 ip_at;  /* where the IP header begins */
+	bool ingress; /* on its way in */
 	bool audit;
 };
 

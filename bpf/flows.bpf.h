@@ -34,8 +34,8 @@ static __always_inline void map_ipv4(__u8 to[16], const __u8 *address)
 	__builtin_memcpy(&words[3], address, 4);
 }
 
-/* The transport header at `at`, of which `length` bytes belong to the IP packet: ports, TCP's flags,
- * ICMP's type. Short: it has none; what lies behind the packet is nobody's header. */
+/* The transport header at `at`, of which `length` bytes belong to the IP packet: ports, TCP's
+ * flags, ICMP's type. Short: it has none; what lies behind the packet is nobody's header. */
 static __always_inline void read_transport(struct __sk_buff *skb, __u32 at, __u32 length,
 					   struct packet *p)
 {
@@ -143,8 +143,8 @@ static __always_inline bool may_begin(const struct flow_key *flow)
  * A LAN exception: to (or from) an allowed port and address, in a flow that began out there on this
  * interface. Only what comes in begins one: a SYN and nothing else, or any UDP datagram.
  */
-static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex,
-					  const struct packet *p, bool inbound)
+static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex, const struct packet *p,
+					  bool inbound)
 {
 	__be16 port = inbound ? p->destination_port : p->source_port;
 	struct flow_key key;
@@ -156,11 +156,10 @@ static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex,
 	flow_key(&key, netns_cookie, ifindex, p, inbound, false);
 	if (flow_goes_on(&key))
 		return true;
-	if (!inbound || !allowed(&exceptions, netns_cookie, ADDRESS_OWN, p->protocol, port,
-				 p->destination))
+	if (!inbound ||
+	    !allowed(&exceptions, netns_cookie, ADDRESS_OWN, p->protocol, port, p->destination))
 		return false;
-	if (p->protocol == 6 &&
-	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+	if (p->protocol == 6 && (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
 		return false;
 	if (!may_begin(&key))
 		return false;

@@ -346,7 +346,9 @@ enum place { OUTSIDE, INBOUND, INSIDE };
 
 static __always_inline int guard(struct __sk_buff *skb, enum place place)
 {
-	struct dropped d = { .ingress = place == INBOUND, .ip_at = ETH_HLEN, .guard = slot_of(skb) };
+	struct dropped d = { .ingress = place == INBOUND,
+			     .ip_at = ETH_HLEN,
+			     .guard = slot_of(skb) };
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
 	struct frame f = {};
 
@@ -359,7 +361,7 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 	else {
 		f.vlan = skb->vlan_present;
 		d.audit = g->flags & GUARD_AUDIT;
-		d.reason = place == OUTSIDE	? judge_outside(skb, g, &f)
+		d.reason = place == OUTSIDE   ? judge_outside(skb, g, &f)
 			   : place == INBOUND ? judge_inbound(skb, g, &f)
 					      : judge_inside(skb, g, &f);
 	}

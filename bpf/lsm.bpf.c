@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where BPF is among the kernel's LSMs: a workload gets no packet socket in the first place. For the
- * host's netns, whose edge can not be guarded.
+ * Where BPF is among the kernel's LSMs: a workload gets no packet socket in the first place. For
+ * the host's netns, whose edge can not be guarded.
  */
 #include <linux/bpf.h>
 

@@ -108,7 +108,7 @@ struct drop_event {
 	__u8 audit;			      /* 1: it passed all the same */
 	__be16 source_port, destination_port; /* 0: none, or not in this fragment */
 	__u32 guard;			      /* slot, as in counter_key */
-	__u8 source[16], destination[16]; /* IPv4 in the first 4 bytes */
+	__u8 source[16], destination[16];     /* IPv4 in the first 4 bytes */
 };
 
 /* `liveness`, per CPU, by slot: what passed, and when the tunnel last showed a sign of life. */
@@ -138,8 +138,8 @@ struct edge_key {
 
 /* guard.flags */
 enum guard_flag {
-	GUARD_IPV6 = 1 << 0,	      /* an endpoint is IPv6: it and NS/NA may pass */
-	GUARD_AUDIT = 1 << 1,	      /* count and tell, drop nothing */
+	GUARD_IPV6 = 1 << 0,		/* an endpoint is IPv6: it and NS/NA may pass */
+	GUARD_AUDIT = 1 << 1,		/* count and tell, drop nothing */
 	GUARD_BOOTSTRAP_HOSTS = 1 << 2, /* bootstrap opens for ADDRESS_BOOTSTRAP alone */
 };
 
@@ -150,15 +150,16 @@ struct guard_address {
 
 /* `guards`, by slot. */
 struct guard {
-	__u64 netns_cookie; /* of the guarded netns; 0: unused, drops all */
-	__u64 bootstrap_until_ns; /* the VPN may use the underlay before its tunnel exists; 0: not */
+	__u64 netns_cookie;	  /* of the guarded netns; 0: unused, drops all */
+	__u64 bootstrap_until_ns; /* the VPN may use the underlay before its tunnel exists; 0: not
+				   */
 	__u64 vpn_cgroup;	  /* whose sockets pass guard_inside in bootstrap; 0: nobody's */
 	__u32 vpn_level;	  /* its depth */
 	__u32 ifindex;		  /* of the underlay, inside */
 	__u32 peer_ifindex, peer_netns_ino; /* where guard_outside and guard_inbound sit */
-	__u32 netns_ino;	  /* of the guarded netns, for people */
-	__u32 flags;		  /* enum guard_flag */
-	__be16 listen_port;	  /* WireGuard's, 0: not WireGuard */
+	__u32 netns_ino;		    /* of the guarded netns, for people */
+	__u32 flags;			    /* enum guard_flag */
+	__be16 listen_port;		    /* WireGuard's, 0: not WireGuard */
 	__u8 mac[6];
 	__u32 levels; /* guard_weak: bit n, a workload is n deep */
 	__u32 n_addresses;
@@ -167,11 +168,11 @@ struct guard {
 
 /* Key of the tries `endpoints` and `exceptions`: all but the address is compared whole. */
 enum address_kind {
-	ADDRESS_ENDPOINT = 1,	/* endpoints: protocol and remote port */
-	ADDRESS_HOST = 2,	/* endpoints: protocol, port 0; for fragments and ICMP errors */
-	ADDRESS_BOOTSTRAP = 3,	/* endpoints: a host that bootstrap may reach */
-	ADDRESS_REMOTE = 4,	/* exceptions: protocol, local port; who may come in; 0: not those */
-	ADDRESS_OWN = 5,	/* exceptions: the same port at an underlay's own address */
+	ADDRESS_ENDPOINT = 1,  /* endpoints: protocol and remote port */
+	ADDRESS_HOST = 2,      /* endpoints: protocol, port 0; for fragments and ICMP errors */
+	ADDRESS_BOOTSTRAP = 3, /* endpoints: a host that bootstrap may reach */
+	ADDRESS_REMOTE = 4,    /* exceptions: protocol, local port; who may come in; 0: not those */
+	ADDRESS_OWN = 5,       /* exceptions: the same port at an underlay's own address */
 };
 struct address_key {
 	__u32 prefixlen; /* ADDRESS_KEY_BITS, and the prefix of the address */

@@ -6,8 +6,8 @@
  *
  * xmit redirect FROM TO: a tc program that sends what FROM sends out of TO, until it is killed.
  * xmit front IFNAME: a tc program that lets all through, before every other, likewise.
- * xmit pass IFNAME: an XDP program that lets all through, until it is killed: with one, a veth takes
- * redirected frames.
+ * xmit pass IFNAME: an XDP program that lets all through, until it is killed: with one, a veth
+ * takes redirected frames.
  */
 #include <linux/bpf.h>
 #include <linux/if_xdp.h>
@@ -73,7 +73,8 @@ static int xsk(const char *ifname, unsigned int count)
 		die("bind to %s", ifname);
 	for (unsigned int i = 0; i < count && i < RING; i++) {
 		memcpy(area + i * FRAME_SIZE, frame, length);
-		descriptors[i] = (struct xdp_desc) { .addr = i * FRAME_SIZE, .len = (uint32_t)length };
+		descriptors[i] =
+			(struct xdp_desc) { .addr = i * FRAME_SIZE, .len = (uint32_t)length };
 	}
 	__atomic_store_n(producer, count, __ATOMIC_RELEASE);
 	for (unsigned int i = 0; i < count; i++)

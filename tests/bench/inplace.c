@@ -236,11 +236,9 @@ int bench_guard(const char *cgroup)
 	    bpf_map_update_elem(pins->edges, &edge, &slot, BPF_ANY) ||
 	    bpf_map_update_elem(pins->endpoints, &rule.key, &rule.value, BPF_ANY))
 		die("record a guard");
-	const struct contender c[] = {
-		{ bpf_program__fd(p.peers->progs.empty_tc), true, false },
-		{ bpf_program__fd(skel->progs.guard_outside), true, false },
-		{ bpf_program__fd(skel->progs.guard_inside), true, false }
-	};
+	const struct contender c[] = { { bpf_program__fd(p.peers->progs.empty_tc), true, false },
+				       { bpf_program__fd(skel->progs.guard_outside), true, false },
+				       { bpf_program__fd(skel->progs.guard_inside), true, false } };
 
 	for (size_t n = rounds(101); n; n--)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));

@@ -9,8 +9,9 @@ static const struct {
 	const char *name;
 	int (*run)(const char *cgroup);
 } parts[] = {
-	{ "guard", bench_guard },   { "packet", bench_packet }, { "refused", bench_refused }, { "scale", bench_scale },
-	{ "udp", bench_udp },	    { "latency", bench_latency }, { "daemon", bench_daemon },
+	{ "guard", bench_guard },   { "packet", bench_packet }, { "refused", bench_refused },
+	{ "scale", bench_scale },   { "udp", bench_udp },	{ "latency", bench_latency },
+	{ "daemon", bench_daemon },
 };
 
 int main(int argc, char **argv)
@@ -19,7 +20,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 4 && i < ARRAY_SIZE(parts); i++)
 		if (!strcmp(argv[1], parts[i].name))
 			return parts[i].run(argv[2]) ? EXIT_FAILURE_ : result_write(argv[3]);
-	fprintf(stderr, "usage: bench packet|guard|refused|scale|udp|latency|daemon CGROUP DIRECTORY\n"
-			"(by tests/bench/run, which makes the place)\n");
+	fprintf(stderr,
+		"usage: bench packet|guard|refused|scale|udp|latency|daemon CGROUP DIRECTORY\n"
+		"(by tests/bench/run, which makes the place)\n");
 	return EXIT_USAGE;
 }

@@ -331,10 +331,10 @@ static void lock_takes_cgroups_alone(void **state)
 
 static void help_names_every_key(void **state)
 {
-	static const char *const keys[] = { "cgroup",	  "interface", "netns",	   "probe", "route",
-					    "on-failure", "lease",     "patience", "guard",
-					    "endpoint",	  "bootstrap", "process",  "allow", "ipv6",
-					    "enforce" };
+	static const char *const keys[] = { "cgroup", "interface",  "netns",	 "probe",
+					    "route",  "on-failure", "lease",	 "patience",
+					    "guard",  "endpoint",   "bootstrap", "process",
+					    "allow",  "ipv6",	    "enforce" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -724,9 +724,9 @@ static void references_and_what_is_missing(void **state)
 static void keys_not_built_yet(void **state)
 {
 	static const char *const unbuilt[][2] = {
-		{ "daemon", "engine" },		 { "tunnel t", "identity" },	 { "tunnel t", "dns" },
-		{ "workload w", "stop-after" },	 { "workload w", "hook" },
-		{ "workload w", "hook-inside" },
+		{ "daemon", "engine" },	  { "tunnel t", "identity" },
+		{ "tunnel t", "dns" },	  { "workload w", "stop-after" },
+		{ "workload w", "hook" }, { "workload w", "hook-inside" },
 	};
 	char text[128], says[64];
 

@@ -62,14 +62,12 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
 	bpf_program__set_autoload(skel->progs.deny_packet, false);
 	if (level != 1) { /* these look at no cgroup's depth: one instance is enough */
-		struct bpf_program *once[] = { skel->progs.guard_outside,
-					       skel->progs.guard_inbound,
-					       skel->progs.guard_inside,
-					       skel->progs.guard_weak,
-					       skel->progs.observe_connect4,
-					       skel->progs.observe_connect6,
-					       skel->progs.observe_sendmsg4,
-					       skel->progs.observe_sendmsg6 };
+		struct bpf_program *once[] = {
+			skel->progs.guard_outside,    skel->progs.guard_inbound,
+			skel->progs.guard_inside,     skel->progs.guard_weak,
+			skel->progs.observe_connect4, skel->progs.observe_connect6,
+			skel->progs.observe_sendmsg4, skel->progs.observe_sendmsg6
+		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(once); i++)
 			bpf_program__set_autoload(once[i], false);

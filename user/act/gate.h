@@ -37,8 +37,9 @@ bool gate_netns_by_socket(const struct gate *g);
  */
 int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		struct error *err);
-/* Where BPF is among the kernel's LSMs: no packet sockets for that cgroup from now on. Its link goes
- * with gate_detach(). -EOPNOTSUPP: this kernel does not have it, or was not started with it. */
+/* Where BPF is among the kernel's LSMs: no packet sockets for that cgroup from now on. Its link
+ * goes with gate_detach(). -EOPNOTSUPP: this kernel does not have it, or was not started with it.
+ */
 int gate_deny_packets(const struct cgroup_ref *c);
 int gate_detach(uint64_t cgroup_id, struct error *err);
 

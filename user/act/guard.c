@@ -102,7 +102,8 @@ static uint32_t find_slot(const struct pins *p, const struct guard_spec *s, stru
 {
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
 		if (!bpf_map_lookup_elem(p->guards, &slot, ret) &&
-		    ret->netns_cookie == s->inside.netns_cookie && ret->ifindex == s->inside.ifindex)
+		    ret->netns_cookie == s->inside.netns_cookie &&
+		    ret->ifindex == s->inside.ifindex)
 			return slot;
 	return 0;
 }
@@ -336,7 +337,8 @@ size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns
 	while (n < max && !bpf_map_get_next_key(fd, previous, &key)) {
 		struct address_key exact = key;
 
-		/* a lookup finds the longest prefix, which may be another one's: only for reading */
+		/* a lookup finds the longest prefix, which may be another one's: only for reading
+		 */
 		if (key.netns_cookie == netns_cookie) {
 			ret[n].key = key;
 			if (!bpf_map_lookup_elem(fd, &exact, &ret[n].value))
@@ -378,8 +380,7 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 		struct guard_spec s = { 0 };
 		struct found in = { .fd = -1 }, out = { .fd = -1 };
 
-		if (bpf_map_lookup_elem(p->guards, &slot, &record) ||
-		    record.netns_cookie != cookie)
+		if (bpf_map_lookup_elem(p->guards, &slot, &record) || record.netns_cookie != cookie)
 			continue;
 		in.ino = record.netns_ino;
 		out.ino = record.peer_netns_ino;
@@ -433,8 +434,7 @@ void guard_each_observed(struct guards *g,
 	struct observed_key keys[256], *previous = NULL;
 	size_t n = 0;
 
-	while (n < ARRAY_SIZE(keys) &&
-	       !bpf_map_get_next_key(g->pins->observed, previous, &keys[n]))
+	while (n < ARRAY_SIZE(keys) && !bpf_map_get_next_key(g->pins->observed, previous, &keys[n]))
 		previous = &keys[n++];
 	for (size_t i = 0; i < n; i++) {
 		__u64 at_ns;

@@ -28,9 +28,9 @@ struct device {
 struct guard_spec {
 	struct device inside, outside;
 	uint8_t mac[6];
-	bool weak;	/* the host's netns: no other end, guard_weak alone */
+	bool weak;	 /* the host's netns: no other end, guard_weak alone */
 	uint32_t levels; /* see struct guard */
-	uint32_t flags; /* enum guard_flag */
+	uint32_t flags;	 /* enum guard_flag */
 	__be16 listen_port;
 	size_t n_addresses;
 	struct guard_address addresses[VPNLEASH_ADDRESSES];

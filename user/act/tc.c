@@ -62,8 +62,9 @@ static int open_pin(const char *path, const struct tc_place *p)
 
 	if (fd < 0)
 		return -errno;
-	if (length < 24 || length > sizeof(info) || bpf_obj_get_info_by_fd(fd, &info, &length) < 0 ||
-	    info.ifindex != p->ifindex || info.attach_type != tcx_type(p)) {
+	if (length < 24 || length > sizeof(info) ||
+	    bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.ifindex != p->ifindex ||
+	    info.attach_type != tcx_type(p)) {
 		/* the device is gone: what is left of its link has index 0 */
 		close(fd);
 		unlink(path);
@@ -129,11 +130,9 @@ static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, const 
 	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
 	tc->tcm_family = AF_UNSPEC;
 	tc->tcm_ifindex = (int)p->ifindex;
-	tc->tcm_parent =
-		TC_H_MAKE(TC_H_CLSACT, p->egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
+	tc->tcm_parent = TC_H_MAKE(TC_H_CLSACT, p->egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
 	return nlh;
 }
-
 
 /* One question, all of its answer. */
 static int talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)

@@ -195,11 +195,13 @@ static const struct key {
 	{ "tunnel", "NAME", "the section of its tunnel", SECTION_WORKLOAD, set_tunnel, false },
 	{ "on-failure", "freeze|block", "after barring: freeze the cgroup (default) or leave it",
 	  SECTION_WORKLOAD, set_on_failure, false },
-	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface, false },
+	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface,
+	  false },
 	{ "netns", "NETNS", "where it is: host (default), /run/netns/NAME, /proc/PID/ns/net",
 	  SECTION_TUNNEL, set_netns, false },
-	{ "probe", "icmp:IP|none", "sign of life when idle, default icmp:1.1.1.1; none: link and route",
-	  SECTION_TUNNEL, set_probe, false },
+	{ "probe", "icmp:IP|none",
+	  "sign of life when idle, default icmp:1.1.1.1; none: link and route", SECTION_TUNNEL,
+	  set_probe, false },
 	{ "route", "IP|none", "must resolve through the interface; default: the probe's IP",
 	  SECTION_TUNNEL, set_route, false },
 	{ "patience", "TIME", "silence tolerated: 1s to 60s, default 3s", SECTION_TUNNEL,
@@ -212,8 +214,8 @@ static const struct key {
 	  SECTION_TUNNEL, set_bootstrap, false },
 	{ "process", "NAME", "the VPN's process: its cgroup is the VPN's", SECTION_TUNNEL,
 	  set_process, false },
-	{ "allow", "tcp/PORT", "a port that LAN clients may talk to; repeatable",
-	  SECTION_WORKLOAD, set_allow, true },
+	{ "allow", "tcp/PORT", "a port that LAN clients may talk to; repeatable", SECTION_WORKLOAD,
+	  set_allow, true },
 	{ "ipv6", "deny|tunnel", "default deny; tunnel: the tunnel carries IPv6 as well",
 	  SECTION_WORKLOAD, set_ipv6, false },
 	{ "enforce", "yes|audit", "audit: count and show, drop nothing", SECTION_WORKLOAD,
@@ -324,7 +326,8 @@ static const char *missing_of_tunnel(struct tunnel_config *t, const char **ret_r
 }
 
 /* A network that the operator wrote and that has the VPN's server in it would mix up the two. */
-static bool lets_endpoint_in(const struct allow_rules *allow, const struct endpoint_rules *endpoints)
+static bool lets_endpoint_in(const struct allow_rules *allow,
+			     const struct endpoint_rules *endpoints)
 {
 	for (size_t i = 0; i < allow->n; i++)
 		for (size_t j = 0; !allow->rule[i].by_default && j < allow->rule[i].n_from; j++)

@@ -180,19 +180,19 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 
 	u->peer_fd = -1;
 	if (!nsid_of(e->rtnl, e->home_fd, &ours) && ours == u->link.peer_nsid) {
-		u->spec.outside = (struct device) { -1, e->home_ino, e->home_cookie,
-						    u->link.peer_ifindex };
+		u->spec.outside =
+			(struct device) { -1, e->home_ino, e->home_cookie, u->link.peer_ifindex };
 		return 0;
 	}
 	netns_each(has_nsid, &b);
 	if (b.fd < 0)
 		return SAY(err, -ENOENT,
-			    "start vpnleash in the netns of the host or of that engine",
-			    "interface %s: the netns of its other end can not be reached",
-			    u->link.name);
+			   "start vpnleash in the netns of the host or of that engine",
+			   "interface %s: the netns of its other end can not be reached",
+			   u->link.name);
 	u->peer_fd = b.fd;
-	u->spec.outside = (struct device) { b.fd, (uint32_t)netns_ino(b.fd), 0,
-					    u->link.peer_ifindex };
+	u->spec.outside =
+		(struct device) { b.fd, (uint32_t)netns_ino(b.fd), 0, u->link.peer_ifindex };
 	netns_cookie(b.fd, &u->spec.outside.netns_cookie);
 	return 0;
 }
@@ -200,9 +200,8 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 /* Is that device there really the other end? An index may have been given away meanwhile. */
 static int check_peer(struct edge *e, const struct underlay *u, struct error *err)
 {
-	_cleanup_fd int there = u->peer_fd < 0 ? -1
-					       : netns_socket(u->peer_fd, AF_NETLINK, SOCK_RAW,
-							      NETLINK_ROUTE);
+	_cleanup_fd int there =
+		u->peer_fd < 0 ? -1 : netns_socket(u->peer_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	int rtnl = u->peer_fd < 0 ? e->home_rtnl : there;
 	struct links l;
 	int32_t us = -1;
@@ -218,9 +217,8 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 			 l.links[i].peer_ifindex == u->link.ifindex;
 	links_free(&l);
 	return found ? 0
-		     : SAY(err, -ESTALE, NULL,
-			    "the other end of %s is being changed",
-			    u->link.name);
+		     : SAY(err, -ESTALE, NULL, "the other end of %s is being changed",
+			   u->link.name);
 }
 
 static uint32_t guard_flags(const struct edge *e)
@@ -233,8 +231,7 @@ static uint32_t guard_flags(const struct edge *e)
 		if (d->members[i]->tunnel == e->tunnel)
 			audit = d->members[i]->audit;
 	for (size_t i = 0; i < e->n_rules; i++)
-		if (e->rules[i].key.kind == ADDRESS_ENDPOINT &&
-		    !is_mapped(e->rules[i].key.address))
+		if (e->rules[i].key.kind == ADDRESS_ENDPOINT && !is_mapped(e->rules[i].key.address))
 			flags |= GUARD_IPV6;
 	if (audit)
 		flags |= GUARD_AUDIT;
@@ -263,8 +260,7 @@ static void fill_spec(struct edge *e, struct underlay *u)
 	s->n_addresses = u->link.n_addresses;
 	memcpy(s->mac, u->link.mac, sizeof(s->mac));
 	memset(s->addresses, 0, sizeof(s->addresses));
-	memcpy(s->addresses, u->link.addresses,
-	       u->link.n_addresses * sizeof(s->addresses[0]));
+	memcpy(s->addresses, u->link.addresses, u->link.n_addresses * sizeof(s->addresses[0]));
 }
 
 static bool same_device(const struct link *a, const struct link *b)
@@ -295,8 +291,8 @@ static int read_present(struct edge *e, struct error *err)
 		if (e->weak) { /* as many as there is room for: it can not be all that counts */
 			if (link_place(link) != LINK_INSIDE && e->n_present < UNDERLAYS &&
 			    strcmp(link->name, e->tunnel->config.interface))
-				e->present[e->n_present++] = (struct underlay) { .link = *link,
-										 .peer_fd = -1 };
+				e->present[e->n_present++] =
+					(struct underlay) { .link = *link, .peer_fd = -1 };
 			continue;
 		}
 		switch (link_place(link)) {
@@ -304,8 +300,8 @@ static int read_present(struct edge *e, struct error *err)
 			break;
 		case LINK_GUARDABLE:
 			if (e->n_present < UNDERLAYS)
-				e->present[e->n_present++] = (struct underlay) { .link = *link,
-										 .peer_fd = -1 };
+				e->present[e->n_present++] =
+					(struct underlay) { .link = *link, .peer_fd = -1 };
 			else
 				snprintf(e->unguardable, sizeof(e->unguardable),
 					 "more than %d interfaces lead out", UNDERLAYS);
@@ -314,10 +310,8 @@ static int read_present(struct edge *e, struct error *err)
 			if (!strcmp(link->name, e->tunnel->config.interface))
 				break; /* the tunnel: its outer packets leave elsewhere */
 			snprintf(e->unguardable, sizeof(e->unguardable),
-				 "interface %s (%s) leads out and can not be guarded",
-				 link->name,
-				 *link->kind ? link->kind
-					     : "hardware");
+				 "interface %s (%s) leads out and can not be guarded", link->name,
+				 *link->kind ? link->kind : "hardware");
 			break;
 		}
 	}
@@ -327,10 +321,10 @@ static int read_present(struct edge *e, struct error *err)
 
 static int all_guardable(const struct edge *e, struct error *err)
 {
-	return *e->unguardable ? SAY(err, -EOPNOTSUPP,
-				      "use a bridge network (veth), or guard = off", "%s",
-				      e->unguardable)
-			       : 0;
+	return *e->unguardable
+		       ? SAY(err, -EOPNOTSUPP, "use a bridge network (veth), or guard = off", "%s",
+			     e->unguardable)
+		       : 0;
 }
 
 static const struct underlay *find_known(const struct edge *e, const struct link *link)
@@ -351,9 +345,8 @@ static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, u
 			     address, prefix, true, source);
 }
 
-static void add_endpoint(struct edge *e, uint8_t protocol, uint16_t port,
-			 const uint8_t address[16], unsigned int prefix,
-			 enum endpoint_source source)
+static void add_endpoint(struct edge *e, uint8_t protocol, uint16_t port, const uint8_t address[16],
+			 unsigned int prefix, enum endpoint_source source)
 {
 	add_rule(e, ADDRESS_ENDPOINT, protocol, port, address, prefix, source);
 	add_rule(e, ADDRESS_HOST, protocol, 0, address, prefix, source);
@@ -497,8 +490,8 @@ static void learn(const struct observed_key *key, uint64_t at_ns, void *arg)
 		used = left > used ? left : used;
 		if (l->now_ns - used > RECENT_NS && l->now_ns > used)
 			return;
-		e->learned[e->n_learned] = (struct vpn_endpoint) { .protocol = key->protocol,
-								   .port = port };
+		e->learned[e->n_learned] =
+			(struct vpn_endpoint) { .protocol = key->protocol, .port = port };
 		memcpy(e->learned[e->n_learned++].address, key->address, 16);
 		return;
 	}
@@ -637,14 +630,12 @@ int edge_read(struct edge *e, struct error *err)
 		if (u && !strcmp(u->link.name, e->present[i].link.name))
 			continue;
 		e->complete = false;
-		return SAY(err, -ESTALE, NULL, "interface %s is new%s",
-			    e->present[i].link.name,
-			    u ? " by name" : "");
+		return SAY(err, -ESTALE, NULL, "interface %s is new%s", e->present[i].link.name,
+			   u ? " by name" : "");
 	}
 	if (e->n_present != e->n) {
 		e->complete = false;
-		return SAY(err, -ESTALE, NULL,
-			    "an interface that led out is gone");
+		return SAY(err, -ESTALE, NULL, "an interface that led out is gone");
 	}
 	/* the same devices: what else changed about them is written down and costs no lease */
 	for (size_t i = 0; i < e->n_present; i++) {
@@ -666,8 +657,7 @@ int edge_read(struct edge *e, struct error *err)
 		e->complete = false;
 		return SAY(err, -ESTALE, NULL, "%s", e->unguardable);
 	}
-	return e->complete ? edge_verify(e, err)
-			   : SAY(err, -ESTALE, NULL, "not all is in place");
+	return e->complete ? edge_verify(e, err) : SAY(err, -ESTALE, NULL, "not all is in place");
 }
 
 /* In the host's netns, where no edge stops a packet socket. */
@@ -693,9 +683,8 @@ int edge_verify(struct edge *e, struct error *err)
 		if (guard_check(e->guards, &e->known[i].spec, &which)) {
 			e->complete = false;
 			edge_shut(e);
-			return SAY(err, -ESTALE, NULL,
-				    "%s is off interface %s, or not the first", which,
-				    e->known[i].link.name);
+			return SAY(err, -ESTALE, NULL, "%s is off interface %s, or not the first",
+				   which, e->known[i].link.name);
 		}
 	return 0;
 }
@@ -830,8 +819,7 @@ static void find_vpn(struct edge *e)
 		 !process_cgroup(pid, path)) {
 		e->vpn_pid = pid;
 		vpn_is(e, path);
-	}
-	else if (e->wireguard.pid && !process_cgroup(e->wireguard.pid, path))
+	} else if (e->wireguard.pid && !process_cgroup(e->wireguard.pid, path))
 		vpn_is(e, path);
 }
 
@@ -856,10 +844,10 @@ static int find_awake(const struct netns_process *p, void *arg)
 	bool leashed = is_leashed(daemon_of(e), p->cgroup);
 	char comm[64], cgroup[128];
 
-	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) || is_frozen(daemon_of(e), p->cgroup))
+	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) ||
+	    is_frozen(daemon_of(e), p->cgroup))
 		return 0;
-	snprintf(e->why, sizeof(e->why),
-		 "process '%s' (%d) in cgroup '%.100s' is not frozen%s",
+	snprintf(e->why, sizeof(e->why), "process '%s' (%d) in cgroup '%.100s' is not frozen%s",
 		 escape(comm, sizeof(comm), p->comm), p->pid,
 		 escape(cgroup, sizeof(cgroup), p->cgroup),
 		 leashed	? ": set on-failure = freeze, or bootstrap = IP,…"
@@ -910,9 +898,8 @@ int edge_settle(struct edge *e, struct error *err)
 	write_endpoints(e);
 	stop_observing(e); /* from here on the set does not grow */
 	if (!has_endpoint(e))
-		return SAY(err, -ENOENT,
-			    "set process = NAME of the VPN, or endpoint = IP:PORT/udp",
-			    "no endpoint of the VPN is known");
+		return SAY(err, -ENOENT, "set process = NAME of the VPN, or endpoint = IP:PORT/udp",
+			   "no endpoint of the VPN is known");
 	return 0;
 }
 

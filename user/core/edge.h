@@ -45,7 +45,7 @@ void edge_exceptions(struct edge *e);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);
-bool edge_is_weak(const struct edge *e); /* the host's netns */
+bool edge_is_weak(const struct edge *e);	/* the host's netns */
 bool edge_denies_packets(const struct edge *e); /* there, by the kernel's BPF LSM */
 bool edge_is_open(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */

@@ -16,15 +16,29 @@
  * over HTTPS.
  */
 static const char *const warp_endpoints[] = {
-	"162.159.193.0/24:2408/udp", "162.159.193.0/24:500/udp",  "162.159.193.0/24:1701/udp",
-	"162.159.193.0/24:4500/udp", "162.159.197.0/24:443/udp",  "162.159.197.0/24:500/udp",
-	"162.159.197.0/24:1701/udp", "162.159.197.0/24:4500/udp", "162.159.197.0/24:4443/udp",
-	"162.159.197.0/24:8443/udp", "162.159.197.0/24:8095/udp", "162.159.197.0/24:443/tcp",
+	"162.159.193.0/24:2408/udp",
+	"162.159.193.0/24:500/udp",
+	"162.159.193.0/24:1701/udp",
+	"162.159.193.0/24:4500/udp",
+	"162.159.197.0/24:443/udp",
+	"162.159.197.0/24:500/udp",
+	"162.159.197.0/24:1701/udp",
+	"162.159.197.0/24:4500/udp",
+	"162.159.197.0/24:4443/udp",
+	"162.159.197.0/24:8443/udp",
+	"162.159.197.0/24:8095/udp",
+	"162.159.197.0/24:443/tcp",
 	/* consumer WARP: engage.cloudflareclient.com */
-	"162.159.192.0/24:2408/udp", "162.159.192.0/24:500/udp",  "162.159.192.0/24:1701/udp",
-	"162.159.192.0/24:4500/udp", "162.159.198.0/24:443/udp",  "162.159.198.0/24:443/tcp",
-	"[2606:4700:100::/48]:2408/udp", "[2606:4700:102::/48]:443/udp",
-	"[2606:4700:102::/48]:443/tcp",	 "[2606:4700:103::/48]:443/udp",
+	"162.159.192.0/24:2408/udp",
+	"162.159.192.0/24:500/udp",
+	"162.159.192.0/24:1701/udp",
+	"162.159.192.0/24:4500/udp",
+	"162.159.198.0/24:443/udp",
+	"162.159.198.0/24:443/tcp",
+	"[2606:4700:100::/48]:2408/udp",
+	"[2606:4700:102::/48]:443/udp",
+	"[2606:4700:102::/48]:443/tcp",
+	"[2606:4700:103::/48]:443/udp",
 	"[2606:4700:103::/48]:443/tcp",
 };
 static const char *const warp_hosts[] = { "162.159.137.105", "162.159.138.105", "162.159.36.1",
@@ -143,7 +157,8 @@ static int add_endpoint(struct endpoint_rules *r, const char *text, struct error
 	if (!read_number(port, 1, 65535, &number))
 		return fail(err, EXIT_USAGE, 0, "1 to 65535", "'%s': the port is wrong", shown);
 	if (number == 53 || number == 853)
-		return fail(err, EXIT_USAGE, 0, "bootstrap = IP lets the VPN ask one while it starts",
+		return fail(err, EXIT_USAGE, 0,
+			    "bootstrap = IP lets the VPN ask one while it starts",
 			    "'%s': a resolver is no endpoint", shown);
 	e->port = (uint16_t)number;
 	q = read_prefix(address, &e->to, err);
@@ -186,7 +201,8 @@ int hosts_add(struct host_rules *r, const char *text, struct error *err)
 					    "more than %d hosts", RULES_HOSTS);
 			q = read_prefix(preset ? warp_hosts[i] : host, &r->host[r->n], err);
 			if (!q && !is_host(&r->host[r->n]))
-				q = fail(err, EXIT_USAGE, 0, "an address, or a network of at most /8",
+				q = fail(err, EXIT_USAGE, 0,
+					 "an address, or a network of at most /8",
 					 "too much, or no host");
 			r->n += !q;
 		}
@@ -199,7 +215,8 @@ static int add_from(struct allow_rule *a, char *list, struct error *err)
 	char *save, *from;
 	int q = 0;
 
-	for (from = strtok_r(list, ", \t", &save); !q && from; from = strtok_r(NULL, ", \t", &save)) {
+	for (from = strtok_r(list, ", \t", &save); !q && from;
+	     from = strtok_r(NULL, ", \t", &save)) {
 		if (!strcmp(from, "host")) {
 			a->from_host = true;
 			continue;
@@ -210,7 +227,8 @@ static int add_from(struct allow_rule *a, char *list, struct error *err)
 		q = read_prefix(from, &a->from[a->n_from], err);
 		if (!q && (!is_ipv4(a->from[a->n_from].address) || !is_host(&a->from[a->n_from])))
 			q = fail(err, EXIT_USAGE, 0,
-				 "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
+				 "IPv4 networks of at most /8; IPv6 clients arrive by "
+				 "docker-proxy, as "
 				 "`host`",
 				 "not a LAN");
 		a->n_from += !q;

@@ -28,8 +28,8 @@ struct endpoint_rule {
 
 struct allow_rule {
 	uint8_t protocol;
-	uint16_t port;	/* of the program inside */
-	bool from_host; /* the underlay's gateway, as which the host and docker-proxy come in */
+	uint16_t port;	 /* of the program inside */
+	bool from_host;	 /* the underlay's gateway, as which the host and docker-proxy come in */
 	bool by_default; /* `from` was not given */
 	size_t n_from;
 	struct prefix from[RULES_FROM];

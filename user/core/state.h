@@ -55,7 +55,7 @@ struct tunnel {
 	uint64_t netns_cookie, netns_ino;
 	struct watch_netlink *link;
 	sd_event_source *link_source;
-	bool link_ready;   /* the last thing that the link watcher said */
+	bool link_ready;     /* the last thing that the link watcher said */
 	enum input link_why; /* the same, as evidence */
 	char link_detail[96];
 	struct edge *edge; /* NULL: no guard */
@@ -119,7 +119,7 @@ void tunnel_free(struct tunnel *t);		       /* revokes nothing */
 /* Its first workload has come, or its last gone: the netns is guarded, or no longer. */
 void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
-void prober_restart(struct daemon *d);		       /* a dead prober is silence */
+void prober_restart(struct daemon *d);	/* a dead prober is silence */
 
 /* workload.c */
 /* Record and gate, shut or as an earlier daemon left it. path: see cgroup_path(). */

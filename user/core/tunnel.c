@@ -200,8 +200,8 @@ static int look_at_edge(struct tunnel *t)
 	}
 	t->guarded = true;
 	if (t->link_why) /* what is left to say */
-		tunnel_input(t, t->link_why, t->link_ready ? "the guard is complete" : t->link_detail,
-			     0);
+		tunnel_input(t, t->link_why,
+			     t->link_ready ? "the guard is complete" : t->link_detail, 0);
 	set_ready(t);
 	return 0;
 }

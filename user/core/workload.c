@@ -124,7 +124,8 @@ static void workload_input(struct member *m, enum input in)
 static void set_flags(struct member *m)
 {
 	const uint16_t all = WORKLOAD_ALLOW | WORKLOAD_IPV6 | WORKLOAD_AUDIT;
-	uint16_t flags = (uint16_t)((m->ipv6 ? WORKLOAD_IPV6 : 0) | (m->audit ? WORKLOAD_AUDIT : 0));
+	uint16_t flags =
+		(uint16_t)((m->ipv6 ? WORKLOAD_IPV6 : 0) | (m->audit ? WORKLOAD_AUDIT : 0));
 
 	if (m->allow.n || (m->tunnel && m->tunnel->config.allow.n))
 		flags |= WORKLOAD_ALLOW;

@@ -26,9 +26,9 @@ static void read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int gu
 
 	memset(ret_dropped, 0, sizeof(uint64_t) * VPNLEASH_REASON_MAX);
 	for (__u32 reason = 1; c && reason < VPNLEASH_REASON_MAX; reason++) {
-		struct counter_key key = {
-			.cgroup_id = cgroup_id, .reason = reason, .guard = guard
-		};
+		struct counter_key key = { .cgroup_id = cgroup_id,
+					   .reason = reason,
+					   .guard = guard };
 
 		if (bpf_map_lookup_elem(p->counters, &key, c) < 0)
 			continue;
@@ -226,8 +226,9 @@ static void print_guard(FILE *out, const json_t *guard)
 		fprintf(out, "\n");
 	}
 	if (!strcmp(get(guard, "state"), "off"))
-		fprintf(out, "  GUARD OFF: packet sockets, foreign sockets and forwarding get past the "
-			     "gate\n");
+		fprintf(out,
+			"  GUARD OFF: packet sockets, foreign sockets and forwarding get past the "
+			"gate\n");
 	if (!strcmp(get(guard, "bootstrap"), "open"))
 		fprintf(out, "  bootstrap open: the VPN may use the underlay\n");
 	else if (why)
@@ -267,16 +268,15 @@ void report_print(FILE *out, const json_t *report)
 			get(j, "state"), get(j, "why"), get(j, "watched"));
 		print_guard(out, json_object_get(j, "guard"));
 	}
-	json_array_foreach(workloads, i, j)
-		if (json_object_get(json_object_get(j, "dropped"), "lan_reply"))
-			fprintf(out,
-				"%s: answers to LAN clients would go into the tunnel; in its netns: "
-				"ip route add LAN via GATEWAY dev UNDERLAY\n",
-				get(j, "name"));
-	json_array_foreach(workloads, i, j)
-		if (!strcmp(get(j, "enforce"), "audit"))
-			fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
-				get(j, "name"));
+	json_array_foreach(workloads, i,
+			   j) if (json_object_get(json_object_get(j, "dropped"), "lan_reply"))
+		fprintf(out,
+			"%s: answers to LAN clients would go into the tunnel; in its netns: "
+			"ip route add LAN via GATEWAY dev UNDERLAY\n",
+			get(j, "name"));
+	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "enforce"), "audit"))
+		fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
+			get(j, "name"));
 }
 
 void report_print_why(FILE *out, const json_t *why)

@@ -20,11 +20,11 @@ enum link_place link_place(const struct link *l)
 {
 	/* What ends in the netns where it is, and sends what it carries as that netns' own. */
 	static const char *const inside[] = {
-		"tun",	"dummy",  "bridge",  "ifb",	  "bond",     "team",	   "vrf",
-		"ipip", "sit",	  "gre",     "gretap",	  "erspan",   "ip6tnl",	   "ip6gre",
+		"tun",	"dummy",  "bridge",  "ifb",	  "bond",      "team",	    "vrf",
+		"ipip", "sit",	  "gre",     "gretap",	  "erspan",    "ip6tnl",    "ip6gre",
 		"vti",	"vti6",	  "xfrm",    "ip6gretap", "ip6erspan", "wireguard", "vxlan",
-		"vlan", "geneve", "bareudp", "macvlan",	  "macvtap",  "ipvlan",	   "ipvtap",
-		"ppp",	"nlmon",  "veth",    "amt",	  "gtp",      "batadv",	   "hsr",
+		"vlan", "geneve", "bareudp", "macvlan",	  "macvtap",   "ipvlan",    "ipvtap",
+		"ppp",	"nlmon",  "veth",    "amt",	  "gtp",       "batadv",    "hsr",
 	};
 	bool elsewhere = l->peer_nsid >= 0;
 
@@ -59,7 +59,7 @@ static int ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
 			r = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, 0, each, arg);
 			if (r > 0 && !(nlh->nlmsg_flags & NLM_F_DUMP))
 				r = 0; /* one answer, without an end */
-		} /* else: the rest of an earlier question that went wrong */
+		}		       /* else: the rest of an earlier question that went wrong */
 	}
 	if (r < 0)
 		r = errno ? -errno : -EBADMSG;
