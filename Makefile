@@ -30,7 +30,7 @@ LIB	      := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
-TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(wildcard tests/attack/*.c))
+TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(B)/tests/attack/lwt.bpf.o
 
 ifneq ($(V),1)
 Q	      := @
@@ -76,6 +76,10 @@ $(B)/tests/prove: $(B)/tests/prove_main.o $(LIB)
 $(B)/tests/attack/%: $(B)/tests/attack/%.o
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+
+$(B)/tests/attack/%.bpf.o: tests/attack/%.bpf.c
+	$(call msg,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPFFLAGS) -c $< -o $@
 
 $(B)/tests/bench/%.bpf.o: tests/bench/%.bpf.c
 	$(call msg,BPF,$@)
