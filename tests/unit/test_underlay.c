@@ -27,9 +27,11 @@
 
 static struct error err;
 
+#define NOWHERE (-2) /* no IFLA_LINK_NETNSID; -1: one that says no id */
+
 static enum link_place place(const char *kind, int32_t nsid, uint32_t flags)
 {
-	struct link l = { .peer_nsid = nsid, .flags = flags };
+	struct link l = { .elsewhere = nsid != NOWHERE, .peer_nsid = nsid, .flags = flags };
 
 	snprintf(l.kind, sizeof(l.kind), "%s", kind);
 	return link_place(&l);
@@ -38,21 +40,25 @@ static enum link_place place(const char *kind, int32_t nsid, uint32_t flags)
 static void links_that_lead_out(void **state)
 {
 	(void)state;
-	assert_int_equal(place("", -1, IFF_LOOPBACK | IFF_UP), LINK_INSIDE);
+	assert_int_equal(place("", NOWHERE, IFF_LOOPBACK | IFF_UP), LINK_INSIDE);
 	assert_int_equal(place("veth", 0, IFF_UP), LINK_GUARDABLE);
-	assert_int_equal(place("veth", 3, 0), LINK_GUARDABLE);	  /* also while it is down */
-	assert_int_equal(place("veth", -1, IFF_UP), LINK_INSIDE); /* both ends here */
+	assert_int_equal(place("veth", 3, 0), LINK_GUARDABLE);	       /* also while it is down */
+	assert_int_equal(place("veth", NOWHERE, IFF_UP), LINK_INSIDE); /* both ends here */
 	for (const char *const *kind =
-		     (const char *const[]) { "tun", "wireguard", "bridge", "ipip", "sit", "gre",
-					     "vxlan", "dummy", "macvlan", "ipvlan", "vlan", NULL };
+		     (const char *const[]) { "tun", "bridge", "ipip", "sit", "gre", "vxlan",
+					     "dummy", "macvlan", "ipvlan", "vlan", NULL };
 	     *kind; kind++) {
-		assert_int_equal(place(*kind, -1, IFF_UP), LINK_INSIDE);
+		assert_int_equal(place(*kind, NOWHERE, IFF_UP), LINK_INSIDE);
 		assert_int_equal(place(*kind, 0, IFF_UP), LINK_UNGUARDABLE); /* made elsewhere */
 	}
-	assert_int_equal(place("", -1, IFF_UP), LINK_UNGUARDABLE); /* hardware */
+	assert_int_equal(place("", NOWHERE, IFF_UP), LINK_UNGUARDABLE); /* hardware */
+	assert_int_equal(place("veth", -1, IFF_UP),
+			 LINK_UNGUARDABLE); /* elsewhere, who knows where */
 	assert_int_equal(place("netkit", 0, IFF_UP), LINK_UNGUARDABLE);
-	assert_int_equal(place("a kind of 2031", -1, IFF_UP), LINK_UNGUARDABLE);
-	assert_int_equal(place("a kind of 2031", -1, 0), LINK_INSIDE); /* down: sends nothing */
+	assert_int_equal(place("wireguard", NOWHERE, IFF_UP), LINK_UNGUARDABLE);
+	assert_int_equal(place("a kind of 2031", NOWHERE, IFF_UP), LINK_UNGUARDABLE);
+	assert_int_equal(place("a kind of 2031", NOWHERE, 0),
+			 LINK_INSIDE); /* down: sends nothing */
 }
 
 /* In a child with a netns of its own: threads of cmocka stay where they are. */
@@ -99,7 +105,7 @@ static void read_a_veth(void)
 		if (strcmp(v->name, "v0"))
 			continue;
 		found++;
-		CHECK(!strcmp(v->kind, "veth") && v->peer_nsid == -1 && v->peer_ifindex);
+		CHECK(!strcmp(v->kind, "veth") && !v->elsewhere && v->peer_ifindex);
 		CHECK(link_place(v) == LINK_INSIDE);
 		CHECK(v->n_addresses >= 2 && v->flags & IFF_UP);
 		CHECK(!memcmp(v->addresses[0].address + 12, "\x0a\x01\x02\x03", 4));

@@ -5,16 +5,17 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "act/pins.h"
 #include "base/netns.h"
+#include "base/nl.h"
 
 /* v6.6: e420bed02507 ("bpf: Add fd-based tcx multi-prog infra with link support") */
 #define TCX_INGRESS 46
@@ -134,23 +135,11 @@ static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, const 
 	return nlh;
 }
 
-/* One question, all of its answer. */
 static int talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
 {
-	_Alignas(struct nlmsghdr) char buf[32768];
 	_cleanup_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	int r = 1;
 
-	if (fd < 0 || send(fd, nlh, nlh->nlmsg_len, 0) < 0)
-		return -errno;
-	while (r > 0) { /* rtnetlink has answered already */
-		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
-
-		if (n < 0)
-			return -errno;
-		r = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, 0, each, arg);
-	}
-	return r < 0 ? -errno : 0;
+	return fd < 0 ? -errno : nl_ask(fd, nlh, each, arg);
 }
 
 static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot)

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if_arp.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "act/guard.h"
 #include "base/netns.h"
+#include "base/privilege.h"
 #include "core/state.h"
 #include "out/report.h"
 #include "watch/process.h"
@@ -126,6 +128,14 @@ int edge_open(struct edge **ret, struct tunnel *t, struct error *err)
 	*ret = NULL;
 	if (!wants_guard(t))
 		return 0;
+	for (size_t i = 0; i < t->daemon->n_tunnels; i++) {
+		const struct tunnel *other = t->daemon->tunnels[i];
+
+		if (other != t && other->edge && !other->edge->weak &&
+		    other->netns_cookie == t->netns_cookie)
+			return SAY(err, -EBUSY, "one tunnel for each netns, or guard = off",
+				   "the netns is guarded for tunnel %s", other->config.name);
+	}
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "guard the netns");
@@ -184,7 +194,9 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 			(struct device) { -1, e->home_ino, e->home_cookie, u->link.peer_ifindex };
 		return 0;
 	}
+	privilege_long_work(true); /* all of /proc */
 	netns_each(has_nsid, &b);
+	privilege_long_work(false);
 	if (b.fd < 0)
 		return SAY(err, -ENOENT,
 			   "start vpnleash in the netns of the host or of that engine",
@@ -256,7 +268,8 @@ static void fill_spec(struct edge *e, struct underlay *u)
 			s->levels |= 1U << c->level;
 	}
 	s->flags = guard_flags(e);
-	s->listen_port = htons(e->is_wireguard ? e->wireguard.listen_port : 0);
+	/* there, of which of them? endpoints do */
+	s->listen_port = htons(e->is_wireguard && !e->weak ? e->wireguard.listen_port : 0);
 	s->n_addresses = u->link.n_addresses;
 	memcpy(s->mac, u->link.mac, sizeof(s->mac));
 	memset(s->addresses, 0, sizeof(s->addresses));
@@ -289,7 +302,8 @@ static int read_present(struct edge *e, struct error *err)
 		const struct link *link = &l.links[i];
 
 		if (e->weak) { /* as many as there is room for: it can not be all that counts */
-			if (link_place(link) != LINK_INSIDE && e->n_present < UNDERLAYS &&
+			if (link_place(link) != LINK_INSIDE && link->type == ARPHRD_ETHER &&
+			    e->n_present < UNDERLAYS &&
 			    strcmp(link->name, e->tunnel->config.interface))
 				e->present[e->n_present++] =
 					(struct underlay) { .link = *link, .peer_fd = -1 };
@@ -377,6 +391,31 @@ static void ask_wireguard(struct edge *e)
 	}
 }
 
+/* The rules of a netns are those of all its tunnels: in the host's there may be several. */
+static int publish_endpoints(struct edge *e)
+{
+	const struct daemon *d = daemon_of(e);
+	struct address_rule *all = calloc(d->n_tunnels + 1, sizeof(e->rules));
+	size_t n = 0;
+	int r = all ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !r && i < d->n_tunnels; i++) {
+		const struct edge *other = d->tunnels[i]->edge;
+
+		if (other && other != e && d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie) {
+			memcpy(all + n, other->rules, other->n_rules * sizeof(*all));
+			n += other->n_rules;
+		}
+	}
+	if (!r) {
+		memcpy(all + n, e->rules, e->n_rules * sizeof(*all));
+		r = guard_rules(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, all,
+				n + e->n_rules);
+	}
+	free(all);
+	return r;
+}
+
 static void write_endpoints(struct edge *e)
 {
 	const struct tunnel_config *c = &e->tunnel->config;
@@ -401,7 +440,7 @@ static void write_endpoints(struct edge *e)
 	for (size_t i = 0; i < c->bootstrap.n; i++)
 		add_rule(e, ADDRESS_BOOTSTRAP, 0, 0, c->bootstrap.host[i].address,
 			 c->bootstrap.host[i].length, FROM_CONFIG);
-	r = guard_rules(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, e->rules, e->n_rules);
+	r = publish_endpoints(e);
 	if (r && may_log(&e->tunnel->log))
 		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s",
 			 e->tunnel->config.interface, strerror(-r));
@@ -596,9 +635,11 @@ void edge_exceptions(struct edge *e)
 		free(x);
 		return;
 	}
-	add_exceptions(e, x, &e->tunnel->config.allow, &home);
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie)
+			add_exceptions(e, x, &d->tunnels[i]->config.allow, &home);
 	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel == e->tunnel)
+		if (d->members[i]->tunnel->netns_cookie == e->tunnel->netns_cookie)
 			add_exceptions(e, x, &d->members[i]->allow, &home);
 	guard_rules(e->guards, TRIE_EXCEPTIONS, e->tunnel->netns_cookie, x->rules, x->n);
 	links_free(&home);
@@ -774,10 +815,12 @@ static void vpn_is(struct edge *e, const char *path)
 	struct error err;
 
 	if (!strcmp(path, "/") || is_leashed(daemon_of(e), path) ||
-	    (e->vpn.level && !strcmp(e->vpn.path, path)))
+	    resolve_cgroup(&daemon_of(e)->root, path, &c, &err))
 		return;
-	if (resolve_cgroup(&daemon_of(e)->root, path, &c, &err))
+	if (e->vpn.level && e->vpn.id == c.id) { /* by its id: one may be made anew */
+		close_fd(&c.fd);
 		return;
+	}
 	stop_observing(e);
 	if (e->vpn.level)
 		close_fd(&e->vpn.fd);
@@ -807,6 +850,18 @@ static int note_vpn(const struct netns_process *p, void *arg)
 	return 1;
 }
 
+/* All of /proc, however large: not a thing to do in real time. */
+static int each_process(const struct edge *e, int (*f)(const struct netns_process *p, void *arg),
+			void *arg)
+{
+	int r;
+
+	privilege_long_work(true);
+	r = netns_processes(e->tunnel->netns_ino, f, arg);
+	privilege_long_work(false);
+	return r;
+}
+
 static void find_vpn(struct edge *e)
 {
 	const struct tunnel_config *c = &e->tunnel->config;
@@ -814,7 +869,7 @@ static void find_vpn(struct edge *e)
 	int pid;
 
 	if (*c->process)
-		netns_processes(e->tunnel->netns_ino, note_vpn, e);
+		each_process(e, note_vpn, e);
 	else if (sscanf(c->netns, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' &&
 		 !process_cgroup(pid, path)) {
 		e->vpn_pid = pid;
@@ -882,8 +937,7 @@ void edge_bootstrap(struct edge *e)
 		snprintf(e->why, sizeof(e->why), "the guard is not complete");
 		return edge_shut(e);
 	}
-	if (!e->tunnel->config.bootstrap.n &&
-	    netns_processes(e->tunnel->netns_ino, find_awake, e) != 0)
+	if (!e->tunnel->config.bootstrap.n && each_process(e, find_awake, e) != 0)
 		return edge_shut(e);
 	set_bootstrap(e, now_boot_ns() + BOOTSTRAP_NS);
 }
@@ -1007,6 +1061,6 @@ size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max)
 {
 	struct confined c = { .edge = e, .ret = ret, .max = max };
 
-	netns_processes(e->tunnel->netns_ino, note_confined, &c);
+	each_process(e, note_confined, &c);
 	return c.n;
 }

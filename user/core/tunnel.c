@@ -330,6 +330,15 @@ static int enter_netns(struct tunnel *t, struct error *err)
 	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
 	if (t->link_ready) /* told before t->link was set */
 		identify(t);
+	if (t->config.guard_off) {
+		log_line(
+			LOG_LEVEL_WARNING,
+			"tunnel '%s': guard = off: packet sockets, foreign sockets, forwarding and "
+			"the kernel's own answers get past the gate",
+			t->config.interface);
+		if (guard_take_off(gate_pins(d->gate), t->netns_cookie, err)) /* an earlier run's */
+			log_line(LOG_LEVEL_ERR, "%s", err->text);
+	}
 	if (!follow_members(t))
 		look_at_edge(t);
 	set_ready(t);

@@ -370,6 +370,10 @@ int member_start(struct member *m, struct error *err)
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroup '%s'", m->name);
 	sd_event_source_set_priority(m->cgroup_source, PRIORITY_EVIDENCE);
+	if (m->audit)
+		log_line(LOG_LEVEL_WARNING,
+			 "workload '%s': enforce = audit: NOTHING IS DROPPED, only counted",
+			 m->name);
 	join_member(m);
 	return 0;
 }

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
@@ -15,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/nl.h"
 
 static int read_file(const char *path, char *buf, size_t size)
 {
@@ -148,31 +149,17 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 
 static int dump(int fd, int family, uint8_t protocol, struct each *e)
 {
-	_Alignas(struct nlmsghdr) char buf[32768] = { 0 };
+	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-	static uint32_t sequence;
-	uint32_t mine = ++sequence;
-	int r = 1;
 
 	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	nlh->nlmsg_seq = mine;
 	q->sdiag_family = (uint8_t)family;
 	q->sdiag_protocol = protocol;
 	q->idiag_states = ~0U;
 	e->protocol = protocol;
-	if (send(fd, nlh, nlh->nlmsg_len, 0) < 0)
-		return -errno;
-	while (r > 0) {
-		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
-
-		if (n < 0)
-			return -errno;
-		if (((struct nlmsghdr *)buf)->nlmsg_seq == mine)
-			r = mnl_cb_run(buf, (size_t)n, mine, 0, on_socket, e);
-	}
-	return r < 0 ? -errno : 0;
+	return nl_ask(fd, nlh, on_socket, e);
 }
 
 int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg)

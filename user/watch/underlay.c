@@ -3,7 +3,6 @@
 #include "watch/underlay.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
@@ -12,59 +11,31 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define ANSWER_SIZE 32768 /* the kernel makes no larger one for a dump */
-#define LINKS_MAX   1024
-#define RETRIES	    8
+#include "base/nl.h"
+
+#define LINKS_MAX 1024
+#define RETRIES	  8
 
 enum link_place link_place(const struct link *l)
 {
 	/* What ends in the netns where it is, and sends what it carries as that netns' own. */
 	static const char *const inside[] = {
-		"tun",	"dummy",  "bridge",  "ifb",	  "bond",      "team",	    "vrf",
-		"ipip", "sit",	  "gre",     "gretap",	  "erspan",    "ip6tnl",    "ip6gre",
-		"vti",	"vti6",	  "xfrm",    "ip6gretap", "ip6erspan", "wireguard", "vxlan",
-		"vlan", "geneve", "bareudp", "macvlan",	  "macvtap",   "ipvlan",    "ipvtap",
-		"ppp",	"nlmon",  "veth",    "amt",	  "gtp",       "batadv",    "hsr",
+		"tun",	     "dummy",  "bridge", "ifb",	   "bond",    "team",
+		"vrf",	     "ipip",   "sit",	 "gre",	   "gretap",  "erspan",
+		"ip6tnl",    "ip6gre", "vti",	 "vti6",   "xfrm",    "ip6gretap",
+		"ip6erspan", "vxlan",  "vlan",	 "geneve", "bareudp", "macvlan",
+		"macvtap",   "ipvlan", "ipvtap", "ppp",	   "nlmon",   "veth",
 	};
-	bool elsewhere = l->peer_nsid >= 0;
-
 	if (l->flags & IFF_LOOPBACK)
 		return LINK_INSIDE;
-	if (elsewhere && !strcmp(l->kind, "veth"))
+	if (l->elsewhere && l->peer_nsid >= 0 && !strcmp(l->kind, "veth"))
 		return LINK_GUARDABLE;
 	for (size_t i = 0; i < ARRAY_SIZE(inside); i++)
 		if (!strcmp(l->kind, inside[i]))
-			return elsewhere ? LINK_UNGUARDABLE : LINK_INSIDE;
-	/* hardware, netkit, whatever is invented next; what is down sends nothing */
+			return l->elsewhere ? LINK_UNGUARDABLE : LINK_INSIDE;
+	/* hardware, netkit, whatever is invented next; a WireGuard beside the tunnel, which does
+	 * not tell where its packets leave. What is down sends nothing. */
 	return l->flags & IFF_UP ? LINK_UNGUARDABLE : LINK_INSIDE;
-}
-
-static int ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
-{
-	static uint32_t sequence;
-	char *buf = malloc(ANSWER_SIZE);
-	int r = buf ? 1 : -1;
-
-	if (!buf)
-		errno = ENOMEM;
-	nlh->nlmsg_seq = ++sequence;
-	if (r > 0 && send(fd, nlh, nlh->nlmsg_len, 0) < 0)
-		r = -1;
-	while (r > 0) { /* rtnetlink works in the asker's context: the answer is there */
-		ssize_t n = recv(fd, buf, ANSWER_SIZE, MSG_DONTWAIT);
-
-		if (n < 0) {
-			r = -1;
-		} else if (((struct nlmsghdr *)buf)->nlmsg_seq == nlh->nlmsg_seq) {
-			r = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, 0, each, arg);
-			if (r > 0 && !(nlh->nlmsg_flags & NLM_F_DUMP))
-				r = 0; /* one answer, without an end */
-		}		       /* else: the rest of an earlier question that went wrong */
-	}
-	if (r < 0)
-		r = errno ? -errno : -EBADMSG;
-	free(buf);
-	return r;
 }
 
 static void copy_text(char to[16], const struct nlattr *attr)
@@ -106,10 +77,13 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 				memcpy(link->mac, mnl_attr_get_payload(attr), sizeof(link->mac));
 			break;
 		case IFLA_LINK:
-			link->peer_ifindex = mnl_attr_get_u32(attr);
+			if (!mnl_attr_validate(attr, MNL_TYPE_U32))
+				link->peer_ifindex = mnl_attr_get_u32(attr);
 			break;
 		case IFLA_LINK_NETNSID:
-			link->peer_nsid = (int32_t)mnl_attr_get_u32(attr);
+			link->elsewhere = true; /* also where it has no id */
+			if (!mnl_attr_validate(attr, MNL_TYPE_U32))
+				link->peer_nsid = (int32_t)mnl_attr_get_u32(attr);
 			break;
 		case IFLA_LINKINFO:
 			mnl_attr_for_each_nested(in, attr)
@@ -178,7 +152,7 @@ static int dump(int fd, uint16_t type, mnl_cb_t each, void *arg)
 	mnl_nlmsg_put_extra_header(nlh, type == RTM_GETLINK    ? sizeof(struct ifinfomsg)
 					: type == RTM_GETROUTE ? sizeof(struct rtmsg)
 							       : sizeof(struct ifaddrmsg));
-	return ask(fd, nlh, each, arg);
+	return nl_ask(fd, nlh, each, arg);
 }
 
 int links_read(int rtnl_fd, struct links *ret, struct error *err)
@@ -213,7 +187,8 @@ static int on_nsid(const struct nlmsghdr *nlh, void *arg)
 
 	mnl_attr_for_each(attr, nlh, sizeof(struct rtgenmsg))
 	{
-		if (mnl_attr_get_type(attr) == NETNSA_NSID)
+		if (mnl_attr_get_type(attr) == NETNSA_NSID &&
+		    !mnl_attr_validate(attr, MNL_TYPE_U32))
 			*(int32_t *)arg = (int32_t)mnl_attr_get_u32(attr);
 	}
 	return MNL_CB_OK;
@@ -229,7 +204,7 @@ int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret)
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtgenmsg));
 	mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)netns_fd);
 	*ret = -1;
-	return ask(rtnl_fd, nlh, on_nsid, ret);
+	return nl_ask(rtnl_fd, nlh, on_nsid, ret);
 }
 
 struct gateway {
@@ -247,7 +222,7 @@ static int on_route(const struct nlmsghdr *nlh, void *arg)
 		return MNL_CB_OK;
 	mnl_attr_for_each(attr, nlh, sizeof(*rt))
 	{
-		if (mnl_attr_get_type(attr) == RTA_OIF)
+		if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
 			oif = mnl_attr_get_u32(attr);
 		if (mnl_attr_get_type(attr) == RTA_GATEWAY && mnl_attr_get_payload_len(attr) == 4)
 			gateway = mnl_attr_get_u32(attr);

@@ -20,7 +20,8 @@ struct link {
 	char name[16], kind[16]; /* kind empty: none, as with hardware */
 	uint8_t mac[6];
 	uint32_t peer_ifindex; /* IFLA_LINK: a veth's other end, a vlan's parent; 0: none */
-	int32_t peer_nsid;     /* its netns as an id in this one; -1: this one */
+	bool elsewhere;	       /* in another netns */
+	int32_t peer_nsid;     /* that netns' id in this one; -1: it has none */
 	size_t n_addresses;
 	struct guard_address addresses[VPNLEASH_ADDRESSES]; /* more than these are left out */
 };

@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/wireguard.h>
 #include <poll.h>
@@ -14,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/nl.h"
 
 #define DEADLINE_NS 50000000ULL
 #define ANSWER_MAX  65536
@@ -36,37 +37,13 @@ static void add_endpoint(struct wireguard *w, int family, const void *address, u
 
 /* ------ the kernel's ------ */
 
-static int ask(int fd, struct nlmsghdr *nlh, uint16_t flags, mnl_cb_t each, void *arg)
-{
-	static uint32_t sequence;
-	_Alignas(struct nlmsghdr) char buf[16384];
-	int r = 1;
-
-	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
-	nlh->nlmsg_seq = ++sequence;
-	if (send(fd, nlh, nlh->nlmsg_len, 0) < 0)
-		return -errno;
-	while (r > 0) {
-		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
-
-		if (n < 0)
-			return -errno;
-		if (((struct nlmsghdr *)buf)->nlmsg_seq != nlh->nlmsg_seq)
-			continue;
-		r = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, 0, each, arg);
-		if (r > 0 && !(flags & NLM_F_DUMP))
-			r = 0;
-	}
-	explicit_bzero(buf, sizeof(buf)); /* the private key is in there */
-	return r < 0 ? -errno : 0;
-}
-
 static struct nlmsghdr *genl(char *buf, uint16_t family, uint8_t command, uint8_t version)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct genlmsghdr *g = mnl_nlmsg_put_extra_header(nlh, sizeof(*g));
 
 	nlh->nlmsg_type = family;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
 	g->cmd = command;
 	g->version = version;
 	return nlh;
@@ -78,7 +55,8 @@ static int on_family(const struct nlmsghdr *nlh, void *arg)
 
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
 	{
-		if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID)
+		if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID &&
+		    !mnl_attr_validate(attr, MNL_TYPE_U16))
 			*(uint16_t *)arg = mnl_attr_get_u16(attr);
 	}
 	return MNL_CB_OK;
@@ -111,7 +89,8 @@ static int on_device(const struct nlmsghdr *nlh, void *arg)
 
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
 	{
-		if (mnl_attr_get_type(attr) == WGDEVICE_A_LISTEN_PORT)
+		if (mnl_attr_get_type(attr) == WGDEVICE_A_LISTEN_PORT &&
+		    !mnl_attr_validate(attr, MNL_TYPE_U16))
 			w->listen_port = mnl_attr_get_u16(attr);
 		if (mnl_attr_get_type(attr) == WGDEVICE_A_PEERS)
 			mnl_attr_for_each_nested(peer, attr) read_peer(peer, w);
@@ -129,13 +108,14 @@ int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret)
 
 	nlh = genl(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
 	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, WG_GENL_NAME);
-	r = ask(genl_fd, nlh, 0, on_family, &family);
+	r = nl_ask(genl_fd, nlh, on_family, &family);
 	if (r || !family)
 		return -ENODEV;
 	memset(buf, 0, sizeof(buf));
 	nlh = genl(buf, family, WG_CMD_GET_DEVICE, WG_GENL_VERSION);
 	mnl_attr_put_u32(nlh, WGDEVICE_A_IFINDEX, ifindex);
-	r = ask(genl_fd, nlh, NLM_F_DUMP, on_device, &w);
+	nlh->nlmsg_flags |= NLM_F_DUMP;
+	r = nl_ask(genl_fd, nlh, on_device, &w);
 	if (r == -EOPNOTSUPP)
 		r = -ENODEV;
 	if (!r)
