@@ -50,7 +50,9 @@ int lab_do(const char *verbs, struct error *err)
 	struct child bash;
 	int r;
 
-	snprintf(script, sizeof(script), "unset \"${!LAB@}\"\n%s\n%s", lab_sh, verbs);
+	/* the host's end of eth0 on a bridge here, as an engine has it: that is where the guard sits */
+	snprintf(script, sizeof(script), "unset \"${!LAB@}\"\nLAB_EDGE=here\n%s\n%s", lab_sh,
+		 verbs);
 	r = child_spawn(&bash, argv, STDERR_FILENO);
 	if (!r) {
 		r = child_wait(&bash, STEP_MS);
@@ -72,9 +74,9 @@ static int open_captures(struct lab *l, struct error *err)
 	address_parse("2001:db8::1", AF_INET6, &t->outside[1]);
 	address_parse("10.9.0.2", AF_INET, &t->onlink[0]);
 	address_parse("fd09::2", AF_INET6, &t->onlink[1]);
-	memcpy(t->fence, t->onlink, sizeof(t->fence));
+	t->fence[0] = t->onlink[0]; /* the guard lets through what goes to the VPN's server */
+	t->fence_port = t->endpoint_port = 51820;
 	snprintf(t->underlay, sizeof(t->underlay), "eth0");
-	t->endpoint_port = 51820;
 	r = capture_open(&l->beyond, l->far, "eth0", t, err);
 	return r ? r : capture_open(&l->tunnel, l->far, "wgfar0", t, err);
 }
