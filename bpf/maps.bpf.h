@@ -113,4 +113,17 @@ MAP struct {
 	__type(value, __u64);
 } observed SEC(".maps");
 
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
+	__type(key, __u64); /* cgroup id: one for all hooks on it (v5.9) */
+	__type(value, struct resolver);
+} resolvers SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct asked);
+} asked SEC(".maps");
+
 #endif

@@ -233,6 +233,23 @@ struct observed_key {
 };
 #define VPNLEASH_OBSERVED 4096 /* value: __u64, when it last did */
 
+/* `resolvers`, storage of the workload's cgroup: where its questions to port 53 go. */
+enum resolver_flag {
+	RESOLVER_SET = 1 << 0,	/* to `server`; without any flag nothing is changed */
+	RESOLVER_AUTO = 1 << 1, /* but what is asked of loopback stays, 127.0.0.11 not */
+	RESOLVER_DENY = 1 << 2, /* nowhere */
+};
+struct resolver {
+	__u32 flags; /* enum resolver_flag */
+	__be32 server[2];
+	__u32 reserved;
+};
+
+/* `asked`, storage of a socket: the resolver that the program believes to talk to. */
+struct asked {
+	__u32 address[4]; /* network order, IPv4 as ::ffff:a.b.c.d */
+};
+
 _Static_assert(sizeof(struct header) == 32, "header");
 _Static_assert(sizeof(struct lease) == 64, "lease: one cache line");
 _Static_assert(sizeof(struct workload) == 96, "workload");

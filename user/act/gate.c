@@ -48,6 +48,23 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 
 /* ------ loading ------ */
 
+#define DNS_HOOKS 8
+
+/* Answers before questions: a question must not be redirected whose answer is not understood. */
+static void list_dns(struct vpnleash_bpf *skel, struct bpf_program *ret[DNS_HOOKS])
+{
+	struct bpf_program *all[DNS_HOOKS] = { skel->progs.dns_recvmsg4,
+					       skel->progs.dns_recvmsg6,
+					       skel->progs.dns_getpeername4,
+					       skel->progs.dns_getpeername6,
+					       skel->progs.dns_connect4,
+					       skel->progs.dns_connect6,
+					       skel->progs.dns_sendmsg4,
+					       skel->progs.dns_sendmsg6 };
+
+	memcpy(ret, all, sizeof(all));
+}
+
 static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t level,
 		bool netns_by_socket, struct error *err)
 {
@@ -61,6 +78,13 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 	skel->rodata->netns_by_socket = netns_by_socket;
 	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
 	bpf_program__set_autoload(skel->progs.deny_packet, false);
+	if (level != 1) {
+		struct bpf_program *dns[DNS_HOOKS];
+
+		list_dns(skel, dns);
+		for (size_t i = 0; i < DNS_HOOKS; i++)
+			bpf_program__set_autoload(dns[i], false);
+	}
 	if (level != 1) { /* these look at no cgroup's depth: one instance is enough */
 		struct bpf_program *once[] = {
 			skel->progs.guard_outside,    skel->progs.guard_inbound,
@@ -628,6 +652,37 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 		close_fd(&hooks[i].adopted);
 	}
 	return r;
+}
+
+int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
+		    struct error *err)
+{
+	struct bpf_program *dns[DNS_HOOKS];
+	char path[PINS_PATH_MAX];
+	__u64 id = c->id;
+
+	list_dns(g->instances[1], dns);
+	for (size_t i = 0; i < DNS_HOOKS; i++) {
+		const char *name = bpf_program__name(dns[i]);
+		_cleanup_fd int link = open_link(name, c->id);
+		bool there = link >= 0;
+
+		if (there && bpf_link_update(link, bpf_program__fd(dns[i]), NULL) < 0)
+			return fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
+				    c->name);
+		if (there)
+			continue;
+		link = bpf_link_create(bpf_program__fd(dns[i]), c->fd,
+				       bpf_program__expected_attach_type(dns[i]), NULL);
+		pins_link_path(path, name, c->id);
+		unlink(path);
+		if (link < 0 || bpf_obj_pin(link, path) < 0)
+			return fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD, "attach %s to '%s'",
+				    name, c->name);
+	}
+	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "set the resolver of '%s'", c->name);
+	return 0;
 }
 
 /* Loaded and attached without complaint it may be in force or not: the kernel's list says. */

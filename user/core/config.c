@@ -168,6 +168,11 @@ static int set_allow(struct place *p, const char *value, struct error *err)
 	return allow_add(p->workload ? &p->workload->allow : &p->tunnel->allow, value, err);
 }
 
+static int set_dns(struct place *p, const char *value, struct error *err)
+{
+	return dns_set(&p->tunnel->dns, value, err);
+}
+
 static int set_ipv6(struct place *p, const char *value, struct error *err)
 {
 	if (strcmp(value, "deny") && strcmp(value, "tunnel"))
@@ -212,6 +217,8 @@ static const struct key {
 	  SECTION_TUNNEL, set_endpoint, true },
 	{ "bootstrap", "any|IP,...", "what the VPN may reach before its tunnel is up; default any",
 	  SECTION_TUNNEL, set_bootstrap, false },
+	{ "dns", "auto|none|IP[,IP]", "resolver in the tunnel; default 1.1.1.1 and 9.9.9.9",
+	  SECTION_TUNNEL, set_dns, false },
 	{ "process", "NAME", "the VPN's process: its cgroup is the VPN's", SECTION_TUNNEL,
 	  set_process, false },
 	{ "allow", "tcp/PORT", "a port that LAN clients may talk to; repeatable", SECTION_WORKLOAD,
@@ -224,7 +231,6 @@ static const struct key {
 	  SECTION_DAEMON, set_lease, false },
 	{ .name = "engine", .section = SECTION_DAEMON },
 	{ .name = "identity", .section = SECTION_TUNNEL },
-	{ .name = "dns", .section = SECTION_TUNNEL },
 	{ "allow", "tcp/PORT [from CIDR,…]", NULL, SECTION_TUNNEL, set_allow, true },
 	{ .name = "stop-after", .section = SECTION_WORKLOAD },
 	{ .name = "hook", .section = SECTION_WORKLOAD },
@@ -318,6 +324,8 @@ static const char *missing_of_tunnel(struct tunnel_config *t, const char **ret_r
 	}
 	if (t->probe == PROBE_UNSET) { /* what every VPN with a way to the internet reaches */
 		inet_pton(AF_INET, "1.1.1.1", &t->probe_address);
+		if (t->dns.mode == DNS_SERVERS) /* or what it must reach anyway */
+			t->probe_address.s_addr = t->dns.server[0];
 		t->probe = PROBE_ICMP;
 	}
 	if (t->probe == PROBE_ICMP && !t->route_given)

@@ -37,6 +37,7 @@ struct tunnel_config {
 	struct endpoint_rules endpoints; /* none: the VPN's own state says */
 	struct host_rules bootstrap;	 /* none: any */
 	struct allow_rules allow;	 /* for every program of the netns */
+	struct dns_rule dns;
 };
 
 struct workload_config {

@@ -210,6 +210,29 @@ int hosts_add(struct host_rules *r, const char *text, struct error *err)
 	return q || r->n ? q : fail(err, EXIT_USAGE, 0, "any, or IP,…", "no host");
 }
 
+int dns_set(struct dns_rule *r, const char *text, struct error *err)
+{
+	struct host_rules hosts = { 0 };
+	int q;
+
+	memset(r, 0, sizeof(*r));
+	r->mode = !strcmp(text, "none") ? DNS_NONE : !strcmp(text, "auto") ? DNS_AUTO : DNS_SERVERS;
+	if (r->mode != DNS_SERVERS)
+		return 0;
+	q = hosts_add(&hosts, text, err);
+	if (q)
+		return q;
+	for (size_t i = 0; i < hosts.n; i++)
+		if (!is_ipv4(hosts.host[i].address) || hosts.host[i].length != 128)
+			return fail(err, EXIT_USAGE, 0, "auto, none, or one or two IPv4 addresses",
+				    "not a resolver");
+	if (hosts.n > 2)
+		return fail(err, EXIT_USAGE, 0, "one or two", "more than two resolvers");
+	memcpy(&r->server[0], hosts.host[0].address + 12, 4);
+	memcpy(&r->server[1], hosts.host[hosts.n - 1].address + 12, 4);
+	return 0;
+}
+
 static int add_from(struct allow_rule *a, char *list, struct error *err)
 {
 	char *save, *from;

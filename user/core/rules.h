@@ -48,6 +48,15 @@ struct allow_rules {
 	struct allow_rule rule[RULES_ALLOW];
 };
 
+/* Where names are asked: `dns`. */
+enum dns_mode { DNS_AUTO, DNS_SERVERS, DNS_NONE };
+struct dns_rule {
+	enum dns_mode mode;
+	uint32_t server[2]; /* IPv4, network order; one given: twice */
+};
+/* "auto", "none", "IP[,IP]" */
+int dns_set(struct dns_rule *r, const char *text, struct error *err);
+
 bool prefix_contains(const struct prefix *p, const uint8_t address[16]);
 
 /* Each adds what the text says. Errors say what is wrong and what to write; no file, no line. */

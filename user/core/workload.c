@@ -3,6 +3,7 @@
  * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
  * says; its table asked; admitted, barred, frozen, thawed. See state.h.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,25 @@ static void set_flags(struct member *m)
 		workload_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
 }
 
+/* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the tunnel.
+ */
+static void set_resolver(struct member *m, const struct cgroup_ref *c)
+{
+	const struct dns_rule *dns = m->tunnel ? &m->tunnel->config.dns : NULL;
+	struct resolver r = { 0 };
+	struct error err;
+
+	if (dns && !m->audit) {
+		r.flags = dns->mode == DNS_NONE	  ? RESOLVER_DENY
+			  : dns->mode == DNS_AUTO ? RESOLVER_SET | RESOLVER_AUTO
+						  : RESOLVER_SET;
+		r.server[0] = dns->mode == DNS_AUTO ? htonl(0x01010101) : dns->server[0];
+		r.server[1] = dns->mode == DNS_AUTO ? htonl(0x09090909) : dns->server[1];
+	}
+	if (gate_resolve_by(m->daemon->gate, c, &r, &err))
+		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+}
+
 void member_configure(struct member *m, const struct workload_config *config)
 {
 	/* nothing is dropped in audit, so nothing is frozen */
@@ -158,6 +178,7 @@ static int bind_member(struct member *m, struct error *err)
 		return r;
 	m->bound = c->id;
 	set_flags(m);
+	set_resolver(m, c);
 	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
@@ -357,6 +378,8 @@ void member_move(struct member *m, struct tunnel *t)
 	m->tunnel = t;
 	if (!m->bound)
 		return;
+	if (watch_cgroup_ref(m->cgroup))
+		set_resolver(m, watch_cgroup_ref(m->cgroup));
 	workload_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
 	workload_point(m->daemon->leases, m->bound, t->slot);
 	member_tunnel_changed(m);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Names through the tunnel: what a workload's program sends to port 53 goes to a resolver that is
+ * reached by the tunnel, whatever resolv.conf says, and the answer seems to come from where it was
+ * asked. Raw sockets do not pass here; the gate and the guard see to those.
+ */
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.bpf.h"
+
+#define DENY  0
+#define ALLOW 1
+
+#define DNS_PORT bpf_htons(53)
+
+static __always_inline bool is_server(const struct resolver *r, __be32 address)
+{
+	return address == r->server[0] || address == r->server[1];
+}
+
+/* Where the program asked, by its socket: IPv4 as ::ffff:a.b.c.d. */
+static __always_inline bool note_asked(struct bpf_sock_addr *ctx, const __u32 address[4])
+{
+	struct asked *a = bpf_sk_storage_get(&asked, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!a)
+		return false;
+	a->address[0] = address[0];
+	a->address[1] = address[1];
+	a->address[2] = address[2];
+	a->address[3] = address[3];
+	return true;
+}
+
+/* The IPv4 resolver to use for that address; 0: leave it alone, 1: deny. */
+static __always_inline __be32 instead_of(const struct resolver *r, __be32 address)
+{
+	if (r->flags & RESOLVER_DENY)
+		return 1;
+	/* a resolver of the VPN's own on loopback goes by its tunnel; Docker's asks the host */
+	if (r->flags & RESOLVER_AUTO && (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) &&
+	    address != bpf_htonl(0x7f00000b))
+		return 0;
+	if (is_server(r, address))
+		return 0;
+	/* two nameservers of a resolv.conf become two */
+	return r->server[bpf_ntohl(address) & 1];
+}
+
+static __always_inline int redirect4(struct bpf_sock_addr *ctx)
+{
+	__u32 asked_at[4] = { 0, 0, bpf_htonl(0xffff), 0 };
+	struct resolver *r;
+	__be32 to;
+
+	if ((__be16)ctx->user_port != DNS_PORT)
+		return ALLOW;
+	r = bpf_get_local_storage(&resolvers, 0);
+	if (!r->flags)
+		return ALLOW;
+	asked_at[3] = ctx->user_ip4;
+	to = instead_of(r, asked_at[3]);
+	if (!to)
+		return ALLOW;
+	if (to == 1 || !note_asked(ctx, asked_at))
+		return DENY;
+	ctx->user_ip4 = to;
+	return ALLOW;
+}
+
+static __always_inline int redirect6(struct bpf_sock_addr *ctx, bool connected)
+{
+	__u32 asked_at[4];
+	struct resolver *r;
+	bool mapped;
+	__be32 to;
+
+	if ((__be16)ctx->user_port != DNS_PORT)
+		return ALLOW;
+	r = bpf_get_local_storage(&resolvers, 0);
+	if (!r->flags)
+		return ALLOW;
+	asked_at[0] = ctx->user_ip6[0];
+	asked_at[1] = ctx->user_ip6[1];
+	asked_at[2] = ctx->user_ip6[2];
+	asked_at[3] = ctx->user_ip6[3];
+	mapped = !asked_at[0] && !asked_at[1] && asked_at[2] == bpf_htonl(0xffff);
+	if (r->flags & RESOLVER_AUTO && !asked_at[0] && !asked_at[1] && !asked_at[2] &&
+	    asked_at[3] == bpf_htonl(1)) /* ::1 */
+		return ALLOW;
+	to = instead_of(r, mapped ? asked_at[3] : bpf_htonl(asked_at[3] & 1));
+	if (!to)
+		return ALLOW;
+	/* an unconnected IPv6 socket can not be given an IPv4 address: the program tries another */
+	if (to == 1 || (!mapped && !connected) || !note_asked(ctx, asked_at))
+		return DENY;
+	ctx->user_ip6[0] = 0;
+	ctx->user_ip6[1] = 0;
+	ctx->user_ip6[2] = bpf_htonl(0xffff);
+	ctx->user_ip6[3] = to;
+	return ALLOW;
+}
+
+/* What the socket asked, if this comes from a resolver that we put in its place. */
+static __always_inline struct asked *asked_for(struct bpf_sock_addr *ctx, __be32 from)
+{
+	struct resolver *r;
+
+	if ((__be16)ctx->user_port != DNS_PORT)
+		return 0;
+	r = bpf_get_local_storage(&resolvers, 0);
+	if (!r->flags || !is_server(r, from))
+		return 0;
+	return bpf_sk_storage_get(&asked, ctx->sk, 0, 0);
+}
+
+static __always_inline int restore4(struct bpf_sock_addr *ctx)
+{
+	struct asked *a = asked_for(ctx, ctx->user_ip4);
+
+	if (a)
+		ctx->user_ip4 = a->address[3];
+	return ALLOW;
+}
+
+static __always_inline int restore6(struct bpf_sock_addr *ctx)
+{
+	struct asked *a;
+
+	if (ctx->user_ip6[0] || ctx->user_ip6[1] || ctx->user_ip6[2] != bpf_htonl(0xffff))
+		return ALLOW;
+	a = asked_for(ctx, ctx->user_ip6[3]);
+	if (a) {
+		ctx->user_ip6[0] = a->address[0];
+		ctx->user_ip6[1] = a->address[1];
+		ctx->user_ip6[2] = a->address[2];
+		ctx->user_ip6[3] = a->address[3];
+	}
+	return ALLOW;
+}
+
+SEC("cgroup/connect4")
+int dns_connect4(struct bpf_sock_addr *ctx)
+{
+	return redirect4(ctx);
+}
+
+SEC("cgroup/connect6")
+int dns_connect6(struct bpf_sock_addr *ctx)
+{
+	return redirect6(ctx, true);
+}
+
+SEC("cgroup/sendmsg4")
+int dns_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return redirect4(ctx);
+}
+
+SEC("cgroup/sendmsg6")
+int dns_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return redirect6(ctx, false);
+}
+
+SEC("cgroup/recvmsg4")
+int dns_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return restore4(ctx);
+}
+
+SEC("cgroup/recvmsg6")
+int dns_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return restore6(ctx);
+}
+
+SEC("cgroup/getpeername4")
+int dns_getpeername4(struct bpf_sock_addr *ctx)
+{
+	return restore4(ctx);
+}
+
+SEC("cgroup/getpeername6")
+int dns_getpeername6(struct bpf_sock_addr *ctx)
+{
+	return restore6(ctx);
+}
