@@ -42,7 +42,8 @@ static __always_inline __be32 instead_of(const struct resolver *r, __be32 addres
 	if (r->flags & RESOLVER_DENY)
 		return 1;
 	/* a resolver of the VPN's own on loopback goes by its tunnel; Docker's asks the host */
-	if (r->flags & RESOLVER_AUTO && (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) &&
+	if (r->flags & RESOLVER_AUTO &&
+	    (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) &&
 	    address != bpf_htonl(0x7f00000b))
 		return 0;
 	if (is_server(r, address))

@@ -201,6 +201,11 @@ static void wrong_values_are_refused(void **state)
 		{ "endpoint", "1.2.3.4/33:51820/udp", "0 to 32" },
 		{ "endpoint", "vpn.example.org:51820/udp", "names are not looked up" },
 		{ "endpoint", "preset:nobody", "preset:cloudflare-warp" },
+		{ "dns", "", "no host" },
+		{ "dns", "1.1.1.1,9.9.9.9,8.8.8.8", "more than two" },
+		{ "dns", "2606:4700::1111", "not a resolver" },
+		{ "dns", "1.1.1.0/24", "not a resolver" },
+		{ "dns", "dns.example.org", "names are not looked up" },
 		{ "bootstrap", "none", "names are not looked up" },
 		{ "bootstrap", "1.2.3.4,0.0.0.0/0", "no host" },
 		{ "bootstrap", ",", "no host" },
@@ -309,7 +314,7 @@ static void missing_and_unknown_are_refused(void **state)
 	assert_refused(RUN(GOOD, "lease=3s"), "'lease=3s'", "--help");
 	assert_refused(RUN(GOOD, "--tunnel", "wg0"), "'--tunnel'", "--help"); /* files only */
 	assert_refused(RUN(GOOD, "--engine", "none"), "--engine is not built yet", "--help");
-	assert_refused(RUN(GOOD, "--dns=none"), "--dns is not built yet", "--help");
+	assert_refused(RUN(GOOD, "--hook=x"), "--hook is not built yet", "--help");
 	assert_refused(RUN(GOOD, "--"), "'--'", "--help");
 	assert_refused(RUN(GOOD, "--=3s"), "'--=3s'", "--help");
 	assert_refused(RUN(GOOD, ""), "''", "--help");
@@ -724,9 +729,9 @@ static void references_and_what_is_missing(void **state)
 static void keys_not_built_yet(void **state)
 {
 	static const char *const unbuilt[][2] = {
-		{ "daemon", "engine" },	  { "tunnel t", "identity" },
-		{ "tunnel t", "dns" },	  { "workload w", "stop-after" },
-		{ "workload w", "hook" }, { "workload w", "hook-inside" },
+		{ "daemon", "engine" },		 { "tunnel t", "identity" },
+		{ "workload w", "stop-after" },	 { "workload w", "hook" },
+		{ "workload w", "hook-inside" },
 	};
 	char text[128], says[64];
 
@@ -790,6 +795,14 @@ static void the_guards_values(void **state)
 		     "bootstrap = preset:cloudflare-warp\nguard = off\n" WORKLOAD);
 	assert_true(config.tunnels[0].endpoints.n > 10 && config.tunnels[0].bootstrap.n >= 4);
 	assert_true(config.tunnels[0].guard_off);
+	assert_int_equal(config.tunnels[0].dns.mode, DNS_AUTO);
+	assert_reads("[tunnel t]\ninterface=wg0\ndns = 10.64.0.1\n" WORKLOAD);
+	assert_int_equal(config.tunnels[0].dns.mode, DNS_SERVERS);
+	assert_int_equal(config.tunnels[0].dns.server[0], htonl(0x0a400001));
+	assert_int_equal(config.tunnels[0].dns.server[1], htonl(0x0a400001));
+	assert_string_equal(config.tunnels[0].route, "10.64.0.1"); /* the probe's, the resolver's */
+	assert_reads("[tunnel t]\ninterface=wg0\ndns = none\n" WORKLOAD);
+	assert_int_equal(config.tunnels[0].dns.mode, DNS_NONE);
 }
 
 static void prefixes_contain(void **state)

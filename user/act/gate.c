@@ -53,14 +53,12 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 /* Answers before questions: a question must not be redirected whose answer is not understood. */
 static void list_dns(struct vpnleash_bpf *skel, struct bpf_program *ret[DNS_HOOKS])
 {
-	struct bpf_program *all[DNS_HOOKS] = { skel->progs.dns_recvmsg4,
-					       skel->progs.dns_recvmsg6,
-					       skel->progs.dns_getpeername4,
-					       skel->progs.dns_getpeername6,
-					       skel->progs.dns_connect4,
-					       skel->progs.dns_connect6,
-					       skel->progs.dns_sendmsg4,
-					       skel->progs.dns_sendmsg6 };
+	struct bpf_program *all[DNS_HOOKS] = {
+		skel->progs.dns_recvmsg4,     skel->progs.dns_recvmsg6,
+		skel->progs.dns_getpeername4, skel->progs.dns_getpeername6,
+		skel->progs.dns_connect4,     skel->progs.dns_connect6,
+		skel->progs.dns_sendmsg4,     skel->progs.dns_sendmsg6
+	};
 
 	memcpy(ret, all, sizeof(all));
 }

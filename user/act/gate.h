@@ -37,7 +37,8 @@ bool gate_netns_by_socket(const struct gate *g);
  */
 int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		struct error *err);
-/* Where the cgroup's questions to port 53 go from now on; see struct resolver. After gate_attach(). */
+/* Where the cgroup's questions to port 53 go from now on; see struct resolver. After gate_attach().
+ */
 int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
 		    struct error *err);
 /* Where BPF is among the kernel's LSMs: no packet sockets for that cgroup from now on. Its link

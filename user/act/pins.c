@@ -31,10 +31,10 @@ static const struct row {
 	{                                                                           \
 #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) \
 	}
-	ROW(leases),	ROW(workloads),	   ROW(counters), ROW(liveness),  ROW(events),
-	ROW(sockets),	ROW(edges),	   ROW(guards),	  ROW(endpoints), ROW(exceptions),
-	ROW(flows),	ROW(flow_sources), ROW(observed), ROW(resolvers), ROW(asked),
-	ROW(header),
+	ROW(leases),	ROW(workloads),	 ROW(counters), ROW(liveness),
+	ROW(events),	ROW(sockets),	 ROW(edges),	ROW(guards),
+	ROW(endpoints), ROW(exceptions), ROW(flows),	ROW(flow_sources),
+	ROW(observed),	ROW(resolvers),	 ROW(asked),	ROW(header),
 #undef ROW
 };
 

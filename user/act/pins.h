@@ -20,8 +20,7 @@ struct pins {
 	int edges, guards, endpoints, exceptions, flows, flow_sources, observed;
 	int resolvers, asked;
 };
-#define PINS_NONE                                                                                  \
-	((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 })
+#define PINS_NONE ((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 })
 void pins_close(struct pins *p);
 
 /* Is bpffs there and the directory ours alone? -ENOENT: nothing is pinned. */

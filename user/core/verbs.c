@@ -83,8 +83,31 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .guard = guard_status(t) });
 }
 
+/* The resolver in force. Returns buf. */
+static const char *resolver_of(const struct member *m, char *buf, size_t size)
+{
+	const struct dns_rule *dns = &m->tunnel->config.dns;
+	char first[INET_ADDRSTRLEN], second[INET_ADDRSTRLEN];
+
+	if (m->audit)
+		snprintf(buf, size, "resolv.conf's (audit)");
+	else if (dns->mode == DNS_NONE)
+		snprintf(buf, size, "nobody");
+	else if (dns->mode == DNS_AUTO)
+		snprintf(buf, size, "1.1.1.1, 9.9.9.9, or the VPN's own on loopback");
+	else
+		snprintf(buf, size, "%s%s%s",
+			 inet_ntop(AF_INET, &dns->server[0], first, sizeof(first)),
+			 dns->server[0] == dns->server[1] ? "" : ", ",
+			 dns->server[0] == dns->server[1]
+				 ? ""
+				 : inet_ntop(AF_INET, &dns->server[1], second, sizeof(second)));
+	return buf;
+}
+
 static json_t *member_status(struct member *m)
 {
+	char dns[64];
 	struct daemon *d = m->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
 	struct workload w = { 0 };
@@ -93,6 +116,7 @@ static json_t *member_status(struct member *m)
 				     .state = workload_state_name(m->state),
 				     .tunnel = m->tunnel->config.name,
 				     .guard = guard_state(m->tunnel),
+				     .dns = resolver_of(m, dns, sizeof(dns)),
 				     .audit = m->audit,
 				     .ipv6 = m->ipv6,
 				     .lease_left_ns = expires > now ? expires - now : 0,

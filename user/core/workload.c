@@ -134,7 +134,8 @@ static void set_flags(struct member *m)
 		workload_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
 }
 
-/* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the tunnel.
+/* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the
+ * tunnel.
  */
 static void set_resolver(struct member *m, const struct cgroup_ref *c)
 {

@@ -50,7 +50,8 @@ int lab_do(const char *verbs, struct error *err)
 	struct child bash;
 	int r;
 
-	/* the host's end of eth0 on a bridge here, as an engine has it: that is where the guard sits */
+	/* the host's end of eth0 on a bridge here, as an engine has it: that is where the guard
+	 * sits */
 	snprintf(script, sizeof(script), "unset \"${!LAB@}\"\nLAB_EDGE=here\n%s\n%s", lab_sh,
 		 verbs);
 	r = child_spawn(&bash, argv, STDERR_FILENO);

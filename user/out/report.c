@@ -128,6 +128,7 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "frozen_by_us", json_boolean(w->frozen_by_us));
 	json_object_set_new(j, "held", json_boolean(w->held));
 	json_object_set_new(j, "guard", w->guard ? json_string(w->guard) : json_null());
+	json_object_set_new(j, "dns", w->dns ? json_string(w->dns) : json_null());
 	json_object_set_new(j, "enforce", json_string(w->audit ? "audit" : "yes"));
 	json_object_set_new(j, "ipv6", json_string(w->ipv6 ? "tunnel" : "deny"));
 	json_object_set_new(j, "dropped", dropped);
@@ -236,6 +237,22 @@ static void print_guard(FILE *out, const json_t *guard)
 			!strcmp(get(guard, "state"), "weak") ? "" : "bootstrap shut: ", why);
 }
 
+/* The same for all workloads of a tunnel. */
+static void print_resolver(FILE *out, const char *tunnel, const json_t *workloads)
+{
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(workloads, i, w)
+	{
+		if (strcmp(get(w, "tunnel"), tunnel) ||
+		    !json_string_value(json_object_get(w, "dns")))
+			continue;
+		fprintf(out, "  names are asked of %s\n", get(w, "dns"));
+		return;
+	}
+}
+
 void report_print(FILE *out, const json_t *report)
 {
 	json_t *workloads = json_object_get(report, "workloads");
@@ -267,6 +284,7 @@ void report_print(FILE *out, const json_t *report)
 		fprintf(out, "tunnel %s in %s: %s (%s), %s\n", get(j, "interface"), get(j, "netns"),
 			get(j, "state"), get(j, "why"), get(j, "watched"));
 		print_guard(out, json_object_get(j, "guard"));
+		print_resolver(out, get(j, "name"), workloads);
 	}
 	json_array_foreach(workloads, i,
 			   j) if (json_object_get(json_object_get(j, "dropped"), "lan_reply"))
