@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One netns' edge, shared by the files that keep it: see edge.h.
+ *   edge.c        which links lead out, and that each is guarded
+ *   endpoints.c   where the VPN's server is
+ *   exceptions.c  who of the LAN may come in
+ *   bootstrap.c   when the VPN may use the underlay before its tunnel exists
+ */
+#ifndef VPNLEASH_EDGE_INTERNAL_H
+#define VPNLEASH_EDGE_INTERNAL_H
+
+#include <string.h>
+
+#include "act/guard.h"
+#include "core/edge.h"
+#include "core/state.h"
+#include "watch/underlay.h"
+#include "watch/wireguard.h"
+
+#define UNDERLAYS 32
+#define LEARNED	  16
+#define RULES	  (2 * RULES_ENDPOINTS + 2 * WIREGUARD_PEERS + RULES_HOSTS + 2 * LEARNED)
+
+/* A sentence that says all, without errno's. Names in it are as the kernel has them: it goes into
+ * why_detail, which is escaped where it leaves. */
+#define SAY(err, r, remedy, ...) (fail(err, EXIT_FAILURE_, 0, remedy, __VA_ARGS__), (r))
+
+struct underlay {
+	struct link link;
+	struct guard_spec spec;
+	int peer_fd; /* of the netns of its other end, -1: ours */
+};
+
+struct edge {
+	struct tunnel *tunnel;
+	struct guards *guards;
+	/* ours, where the host's ends of veths mostly are */
+	int home_fd, home_rtnl;
+	uint32_t home_ino;
+	uint64_t home_cookie;
+	/* in the guarded netns */
+	int rtnl, genl, diag;
+
+	size_t n, n_present;
+	struct underlay known[UNDERLAYS];   /* guarded */
+	struct underlay present[UNDERLAYS]; /* as last read */
+	bool weak;			    /* the host's netns */
+	bool denied;			    /* there: no workload gets a packet socket */
+	char unguardable[160];		    /* a link that leads out and has no end; or "" */
+	bool complete;
+
+	struct wireguard wireguard;
+	bool is_wireguard;
+	size_t n_learned;
+	struct vpn_endpoint learned[LEARNED]; /* from the VPN's sockets, at the last grant */
+	size_t n_rules;
+	struct address_rule rules[RULES];
+
+	struct cgroup_ref vpn; /* level 0: not known */
+	pid_t vpn_pid;	       /* a process of it, as last seen; 0: none */
+	int observers[4];
+	bool open;
+	char why[256];
+};
+
+static inline struct daemon *daemon_of(const struct edge *e)
+{
+	return e->tunnel->daemon;
+}
+
+static inline bool is_mapped(const uint8_t address[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+	return !memcmp(address, mapped, sizeof(mapped));
+}
+
+/* endpoints.c */
+void edge_ask_wireguard(struct edge *e); /* what it says of itself now */
+void edge_write_endpoints(struct edge *e);
+void edge_adopt_learned(struct edge *e); /* what an earlier daemon learnt, while its lease lives */
+
+/* bootstrap.c */
+void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known */
+void edge_stop_observing(struct edge *e);
+
+#endif

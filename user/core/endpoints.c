@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Where the VPN's server is: the only place that may be reached beside the tunnel. See edge.h. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/edge_internal.h"
+#include "watch/process.h"
+
+#define SOCKETS	      1024
+#define RECENT_NS     (5 * NS_PER_SEC) /* a socket that was used so lately is in use */
+#define USERSPACE_DIR "/run/wireguard"
+
+static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
+		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)
+{
+	if (e->n_rules < RULES)
+		address_rule(&e->rules[e->n_rules++], e->tunnel->netns_cookie, kind, protocol, port,
+			     address, prefix, true, source);
+}
+
+static void add_endpoint(struct edge *e, uint8_t protocol, uint16_t port, const uint8_t address[16],
+			 unsigned int prefix, enum endpoint_source source)
+{
+	add_rule(e, ADDRESS_ENDPOINT, protocol, port, address, prefix, source);
+	add_rule(e, ADDRESS_HOST, protocol, 0, address, prefix, source);
+}
+
+/* A process that is stopped does not answer: then what it said last still holds. */
+void edge_ask_wireguard(struct edge *e)
+{
+	struct tunnel *t = e->tunnel;
+	struct link_identity link;
+	struct wireguard w = { 0 };
+	char dir[64];
+	int r = -ENODEV;
+
+	if (watch_netlink_identity(t->link, &link))
+		return; /* no tunnel: a new one will find its server where the old one was */
+	if (!strcmp(link.kind, "wireguard"))
+		r = wireguard_kernel(e->genl, link.ifindex, &w);
+	else if (e->vpn_pid) { /* of a container: the socket is in its file system */
+		snprintf(dir, sizeof(dir), "/proc/%d/root" USERSPACE_DIR, e->vpn_pid);
+		r = wireguard_userspace(dir, link.name, t->netns_ino, &w);
+	}
+	if (r && r != -ETIMEDOUT)
+		r = wireguard_userspace(USERSPACE_DIR, link.name, t->netns_ino, &w);
+	if (!r) {
+		e->wireguard = w;
+		e->is_wireguard = true;
+	}
+}
+
+/* The rules of a netns are those of all its tunnels: in the host's there may be several. */
+static int publish_endpoints(struct edge *e)
+{
+	const struct daemon *d = daemon_of(e);
+	struct address_rule *all = calloc(d->n_tunnels + 1, sizeof(e->rules));
+	size_t n = 0;
+	int r = all ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !r && i < d->n_tunnels; i++) {
+		const struct edge *other = d->tunnels[i]->edge;
+
+		if (other && other != e && d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie) {
+			memcpy(all + n, other->rules, other->n_rules * sizeof(*all));
+			n += other->n_rules;
+		}
+	}
+	if (!r) {
+		memcpy(all + n, e->rules, e->n_rules * sizeof(*all));
+		r = guard_rules(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, all,
+				n + e->n_rules);
+	}
+	free(all);
+	return r;
+}
+
+void edge_write_endpoints(struct edge *e)
+{
+	const struct tunnel_config *c = &e->tunnel->config;
+	int r;
+
+	e->n_rules = 0;
+	for (size_t i = 0; i < c->endpoints.n; i++) {
+		const struct endpoint_rule *p = &c->endpoints.rule[i];
+
+		add_endpoint(e, p->protocol, p->port, p->to.address, p->to.length, FROM_CONFIG);
+	}
+	for (size_t i = 0; !c->endpoints.n && i < e->wireguard.n; i++) {
+		const struct vpn_endpoint *p = &e->wireguard.endpoints[i];
+
+		add_endpoint(e, p->protocol, p->port, p->address, 128, FROM_WIREGUARD);
+	}
+	for (size_t i = 0; !c->endpoints.n && !e->is_wireguard && i < e->n_learned; i++) {
+		const struct vpn_endpoint *p = &e->learned[i];
+
+		add_endpoint(e, p->protocol, p->port, p->address, 128, FROM_SOCKET);
+	}
+	for (size_t i = 0; i < c->bootstrap.n; i++)
+		add_rule(e, ADDRESS_BOOTSTRAP, 0, 0, c->bootstrap.host[i].address,
+			 c->bootstrap.host[i].length, FROM_CONFIG);
+	r = publish_endpoints(e);
+	if (r && may_log(&e->tunnel->log))
+		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s",
+			 e->tunnel->config.interface, strerror(-r));
+}
+
+static bool edge_has_endpoint(const struct edge *e)
+{
+	for (size_t i = 0; i < e->n_rules; i++)
+		if (e->rules[i].key.kind == ADDRESS_ENDPOINT)
+			return true;
+	return false;
+}
+
+/* What an earlier daemon learnt, while its lease lives. */
+void edge_adopt_learned(struct edge *e)
+{
+	struct address_rule rules[2 * LEARNED];
+	size_t n = guard_rules_read(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, rules,
+				    ARRAY_SIZE(rules));
+
+	for (size_t i = 0; i < n && e->n_learned < LEARNED; i++) {
+		struct vpn_endpoint *p = &e->learned[e->n_learned];
+
+		if (rules[i].value.source != FROM_SOCKET || rules[i].key.kind != ADDRESS_ENDPOINT)
+			continue;
+		*p = (struct vpn_endpoint) { .protocol = rules[i].key.protocol,
+					     .port = ntohs(rules[i].key.port) };
+		memcpy(p->address, rules[i].key.address, 16);
+		e->n_learned++;
+	}
+}
+
+struct learning {
+	struct edge *edge;
+	size_t n_sockets;
+	struct open_socket *sockets;
+	uint64_t now_ns;
+};
+
+static void note_socket(const struct open_socket *s, void *arg)
+{
+	struct learning *l = arg;
+
+	if (l->n_sockets < SOCKETS)
+		l->sockets[l->n_sockets++] = *s;
+}
+
+/* When the guard last saw something leave on that socket's connection. */
+static uint64_t last_left(struct edge *e, const struct open_socket *s)
+{
+	uint64_t newest = 0;
+
+	for (size_t i = 0; i < e->n; i++) {
+		struct flow_key key = { .netns_cookie = e->tunnel->netns_cookie,
+					.ifindex = e->known[i].link.ifindex,
+					.local_port = htons(s->local_port),
+					.remote_port = htons(s->remote_port),
+					.protocol = s->protocol,
+					.outbound = 1 };
+		uint64_t seen;
+
+		memcpy(key.local, s->local, 16);
+		memcpy(key.remote, s->remote, 16);
+		seen = guard_flow_seen(e->guards, &key);
+		newest = seen > newest ? seen : newest;
+	}
+	return newest;
+}
+
+static void learn(const struct observed_key *key, uint64_t at_ns, void *arg)
+{
+	struct learning *l = arg;
+	struct edge *e = l->edge;
+	uint16_t port = ntohs(key->port);
+
+	if (e->n_learned == LEARNED || port == 53 || port == 853 ||
+	    (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP))
+		return;
+	for (size_t i = 0; i < l->n_sockets; i++) {
+		const struct open_socket *s = &l->sockets[i];
+		uint64_t used = at_ns, left;
+
+		if (s->cookie != key->socket_cookie)
+			continue;
+		left = last_left(e, s);
+		used = left > used ? left : used;
+		if (l->now_ns - used > RECENT_NS && l->now_ns > used)
+			return;
+		e->learned[e->n_learned] =
+			(struct vpn_endpoint) { .protocol = key->protocol, .port = port };
+		memcpy(e->learned[e->n_learned++].address, key->address, 16);
+		return;
+	}
+}
+
+/* Where the VPN's open sockets go that were used just now. */
+static void edge_learn_endpoints(struct edge *e)
+{
+	struct learning l = { .edge = e, .now_ns = now_boot_ns() };
+
+	l.sockets = calloc(SOCKETS, sizeof(*l.sockets));
+	if (!l.sockets || sockets_each(e->diag, note_socket, &l)) {
+		free(l.sockets);
+		return;
+	}
+	e->n_learned = 0;
+	guard_each_observed(e->guards, learn, &l);
+	free(l.sockets);
+}
+
+int edge_settle(struct edge *e, struct error *err)
+{
+	if (e->weak)
+		return 0;
+	edge_shut(e);
+	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
+		edge_learn_endpoints(e);
+	edge_write_endpoints(e);
+	edge_stop_observing(e); /* from here on the set does not grow */
+	if (!edge_has_endpoint(e))
+		return SAY(err, -ENOENT, "set process = NAME of the VPN, or endpoint = IP:PORT/udp",
+			   "no endpoint of the VPN is known");
+	return 0;
+}
+
+size_t edge_endpoints(const struct edge *e, char (*ret)[80], size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n_rules && n < max; i++) {
+		const struct address_key *k = &e->rules[i].key;
+		bool v4 = is_mapped(k->address);
+		unsigned int prefix = k->prefixlen - ADDRESS_KEY_BITS - (v4 ? 96 : 0);
+		char address[INET6_ADDRSTRLEN], length[8] = "";
+
+		if (k->kind != ADDRESS_ENDPOINT)
+			continue;
+		inet_ntop(v4 ? AF_INET : AF_INET6, k->address + (v4 ? 12 : 0), address,
+			  sizeof(address));
+		if (prefix != (v4 ? 32 : 128))
+			snprintf(length, sizeof(length), "/%u", prefix);
+		snprintf(ret[n++], sizeof(ret[0]), "%s%s%s%s:%u/%s", v4 ? "" : "[", address, length,
+			 v4 ? "" : "]", ntohs(k->port), k->protocol == IPPROTO_TCP ? "tcp" : "udp");
+	}
+	return n;
+}

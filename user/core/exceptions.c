@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who of the LAN may come in, and as whom: the exceptions of one netns. See edge.h. */
+#include <stdlib.h>
+
+#include "core/edge_internal.h"
+
+#define EXCEPTIONS 512
+
+struct exceptions {
+	size_t n;
+	struct address_rule rules[EXCEPTIONS];
+};
+
+static void except(struct edge *e, struct exceptions *x, enum address_kind kind,
+		   const struct allow_rule *a, const uint8_t address[16], unsigned int prefix,
+		   bool allowed)
+{
+	if (x->n < EXCEPTIONS)
+		address_rule(&x->rules[x->n++], e->tunnel->netns_cookie, kind, a->protocol, a->port,
+			     address, prefix, allowed, FROM_CONFIG);
+}
+
+static bool on_link(const struct underlay *u, const uint8_t address[16])
+{
+	for (size_t i = 0; i < u->link.n_addresses; i++) {
+		const struct guard_address *own = &u->link.addresses[i];
+		bool same = is_mapped(own->address) && is_mapped(address);
+
+		for (size_t b = 0; same && b < 4; b++)
+			same = !((own->address[12 + b] ^ address[12 + b]) & own->prefix_mask[b]);
+		if (same)
+			return true;
+	}
+	return false;
+}
+
+/* As which the host, and docker-proxy for whoever comes to the host, appear on an underlay. */
+static void except_host(struct edge *e, struct exceptions *x, const struct allow_rule *a,
+			const struct links *home)
+{
+	for (size_t u = 0; u < e->n; u++) {
+		uint32_t gateway = default_gateway(e->rtnl, e->known[u].link.ifindex);
+		uint8_t mapped[16] = { [10] = 0xff, 0xff };
+
+		memcpy(mapped + 12, &gateway, 4);
+		if (gateway)
+			except(e, x, ADDRESS_REMOTE, a, mapped, 128, a->from_host);
+		for (size_t i = 0; i < home->n; i++)
+			for (size_t k = 0; k < home->links[i].n_addresses; k++)
+				if (on_link(&e->known[u], home->links[i].addresses[k].address))
+					except(e, x, ADDRESS_REMOTE, a,
+					       home->links[i].addresses[k].address, 128,
+					       a->from_host);
+	}
+}
+
+static void add_exceptions(struct edge *e, struct exceptions *x, const struct allow_rules *allow,
+			   const struct links *home)
+{
+	for (size_t i = 0; i < allow->n; i++) {
+		const struct allow_rule *a = &allow->rule[i];
+
+		for (size_t k = 0; k < a->n_from; k++)
+			except(e, x, ADDRESS_REMOTE, a, a->from[k].address, a->from[k].length,
+			       true);
+		except_host(e, x, a, home);
+		/* the VPN's server is nobody's LAN client, wherever it is */
+		for (size_t k = 0; k < e->n_rules; k++)
+			if (e->rules[k].key.kind == ADDRESS_ENDPOINT)
+				except(e, x, ADDRESS_REMOTE, a, e->rules[k].key.address,
+				       e->rules[k].key.prefixlen - ADDRESS_KEY_BITS, false);
+		for (size_t u = 0; u < e->n; u++)
+			for (size_t k = 0; k < e->known[u].link.n_addresses; k++)
+				if (is_mapped(e->known[u].link.addresses[k].address))
+					except(e, x, ADDRESS_OWN, a,
+					       e->known[u].link.addresses[k].address, 128, true);
+	}
+}
+
+void edge_exceptions(struct edge *e)
+{
+	struct exceptions *x = calloc(1, sizeof(*x));
+	const struct daemon *d = daemon_of(e);
+	struct links home = { 0 };
+	struct error err;
+
+	if (!x || links_read(e->home_rtnl, &home, &err)) {
+		free(x);
+		return;
+	}
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie)
+			add_exceptions(e, x, &d->tunnels[i]->config.allow, &home);
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->tunnel->netns_cookie == e->tunnel->netns_cookie)
+			add_exceptions(e, x, &d->members[i]->allow, &home);
+	guard_rules(e->guards, TRIE_EXCEPTIONS, e->tunnel->netns_cookie, x->rules, x->n);
+	links_free(&home);
+	free(x);
+}
