@@ -696,6 +696,8 @@ static void wrong_values_in_a_file(void **state)
 	assert_wrong(TUNNEL "[workload v]\ncgroup=/b\ntunnel=t\n[workload w]\ncgroup=/a\n"
 			    "tunnel=t\nenforce=audit\n",
 		     7, "differ in 'enforce'");
+	assert_wrong("[tunnel t]\ninterface=w\nguard=off\nallow=tcp/80\n" WORKLOAD, 5,
+		     "'allow' needs the guard");
 	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n[workload w]\n"
 		     "cgroup=/a\ntunnel=t\nallow=tcp/80 from 10.0.0.0/24\n",
 		     4, "lets an endpoint");

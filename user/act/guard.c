@@ -444,15 +444,6 @@ void guard_each_observed(struct guards *g,
 	}
 }
 
-void guard_forget_observed(struct guards *g)
-{
-	struct observed_key key;
-
-	while (!bpf_map_get_next_key(g->pins->observed, NULL, &key))
-		if (bpf_map_delete_elem(g->pins->observed, &key) < 0)
-			return;
-}
-
 uint64_t guard_flow_seen(struct guards *g, const struct flow_key *key)
 {
 	struct flow f;

@@ -79,7 +79,6 @@ int guard_observe(struct guards *g, int cgroup_fd, int ret_links[4], struct erro
 void guard_each_observed(struct guards *g,
 			 void (*f)(const struct observed_key *key, uint64_t at_ns, void *arg),
 			 void *arg);
-void guard_forget_observed(struct guards *g);
 /* When the flow was last seen leaving, 0: never. */
 uint64_t guard_flow_seen(struct guards *g, const struct flow_key *key);
 

@@ -410,6 +410,9 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 		c->workloads[i].audit = common.audit;
 		c->workloads[i].allow = common.allow;
 	}
+	if (common.allow.n && c->tunnels[0].guard_off)
+		return fail(err, EXIT_USAGE, 0, "take one of the two out",
+			    "--allow needs the guard, and --guard is off");
 	if (lets_endpoint_in(&common.allow, &c->tunnels[0].endpoints))
 		return fail(err, EXIT_USAGE, 0, "leave the VPN's server out of 'from'",
 			    "--allow lets an endpoint in");
@@ -649,6 +652,10 @@ static int finish_workload(struct reader *r, size_t n)
 				  "[workload %s] and [workload %s] share a tunnel and differ in "
 				  "'enforce'",
 				  escape(other, sizeof(other), c->workloads[i].name), name);
+	if (c->tunnels[w->tunnel].guard_off && (w->allow.n || c->tunnels[w->tunnel].allow.n))
+		return at(r, "take one of the two out",
+			  "[workload %s]: 'allow' needs the guard, and [tunnel %s] has guard = off",
+			  name, escape(other, sizeof(other), w->tunnel_name));
 	if (lets_endpoint_in(&w->allow, &c->tunnels[w->tunnel].endpoints))
 		return at(r, "leave the VPN's server out of 'from'",
 			  "[workload %s]: 'allow' lets an endpoint of [tunnel %s] in", name,
