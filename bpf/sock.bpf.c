@@ -36,15 +36,21 @@ static __always_inline bool note_asked(struct bpf_sock_addr *ctx, const __u32 ad
 	return true;
 }
 
+/* On loopback, and neither Docker's, which asks the host, nor systemd-resolved's, which asks whom
+ * it likes: then it is the VPN's, and goes by its tunnel. */
+static __always_inline bool is_vpns_own(__be32 address)
+{
+	return (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) &&
+	       address != bpf_htonl(0x7f00000b) && address != bpf_htonl(0x7f000035) &&
+	       address != bpf_htonl(0x7f000036);
+}
+
 /* The IPv4 resolver to use for that address; 0: leave it alone, 1: deny. */
 static __always_inline __be32 instead_of(const struct resolver *r, __be32 address)
 {
 	if (r->flags & RESOLVER_DENY)
 		return 1;
-	/* a resolver of the VPN's own on loopback goes by its tunnel; Docker's asks the host */
-	if (r->flags & RESOLVER_AUTO &&
-	    (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) &&
-	    address != bpf_htonl(0x7f00000b))
+	if (r->flags & RESOLVER_AUTO && is_vpns_own(address))
 		return 0;
 	if (is_server(r, address))
 		return 0;
