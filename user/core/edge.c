@@ -380,10 +380,12 @@ int edge_complete(struct edge *e, struct error *err)
 		fill_spec(e, u);
 		if (!failed)
 			failed = guard_put(e->guards, &u->spec, &why);
-		if (failed && !before)
+		if (failed && !before) { /* gone half-way: its record and its pins go too */
+			guard_lost(e->guards, &u->spec);
 			forget(u);
-		else
+		} else {
 			e->n++;
+		}
 		if (failed && !r) { /* guard the others all the same */
 			r = failed;
 			*err = why;

@@ -10,10 +10,11 @@
 #define PRESET_WARP "preset:cloudflare-warp"
 
 /*
- * Cloudflare WARP as published in
- * https://developers.cloudflare.com/cloudflare-one/team-and-resources/devices/warp/deployment/firewall/
- * Ingress (WireGuard, MASQUE with its fallbacks) and, for `bootstrap`, the client's API and DNS
- * over HTTPS.
+ * Cloudflare WARP. As published in
+ * https://developers.cloudflare.com/cloudflare-one/connections/connect-devices/warp/deployment/firewall/:
+ * ingress (WireGuard, MASQUE with its fallbacks) and, for `bootstrap`, the client's API and DNS over
+ * HTTPS. The consumer client's own ranges, marked below, are not on that page: its ingress name
+ * engage.cloudflareclient.com lies in the first.
  */
 static const char *const warp_endpoints[] = {
 	"162.159.193.0/24:2408/udp",
@@ -28,7 +29,7 @@ static const char *const warp_endpoints[] = {
 	"162.159.197.0/24:8443/udp",
 	"162.159.197.0/24:8095/udp",
 	"162.159.197.0/24:443/tcp",
-	/* consumer WARP: engage.cloudflareclient.com */
+	/* the consumer client's */
 	"162.159.192.0/24:2408/udp",
 	"162.159.192.0/24:500/udp",
 	"162.159.192.0/24:1701/udp",
@@ -38,7 +39,7 @@ static const char *const warp_endpoints[] = {
 	"[2606:4700:100::/48]:2408/udp",
 	"[2606:4700:102::/48]:443/udp",
 	"[2606:4700:102::/48]:443/tcp",
-	"[2606:4700:103::/48]:443/udp",
+	"[2606:4700:103::/48]:443/udp", /* the consumer client's */
 	"[2606:4700:103::/48]:443/tcp",
 };
 static const char *const warp_hosts[] = { "162.159.137.105", "162.159.138.105", "162.159.36.1",
