@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What runs containers and units: an engine (Docker's API, or Podman's compatible one, on its Unix
+ * socket) and systemd (on the system bus). A forked child without capabilities talks to both, so
+ * that the daemon neither waits for them nor parses what they say: it gets flat records, and asks
+ * by messages that never block. Nothing that decides about a packet depends on any of it: with the
+ * engine gone the daemon keeps what it knows, and its own watchers go on.
+ *
+ * The child reconnects by itself, for ever. libcurl and the bus are loaded in it alone, and only
+ * once there is somebody to talk to.
+ */
+#ifndef VPNLEASH_ENGINE_H
+#define VPNLEASH_ENGINE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/util.h"
+
+#define ENGINE_ID_LEN	 256 /* a container's 64 hexadecimal digits, or a unit's name */
+#define ENGINE_NAME_LEN	 256
+#define ENGINE_LABELS	 64
+#define ENGINE_KEY_LEN	 64
+#define ENGINE_VALUE_LEN 1024
+#define ENGINE_ERROR_LEN 256
+
+struct engine;
+
+enum engine_kind { ENGINE_CONTAINER = 1, ENGINE_UNIT };
+enum engine_health { HEALTH_NONE, HEALTH_STARTING, HEALTH_HEALTHY, HEALTH_UNHEALTHY };
+
+/* A label that begins with "vpnleash.". Text is as the engine has it: escape it where it leaves. */
+struct engine_label {
+	char key[ENGINE_KEY_LEN]; /* without "vpnleash." */
+	char value[ENGINE_VALUE_LEN];
+	bool from_image; /* the image has the same: not the operator's word */
+	bool too_long;	 /* key or value did not fit, or holds a control character; cut */
+};
+
+/* One container or unit, as it is now. */
+struct engine_item {
+	enum engine_kind kind;
+	char id[ENGINE_ID_LEN];
+	char name[ENGINE_NAME_LEN]; /* a container's without the leading '/' */
+	bool running;		    /* also while paused; false: created, exited, dead, inactive */
+	bool paused;
+	pid_t pid; /* its first process in our pid namespace, 0: none, or not to be seen by us */
+	int exit_code;
+	enum engine_health health;
+	char network_mode[ENGINE_NAME_LEN]; /* "host", "bridge", "container:ID", …; unit: "" */
+	/* Where its cgroup is or will be, below the cgroup v2 root; "": not known before it runs.
+	 * The directory need not be there. A unit's is its ControlGroup. */
+	char cgroup[PATH_MAX];
+	/* what made it, for a sentence to type; "" if not by compose */
+	char compose_project[ENGINE_NAME_LEN], compose_service[ENGINE_NAME_LEN];
+	size_t n_labels, labels_left_out;
+	struct engine_label labels[ENGINE_LABELS];
+};
+
+enum engine_event_kind {
+	ENGINE_UP = 1, /* connected; an ITEM for everything there follows, then LISTED */
+	ENGINE_LISTED, /* what was not told since UP is not there any more */
+	ENGINE_DOWN,   /* the connection is lost; `error` says why. Also when there never was one */
+	ENGINE_ITEM,   /* new or changed; after UP told for each */
+	ENGINE_GONE,   /* `id` was removed */
+	ENGINE_KILL,   /* a signal is about to be sent to `id` on somebody's request */
+	ENGINE_DIED,   /* the container `id` has ended; an ITEM follows */
+	ENGINE_DONE,   /* how request `request` went */
+};
+
+struct engine_event {
+	enum engine_event_kind kind;
+	enum engine_kind of; /* of DOWN, UP, LISTED: which of the two */
+	char id[ENGINE_ID_LEN];
+	int signal;	  /* KILL */
+	uint32_t request; /* DONE */
+	int result;	  /* DONE: 0; -ENOENT no such thing; -ENOTCONN nobody to ask; -EACCES refused,
+			   * also by a read-only proxy; -EIO with `error` for the rest */
+	char error[ENGINE_ERROR_LEN];
+	struct engine_item item; /* ITEM */
+};
+
+/* where: "auto" (Docker's socket, else Podman's, whichever is there), "unix:///PATH", or "none": no
+ * engine, only units. Returns when the child has dropped everything. */
+int engine_start(struct engine **ret, const char *where, struct error *err);
+void engine_stop(struct engine *e); /* NULL is fine */
+int engine_fd(const struct engine *e);
+
+/* The next event. -EAGAIN: no more; -EPIPE: the child is gone, start another; -EBADMSG: garbage. */
+int engine_read(struct engine *e, struct engine_event *ret);
+
+/*
+ * None of these blocks. 0, or -EAGAIN (the child does not keep up), -EPIPE. `request` comes back
+ * with ENGINE_DONE. Both are idempotent: stopping what has ended and starting what runs is done.
+ */
+int engine_stop_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request);
+int engine_start_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request);
+/* Units are told from now on; `name` with its suffix. An ITEM comes at once, also if there is no
+ * such unit (not running, cgroup ""). */
+int engine_watch_unit(struct engine *e, const char *name);
+
+#endif
