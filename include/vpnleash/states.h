@@ -5,7 +5,8 @@
  * thought about is found by the exhaustive test.
  *
  * Tunnel: absent (no netns, or no such device in it), down (there, no lease), up (a lease lives).
- * Workload: waiting (no cgroup), open (admitted), blocked (barred), frozen (barred and frozen).
+ * Workload: waiting (no cgroup), open (admitted), blocked (barred), frozen (barred and frozen),
+ * stopped (a container or unit that is to run, and is started again when its tunnel is up).
  */
 #ifndef VPNLEASH_STATES_H
 #define VPNLEASH_STATES_H
@@ -14,7 +15,8 @@
 #define VPNLEASH_TUNNEL_STATES(X) X(ABSENT, absent) X(DOWN, down) X(UP, up)
 
 #define VPNLEASH_WORKLOAD_STATES(X)                                                                \
-	X(WAITING, waiting) X(OPEN, open) X(BLOCKED, blocked) X(FROZEN, frozen)
+	X(WAITING, waiting) X(OPEN, open) X(BLOCKED, blocked) X(FROZEN, frozen)                    \
+	X(STOPPED, stopped)
 
 /* Evidence about a tunnel. HARD: proves that it can not carry now; a lease is revoked at once. */
 #define VPNLEASH_TUNNEL_INPUTS(X)                                                                  \
@@ -26,6 +28,8 @@
 	X(NETNS_GONE, netns_gone, "the network namespace is gone")   /* hard */                    \
 	X(BLIND, blind, "the watcher lost sight")                    /* hard */                    \
 	X(UNGUARDED, unguarded, "the guard is not complete")         /* hard */                    \
+	X(VPN_DEAD, vpn_dead, "the VPN's process has ended")         /* hard */                    \
+	X(UNHEALTHY, unhealthy, "the VPN's container is unhealthy")  /* hard */                    \
 	X(LEASE_EXPIRED, lease_expired, "no sign of life for the tunnel's patience")               \
 	X(SEEN, seen, "a sign of life")                                                            \
 	X(PATIENT, patient, "silent, and link and route are good")                                 \
@@ -40,12 +44,19 @@
 	X(HELD, held, "an operator holds it")                                                      \
 	X(FREEZE_DONE, freeze_done, "the kernel says frozen 1")                                    \
 	X(FREEZE_FAILED, freeze_failed, "the cgroup did not freeze")                               \
-	X(THAWED, thawed, "the kernel says frozen 0")
+	X(THAWED, thawed, "the kernel says frozen 0")                                              \
+	X(STOP_DUE, stop_due, "not recovered within stop-after")                                   \
+	X(STOP_FAILED, stop_failed, "it could not be stopped")                                     \
+	X(ORPHANED, orphaned, "its network namespace is no longer the VPN's")                      \
+	X(ENDING, ending, "somebody ends it")                                                      \
+	X(TAKEN_DOWN, taken_down, "it was running, and nobody stopped it on purpose")              \
+	X(GIVEN_UP, given_up, "it has ended, or was stopped on purpose")
 
 /* In the order in which a crash between any two leaves traffic blocked. */
 #define VPNLEASH_ACTIONS(X)                                                                        \
 	X(GRANT, grant) X(RENEW, renew) X(REVOKE, revoke) /* tunnel */                             \
-	X(ADMIT, admit) X(BAR, bar) X(FREEZE, freeze) X(THAW, thaw) X(ALERT, alert) /* workload */
+	X(ADMIT, admit) X(BAR, bar) X(FREEZE, freeze) X(THAW, thaw) X(ALERT, alert) /* workload */ \
+	X(THAW_SHUT, thaw_shut) X(STOP, stop) X(START, start) /* THAW_SHUT: to let it end */
 /* clang-format on */
 
 enum tunnel_state {
@@ -73,7 +84,7 @@ enum input {
 	IN_TUNNEL_FIRST = IN_LINK_READY,
 	IN_TUNNEL_LAST = IN_PROVEN,
 	IN_WORKLOAD_FIRST = IN_CGROUP_BORN,
-	IN_WORKLOAD_LAST = IN_THAWED,
+	IN_WORKLOAD_LAST = IN_GIVEN_UP,
 };
 
 enum action {

@@ -31,9 +31,9 @@ static void every_cell_is_written(void **state)
 
 static void hard_evidence_revokes(void **state)
 {
-	static const enum input hard[] = { IN_LINK_GONE,    IN_LINK_WRONG, IN_LINK_DOWN,
-					   IN_ROUTE_LOST,   IN_NETNS_GONE, IN_BLIND,
-					   IN_LEASE_EXPIRED };
+	static const enum input hard[] = { IN_LINK_GONE,     IN_LINK_WRONG, IN_LINK_DOWN,
+					   IN_ROUTE_LOST,    IN_NETNS_GONE, IN_BLIND,
+					   IN_LEASE_EXPIRED, IN_VPN_DEAD,   IN_UNHEALTHY };
 	(void)state;
 	for (size_t i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
 		const struct step *s = policy_tunnel(TUNNEL_UP, hard[i]);
@@ -94,6 +94,17 @@ static void carry_out(struct world *w, enum action a)
 	case DO_THAW:
 		assert_true(w->admitted && w->leased);
 		w->frozen_by_us = false;
+		break;
+	case DO_THAW_SHUT:
+		assert_false(w->admitted);
+		w->frozen_by_us = false;
+		break;
+	case DO_STOP:
+		/* the frozen do not hear it, and would be killed */
+		assert_true(!w->admitted && !w->frozen_by_us);
+		break;
+	case DO_START:
+		assert_true(w->leased && w->workload == WORKLOAD_STOPPED);
 		break;
 	case DO_NOTHING:
 	case DO_ALERT:

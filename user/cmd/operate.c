@@ -7,7 +7,7 @@
 #include "act/detach.h"
 #include "act/lease.h"
 #include "cmd/cmd.h"
-#include "core/hold.h"
+#include "core/marks.h"
 #include "out/control.h"
 
 static int detach_without_daemon(const char *name, struct error *err)
@@ -83,7 +83,7 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	return r < 0 ? r : EXIT_GOOD;
 }
 
-struct mark {
+struct holding {
 	struct leases *leases;
 	const char *name;
 	bool held;
@@ -91,7 +91,7 @@ struct mark {
 
 static int mark_record(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
-	struct mark *mark = arg;
+	struct holding *mark = arg;
 
 	if (strncmp(w->name, mark->name, sizeof(w->name)))
 		return 0;
@@ -103,9 +103,9 @@ static int mark_record(uint64_t cgroup_id, const struct workload *w, void *arg)
 static int hold_without_daemon(const char *name, bool held, struct error *err)
 {
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
-	struct mark mark = { .name = name, .held = held };
+	struct holding mark = { .name = name, .held = held };
 	_cleanup_fd int lock = control_lock(err);
-	int r = lock < 0 ? lock : held ? hold_set(name, err) : 0;
+	int r = lock < 0 ? lock : held ? mark_set(MARK_HELD, name, err) : 0;
 
 	if (!r)
 		r = pins_open(&pins, err);
@@ -118,7 +118,7 @@ static int hold_without_daemon(const char *name, bool held, struct error *err)
 	lease_close(mark.leases);
 	if (r == -ENOENT) /* nothing is leashed: the name alone is kept */
 		r = 0;
-	return r || held ? r : hold_clear(name, err);
+	return r || held ? r : mark_clear(MARK_HELD, name, err);
 }
 
 static int hold_or_release(int argc, char **argv, bool held, struct error *err)

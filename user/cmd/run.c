@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* run, lock: from the command line to the daemon. */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "core/daemon.h"
@@ -20,6 +22,11 @@ static int read_config(int argc, char **argv, bool need_tunnel, struct config *r
 	bool from_file = argc == 1 || !strcmp(argv[1], "-c");
 
 	*ret_file = !from_file ? NULL : argc == 3 ? argv[2] : CONFIG_FILE;
+	if (argc == 1 && need_tunnel && access(CONFIG_FILE, F_OK) && errno == ENOENT) {
+		log_line(LOG_LEVEL_NOTICE, "no " CONFIG_FILE ": containers by their labels alone");
+		*ret_file = NULL;
+		return config_init(ret, err);
+	}
 	if (from_file && argc != 1 && argc != 3)
 		return fail(err, EXIT_USAGE, 0, "-c FILE, or keys as options, not both",
 			    "-c takes one file");
@@ -35,10 +42,11 @@ int cmd_run(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash run [-c FILE]\n"
-		       "       vpnleash run --cgroup PATH --interface NAME --probe icmp:IP|none "
-		       "[--KEY VALUE]...\n\n"
+		       "       vpnleash run --cgroup PLACE --interface NAME [--KEY VALUE]...\n\n"
 		       "FILE is " CONFIG_FILE " by default, with conf.d/*.conf beside it; SIGHUP "
-		       "reads it again.\n");
+		       "reads it again.\n"
+		       "Containers are leashed by their labels too (vpnleash.interface=NAME), also "
+		       "without a file.\n");
 		config_print_keys(stdout);
 		printf("\nexample: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP "
 		       "\\\n"

@@ -29,7 +29,8 @@ static bool is_below(const char *path, const char *top)
 static bool is_leashed(const struct daemon *d, const char *path)
 {
 	for (size_t i = 0; i < d->n_members; i++)
-		if (is_below(path, d->members[i]->path) || is_below(d->members[i]->path, path))
+		if (*d->members[i]->path &&
+		    (is_below(path, d->members[i]->path) || is_below(d->members[i]->path, path)))
 			return true;
 	return false;
 }
@@ -96,7 +97,7 @@ void edge_find_vpn(struct edge *e)
 
 	if (*c->process)
 		each_process(e, note_vpn, e);
-	else if (sscanf(c->netns, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' &&
+	else if (sscanf(e->tunnel->where, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' &&
 		 !process_cgroup(pid, path)) {
 		e->vpn_pid = pid;
 		vpn_is(e, path);

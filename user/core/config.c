@@ -15,9 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LEASE_DEFAULT_NS    (3 * NS_PER_SEC)
-#define PATIENCE_DEFAULT_NS (3 * NS_PER_SEC)
-#define FILE_MAX	    (256 * 1024)
+#define LEASE_DEFAULT_NS      (3 * NS_PER_SEC)
+#define PATIENCE_DEFAULT_NS   (3 * NS_PER_SEC)
+#define STOP_AFTER_DEFAULT_NS (30 * NS_PER_SEC)
+#define FILE_MAX	      (256 * 1024)
 
 enum section { SECTION_NONE, SECTION_DAEMON, SECTION_TUNNEL, SECTION_WORKLOAD };
 static const char *const section_names[] = { "", "daemon", "tunnel", "workload" };
@@ -31,11 +32,51 @@ struct place {
 
 /* ------ keys ------ */
 
+enum place_kind place_kind(const char *text, const char **ret_name)
+{
+	static const struct {
+		enum place_kind kind;
+		const char *prefix;
+	} kinds[] = { { PLACE_CONTAINER, "container:" },
+		      { PLACE_UNIT, "unit:" },
+		      { PLACE_SLICE, "slice:" } };
+
+	*ret_name = text;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strncmp(text, kinds[i].prefix, strlen(kinds[i].prefix))) {
+			*ret_name = text + strlen(kinds[i].prefix);
+			return kinds[i].kind;
+		}
+	return strcmp(text, "host") ? PLACE_PATH : PLACE_HOST;
+}
+
+/* A container as engines name them, or a unit with its suffix. */
+static int check_named(enum place_kind kind, const char *name, struct error *err)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t n = strlen(name);
+
+	if (kind == PLACE_CONTAINER && (!n || n > 255 || strspn(name, plain) != n || *name == '.'))
+		return fail(err, EXIT_USAGE, 0, "container:NAME, as the engine lists it",
+			    "not the name of a container");
+	if (kind == PLACE_UNIT && (!n || n > 255 || strchr(name, '/') || !strchr(name, '.')))
+		return fail(err, EXIT_USAGE, 0, "unit:NAME.service", "not the name of a unit");
+	return 0;
+}
+
 static int set_cgroup(struct place *p, const char *value, struct error *err)
 {
-	for (const char *kind = "container:\0unit:\0slice:\0"; *kind; kind += strlen(kind) + 1)
-		if (!strncmp(value, kind, strlen(kind)))
-			return fail(err, EXIT_USAGE, 0, "only: /PATH", "%s is not built yet", kind);
+	const char *name;
+	enum place_kind kind = place_kind(value, &name);
+
+	if (kind == PLACE_SLICE)
+		return fail(err, EXIT_USAGE, 0, "only: /PATH, container:NAME, unit:NAME",
+			    "slice: is not built yet");
+	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT) {
+		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
+		return check_named(kind, name, err);
+	}
 	if (*value != '/' || strlen(value) >= PATH_MAX)
 		return fail(err, EXIT_USAGE, 0, "/PATH below the cgroup v2 root", "not a path");
 	for (const char *up = strstr(value, "/.."); up; up = strstr(up + 1, "/.."))
@@ -67,15 +108,16 @@ static int set_interface(struct place *p, const char *value, struct error *err)
 
 static int set_netns(struct place *p, const char *value, struct error *err)
 {
-	for (const char *kind = "container:\0unit:\0"; *kind; kind += strlen(kind) + 1)
-		if (!strncmp(value, kind, strlen(kind)))
-			return fail(err, EXIT_USAGE, 0, "only: host, or a file",
-				    "%s is not built yet", kind);
-	if (strcmp(value, "host") && (*value != '/' || strlen(value) >= PATH_MAX))
-		return fail(err, EXIT_USAGE, 0, "host, /run/netns/NAME or /proc/PID/ns/net",
+	const char *name;
+	enum place_kind kind = place_kind(value, &name);
+
+	if (kind == PLACE_SLICE ||
+	    (kind == PLACE_PATH && (*value != '/' || strlen(value) >= PATH_MAX)))
+		return fail(err, EXIT_USAGE, 0,
+			    "host, container:NAME, unit:NAME, /run/netns/NAME or /proc/PID/ns/net",
 			    "not a network namespace");
 	snprintf(p->tunnel->netns, PATH_MAX, "%s", value);
-	return 0;
+	return check_named(kind, name, err);
 }
 
 static int set_probe(struct place *p, const char *value, struct error *err)
@@ -133,6 +175,28 @@ static int set_on_failure(struct place *p, const char *value, struct error *err)
 	if (strcmp(value, "freeze") && strcmp(value, "block"))
 		return fail(err, EXIT_USAGE, 0, "freeze or block", "not a way to fail");
 	p->workload->on_failure = *value == 'b' ? ON_FAILURE_BLOCK : ON_FAILURE_FREEZE;
+	return 0;
+}
+
+static int set_stop_after(struct place *p, const char *value, struct error *err)
+{
+	if (!strcmp(value, "never")) {
+		p->workload->stop_after_ns = STOP_NEVER;
+		return 0;
+	}
+	if (!strcmp(value, "0")) {
+		p->workload->stop_after_ns = 0;
+		return 0;
+	}
+	return set_duration(&p->workload->stop_after_ns, value, 0, 24 * 3600, err);
+}
+
+static int set_engine(struct place *p, const char *value, struct error *err)
+{
+	if ((strcmp(value, "auto") && strcmp(value, "none") && strncmp(value, "unix:///", 8)) ||
+	    strlen(value) >= sizeof(p->config->engine))
+		return fail(err, EXIT_USAGE, 0, "auto, none, or unix:///PATH", "not an engine");
+	snprintf(p->config->engine, sizeof(p->config->engine), "%s", value);
 	return 0;
 }
 
@@ -195,15 +259,19 @@ static const struct key {
 	int (*set)(struct place *p, const char *value, struct error *err); /* NULL: not built yet */
 	bool repeatable;
 } keys[] = {
-	{ "cgroup", "PATH", "the workload, below the cgroup v2 root; repeatable", SECTION_WORKLOAD,
-	  set_cgroup, false },
+	{ "cgroup", "PLACE",
+	  "the workload: /PATH below the cgroup v2 root, container:NAME, unit:NAME; repeatable",
+	  SECTION_WORKLOAD, set_cgroup, false },
 	{ "tunnel", "NAME", "the section of its tunnel", SECTION_WORKLOAD, set_tunnel, false },
 	{ "on-failure", "freeze|block", "after barring: freeze the cgroup (default) or leave it",
 	  SECTION_WORKLOAD, set_on_failure, false },
+	{ "stop-after", "TIME|never", "then a container or unit is stopped cleanly; default 30s",
+	  SECTION_WORKLOAD, set_stop_after, false },
 	{ "interface", "NAME", "the tunnel, e.g. CloudflareWARP", SECTION_TUNNEL, set_interface,
 	  false },
-	{ "netns", "NETNS", "where it is: host (default), /run/netns/NAME, /proc/PID/ns/net",
-	  SECTION_TUNNEL, set_netns, false },
+	{ "netns", "NETNS",
+	  "where it is: host (default), container:NAME, unit:NAME, /run/netns/NAME", SECTION_TUNNEL,
+	  set_netns, false },
 	{ "probe", "icmp:IP|none",
 	  "sign of life when idle, default icmp:1.1.1.1; none: link and route", SECTION_TUNNEL,
 	  set_probe, false },
@@ -229,10 +297,10 @@ static const struct key {
 	  set_enforce, false },
 	{ "lease", "TIME", "how long a dead daemon's grant lasts: 1s to 4s, default 3s",
 	  SECTION_DAEMON, set_lease, false },
-	{ .name = "engine", .section = SECTION_DAEMON },
+	{ "engine", "auto|none|unix:///PATH", "the socket of Docker or Podman; default auto",
+	  SECTION_DAEMON, set_engine, false },
 	{ .name = "identity", .section = SECTION_TUNNEL },
 	{ "allow", "tcp/PORT [from CIDR,…]", NULL, SECTION_TUNNEL, set_allow, true },
-	{ .name = "stop-after", .section = SECTION_WORKLOAD },
 	{ .name = "hook", .section = SECTION_WORKLOAD },
 	{ .name = "hook-inside", .section = SECTION_WORKLOAD },
 };
@@ -263,7 +331,7 @@ void config_print_keys(FILE *out)
 
 int config_init(struct config *c, struct error *err)
 {
-	*c = (struct config) { .lease_ns = LEASE_DEFAULT_NS };
+	*c = (struct config) { .lease_ns = LEASE_DEFAULT_NS, .engine = "auto" };
 	c->tunnels = calloc(CONFIG_TUNNELS, sizeof(*c->tunnels));
 	c->workloads = calloc(CONFIG_WORKLOADS, sizeof(*c->workloads));
 	c->origins = calloc(CONFIG_TUNNELS + CONFIG_WORKLOADS, sizeof(*c->origins));
@@ -301,6 +369,7 @@ static struct workload_config *add_workload(struct config *c, const char *name)
 	if (c->n_workloads == CONFIG_WORKLOADS)
 		return NULL;
 	w = &c->workloads[c->n_workloads++];
+	w->stop_after_ns = STOP_AFTER_DEFAULT_NS;
 	snprintf(w->name, sizeof(w->name), "%s", name);
 	return w;
 }
@@ -346,6 +415,125 @@ static bool lets_endpoint_in(const struct allow_rules *allow,
 	return false;
 }
 
+/* What the two say together. NULL, or what is wrong and in *ret_remedy what to do. */
+static const char *clash(const struct tunnel_config *t, const struct workload_config *w,
+			 const char **ret_remedy)
+{
+	if (t->guard_off && (w->allow.n || t->allow.n)) {
+		*ret_remedy = "take one of the two out";
+		return "'allow' needs the guard, and guard is off";
+	}
+	if (lets_endpoint_in(&w->allow, &t->endpoints)) {
+		*ret_remedy = "leave the VPN's server out of 'from'";
+		return "'allow' lets an endpoint of the tunnel in";
+	}
+	return NULL;
+}
+
+/* ------ labels ------ */
+
+/* The values between `;` of one label. Cuts `values` up. */
+static int take_label(struct place *place, const struct key *key, char *values, struct error *err)
+{
+	char *save, shown[64];
+	struct error why = { 0 };
+
+	for (char *value = strtok_r(values, ";", &save); value;
+	     value = strtok_r(NULL, ";", &save)) {
+		value += strspn(value, " ");
+		for (char *end = value + strlen(value); end > value && end[-1] == ' ';)
+			*--end = '\0';
+		if (key->set(place, value, &why))
+			return fail(err, EXIT_USAGE, 0, NULL, "label vpnleash.%s = %s: %s",
+				    key->name, escape(shown, sizeof(shown), value), why.text);
+		if (!key->repeatable && (value = strtok_r(NULL, "", &save)))
+			return fail(err, EXIT_USAGE, 0, "keep one",
+				    "label vpnleash.%s takes one value", key->name);
+	}
+	return 0;
+}
+
+static int take_labels(struct config *c, const struct config_label *labels, size_t n,
+		       bool *ret_tunnel_keys, struct error *err)
+{
+	struct place of_tunnel = { .config = c, .tunnel = &c->tunnels[0] };
+	struct place of_workload = { .config = c, .workload = &c->workloads[0] };
+	char shown[96];
+
+	*ret_tunnel_keys = false;
+	for (size_t i = 0; i < n; i++) {
+		const char *name = labels[i].key;
+		const struct key *key = find_key(SECTION_WORKLOAD, name, strlen(name));
+		char *values;
+		int r;
+
+		if (!key)
+			key = find_key(SECTION_TUNNEL, name, strlen(name));
+		/* where it lives is the engine's to say, or one label could speak for others */
+		if (!key || key->set == set_cgroup || key->set == set_netns)
+			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
+				    "unknown label 'vpnleash.%s'",
+				    escape(shown, sizeof(shown), name));
+		if (!key->set)
+			return fail(err, EXIT_USAGE, 0, "take the label out",
+				    "vpnleash.%s is not built yet", key->name);
+		*ret_tunnel_keys |= key->section == SECTION_TUNNEL && key->set != set_interface;
+		values = strdup(labels[i].value);
+		if (!values)
+			return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the labels");
+		r = take_label(key->section == SECTION_TUNNEL ? &of_tunnel : &of_workload, key,
+			       values, err);
+		free(values);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int finish_labels(struct config *c, bool tunnel_keys, struct error *err)
+{
+	struct tunnel_config *t = &c->tunnels[0];
+	struct workload_config *w = &c->workloads[0];
+	const char *remedy = NULL, *wrong;
+
+	if (*w->tunnel_name && (*t->interface || tunnel_keys))
+		return fail(err, EXIT_USAGE, 0, "keep vpnleash.tunnel, or the keys of a tunnel",
+			    "vpnleash.tunnel names a tunnel of the file");
+	if (*w->tunnel_name) {
+		c->n_tunnels = 0;
+		return 0;
+	}
+	if (missing_of_tunnel(t, &remedy))
+		return fail(err, EXIT_USAGE, 0, remedy, "label vpnleash.interface is missing");
+	wrong = clash(t, w, &remedy);
+	return wrong ? fail(err, EXIT_USAGE, 0, remedy, "labels: %s", wrong) : 0;
+}
+
+int config_from_labels(const char *name, const char *cgroup, const char *netns,
+		       const struct config_label *labels, size_t n, struct config *ret,
+		       bool *ret_tunnel_keys, struct error *err)
+{
+	struct config c;
+	int r = config_init(&c, err);
+
+	if (r)
+		return r;
+	add_tunnel(&c, "");
+	add_workload(&c, name);
+	snprintf(c.tunnels[0].netns, PATH_MAX, "%s", netns);
+	snprintf(c.workloads[0].cgroup, PATH_MAX, "%s", cgroup);
+	r = take_labels(&c, labels, n, ret_tunnel_keys, err);
+	if (!r)
+		r = finish_labels(&c, *ret_tunnel_keys, err);
+	if (r) {
+		config_free(&c);
+		return r;
+	}
+	snprintf(c.tunnels[0].name, sizeof(c.tunnels[0].name), "%s", c.tunnels[0].interface);
+	*ret = c;
+	return 0;
+}
+
 /* ------ the command line ------ */
 
 static int take_option(struct config *c, struct workload_config *common, bool *given,
@@ -376,7 +564,7 @@ static int take_option(struct config *c, struct workload_config *common, bool *g
 
 static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c, struct error *err)
 {
-	struct workload_config common = { 0 };
+	struct workload_config common = { .stop_after_ns = STOP_AFTER_DEFAULT_NS };
 	bool given[ARRAY_SIZE(keys)] = { false };
 	const char *missing, *remedy;
 
@@ -406,16 +594,14 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 		return fail(err, EXIT_USAGE, 0, "see --help", "--cgroup is missing");
 	for (size_t i = 0; i < c->n_workloads; i++) {
 		c->workloads[i].on_failure = common.on_failure;
+		c->workloads[i].stop_after_ns = common.stop_after_ns;
 		c->workloads[i].ipv6 = common.ipv6;
 		c->workloads[i].audit = common.audit;
 		c->workloads[i].allow = common.allow;
 	}
-	if (common.allow.n && c->tunnels[0].guard_off)
-		return fail(err, EXIT_USAGE, 0, "take one of the two out",
-			    "--allow needs the guard, and --guard is off");
-	if (lets_endpoint_in(&common.allow, &c->tunnels[0].endpoints))
-		return fail(err, EXIT_USAGE, 0, "leave the VPN's server out of 'from'",
-			    "--allow lets an endpoint in");
+	missing = clash(&c->tunnels[0], &common, &remedy);
+	if (missing)
+		return fail(err, EXIT_USAGE, 0, remedy, "%s", missing);
 	missing = need_tunnel ? missing_of_tunnel(&c->tunnels[0], &remedy) : NULL;
 	if (missing)
 		return fail(err, EXIT_USAGE, 0, remedy, "--%s is missing", missing);
@@ -625,7 +811,7 @@ static int finish_workload(struct reader *r, size_t n)
 {
 	struct config *c = r->config;
 	struct workload_config *w = &c->workloads[n];
-	const char *missing = !*w->cgroup ? "cgroup" : !*w->tunnel_name ? "tunnel" : NULL;
+	const char *missing = !*w->cgroup ? "cgroup" : !*w->tunnel_name ? "tunnel" : NULL, *remedy;
 	struct config_origin *origin = origin_of_workload(c, n);
 	char name[128], other[128];
 
@@ -652,14 +838,10 @@ static int finish_workload(struct reader *r, size_t n)
 				  "[workload %s] and [workload %s] share a tunnel and differ in "
 				  "'enforce'",
 				  escape(other, sizeof(other), c->workloads[i].name), name);
-	if (c->tunnels[w->tunnel].guard_off && (w->allow.n || c->tunnels[w->tunnel].allow.n))
-		return at(r, "take one of the two out",
-			  "[workload %s]: 'allow' needs the guard, and [tunnel %s] has guard = off",
-			  name, escape(other, sizeof(other), w->tunnel_name));
-	if (lets_endpoint_in(&w->allow, &c->tunnels[w->tunnel].endpoints))
-		return at(r, "leave the VPN's server out of 'from'",
-			  "[workload %s]: 'allow' lets an endpoint of [tunnel %s] in", name,
-			  escape(other, sizeof(other), w->tunnel_name));
+	missing = clash(&c->tunnels[w->tunnel], w, &remedy);
+	if (missing)
+		return at(r, remedy, "[workload %s] on [tunnel %s]: %s", name,
+			  escape(other, sizeof(other), w->tunnel_name), missing);
 	return 0;
 }
 
@@ -669,7 +851,8 @@ int config_finish(struct config *c, const char *name, struct error *err)
 	char file[200];
 	int e = 0;
 
-	if (!c->n_workloads)
+	/* containers may come with labels, but a file that says nothing is a mistake */
+	if (!c->n_workloads && (!strcmp(c->engine, "none") || (!c->n_tunnels && !c->has_daemon)))
 		return fail(err, EXIT_USAGE, 0, "add [tunnel NAME] and [workload NAME]",
 			    "%s: no workload", escape(file, sizeof(file), name));
 	for (size_t i = 0; !e && i < c->n_tunnels; i++)

@@ -23,10 +23,17 @@
 enum probe_kind { PROBE_UNSET, PROBE_NONE, PROBE_ICMP };
 enum on_failure { ON_FAILURE_FREEZE, ON_FAILURE_BLOCK };
 
+/* What a name of people stands for. */
+enum place_kind { PLACE_PATH, PLACE_HOST, PLACE_CONTAINER, PLACE_UNIT, PLACE_SLICE };
+/* The kind of `text` ("container:vpn"), and in *ret_name what follows the prefix ("vpn"). */
+enum place_kind place_kind(const char *text, const char **ret_name);
+
+#define STOP_NEVER UINT64_MAX
+
 struct tunnel_config {
 	char name[CONFIG_NAME_LEN]; /* of its section; on the command line: the interface */
 	char interface[IFNAMSIZ];
-	char netns[PATH_MAX]; /* "host" or a netns file */
+	char netns[PATH_MAX]; /* "host", a netns file, container:NAME or unit:NAME */
 	enum probe_kind probe;
 	struct in_addr probe_address; /* PROBE_ICMP */
 	bool route_given;
@@ -41,11 +48,12 @@ struct tunnel_config {
 };
 
 struct workload_config {
-	char name[CONFIG_NAME_LEN];	   /* of its section; empty on the command line */
-	char cgroup[PATH_MAX];		   /* as given; resolved by cgroup_path() */
+	char name[CONFIG_NAME_LEN]; /* of its section; empty on the command line */
+	char cgroup[PATH_MAX];	    /* as given: /PATH, container:NAME, unit:NAME, slice:NAME */
 	char tunnel_name[CONFIG_NAME_LEN]; /* as given */
 	size_t tunnel;			   /* the same, as index in `tunnels` */
 	enum on_failure on_failure;
+	uint64_t stop_after_ns; /* since it was barred, or STOP_NEVER */
 	bool ipv6, audit;
 	struct allow_rules allow;
 };
@@ -58,7 +66,8 @@ struct config_origin {
 
 struct config {
 	uint64_t lease_ns;
-	bool has_daemon; /* a [daemon] section was read */
+	char engine[128]; /* see engine_start() */
+	bool has_daemon;  /* a [daemon] section was read */
 	size_t n_tunnels, n_workloads;
 	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */
 	struct workload_config *workloads; /* CONFIG_WORKLOADS of them */
@@ -76,6 +85,18 @@ int config_read(const char *file, struct config *ret, struct error *err);
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err);
 void config_free(struct config *c);
+
+struct config_label {
+	const char *key, *value; /* `;` between repeated values */
+};
+/*
+ * One workload `name` in the cgroup `cgroup` by the keys of its labels, on the tunnel of the label
+ * `tunnel` (then *ret has no tunnel, and workloads[0].tunnel_name names it) or on one in `netns` by
+ * the keys of a tunnel. *ret_tunnel_keys: keys of a tunnel beside `interface` were given.
+ */
+int config_from_labels(const char *name, const char *cgroup, const char *netns,
+		       const struct config_label *labels, size_t n, struct config *ret,
+		       bool *ret_tunnel_keys, struct error *err);
 /* One line for each key of the command line, for --help. */
 void config_print_keys(FILE *out);
 

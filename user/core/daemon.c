@@ -128,6 +128,7 @@ static void close_daemon(struct daemon **p)
 		return;
 	control_stop(d->control);
 	d->control = NULL;
+	containers_stop(d);
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
@@ -135,6 +136,8 @@ static void close_daemon(struct daemon **p)
 		member_free(d->members[i]);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_free(d->tunnels[i]);
+	if (d->nowhere)
+		tunnel_free(d->nowhere);
 	free(d->members);
 	free(d->tunnels);
 	sd_event_source_disable_unref(d->prober_source);
@@ -181,10 +184,10 @@ static struct tunnel *find_tunnel(const struct parts *p, const struct tunnel_con
 	return NULL;
 }
 
-static struct member *find_member(const struct parts *p, const char *path)
+static struct member *find_member(const struct parts *p, const char *given)
 {
 	for (size_t i = 0; i < p->n_members; i++)
-		if (!strcmp(p->members[i]->path, path))
+		if (!strcmp(p->members[i]->given, given))
 			return p->members[i];
 	return NULL;
 }
@@ -222,19 +225,24 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 {
 	struct tunnel *t = new->n_tunnels ? new->tunnels[w->tunnel] : NULL;
 	struct member *m = NULL;
-	char path[PATH_MAX];
-	uint64_t id;
-	int r = cgroup_path(&d->root, w->cgroup, path, err);
+	char given[PATH_MAX];
+	const char *name;
+	bool is_path = place_kind(w->cgroup, &name) == PLACE_PATH;
+	uint64_t id = 0;
+	int r = is_path ? cgroup_path(&d->root, w->cgroup, given, err) : 0;
 
-	if (!r && find_member(new, path))
-		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", path);
+	if (!is_path)
+		snprintf(given, sizeof(given), "%s", w->cgroup);
+	if (!r && find_member(new, given))
+		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", given);
 	if (!r)
-		m = find_member(old, path);
+		m = find_member(old, given);
 	if (m && *w->name && strcmp(m->name, w->name))
 		m = NULL; /* another name is another workload, and takes over the record */
 	if (!r && !m) {
-		*ret_recorded = is_recorded(d, path, &id);
-		r = member_new(d, w, path, t, &m, err);
+		if (is_path)
+			*ret_recorded = is_recorded(d, given, &id);
+		r = member_new(d, w, given, t, &m, err);
 		if (r && id && !*ret_recorded) /* no record without a gate */
 			workload_unbind(gate_pins(d->gate), id);
 	}
@@ -246,7 +254,7 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 /* Of what had a gate before, the gate stays: an error in a file opens nothing. */
 static void undo_member(struct daemon *d, const struct parts *old, struct member *m, bool recorded)
 {
-	const struct member *before = find_member(old, m->path);
+	const struct member *before = find_member(old, m->given);
 
 	if (!recorded) {
 		member_undo(m);
@@ -258,14 +266,20 @@ static void undo_member(struct daemon *d, const struct parts *old, struct member
 	member_free(m);
 }
 
+static bool is_of_no_file(const struct member *m)
+{
+	return m->exec || m->of_labels;
+}
+
 /* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing.
  */
 static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
 		      struct parts *ret, struct error *err)
 {
-	struct parts new = { .tunnels = calloc(config->n_tunnels + 1, sizeof(*new.tunnels)),
-			     .members = calloc(config->n_workloads + old->n_members + 1,
-					       sizeof(*new.members)) };
+	struct parts new = {
+		.tunnels = calloc(config->n_tunnels + old->n_tunnels + 1, sizeof(*new.tunnels)),
+		.members = calloc(config->n_workloads + old->n_members + 1, sizeof(*new.members))
+	};
 	bool recorded[CONFIG_WORKLOADS] = { false };
 	int r = new.tunnels &&new.members
 			? 0
@@ -280,8 +294,11 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
 		r = make_member(d, &config->workloads[i], old, &new, &recorded[i], err);
 	for (size_t i = 0; !r && i < old->n_members; i++)
-		if (old->members[i]->exec) /* of no file, so none ends it */
+		if (is_of_no_file(old->members[i])) /* so none ends it */
 			new.members[new.n_members++] = old->members[i];
+	for (size_t i = 0; !r && i < old->n_tunnels; i++)
+		if (old->tunnels[i]->of_labels)
+			new.tunnels[new.n_tunnels++] = old->tunnels[i];
 	if (!r) {
 		*ret = new;
 		return 0;
@@ -306,6 +323,10 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (!d)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*d = (struct daemon) { .lease_ns = config->lease_ns, .root.fd = -1, .lock_fd = -1 };
+	r = tunnel_new(d, &(struct tunnel_config) { .name = "-", .interface = "-", .netns = "-" },
+		       &d->nowhere, err);
+	if (r)
+		return r;
 	d->audit = audit_new(on_record, d);
 	if (!d->audit)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
@@ -344,6 +365,49 @@ int daemon_lock(const struct config *config, struct error *err)
 	return open_daemon(&d, config, err);
 }
 
+int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
+{
+	struct tunnel **more = realloc(d->tunnels, (d->n_tunnels + 1) * sizeof(*more));
+	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a tunnel");
+
+	if (more) {
+		d->tunnels = more;
+		d->tunnels[d->n_tunnels++] = t;
+		r = tunnel_start(t, err);
+		d->n_tunnels -= r != 0;
+	}
+	if (r)
+		tunnel_free(t);
+	return r;
+}
+
+int daemon_add_member(struct daemon *d, struct member *m, struct error *err)
+{
+	struct member **more = realloc(d->members, (d->n_members + 1) * sizeof(*more));
+	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a workload");
+
+	if (more) {
+		d->members = more;
+		d->members[d->n_members++] = m;
+		r = member_start(m, err);
+		d->n_members -= r != 0;
+	}
+	if (r)
+		member_free(m);
+	return r;
+}
+
+void daemon_remove_member(struct daemon *d, struct member *m)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i] == m) {
+			memmove(&d->members[i], &d->members[i + 1],
+				(d->n_members - i - 1) * sizeof(*d->members));
+			d->n_members--;
+			return;
+		}
+}
+
 static void start_what_is_new(struct daemon *d)
 {
 	struct error err;
@@ -352,7 +416,7 @@ static void start_what_is_new(struct daemon *d)
 		if (!d->tunnels[i]->tick && tunnel_start(d->tunnels[i], &err))
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
 	for (size_t i = 0; i < d->n_members; i++)
-		if (!d->members[i]->cgroup_source && member_start(d->members[i], &err))
+		if (!d->members[i]->started && member_start(d->members[i], &err))
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
 }
 
@@ -361,7 +425,9 @@ static int check_netns(const struct config *config, struct error *err)
 {
 	for (size_t i = 0; i < config->n_tunnels; i++) {
 		_cleanup_fd int fd = -1;
-		int r = netns_open(config->tunnels[i].netns, &fd, err);
+		const char *name;
+		enum place_kind kind = place_kind(config->tunnels[i].netns, &name);
+		int r = kind == PLACE_PATH ? netns_open(name, &fd, err) : 0;
 
 		if (r && r != -ENOENT)
 			return r;
@@ -369,12 +435,11 @@ static int check_netns(const struct config *config, struct error *err)
 	return 0;
 }
 
-/* Those of `vpnleash exec` stand after the configuration's. */
-static void move_execs(struct daemon *d, size_t first)
+static void move_execs(struct daemon *d)
 {
-	for (size_t i = first; i < d->n_members;) {
+	for (size_t i = 0; i < d->n_members;) {
 		struct member *m = d->members[i];
-		struct tunnel *t = exec_tunnel(m, d->tunnels, d->n_tunnels);
+		struct tunnel *t = m->exec ? exec_tunnel(m, d->tunnels, d->n_tunnels) : m->tunnel;
 
 		if (t && t != m->tunnel)
 			member_move(m, t);
@@ -422,7 +487,7 @@ static int reload(struct daemon *d, struct error *err)
 	d->n_members = new.n_members;
 	for (size_t i = 0; i < old.n_members; i++)
 		if (!has_member(&new, old.members[i])) {
-			if (!find_member(&new, old.members[i]->path))
+			if (!find_member(&new, old.members[i]->given))
 				log_line(LOG_LEVEL_NOTICE,
 					 "workload '%s' is no longer in the file: it "
 					 "stays shut until: vpnleash detach",
@@ -443,7 +508,8 @@ static int reload(struct daemon *d, struct error *err)
 		if (m->tunnel != t)
 			member_move(m, t);
 	}
-	move_execs(d, config.n_workloads);
+	move_execs(d);
+	labels_again(d);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_members_changed(d->tunnels[i]);
 	for (size_t i = 0; i < d->n_tunnels; i++)
@@ -477,7 +543,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	return 0;
 }
 
-static int start_loop(struct daemon *d, const char *file, struct error *err)
+static int start_loop(struct daemon *d, const char *file, const char *engine, struct error *err)
 {
 	sigset_t stop;
 	int r = sd_event_new(&d->loop);
@@ -497,6 +563,8 @@ static int start_loop(struct daemon *d, const char *file, struct error *err)
 	if (!d->prober)
 		return fail(err, EXIT_PRIVILEGE, -EPERM, "see the log", "start the prober");
 	r = start_drops(d, err);
+	if (!r)
+		r = containers_start(d, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }
 
@@ -516,15 +584,15 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	int r = open_daemon(&d, config, err);
 
 	if (!r)
-		r = start_loop(d, file, err);
+		r = start_loop(d, file, config->engine, err);
 	/* the tunnels first: a workload joins the state that its tunnel is in */
 	for (size_t i = 0; !r && i < d->n_tunnels; i++)
-		r = tunnel_start(d->tunnels[i], err);
+		r = d->tunnels[i]->tick ? 0 : tunnel_start(d->tunnels[i], err);
 	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence
 		 */
 		lease_revoke_others(d->leases, is_adopted, d);
 	for (size_t i = 0; !r && i < d->n_members; i++)
-		r = member_start(d->members[i], err);
+		r = d->members[i]->started ? 0 : member_start(d->members[i], err);
 	if (!r) {
 		exec_adopt(d);
 		privilege_take();

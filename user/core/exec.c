@@ -85,13 +85,7 @@ static int remove_cgroup(struct daemon *d, const char *path)
 
 static void forget(struct daemon *d, struct member *m)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i] == m) {
-			memmove(&d->members[i], &d->members[i + 1],
-				(d->n_members - i - 1) * sizeof(*d->members));
-			d->n_members--;
-			break;
-		}
+	daemon_remove_member(d, m);
 	member_undo(m);
 }
 

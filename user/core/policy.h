@@ -2,11 +2,11 @@
 /*
  * What to do: two pure tables, (state, input) → next state and actions. No I/O, no clock. Actions
  * stand in the order in which a crash after any of them leaves traffic blocked: REVOKE and BAR
- * before FREEZE, GRANT and ADMIT before THAW. The daemon carries them out and feeds how it went
- * back as an input, so the tables decide failures as well.
+ * before FREEZE and STOP, GRANT and ADMIT before THAW. The daemon carries them out and feeds how it
+ * went back as an input, so the tables decide failures as well.
  *
  * The tables keep: a lease lives only while its tunnel is `up`; a workload is admitted only in
- * `open`; THAW only together with ADMIT.
+ * `open`; THAW only together with ADMIT; THAW_SHUT only behind BAR, for somebody who is to end.
  */
 #ifndef VPNLEASH_POLICY_H
 #define VPNLEASH_POLICY_H

@@ -12,9 +12,9 @@
 /*
  * Cloudflare WARP. As published in
  * https://developers.cloudflare.com/cloudflare-one/connections/connect-devices/warp/deployment/firewall/:
- * ingress (WireGuard, MASQUE with its fallbacks) and, for `bootstrap`, the client's API and DNS over
- * HTTPS. The consumer client's own ranges, marked below, are not on that page: its ingress name
- * engage.cloudflareclient.com lies in the first.
+ * ingress (WireGuard, MASQUE with its fallbacks) and, for `bootstrap`, the client's API and DNS
+ * over HTTPS. The consumer client's own ranges, marked below, are not on that page: its ingress
+ * name engage.cloudflareclient.com lies in the first.
  */
 static const char *const warp_endpoints[] = {
 	"162.159.193.0/24:2408/udp",

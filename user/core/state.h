@@ -3,6 +3,8 @@
  * The daemon's state, shared by the files that join watchers, policy and doers:
  *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
  *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
+ *   containers.c  what runs containers and units, and what they are now
+ *   labels.c    containers that ask for a leash by their labels
  *   verbs.c     what the control socket is asked
  *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
@@ -21,6 +23,7 @@
 #include "core/policy.h"
 #include "core/reopen.h"
 #include "core/resolve.h"
+#include "engine/engine.h"
 #include "out/audit.h"
 #include "out/control.h"
 #include "prober/prober.h"
@@ -42,6 +45,22 @@ struct log_budget {
 	uint64_t filled_ns;
 };
 
+/* Of a tunnel whose netns is a container's or a unit's. */
+struct tunnel_owner {
+	pid_t pid; /* 0: not running */
+	int pidfd;
+	sd_event_source *end;
+	bool unhealthy;
+};
+
+/* The key `process`. */
+struct vpn_process {
+	pid_t pid; /* 0: not there */
+	int pidfd;
+	sd_event_source *end;
+	bool dead; /* it was there, and no other has come */
+};
+
 struct tunnel {
 	struct daemon *daemon;
 	struct tunnel_config config;
@@ -50,6 +69,12 @@ struct tunnel {
 	enum input why; /* of the last change of state, or of why it stays down */
 	char why_detail[200];
 	uint64_t changed_ns;
+
+	/* the netns file: that of the configuration, or of its owner's first process; "": unknown
+	 */
+	char where[PATH_MAX];
+	struct tunnel_owner owner;
+	struct vpn_process process;
 
 	int netns_fd; /* -1: not there */
 	uint64_t netns_cookie, netns_ino;
@@ -60,7 +85,7 @@ struct tunnel {
 	char link_detail[96];
 	struct edge *edge; /* NULL: no guard */
 	bool guarded;	   /* the last thing that the edge said; true without a guard */
-	bool ready;	   /* both */
+	bool ready;	   /* both, and the VPN is well */
 	unsigned int slot; /* 0: none yet */
 
 	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
@@ -68,19 +93,21 @@ struct tunnel {
 	struct reopen reopen;
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
+	bool of_labels; /* goes with its last workload */
 };
 
-/* A workload of the configuration, or of `vpnleash exec`. */
+/* A workload of the configuration, of a container's labels, or of `vpnleash exec`. */
 struct member {
 	struct daemon *daemon;
 	struct tunnel *tunnel;
-	char path[PATH_MAX]; /* of its cgroup, below the root */
+	char given[PATH_MAX]; /* the key `cgroup`; of a path, the path itself */
+	char path[PATH_MAX];  /* of its cgroup, below the root; "": not known yet */
 	char name[VPNLEASH_NAME_LEN];
 	enum on_failure on_failure;
 	enum workload_state state;
 	uint64_t changed_ns, freezing_ns; /* freezing_ns: asked to freeze, 0: not asked */
 	struct watch_cgroup *cgroup;
-	sd_event_source *cgroup_source, *freeze_timer;
+	sd_event_source *cgroup_source, *freeze_timer, *stop_timer, *end_timer;
 	uint64_t bound; /* cgroup id with record and gate, 0: none */
 	bool held;
 	bool ipv6, audit;
@@ -89,6 +116,20 @@ struct member {
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 	struct exec *exec;		      /* NULL: of the configuration */
+	bool started;			      /* member_start() was called */
+
+	/* a container or unit: */
+	enum engine_kind kind; /* 0: neither */
+	bool of_labels, running;
+	pid_t pid; /* its first process, 0: unknown */
+	char id[ENGINE_ID_LEN];
+	uint64_t barred_ns; /* since when it has no way out, 0: it has */
+	uint64_t stop_after_ns;
+	uint32_t request; /* stop or start that was asked for, 0: none */
+	bool stopping;	  /* `request` is a stop */
+	bool engine_lost; /* while it ran: what it does now is the engine's doing, not a person's */
+	uint64_t orphaned_ns; /* when it was last started anew for that */
+	char trouble[400];    /* why it can not be stopped, started, or leashed at all; "" */
 };
 
 struct daemon {
@@ -104,6 +145,8 @@ struct daemon {
 	struct control *control;
 	struct audit *audit;
 	struct drops *drops;
+	struct containers *containers;
+	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
 	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_members;
 	struct tunnel **tunnels;
@@ -119,11 +162,14 @@ void tunnel_free(struct tunnel *t);		       /* revokes nothing */
 /* Its first workload has come, or its last gone: the netns is guarded, or no longer. */
 void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
-void prober_restart(struct daemon *d);	/* a dead prober is silence */
+/* Its owner as the engine has it now; NULL: there is none. */
+void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
+void prober_restart(struct daemon *d); /* a dead prober is silence */
 
 /* workload.c */
-/* Record and gate, shut or as an earlier daemon left it. path: see cgroup_path(). */
-int member_new(struct daemon *d, const struct workload_config *config, const char *path,
+/* Record and gate, shut or as an earlier daemon left it. given: a path as from cgroup_path(), or
+ * container:NAME or unit:NAME, whose cgroup is known by member_place(). */
+int member_new(struct daemon *d, const struct workload_config *config, const char *given,
 	       struct tunnel *t, struct member **ret, struct error *err);
 /* What a reload may change while it runs. */
 void member_configure(struct member *m, const struct workload_config *config);
@@ -133,9 +179,41 @@ void member_undo(struct member *m);		       /* as if member_new() had not been *
 void member_shut(struct member *m);		       /* barred, and no tunnel's any more */
 void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or down */
 void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
-void member_retry(struct member *m);		       /* if its cgroup has no gate yet */
+void member_look(struct member *m); /* at what nobody tells: once a second at least */
 int member_hold(struct member *m, bool held, struct error *err);
 void member_summary(struct member *m); /* what was dropped since the last one */
+/* Its container or unit as it is now; NULL: there is none. */
+void member_item_is(struct member *m, const struct engine_item *item);
+void member_ending(struct member *m); /* it was sent a signal by somebody: let it end */
+void member_done(struct member *m, int result, const char *error); /* m->request */
+void member_engine_is(struct member *m, bool there);
+void member_rename(struct member *m, const char *name);
+
+/* containers.c */
+/* Waits for what is there to be told, not for long: a lease that runs is to be adopted. */
+int containers_start(struct daemon *d, const char *engine, struct error *err);
+void containers_stop(struct daemon *d);
+/* By name or id; NULL: there is none. Valid until the loop goes on. */
+const struct engine_item *containers_find(const struct daemon *d, enum engine_kind kind,
+					  const char *name);
+bool containers_reachable(const struct daemon *d, enum engine_kind kind);
+/* Told from now on, and what is known already at once. */
+void containers_watch_tunnel(struct tunnel *t);
+void containers_watch_member(struct member *m);
+/* m->request is set. 0 or -Exxx. */
+int containers_ask_stop(struct member *m);
+int containers_ask_start(struct member *m);
+/* Detached: its labels are not looked at again until it is started anew. */
+void containers_let_go(struct daemon *d, const char *id);
+void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
+		     void *arg);
+
+/* labels.c */
+/* first: it was not known before. */
+void labels_are(struct daemon *d, const struct engine_item *item, bool first);
+void labels_gone(struct daemon *d, const char *id);
+/* After a reload: what the file names now is the file's. */
+void labels_again(struct daemon *d);
 
 /* exec.c */
 /* A born-locked cgroup on the tunnel of that interface and netns (NULL: of the only tunnel with
@@ -158,5 +236,9 @@ int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_ti
 /* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
 bool may_log(struct log_budget *b);
 struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
+/* daemon.c: at the end of d's arrays, started. On failure it is freed. */
+int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
+int daemon_add_member(struct daemon *d, struct member *m, struct error *err);
+void daemon_remove_member(struct daemon *d, struct member *m); /* from the array; not freed */
 
 #endif

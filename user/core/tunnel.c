@@ -7,10 +7,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 
 #include "base/netns.h"
+#include "base/privilege.h"
 #include "core/state.h"
+#include "watch/process.h"
 
 #define TICK_NS                                                                                    \
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
@@ -162,7 +165,7 @@ static void set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
-	t->ready = t->link_ready && t->guarded;
+	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !t->process.dead;
 	if (was && !t->ready) {
 		reopen_failed(&t->reopen);
 		t->seen_ns = now_boot_ns();
@@ -255,12 +258,23 @@ static bool netns_is_there(const struct tunnel *t)
 {
 	struct stat st;
 
-	return !strcmp(t->config.netns, "host") ||
-	       (!stat(t->config.netns, &st) && st.st_ino == t->netns_ino);
+	return !strcmp(t->where, "host") || (!stat(t->where, &st) && st.st_ino == t->netns_ino);
+}
+
+static void forget_process(pid_t *pid, int *pidfd, sd_event_source **end)
+{
+	sd_event_source_disable_unref(*end);
+	*end = NULL;
+	if (*pidfd >= 0)
+		close_fd(pidfd);
+	*pidfd = -1;
+	*pid = 0;
 }
 
 static void leave_netns(struct tunnel *t)
 {
+	forget_process(&t->process.pid, &t->process.pidfd, &t->process.end);
+	t->process.dead = false;
 	sd_event_source_disable_unref(t->link_source);
 	t->link_source = NULL;
 	watch_netlink_stop(t->link);
@@ -303,7 +317,7 @@ static int follow_members(struct tunnel *t)
 static int enter_netns(struct tunnel *t, struct error *err)
 {
 	struct daemon *d = t->daemon;
-	int r = netns_open(t->config.netns, &t->netns_fd, err);
+	int r = *t->where ? netns_open(t->where, &t->netns_fd, err) : -ENOENT;
 
 	if (r)
 		return r;
@@ -368,6 +382,120 @@ static void ask_probe(struct tunnel *t)
 		t->asked_ns = now_boot_ns();
 }
 
+static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
+{
+	if (!t->link)
+		return;
+	t->link_ready = false;
+	set_ready(t);
+	tunnel_input(t, IN_NETNS_GONE, t->config.netns, evidence_ns);
+	leave_netns(t);
+	guard_sweep(t->daemon->guards);
+}
+
+/* ------ the VPN's process, and the container or unit that the netns is of ------ */
+
+static int watch_process(struct tunnel *t, pid_t pid, int *ret_pidfd, sd_event_source **ret,
+			 sd_event_io_handler_t on_end)
+{
+	int r;
+
+	*ret_pidfd = pidfd_open(pid, 0);
+	if (*ret_pidfd < 0)
+		return -errno;
+	r = sd_event_add_io(t->daemon->loop, ret, *ret_pidfd, EPOLLIN, on_end, t);
+	if (r >= 0)
+		sd_event_source_set_priority(*ret, PRIORITY_EVIDENCE);
+	return r < 0 ? r : 0;
+}
+
+static int on_process_end(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct tunnel *t = arg;
+	uint64_t now = now_boot_ns();
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	forget_process(&t->process.pid, &t->process.pidfd, &t->process.end);
+	t->process.dead = true;
+	set_ready(t);
+	tunnel_input(t, IN_VPN_DEAD, t->config.process, now);
+	return 0;
+}
+
+static int note_process(const struct netns_process *p, void *arg)
+{
+	struct tunnel *t = arg;
+
+	if (strcmp(p->comm, t->config.process))
+		return 0;
+	t->process.pid = p->pid;
+	return 1;
+}
+
+static void look_for_process(struct tunnel *t)
+{
+	struct stat st;
+	char path[64];
+
+	if (!*t->config.process || t->process.pid)
+		return;
+	privilege_long_work(true); /* all of /proc */
+	netns_processes(t->netns_ino, note_process, t);
+	privilege_long_work(false);
+	if (!t->process.pid)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", t->process.pid);
+	if (watch_process(t, t->process.pid, &t->process.pidfd, &t->process.end, on_process_end) ||
+	    stat(path, &st) < 0 || st.st_ino != t->netns_ino) { /* the number may be another's */
+		forget_process(&t->process.pid, &t->process.pidfd, &t->process.end);
+		return;
+	}
+	t->process.dead = false;
+	set_ready(t);
+}
+
+static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	struct tunnel *t = arg;
+	uint64_t now = now_boot_ns();
+
+	(void)s;
+	(void)fd;
+	(void)events;
+	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+	t->where[0] = '\0';
+	netns_gone(t, now);
+	return 0;
+}
+
+void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
+{
+	pid_t pid = owner && owner->running ? owner->pid : 0;
+	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
+	uint64_t now = now_boot_ns();
+
+	if (unhealthy != t->owner.unhealthy) {
+		t->owner.unhealthy = unhealthy;
+		set_ready(t);
+		if (unhealthy)
+			tunnel_input(t, IN_UNHEALTHY, t->config.netns, now);
+	}
+	if (pid == t->owner.pid)
+		return;
+	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+	t->where[0] = '\0';
+	netns_gone(t, now);
+	if (!pid || watch_process(t, pid, &t->owner.pidfd, &t->owner.end, on_owner_end)) {
+		forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+		return;
+	}
+	t->owner.pid = pid;
+	snprintf(t->where, sizeof(t->where), "/proc/%d/ns/net", pid);
+	tunnel_look_now(t);
+}
+
 /* Look at everything that nobody tells us, renew, ask where there was no sign of life. */
 static void look(struct tunnel *t)
 {
@@ -375,13 +503,11 @@ static void look(struct tunnel *t)
 	uint64_t now;
 	int r;
 
-	if (t->link && !netns_is_there(t)) {
-		t->link_ready = false;
-		set_ready(t);
-		tunnel_input(t, IN_NETNS_GONE, t->config.netns, 0);
-		leave_netns(t);
-		guard_sweep(t->daemon->guards);
-	}
+	if (t->link && !netns_is_there(t))
+		netns_gone(t, 0);
+	for (size_t i = 0; i < t->daemon->n_members; i++)
+		if (t->daemon->members[i]->tunnel == t)
+			member_look(t->daemon->members[i]);
 	if (!t->link) {
 		r = enter_netns(t, &err);
 
@@ -390,9 +516,7 @@ static void look(struct tunnel *t)
 		if (r)
 			return;
 	}
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		if (t->daemon->members[i]->tunnel == t)
-			member_retry(t->daemon->members[i]);
+	look_for_process(t);
 	r = follow_members(t);
 	if (!r)
 		r = look_at_edge(t); /* endpoints move without a word */
@@ -526,7 +650,10 @@ static void adopt_lease(struct tunnel *t)
 int tunnel_start(struct tunnel *t, struct error *err)
 {
 	char netns[128];
-	int r = enter_netns(t, err);
+	int r;
+
+	containers_watch_tunnel(t);
+	r = enter_netns(t, err);
 
 	if (r && r != -ENOENT)
 		return r;
@@ -543,12 +670,20 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 {
 	static uint32_t last_id;
 	struct tunnel *t = calloc(1, sizeof(*t));
+	enum place_kind kind;
+	const char *name;
 
 	if (!t)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*t = (struct tunnel) {
-		.daemon = d, .id = last_id++, .state = TUNNEL_ABSENT, .netns_fd = -1
-	};
+	*t = (struct tunnel) { .daemon = d,
+			       .id = last_id++,
+			       .state = TUNNEL_ABSENT,
+			       .netns_fd = -1,
+			       .owner.pidfd = -1,
+			       .process.pidfd = -1 };
+	kind = place_kind(config->netns, &name);
+	if (kind != PLACE_CONTAINER && kind != PLACE_UNIT)
+		snprintf(t->where, sizeof(t->where), "%s", config->netns);
 	memcpy(&t->config, config, sizeof(*config)); /* reload compares bytes, padding too */
 	*ret = t;
 	return 0;
@@ -557,6 +692,7 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 void tunnel_free(struct tunnel *t)
 {
 	leave_netns(t);
+	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
 	sd_event_source_disable_unref(t->tick);
 	sd_event_source_disable_unref(t->expiry);
 	free(t);

@@ -125,6 +125,7 @@ static json_t *member_status(struct member *m)
 	if (m->bound && !workload_get(d->leases, m->bound, &w))
 		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
 	r.held = m->held;
+	r.trouble = m->trouble;
 	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
 	return report_workload_json(&r);
 }
@@ -194,14 +195,15 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_members; i++) {
-		if (!q->workload || !strcmp(name, d->members[i]->name))
+		if (!q->workload || !strcmp(name, d->members[i]->name)) {
+			containers_let_go(d, d->members[i]->id);
 			member_free(d->members[i]);
-		else
+		} else
 			d->members[left++] = d->members[i];
 	}
 	d->n_members = left;
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
-	if (!left)
+	if (!left && (!q->workload || !containers_reachable(d, ENGINE_CONTAINER)))
 		sd_event_exit(d->loop, 0);
 	return json_pack("{s:i}", "detached", r);
 }
@@ -230,6 +232,11 @@ static const char *what_to_do(const struct member *m)
 {
 	if (m->held)
 		return "vpnleash release lets it go on";
+	if (m->tunnel == m->daemon->nowhere)
+		return "correct its labels, and make the container anew";
+	if (m->state == WORKLOAD_STOPPED)
+		return m->tunnel->state == TUNNEL_UP ? "nothing to do, it is started in a moment"
+						     : "start the VPN, it is started by itself";
 	if (m->state == WORKLOAD_WAITING)
 		return "start it; the gate is attached when its cgroup appears";
 	if (m->state == WORKLOAD_OPEN)
@@ -253,18 +260,21 @@ static json_t *answer_why(struct daemon *d, const struct question *q)
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
 	const char *tunnel_said;
-	char why[400], tunnel[CONFIG_NAME_LEN * 2], detail[200];
+	char why[600], tunnel[CONFIG_NAME_LEN * 2], detail[200];
 	json_t *j;
 
 	if (!m)
 		return control_refusal(&err);
 	tunnel_said = m->tunnel->why ? input_text(m->tunnel->why) : "no such network namespace yet";
-	snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s%s%s",
-		 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
-		 tunnel_state_name(m->tunnel->state), tunnel_said,
-		 *m->tunnel->why_detail ? ": " : "",
-		 escape(detail, sizeof(detail), m->tunnel->why_detail),
-		 m->held ? "; an operator holds the workload" : "");
+	if (*m->trouble)
+		snprintf(why, sizeof(why), "%s", m->trouble);
+	else
+		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s%s%s",
+			 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
+			 tunnel_state_name(m->tunnel->state), tunnel_said,
+			 *m->tunnel->why_detail ? ": " : "",
+			 escape(detail, sizeof(detail), m->tunnel->why_detail),
+			 m->held ? "; an operator holds the workload" : "");
 	j = member_status(m);
 	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
 	json_object_set_new(j, "why", json_string(why));

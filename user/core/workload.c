@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
- * says; its table asked; admitted, barred, frozen, thawed. See state.h.
+ * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer and
+ * the engine say; its table asked; admitted, barred, frozen, thawed, stopped, started. See state.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "act/freezer.h"
-#include "core/hold.h"
+#include "base/netns.h"
+#include "core/marks.h"
 #include "core/state.h"
 #include "out/report.h"
+#include "watch/process.h"
 
-#define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
+#define FREEZE_NS (1 * NS_PER_SEC)  /* after which a freeze has failed */
+#define END_NS	  (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
+#define AGAIN_NS  (5 * NS_PER_SEC)  /* between two tries to stop or start it */
+#define PERSON_NS (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
+#define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
 
 static void workload_input(struct member *m, enum input in);
 
@@ -62,12 +69,85 @@ static void thaw(struct member *m, int cgroup_fd)
 		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
 }
 
+/* The gate is shut, and stays so: thawed it can hear that it is to end. */
+static void thaw_shut(struct member *m, int cgroup_fd)
+{
+	struct daemon *d = m->daemon;
+	struct workload w;
+
+	edge_shut(m->tunnel->edge);
+	sd_event_source_set_enabled(m->freeze_timer, SD_EVENT_OFF);
+	if (workload_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
+		return;
+	if (!freezer_thaw(cgroup_fd))
+		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
+}
+
+/* Said once, and by `status` and `why` as long as it is so. */
+static void in_trouble(struct member *m, const char *what, const char *why)
+{
+	char text[sizeof(m->trouble)], shown[300];
+
+	snprintf(text, sizeof(text), "%s: %s", what, escape(shown, sizeof(shown), why));
+	if (!strcmp(text, m->trouble))
+		return;
+	memcpy(m->trouble, text, sizeof(text));
+	log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, text);
+}
+
+static int on_stop_failed(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)usec;
+	if (m->state == WORKLOAD_STOPPED)
+		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
+	return 0;
+}
+
+static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)usec;
+	if (m->state == WORKLOAD_STOPPED)
+		member_tunnel_changed(m);
+	return 0;
+}
+
+static void stop(struct member *m)
+{
+	struct daemon *d = m->daemon;
+
+	m->stopping = true;
+	if (containers_ask_stop(m)) /* an action carries no input: a turn later */
+		set_timer(d, &m->end_timer, now_boot_ns(), on_stop_failed, m);
+}
+
+static void start(struct member *m)
+{
+	struct daemon *d = m->daemon;
+
+	if (m->running || m->stopping)
+		return;
+	edge_shut(m->tunnel->edge);
+	if (!m->request && containers_ask_start(m))
+		in_trouble(m, "it can not be started", "the engine does not answer");
+	set_timer(d, &m->end_timer, now_boot_ns() + AGAIN_NS, on_start_again, m);
+}
+
 static void carry_out_workload(struct member *m, enum action action)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	struct daemon *d = m->daemon;
 	int r = 0;
 
+	if (action == DO_STOP)
+		stop(m);
+	else if (action == DO_START)
+		start(m);
 	if (!c || !m->bound)
 		return;
 	switch (action) {
@@ -84,6 +164,9 @@ static void carry_out_workload(struct member *m, enum action action)
 	case DO_THAW:
 		thaw(m, c->fd);
 		break;
+	case DO_THAW_SHUT:
+		thaw_shut(m, c->fd);
+		break;
 	case DO_ALERT:
 		log_line(LOG_LEVEL_ERR, "workload '%s' does not freeze; it is blocked by the gate",
 			 m->name);
@@ -94,6 +177,48 @@ static void carry_out_workload(struct member *m, enum action action)
 	if (r)
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s: %s", m->name, action_name(action),
 			 strerror(-r));
+}
+
+/* Frozen, and not by us: an operator's pause. */
+static bool is_paused(const struct member *m)
+{
+	struct workload w;
+
+	return m->bound && watch_cgroup_frozen(m->cgroup) &&
+	       !workload_get(m->daemon->leases, m->bound, &w) && !(w.flags & WORKLOAD_FROZEN_BY_US);
+}
+
+static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)usec;
+	if (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN)
+		return 0;
+	if (m->running && !m->held && !is_paused(m)) {
+		if (containers_reachable(m->daemon, m->kind)) {
+			workload_input(m, IN_STOP_DUE);
+			return 0;
+		}
+		in_trouble(m, "it can not be stopped", "the engine does not answer");
+	}
+	set_timer(m->daemon, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due, m);
+	return 0;
+}
+
+/* The ladder's second step, counted from the moment at which it lost its way out. */
+static void arm_stop(struct member *m)
+{
+	bool barred = m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN;
+
+	if (!barred) {
+		m->barred_ns = 0;
+	} else if (!m->barred_ns && m->kind && m->stop_after_ns != STOP_NEVER && !m->audit) {
+		m->barred_ns = now_boot_ns();
+		set_timer(m->daemon, &m->stop_timer, m->barred_ns + m->stop_after_ns, on_stop_due,
+			  m);
+	}
 }
 
 static void workload_input(struct member *m, enum input in)
@@ -114,11 +239,12 @@ static void workload_input(struct member *m, enum input in)
 		    !may_log(&m->tunnel->log));
 	if (m->state != WORKLOAD_BLOCKED)
 		m->freezing_ns = 0;
+	arm_stop(m);
 	if (m->state == WORKLOAD_FROZEN && m->tunnel->edge) /* bootstrap may open */
 		tunnel_look_now(m->tunnel);
 	/* frozen at once, or frozen all along: the kernel tells only changes */
 	if (m->state == WORKLOAD_BLOCKED && m->cgroup && watch_cgroup_frozen(m->cgroup) &&
-	    in != IN_THAWED)
+	    in != IN_THAWED && in != IN_ENDING)
 		workload_input(m, IN_FREEZE_DONE);
 }
 
@@ -158,6 +284,7 @@ void member_configure(struct member *m, const struct workload_config *config)
 {
 	/* nothing is dropped in audit, so nothing is frozen */
 	m->on_failure = config->audit ? ON_FAILURE_BLOCK : config->on_failure;
+	m->stop_after_ns = config->stop_after_ns;
 	m->ipv6 = config->ipv6;
 	m->audit = config->audit;
 	memcpy(&m->allow, &config->allow, sizeof(m->allow));
@@ -198,20 +325,61 @@ static void unbind_member(struct member *m)
 	m->bound = 0;
 }
 
+/* Does it share another container's netns? Then an engine puts it into that one's present netns
+ * whenever it starts. */
+static bool shares_netns(const struct member *m)
+{
+	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
+
+	return i && !strncmp(i->network_mode, "container:", 10);
+}
+
+/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
+static bool is_orphaned(const struct member *m)
+{
+	char path[64];
+	struct stat st;
+
+	if (!m->running || !m->pid || !shares_netns(m))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", m->pid);
+	return !stat(path, &st) && st.st_ino != m->tunnel->netns_ino;
+}
+
+static enum input of_orphan(struct member *m)
+{
+	uint64_t now = now_boot_ns();
+
+	if (m->orphaned_ns && now - m->orphaned_ns < ORPHAN_NS)
+		in_trouble(m, "it is not in its tunnel's network namespace",
+			   "and a start did not bring it there");
+	else if (!containers_reachable(m->daemon, m->kind))
+		in_trouble(m, "it is not in its tunnel's network namespace any more",
+			   "and the engine does not answer");
+	else {
+		m->orphaned_ns = now;
+		return IN_ORPHANED;
+	}
+	return IN_TUNNEL_DOWN_BLOCK;
+}
+
 void member_tunnel_changed(struct member *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP;
+	/* an engine that is still starting it would wait for the frozen for ever */
+	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && (!m->kind || m->running);
 
-	workload_input(m, m->held && up			      ? IN_HELD
-			  : up				      ? IN_TUNNEL_UP
-			  : m->on_failure == ON_FAILURE_BLOCK ? IN_TUNNEL_DOWN_BLOCK
-							      : IN_TUNNEL_DOWN);
+	workload_input(m, m->held && up		 ? IN_HELD
+			  : up && is_orphaned(m) ? of_orphan(m)
+			  : up			 ? IN_TUNNEL_UP
+			  : may_freeze		 ? IN_TUNNEL_DOWN
+						 : IN_TUNNEL_DOWN_BLOCK);
 }
 
 int member_hold(struct member *m, bool held, struct error *err)
 {
 	/* on disk before it is in force, and in force before it is off the disk */
-	int r = held ? hold_set(m->name, err) : 0;
+	int r = held ? mark_set(MARK_HELD, m->name, err) : 0;
 
 	if (!r && m->bound)
 		r = workload_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
@@ -219,7 +387,7 @@ int member_hold(struct member *m, bool held, struct error *err)
 			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", m->name)
 			    : 0;
 	if (!r && !held)
-		r = hold_clear(m->name, err);
+		r = mark_clear(MARK_HELD, m->name, err);
 	if (r)
 		return r;
 	m->held = held;
@@ -270,34 +438,50 @@ static void join_member(struct member *m)
 	member_tunnel_changed(m);
 }
 
+/* The cgroup has appeared. */
+static void bind_and_join(struct member *m)
+{
+	struct error err;
+
+	if (bind_member(m, &err)) {
+		/* the only containment left; member_look() goes on trying */
+		freezer_freeze(watch_cgroup_ref(m->cgroup)->fd);
+		log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
+		return;
+	}
+	join_member(m);
+}
+
 static void on_cgroup(void *owner, const struct evidence *e)
 {
 	struct member *m = owner;
-	struct error err;
 
-	if (!m->cgroup) /* told by watch_cgroup_start(): watch_and_bind() goes on */
+	if (!m->cgroup || !m->started) /* told while it is being started, which goes on itself */
 		return;
 	if (e->what == IN_CGROUP_GONE) {
 		workload_input(m, IN_CGROUP_GONE);
 		unbind_member(m);
 	} else if (e->what == IN_CGROUP_BORN) {
-		if (bind_member(m, &err)) {
-			/* the only containment left; member_retry() goes on trying */
-			freezer_freeze(watch_cgroup_ref(m->cgroup)->fd);
-			log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
-		} else {
-			join_member(m);
-		}
+		bind_and_join(m);
 	} else {
 		workload_input(m, e->what);
 	}
 }
 
-void member_retry(struct member *m)
+/* Frozen it can not act on a signal; what waits for it says that somebody wants it to end. The
+ * engine tells this sooner, but not while it goes down itself. */
+static void look_for_signals(struct member *m)
+{
+	if (m->state == WORKLOAD_FROZEN && m->kind && m->pid && process_is_to_end(m->pid))
+		member_ending(m);
+}
+
+void member_look(struct member *m)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	struct error err;
 
+	look_for_signals(m);
 	if (m->bound || !c || bind_member(m, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);
@@ -331,25 +515,32 @@ static int watch_and_bind(struct member *m, struct error *err)
 	return r ? r : bind_member(m, err);
 }
 
-int member_new(struct daemon *d, const struct workload_config *config, const char *path,
+int member_new(struct daemon *d, const struct workload_config *config, const char *given,
 	       struct tunnel *t, struct member **ret, struct error *err)
 {
 	struct member *m = calloc(1, sizeof(*m));
-	size_t length = strlen(path);
-	int r;
+	size_t length = strlen(given);
+	const char *place;
+	enum place_kind kind = place_kind(given, &place);
+	int r = 0;
 
 	if (!m)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*m = (struct member) { .daemon = d, .tunnel = t, .state = WORKLOAD_WAITING };
+	m->kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER : kind == PLACE_UNIT ? ENGINE_UNIT : 0;
 	member_configure(m, config);
-	snprintf(m->path, sizeof(m->path), "%s", path);
+	snprintf(m->given, sizeof(m->given), "%s", given);
 	/* without a section's name: the end of its path */
 	snprintf(m->name, sizeof(m->name), "%.63s",
 		 *config->name		    ? config->name
-		 : length < sizeof(m->name) ? path
-					    : path + length - sizeof(m->name) + 1);
-	m->held = hold_is(m->name);
-	r = watch_and_bind(m, err);
+		 : m->kind		    ? place
+		 : length < sizeof(m->name) ? given
+					    : given + length - sizeof(m->name) + 1);
+	m->held = mark_is(MARK_HELD, m->name);
+	if (!m->kind) {
+		snprintf(m->path, sizeof(m->path), "%s", given);
+		r = watch_and_bind(m, err);
+	}
 	if (r) {
 		member_free(m);
 		return r;
@@ -386,7 +577,7 @@ void member_move(struct member *m, struct tunnel *t)
 	member_tunnel_changed(m);
 }
 
-int member_start(struct member *m, struct error *err)
+static int listen_to_cgroup(struct member *m, struct error *err)
 {
 	int r = sd_event_add_io(m->daemon->loop, &m->cgroup_source, watch_cgroup_fd(m->cgroup),
 				EPOLLIN, on_cgroup_readable, m);
@@ -394,18 +585,215 @@ int member_start(struct member *m, struct error *err)
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroup '%s'", m->name);
 	sd_event_source_set_priority(m->cgroup_source, PRIORITY_EVIDENCE);
+	return 0;
+}
+
+int member_start(struct member *m, struct error *err)
+{
+	int r = m->cgroup ? listen_to_cgroup(m, err) : 0;
+
+	if (r)
+		return r;
+	m->started = true;
 	if (m->audit)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': enforce = audit: NOTHING IS DROPPED, only counted",
 			 m->name);
-	join_member(m);
+	if (m->bound)
+		join_member(m);
+	if (m->kind)
+		containers_watch_member(m);
 	return 0;
+}
+
+/* ------ a container or unit ------ */
+
+/* No longer there, or elsewhere: a gate is taken off only with its cgroup. */
+static void leave_place(struct member *m)
+{
+	struct cgroup_ref still;
+
+	if (!m->cgroup)
+		return;
+	workload_input(m, IN_CGROUP_GONE);
+	if (m->bound && !resolve_cgroup(&m->daemon->root, m->path, &still, NULL)) {
+		close_fd(&still.fd);
+		if (still.id == m->bound) {
+			member_shut(m);
+			m->bound = 0;
+		}
+	}
+	unbind_member(m);
+	sd_event_source_disable_unref(m->cgroup_source);
+	m->cgroup_source = NULL;
+	watch_cgroup_stop(m->cgroup);
+	m->cgroup = NULL;
+	m->path[0] = '\0';
+}
+
+/* Its cgroup is this one, there or not yet. */
+static void take_place(struct member *m, const char *text)
+{
+	char path[PATH_MAX];
+	struct error err;
+	int r = cgroup_path(&m->daemon->root, text, path, &err);
+
+	if (!r && m->cgroup && !strcmp(m->path, path))
+		return;
+	leave_place(m);
+	if (!r) {
+		memcpy(m->path, path, sizeof(path));
+		r = watch_cgroup_start(&m->cgroup, &m->daemon->root, m->path, on_cgroup, m, &err);
+	}
+	if (!r)
+		r = listen_to_cgroup(m, &err);
+	if (r)
+		in_trouble(m, "it can not be leashed", err.text);
+	else if (watch_cgroup_ref(m->cgroup))
+		bind_and_join(m);
+}
+
+static int on_left(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct member *m = arg;
+	struct error err;
+
+	(void)s;
+	(void)usec;
+	if (m->running)
+		return 0;
+	if (!containers_reachable(m->daemon, m->kind)) {
+		workload_input(m, IN_TAKEN_DOWN);
+		return 0;
+	}
+	if (mark_clear(MARK_WANTED, m->name, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+	workload_input(m, IN_GIVEN_UP);
+	return 0;
+}
+
+static void item_started(struct member *m)
+{
+	struct error err;
+
+	m->trouble[0] = '\0';
+	m->stopping = m->engine_lost = false;
+	if (mark_set(MARK_WANTED, m->name, &err))
+		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
+			 err.text);
+	if (m->bound)
+		member_tunnel_changed(m); /* it may be frozen from now on */
+}
+
+/* By us, by the machine or the engine going down, or by a person or itself. */
+static void item_ended(struct member *m)
+{
+	m->stopping = false;
+	m->request = 0; /* what was asked for is done, whatever else is still said of it */
+	if (m->state == WORKLOAD_STOPPED) {
+		member_tunnel_changed(m);
+	} else if (m->engine_lost) {
+		workload_input(m, IN_TAKEN_DOWN);
+		member_tunnel_changed(m);
+	} else {
+		set_timer(m->daemon, &m->end_timer, now_boot_ns() + PERSON_NS, on_left, m);
+	}
+}
+
+void member_item_is(struct member *m, const struct engine_item *item)
+{
+	bool was = m->running, first = !*m->id;
+	struct error err;
+
+	m->running = item && item->running;
+	m->pid = item ? item->pid : 0;
+	snprintf(m->id, sizeof(m->id), "%s", item ? item->id : "");
+	if (!item) {
+		leave_place(m);
+		if (first) /* not made yet */
+			return;
+		mark_clear(MARK_WANTED, m->name, &err);
+		workload_input(m, IN_GIVEN_UP);
+		return;
+	}
+	if (*item->cgroup)
+		take_place(m, item->cgroup);
+	if (m->running && !was)
+		item_started(m);
+	else if (!m->running && was)
+		item_ended(m);
+	else if (!m->running && first && mark_is(MARK_WANTED, m->name)) {
+		workload_input(m, IN_TAKEN_DOWN);
+		member_tunnel_changed(m);
+	}
+}
+
+static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct member *m = arg;
+
+	(void)s;
+	(void)usec;
+	if (m->state == WORKLOAD_BLOCKED)
+		member_tunnel_changed(m);
+	return 0;
+}
+
+void member_ending(struct member *m)
+{
+	if (is_paused(m) || (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN))
+		return;
+	workload_input(m, IN_ENDING);
+	set_timer(m->daemon, &m->end_timer, now_boot_ns() + END_NS, on_not_ended, m);
+}
+
+void member_done(struct member *m, int result, const char *error)
+{
+	bool stopping = m->stopping;
+
+	m->request = 0;
+	if (!result)
+		return; /* how it is now comes by member_item_is() */
+	m->stopping = false;
+	in_trouble(m, stopping ? "it can not be stopped" : "it can not be started",
+		   result == -ENOENT && !*error ? "the engine knows it no longer"
+		   : *error			? error
+						: strerror(-result));
+	if (stopping && m->state == WORKLOAD_STOPPED) {
+		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
+		if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
+			set_timer(m->daemon, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due,
+				  m);
+	}
+}
+
+void member_engine_is(struct member *m, bool there)
+{
+	if (!there) {
+		m->engine_lost |= m->running;
+		m->request = 0;
+		m->stopping = false;
+	} else {
+		m->engine_lost = false;
+		member_tunnel_changed(m); /* what had to wait for it */
+	}
+}
+
+void member_rename(struct member *m, const char *name)
+{
+	snprintf(m->name, sizeof(m->name), "%.63s", name);
+	m->held = mark_is(MARK_HELD, m->name);
+	if (m->bound)
+		workload_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
+			      m->name);
 }
 
 void member_free(struct member *m)
 {
 	sd_event_source_disable_unref(m->cgroup_source);
 	sd_event_source_disable_unref(m->freeze_timer);
+	sd_event_source_disable_unref(m->stop_timer);
+	sd_event_source_disable_unref(m->end_timer);
 	watch_cgroup_stop(m->cgroup);
 	exec_free(m->exec);
 	free(m);

@@ -76,8 +76,8 @@ struct engine_event {
 	char id[ENGINE_ID_LEN];
 	int signal;	  /* KILL */
 	uint32_t request; /* DONE */
-	int result;	  /* DONE: 0; -ENOENT no such thing; -ENOTCONN nobody to ask; -EACCES refused,
-			   * also by a read-only proxy; -EIO with `error` for the rest */
+	int result; /* DONE: 0; -ENOENT no such thing; -ENOTCONN nobody to ask; -EACCES refused,
+		     * also by a read-only proxy; -EIO with `error` for the rest */
 	char error[ENGINE_ERROR_LEN];
 	struct engine_item item; /* ITEM */
 };

@@ -129,6 +129,8 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "held", json_boolean(w->held));
 	json_object_set_new(j, "guard", w->guard ? json_string(w->guard) : json_null());
 	json_object_set_new(j, "dns", w->dns ? json_string(w->dns) : json_null());
+	json_object_set_new(j, "trouble",
+			    w->trouble && *w->trouble ? json_string(w->trouble) : json_null());
 	json_object_set_new(j, "enforce", json_string(w->audit ? "audit" : "yes"));
 	json_object_set_new(j, "ipv6", json_string(w->ipv6 ? "tunnel" : "deny"));
 	json_object_set_new(j, "dropped", dropped);
@@ -292,6 +294,8 @@ void report_print(FILE *out, const json_t *report)
 			"%s: answers to LAN clients would go into the tunnel; in its netns: "
 			"ip route add LAN via GATEWAY dev UNDERLAY\n",
 			get(j, "name"));
+	json_array_foreach(workloads, i, j) if (json_string_value(json_object_get(j, "trouble")))
+		fprintf(out, "%s: %s\n", get(j, "name"), get(j, "trouble"));
 	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "enforce"), "audit"))
 		fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
 			get(j, "name"));

@@ -159,10 +159,10 @@ int watch_cgroup_fd(const struct watch_cgroup *w)
 
 const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w)
 {
-	return w->ref.fd >= 0 ? &w->ref : NULL;
+	return w && w->ref.fd >= 0 ? &w->ref : NULL;
 }
 
 bool watch_cgroup_frozen(const struct watch_cgroup *w)
 {
-	return w->frozen;
+	return w && w->frozen;
 }

@@ -21,7 +21,7 @@ void watch_cgroup_stop(struct watch_cgroup *w);
 int watch_cgroup_fd(const struct watch_cgroup *w);
 /* The fd is readable, or it is time to look: nothing is lost by calling it too often. */
 void watch_cgroup_ready(struct watch_cgroup *w);
-/* NULL while the cgroup is not there. */
+/* NULL while the cgroup is not there; w may be NULL, here and below. */
 const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w);
 bool watch_cgroup_frozen(const struct watch_cgroup *w);
 

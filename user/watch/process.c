@@ -9,6 +9,7 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,6 +50,28 @@ int process_cgroup(pid_t pid, char ret[PATH_MAX])
 		return -ENAMETOOLONG;
 	snprintf(ret, PATH_MAX, "%.*s", (int)(end - line), line);
 	return 0;
+}
+
+bool process_is_to_end(pid_t pid)
+{
+	static const int ends[] = { SIGTERM, SIGINT, SIGQUIT,
+				    34 + 3 /* the kernel's SIGRTMIN + 3 */ };
+	char path[64], text[4096];
+	uint64_t pending = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_file(path, text, sizeof(text)))
+		return false;
+	for (const char *key = "\nSigPnd:\0\nShdPnd:\0"; *key; key += strlen(key) + 1) {
+		const char *line = strstr(text, key);
+
+		if (line)
+			pending |= strtoull(line + strlen(key), NULL, 16);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (pending & 1ULL << (ends[i] - 1))
+			return true;
+	return false;
 }
 
 /* Threads may live apart: the leader is looked at first, then the others. */

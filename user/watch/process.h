@@ -3,6 +3,7 @@
 #ifndef VPNLEASH_PROCESS_H
 #define VPNLEASH_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -21,6 +22,9 @@ int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, 
 		    void *arg);
 /* The cgroup of one process. 0 or -Exxx. */
 int process_cgroup(pid_t pid, char ret[PATH_MAX]);
+
+/* Does a signal wait for it that asks it to end: SIGTERM, SIGINT, SIGQUIT, systemd's SIGRTMIN+3? */
+bool process_is_to_end(pid_t pid);
 
 struct open_socket {
 	uint8_t protocol;

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What containers and units are now: a table kept by the engine's word, told to the tunnels and
+ * workloads that live in them. With the engine out of reach the table stays as it was: cgroups,
+ * namespaces and processes are watched without it. See state.h.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/state.h"
+
+#define FIRST_WAIT_NS (2 * NS_PER_SEC) /* below a lease: a new daemon is to adopt it */
+#define RESTART_NS    (1 * NS_PER_SEC) /* after which a dead child is started again */
+#define KINDS	      3		       /* enum engine_kind, from 1 on */
+
+/* An engine_item without the room for labels that it does not have. */
+struct entry {
+	struct entry *next;
+	bool told;   /* since the engine came up */
+	bool let_go; /* detached: its labels are not looked at until it is another */
+	struct engine_item item;
+};
+
+struct containers {
+	struct daemon *daemon;
+	const char *where;
+	struct engine *engine; /* NULL: the child is dead */
+	sd_event_source *source, *again;
+	struct entry *entries;
+	bool up[KINDS];
+	bool settled[KINDS]; /* LISTED or DOWN was told: nothing is to be waited for */
+	uint32_t last_request;
+};
+
+/* ------ the table ------ */
+
+static struct entry **find(struct containers *c, enum engine_kind kind, const char *name)
+{
+	struct entry **p;
+
+	for (p = &c->entries; *p; p = &(*p)->next)
+		if ((*p)->item.kind == kind &&
+		    (!strcmp((*p)->item.id, name) || !strcmp((*p)->item.name, name)))
+			break;
+	return p;
+}
+
+const struct engine_item *containers_find(const struct daemon *d, enum engine_kind kind,
+					  const char *name)
+{
+	struct entry *e = d->containers && *name ? *find(d->containers, kind, name) : NULL;
+
+	return e ? &e->item : NULL;
+}
+
+void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
+		     void *arg)
+{
+	struct entry *next;
+
+	for (struct entry *e = d->containers ? d->containers->entries : NULL; e; e = next) {
+		next = e->next;
+		if (!e->let_go)
+			f(&e->item, arg);
+	}
+}
+
+void containers_let_go(struct daemon *d, const char *id)
+{
+	struct entry *e = d->containers ? *find(d->containers, ENGINE_CONTAINER, id) : NULL;
+
+	if (e)
+		e->let_go = true;
+}
+
+static struct entry *keep(struct containers *c, const struct engine_item *item)
+{
+	struct entry **p = find(c, item->kind, item->id), *old = *p;
+	size_t size =
+		offsetof(struct entry, item.labels) + item->n_labels * sizeof(item->labels[0]);
+	struct entry *e = malloc(size > sizeof(*e) ? sizeof(*e) : size);
+
+	if (!e)
+		return NULL;
+	memcpy(&e->item, item, size - offsetof(struct entry, item));
+	e->next = old ? old->next : NULL;
+	e->let_go = old && old->let_go && old->item.pid == item->pid;
+	e->told = true;
+	*p = e;
+	free(old);
+	return e;
+}
+
+/* ------ told to whom it concerns ------ */
+
+static bool is_of(enum engine_kind kind, const char *place_text, const struct engine_item *i)
+{
+	const char *name;
+	enum place_kind place = place_kind(place_text, &name);
+
+	return place == (kind == ENGINE_UNIT ? PLACE_UNIT : PLACE_CONTAINER) &&
+	       (!strcmp(name, i->id) || !strcmp(name, i->name));
+}
+
+/* now NULL: it is gone. */
+static void tell(struct daemon *d, const struct engine_item *i, const struct engine_item *now)
+{
+	for (size_t k = 0; k < d->n_tunnels; k++)
+		if (is_of(i->kind, d->tunnels[k]->config.netns, i))
+			tunnel_owner_is(d->tunnels[k], now);
+	for (size_t k = 0; k < d->n_members; k++)
+		if (d->members[k]->started && d->members[k]->kind == i->kind &&
+		    is_of(i->kind, d->members[k]->given, i))
+			member_item_is(d->members[k], now);
+}
+
+static const struct engine_item *place_item(const struct daemon *d, const char *text)
+{
+	const char *name;
+	enum place_kind kind = place_kind(text, &name);
+
+	return kind == PLACE_CONTAINER ? containers_find(d, ENGINE_CONTAINER, name)
+	       : kind == PLACE_UNIT    ? containers_find(d, ENGINE_UNIT, name)
+				       : NULL;
+}
+
+static void watch_unit(struct daemon *d, const char *text)
+{
+	const char *name;
+
+	if (d->containers && d->containers->engine && place_kind(text, &name) == PLACE_UNIT)
+		engine_watch_unit(d->containers->engine, name);
+}
+
+void containers_watch_tunnel(struct tunnel *t)
+{
+	const struct engine_item *i = place_item(t->daemon, t->config.netns);
+
+	watch_unit(t->daemon, t->config.netns);
+	if (i)
+		tunnel_owner_is(t, i);
+}
+
+void containers_watch_member(struct member *m)
+{
+	const struct engine_item *i = place_item(m->daemon, m->given);
+
+	watch_unit(m->daemon, m->given);
+	if (i)
+		member_item_is(m, i);
+}
+
+static void gone(struct containers *c, struct entry **p)
+{
+	struct entry *e = *p;
+
+	*p = e->next;
+	tell(c->daemon, &e->item, NULL);
+	if (e->item.kind == ENGINE_CONTAINER)
+		labels_gone(c->daemon, e->item.id);
+	free(e);
+}
+
+static void listed(struct containers *c, enum engine_kind kind)
+{
+	for (struct entry **p = &c->entries; *p;)
+		if ((*p)->item.kind == kind && !(*p)->told)
+			gone(c, p);
+		else
+			p = &(*p)->next;
+}
+
+static void engine_is(struct containers *c, enum engine_kind kind, bool there, const char *why)
+{
+	struct daemon *d = c->daemon;
+	char shown[400];
+
+	if (c->up[kind] && !there)
+		log_line(LOG_LEVEL_WARNING,
+			 "the %s is out of reach: %s (gate and freezer go on without it; stop and "
+			 "start wait for it)",
+			 kind == ENGINE_UNIT ? "system bus" : "engine",
+			 escape(shown, sizeof(shown), why));
+	c->up[kind] = there;
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->kind == kind)
+			member_engine_is(d->members[i], there);
+}
+
+static void look_at_labels(struct containers *c, const struct entry *e, bool first)
+{
+	if (e->item.kind == ENGINE_CONTAINER && e->item.n_labels && !e->let_go)
+		labels_are(c->daemon, &e->item, first);
+}
+
+static void take(struct containers *c, const struct engine_event *e)
+{
+	struct daemon *d = c->daemon;
+	struct entry **p, *kept;
+	bool first;
+
+	switch (e->kind) {
+	case ENGINE_UP:
+		for (struct entry *k = c->entries; k; k = k->next)
+			k->told &= k->item.kind != e->of;
+		break;
+	case ENGINE_LISTED:
+		listed(c, e->of);
+		for (kept = c->entries; kept; kept = kept->next)
+			if (kept->item.kind == e->of)
+				look_at_labels(c, kept, true);
+		engine_is(c, e->of, true, NULL);
+		c->settled[e->of] = true;
+		break;
+	case ENGINE_DOWN:
+		engine_is(c, e->of, false, e->error);
+		c->settled[e->of] = true;
+		break;
+	case ENGINE_ITEM:
+		p = find(c, e->item.kind, e->item.id);
+		first = !*p;
+		kept = keep(c, &e->item);
+		if (!kept)
+			break;
+		tell(d, &kept->item, &kept->item);
+		/* while it lists, not all that a label may refer to is known */
+		if (c->up[ENGINE_CONTAINER])
+			look_at_labels(c, kept, first);
+		break;
+	case ENGINE_GONE:
+		p = find(c, ENGINE_CONTAINER, e->id);
+		if (*p)
+			gone(c, p);
+		break;
+	case ENGINE_KILL:
+		for (size_t i = 0; i < d->n_members; i++)
+			if (d->members[i]->kind == ENGINE_CONTAINER &&
+			    !strcmp(d->members[i]->id, e->id))
+				member_ending(d->members[i]);
+		break;
+	case ENGINE_DIED: /* an ITEM says how it is now */
+		break;
+	case ENGINE_DONE:
+		for (size_t i = 0; i < d->n_members; i++)
+			if (d->members[i]->request && d->members[i]->request == e->request)
+				member_done(d->members[i], e->result, e->error);
+		break;
+	}
+}
+
+/* ------ the child ------ */
+
+static int start_child(struct containers *c, struct error *err);
+
+static int on_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct containers *c = arg;
+	struct error err;
+
+	(void)s;
+	(void)usec;
+	if (start_child(c, &err)) {
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+		set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+	}
+	return 0;
+}
+
+static void stop_child(struct containers *c)
+{
+	sd_event_source_disable_unref(c->source);
+	c->source = NULL;
+	engine_stop(c->engine);
+	c->engine = NULL;
+}
+
+/* Everything that the child has to say now; bounded, as there is more to do than to listen. */
+static void drain(struct containers *c)
+{
+	static struct engine_event e; /* large */
+	int r = 0;
+
+	for (int i = 0; i < WATCH_BOUND && c->engine && !(r = engine_read(c->engine, &e)); i++)
+		take(c, &e);
+	if (!r || r == -EAGAIN)
+		return;
+	stop_child(c);
+	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
+		engine_is(c, kind, false, "the process that talks to it has ended");
+	set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+}
+
+static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	(void)s;
+	(void)fd;
+	(void)events;
+	drain(arg);
+	return 0;
+}
+
+static int start_child(struct containers *c, struct error *err)
+{
+	struct daemon *d = c->daemon;
+	int r = engine_start(&c->engine, c->where, err);
+
+	if (r)
+		return r;
+	r = sd_event_add_io(d->loop, &c->source, engine_fd(c->engine), EPOLLIN, on_engine, c);
+	if (r < 0) {
+		stop_child(c);
+		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the engine");
+	}
+	/* its word is never needed to keep a lease right */
+	sd_event_source_set_priority(c->source, PRIORITY_TIMERS);
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		watch_unit(d, d->tunnels[i]->config.netns);
+	for (size_t i = 0; i < d->n_members; i++)
+		watch_unit(d, d->members[i]->given);
+	return 0;
+}
+
+static bool uses_units(const struct daemon *d)
+{
+	const char *name;
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (place_kind(d->tunnels[i]->config.netns, &name) == PLACE_UNIT)
+			return true;
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->kind == ENGINE_UNIT)
+			return true;
+	return false;
+}
+
+int containers_start(struct daemon *d, const char *engine, struct error *err)
+{
+	struct containers *c = calloc(1, sizeof(*c));
+	uint64_t end = now_boot_ns() + FIRST_WAIT_NS, now;
+	int r;
+
+	if (!c)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+	*c = (struct containers) { .daemon = d, .where = engine };
+	c->settled[ENGINE_CONTAINER] = !strcmp(engine, "none");
+	c->settled[ENGINE_UNIT] = !uses_units(d);
+	d->containers = c;
+	if (c->settled[ENGINE_CONTAINER] && c->settled[ENGINE_UNIT])
+		return 0;
+	r = start_child(c, err);
+	while (!r && c->engine && (now = now_boot_ns()) < end &&
+	       !(c->settled[ENGINE_CONTAINER] && c->settled[ENGINE_UNIT])) {
+		struct pollfd p = { .fd = engine_fd(c->engine), .events = POLLIN };
+
+		if (poll(&p, 1, (int)((end - now) / NS_PER_MSEC) + 1) > 0)
+			drain(c);
+	}
+	return r;
+}
+
+void containers_stop(struct daemon *d)
+{
+	struct containers *c = d->containers;
+
+	if (!c)
+		return;
+	stop_child(c);
+	sd_event_source_disable_unref(c->again);
+	for (struct entry *e = c->entries, *next; e; e = next) {
+		next = e->next;
+		free(e);
+	}
+	free(c);
+	d->containers = NULL;
+}
+
+bool containers_reachable(const struct daemon *d, enum engine_kind kind)
+{
+	return d->containers && d->containers->engine && d->containers->up[kind];
+}
+
+static int ask(struct member *m,
+	       int (*f)(struct engine *e, enum engine_kind kind, const char *id, uint32_t request))
+{
+	struct containers *c = m->daemon->containers;
+	int r;
+
+	if (!containers_reachable(m->daemon, m->kind) || !*m->id)
+		return -ENOTCONN;
+	if (!++c->last_request)
+		c->last_request = 1;
+	r = f(c->engine, m->kind, m->id, c->last_request);
+	if (!r)
+		m->request = c->last_request;
+	return r;
+}
+
+int containers_ask_stop(struct member *m)
+{
+	return ask(m, engine_stop_item);
+}
+
+int containers_ask_start(struct member *m)
+{
+	return ask(m, engine_start_item);
+}

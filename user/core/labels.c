@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Containers that ask for a leash by their labels. A label speaks for the container that wears it
+ * and for nobody else: which netns it means is the engine's word, and what an image brings along is
+ * nobody's. The file comes first: a container that it names has no labels, a tunnel of it has its
+ * own keys. Wrong labels leave a container locked, and say why. See state.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "act/guard.h"
+#include "base/privilege.h"
+#include "core/state.h"
+
+#define TUNNELS_MAX PROBER_TARGETS
+
+static void place_of(const struct engine_item *i, char ret[PATH_MAX])
+{
+	snprintf(ret, PATH_MAX, "container:%.240s", i->id);
+}
+
+/* "container:NAME" and "container:ID" may be one. */
+static bool same_netns(const struct daemon *d, const char *a, const char *b)
+{
+	const struct engine_item *i, *k;
+	const char *a_name, *b_name;
+
+	if (!strcmp(a, b))
+		return true;
+	if (place_kind(a, &a_name) != PLACE_CONTAINER || place_kind(b, &b_name) != PLACE_CONTAINER)
+		return false;
+	i = containers_find(d, ENGINE_CONTAINER, a_name);
+	k = containers_find(d, ENGINE_CONTAINER, b_name);
+	return i && i == k;
+}
+
+/* The netns that the container shares. 0, or -EINVAL with a sentence. */
+static int shared_netns(const struct daemon *d, const struct engine_item *i, char ret[PATH_MAX],
+			struct error *err)
+{
+	const struct engine_item *owner;
+
+	if (!strcmp(i->network_mode, "host")) {
+		snprintf(ret, PATH_MAX, "host");
+		return 0;
+	}
+	if (!strncmp(i->network_mode, "ns:/", 4)) { /* Podman's */
+		snprintf(ret, PATH_MAX, "%s", i->network_mode + 3);
+		return 0;
+	}
+	if (strncmp(i->network_mode, "container:", 10))
+		return fail(err, EXIT_USAGE, -EINVAL,
+			    "network_mode: service:VPN, in compose's words",
+			    "a leashed container shares the network of its VPN's container");
+	owner = containers_find(d, ENGINE_CONTAINER, i->network_mode + 10);
+	if (owner)
+		place_of(owner, ret);
+	else
+		snprintf(ret, PATH_MAX, "%s", i->network_mode);
+	return 0;
+}
+
+static struct member *member_of(const struct daemon *d, const char *id)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->of_labels && !strcmp(d->members[i]->given + 10, id))
+			return d->members[i];
+	return NULL;
+}
+
+static bool in_file(const struct daemon *d, const struct engine_item *i)
+{
+	const char *name;
+
+	for (size_t k = 0; k < d->n_members; k++)
+		if (!d->members[k]->of_labels &&
+		    place_kind(d->members[k]->given, &name) == PLACE_CONTAINER &&
+		    (!strcmp(name, i->id) || !strcmp(name, i->name)))
+			return true;
+	return false;
+}
+
+/* Those that count, for config_from_labels(). Their number, or -Exxx. */
+static int collect(const struct engine_item *i, struct config_label ret[ENGINE_LABELS], bool first,
+		   struct error *err)
+{
+	char name[300], key[ENGINE_KEY_LEN * 4];
+	int n = 0;
+
+	for (size_t k = 0; k < i->n_labels; k++) {
+		const struct engine_label *l = &i->labels[k];
+
+		if (l->from_image) {
+			if (first)
+				log_line(LOG_LEVEL_WARNING,
+					 "container '%s': label vpnleash.%s comes from its image "
+					 "and is ignored",
+					 escape(name, sizeof(name), i->name),
+					 escape(key, sizeof(key), l->key));
+			continue;
+		}
+		if (l->too_long)
+			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
+				    "label 'vpnleash.%s' is too long, or no text",
+				    escape(key, sizeof(key), l->key));
+		ret[n++] = (struct config_label) { l->key, l->value };
+	}
+	if (n && i->labels_left_out)
+		return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)", "more than %d labels",
+			    ENGINE_LABELS);
+	return n;
+}
+
+/* ------ its tunnel ------ */
+
+/* One netns may have several containers and each container of VPNs the same interface. */
+static void name_tunnel(const struct daemon *d, struct tunnel_config *c)
+{
+	const char *name;
+	const struct engine_item *owner = NULL;
+
+	if (place_kind(c->netns, &name) == PLACE_CONTAINER)
+		owner = containers_find(d, ENGINE_CONTAINER, name);
+	if (owner)
+		snprintf(c->name, sizeof(c->name), "%.40s/%.15s", owner->name, c->interface);
+}
+
+static bool same_keys(const struct tunnel_config *a, const struct tunnel_config *b)
+{
+	struct tunnel_config copy = *a;
+
+	memcpy(copy.name, b->name, sizeof(copy.name));
+	memcpy(copy.netns, b->netns, sizeof(copy.netns));
+	return !memcmp(&copy, b, sizeof(copy));
+}
+
+static int named_tunnel(struct daemon *d, const char *name, const char *netns, struct tunnel **ret,
+			struct error *err)
+{
+	char shown[256];
+
+	escape(shown, sizeof(shown), name);
+	for (size_t i = 0; i < d->n_tunnels; i++) {
+		struct tunnel *t = d->tunnels[i];
+
+		if (t->of_labels || strcmp(t->config.name, name))
+			continue;
+		if (!same_netns(d, t->config.netns, netns))
+			return fail(err, EXIT_USAGE, -EINVAL, "put it into the network of that VPN",
+				    "it is not in the network namespace of tunnel '%s'", shown);
+		*ret = t;
+		return 0;
+	}
+	return fail(err, EXIT_USAGE, -ENOENT, "add [tunnel NAME], or label it with an interface",
+		    "the file has no tunnel '%s'", shown);
+}
+
+static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, struct tunnel **ret,
+		      struct error *err)
+{
+	struct tunnel *t = NULL;
+	char shown[256];
+	int r;
+
+	for (size_t i = 0; i < d->n_tunnels && !t; i++)
+		if (!strcmp(d->tunnels[i]->config.interface, c->interface) &&
+		    same_netns(d, d->tunnels[i]->config.netns, c->netns))
+			t = d->tunnels[i];
+	if (t && !t->of_labels && keys)
+		log_line(LOG_LEVEL_WARNING,
+			 "tunnel '%s' is the file's, which has its keys: those of the labels are "
+			 "ignored",
+			 escape(shown, sizeof(shown), t->config.name));
+	if (t && t->of_labels && keys && !same_keys(c, &t->config))
+		return fail(err, EXIT_USAGE, -EEXIST, "give both containers the same",
+			    "another container on tunnel '%s' has other labels for it",
+			    escape(shown, sizeof(shown), t->config.name));
+	*ret = t;
+	if (t)
+		return 0;
+	if (d->n_tunnels >= TUNNELS_MAX)
+		return fail(err, EXIT_USAGE, -ENOSPC, NULL, "more than %d tunnels", TUNNELS_MAX);
+	name_tunnel(d, c);
+	r = tunnel_new(d, c, &t, err);
+	if (r)
+		return r;
+	t->of_labels = true;
+	r = daemon_add_tunnel(d, t, err);
+	if (!r)
+		*ret = t;
+	return r;
+}
+
+static int check_audit(const struct daemon *d, const struct tunnel *t, bool audit,
+		       struct error *err)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->tunnel == t && d->members[i]->audit != audit)
+			return fail(err, EXIT_USAGE, -EINVAL, "give both the same",
+				    "workload '%s' shares its tunnel and differs in 'enforce'",
+				    d->members[i]->name);
+	return 0;
+}
+
+/* The last workload of its labels is gone, for good: so is what it was guarded for. */
+static void drop_tunnel(struct daemon *d, struct tunnel *t)
+{
+	struct error err;
+
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->tunnel == t)
+			return;
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i] == t) {
+			memmove(&d->tunnels[i], &d->tunnels[i + 1],
+				(d->n_tunnels - i - 1) * sizeof(*d->tunnels));
+			d->n_tunnels--;
+			break;
+		}
+	lease_revoke(d->leases, t->slot);
+	lease_retire(d->leases, t->slot);
+	if (t->netns_cookie && guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+	tunnel_free(t);
+}
+
+/* ------ its workload ------ */
+
+static int leash(struct daemon *d, const struct engine_item *i, const struct config_label *labels,
+		 size_t n, struct tunnel **ret_tunnel, struct workload_config *ret,
+		 struct error *err)
+{
+	char netns[PATH_MAX], place[PATH_MAX];
+	struct config config;
+	bool keys;
+	int r = shared_netns(d, i, netns, err);
+
+	place_of(i, place);
+	if (!r)
+		r = config_from_labels(i->name, place, netns, labels, n, &config, &keys, err);
+	if (r)
+		return r;
+	*ret = config.workloads[0];
+	r = *ret->tunnel_name ? named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err)
+			      : own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
+	config_free(&config);
+	if (!r && ret->audit != false)
+		r = check_audit(d, *ret_tunnel, ret->audit, err);
+	return r;
+}
+
+static void add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
+		const struct workload_config *w, const char *wrong)
+{
+	char place[PATH_MAX], shown[300];
+	struct member *m;
+	struct error err;
+	int r;
+
+	place_of(i, place);
+	privilege_long_work(true); /* the first at its depth loads the gate for it */
+	r = member_new(d, w, place, t, &m, &err);
+	if (!r) {
+		m->of_labels = true;
+		snprintf(m->trouble, sizeof(m->trouble), "%s", wrong ? wrong : "");
+		r = daemon_add_member(d, m, &err);
+	}
+	privilege_long_work(false);
+	if (r)
+		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed",
+			 escape(shown, sizeof(shown), i->name), err.text);
+	else
+		tunnel_members_changed(t);
+}
+
+void labels_are(struct daemon *d, const struct engine_item *i, bool first)
+{
+	struct config_label labels[ENGINE_LABELS];
+	struct member *m = member_of(d, i->id);
+	struct workload_config *w;
+	struct tunnel *t = NULL;
+	struct error err = { 0 };
+	char shown[300];
+	int n;
+
+	if (m) { /* a container's labels never change, its name may */
+		if (strncmp(m->name, i->name, sizeof(m->name) - 1))
+			member_rename(m, i->name);
+		return;
+	}
+	escape(shown, sizeof(shown), i->name);
+	if (in_file(d, i)) {
+		if (first)
+			log_line(LOG_LEVEL_NOTICE,
+				 "container '%s' is in the file: its labels are ignored", shown);
+		return;
+	}
+	n = collect(i, labels, first, &err);
+	if (!n)
+		return;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return;
+	snprintf(w->name, sizeof(w->name), "%.63s", i->name);
+	if (n < 0 || leash(d, i, labels, (size_t)n, &t, w, &err)) {
+		log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown, err.text);
+		snprintf(w->name, sizeof(w->name), "%.63s", i->name);
+		w->on_failure = ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
+		w->stop_after_ns = STOP_NEVER;
+		add(d, i, d->nowhere, w, err.text);
+	} else {
+		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
+			 t->config.interface);
+		add(d, i, t, w, NULL);
+	}
+	free(w);
+}
+
+static void remove_member(struct daemon *d, struct member *m)
+{
+	struct tunnel *t = m->tunnel;
+
+	daemon_remove_member(d, m);
+	member_free(m);
+	if (t->of_labels)
+		drop_tunnel(d, t);
+}
+
+void labels_gone(struct daemon *d, const char *id)
+{
+	struct member *m = member_of(d, id);
+
+	if (m)
+		remove_member(d, m);
+}
+
+/* ------ after a reload ------ */
+
+static void look_again(const struct engine_item *i, void *arg)
+{
+	if (i->kind == ENGINE_CONTAINER && i->n_labels)
+		labels_are(arg, i, true);
+}
+
+static struct tunnel *find_like(const struct daemon *d, const struct tunnel *old)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (!strcmp(d->tunnels[i]->config.interface, old->config.interface) &&
+		    same_netns(d, d->tunnels[i]->config.netns, old->config.netns))
+			return d->tunnels[i];
+	return NULL;
+}
+
+static bool is_there(const struct daemon *d, const struct tunnel *t)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i] == t)
+			return true;
+	return t == d->nowhere;
+}
+
+void labels_again(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_members;) {
+		struct member *m = d->members[i];
+		const struct engine_item *item =
+			m->of_labels ? containers_find(d, ENGINE_CONTAINER, m->given + 10) : NULL;
+		struct tunnel *t;
+
+		if (item && in_file(d, item)) {
+			remove_member(d, m);
+			continue;
+		}
+		if (m->of_labels && !is_there(d, m->tunnel)) {
+			t = find_like(d, m->tunnel);
+			member_move(m, t ? t : d->nowhere);
+			snprintf(m->trouble, sizeof(m->trouble), "%s",
+				 t ? "" : "its tunnel is no longer in the file");
+		}
+		i++;
+	}
+	containers_each(d, look_again, d);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What must outlive daemon and machine, by workload *name*: one file for each mark, below
+ * /var/lib/vpnleash. A hold is on disk when the call returns; that something is to run is written
+ * within the file system's own time, as a disk that hangs must not cost a lease.
+ */
+#ifndef VPNLEASH_MARKS_H
+#define VPNLEASH_MARKS_H
+
+#include <stdbool.h>
+
+#include "base/util.h"
+
+enum mark {
+	MARK_HELD,   /* an operator holds it: never admitted. What can not be read is held. */
+	MARK_WANTED, /* it is to run: started again when its tunnel is up, whoever took it down but
+			an operator. What can not be read is not wanted. */
+};
+
+bool mark_is(enum mark mark, const char *workload);
+/* 0 or -Exxx. Idempotent. */
+int mark_set(enum mark mark, const char *workload, struct error *err);
+int mark_clear(enum mark mark, const char *workload, struct error *err);
+
+#endif

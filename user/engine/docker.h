@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The Docker Engine's API, or Podman's, on its Unix socket. In a process that may wait: the
+ * engine's child (see engine.h) or a command. libcurl is loaded when there is a socket.
+ */
+#ifndef VPNLEASH_DOCKER_H
+#define VPNLEASH_DOCKER_H
+
+#include <jansson.h>
+#include <poll.h>
+
+#include "engine/engine.h"
+
+struct docker;
+
+typedef void (*engine_tell)(void *owner, const struct engine_event *e);
+
+/* where: see engine_start(), not "none". NULL: no memory. */
+struct docker *docker_open(const char *where, engine_tell tell, void *owner);
+void docker_close(struct docker *d);
+/* Waits until something is to be done, or one of `extra` is ready (its revents are set), at most
+ * timeout_ms (-1: no limit), and does it. */
+void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int timeout_ms);
+/* Answered by ENGINE_DONE. */
+void docker_ask(struct docker *d, bool start, const char *id, uint32_t request);
+
+/* The socket that `where` means; NULL: there is none. */
+const char *docker_socket(const char *where);
+/* GET `path` of the API: what it says as JSON. -ENOENT: 404, -EACCES: 403 or 405; else -EIO. */
+int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err);
+
+/* Of an inspected container; for tests. driver_systemd, is_podman, default_parent ("": not known):
+ * of its engine. */
+struct docker_info {
+	bool systemd_driver, podman;
+	char default_parent[PATH_MAX];
+};
+void docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
+			   char ret[PATH_MAX]);
+
+#endif

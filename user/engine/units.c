@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See units.h. A signal of the bus only says which unit to read anew: what it is now is always
+ * systemd's own answer. A unit that systemd does not know is one that does not run.
+ */
+#include "engine/units.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+
+#define SYSTEMD	 "org.freedesktop.systemd1"
+#define MANAGER	 SYSTEMD ".Manager"
+#define PATH	 "/org/freedesktop/systemd1"
+#define UNITS	 128
+#define JOBS	 64
+#define RETRY_NS (2 * NS_PER_SEC)
+#define CALL_US	 5000000
+
+struct unit {
+	char name[ENGINE_NAME_LEN];
+	char *object; /* its path on the bus */
+	bool dirty;
+};
+
+struct job {
+	uint32_t request; /* 0: free */
+	char path[128];
+};
+
+struct units {
+	engine_tell tell;
+	void *owner;
+	sd_bus *bus; /* NULL: not connected */
+	bool told_down;
+	uint64_t retry_ns;
+	size_t n;
+	struct unit units[UNITS];
+	struct job jobs[JOBS];
+};
+
+static struct engine_event *new_event(enum engine_event_kind kind)
+{
+	static struct engine_event e; /* large, and told at once */
+
+	memset(&e, 0, sizeof(e));
+	e.kind = kind;
+	e.of = ENGINE_UNIT;
+	return &e;
+}
+
+static void done(struct units *u, uint32_t request, int result, const char *error)
+{
+	struct engine_event *e = new_event(ENGINE_DONE);
+
+	e->request = request;
+	e->result = result;
+	snprintf(e->error, sizeof(e->error), "%s", error);
+	u->tell(u->owner, e);
+}
+
+static void go_down(struct units *u, int error)
+{
+	struct engine_event *e;
+
+	u->bus = sd_bus_close_unref(u->bus);
+	u->retry_ns = now_boot_ns() + RETRY_NS;
+	for (size_t i = 0; i < JOBS; i++)
+		if (u->jobs[i].request) {
+			done(u, u->jobs[i].request, -ENOTCONN, "the system bus is lost");
+			u->jobs[i].request = 0;
+		}
+	if (u->told_down)
+		return;
+	u->told_down = true;
+	e = new_event(ENGINE_DOWN);
+	snprintf(e->error, sizeof(e->error), "system bus: %s", strerror(-error));
+	u->tell(u->owner, e);
+}
+
+struct units *units_open(engine_tell tell, void *owner)
+{
+	struct units *u = calloc(1, sizeof(*u));
+
+	if (u)
+		*u = (struct units) { .tell = tell, .owner = owner };
+	return u;
+}
+
+/* ------ what a unit is ------ */
+
+/* Of its kind of unit; each has its own ControlGroup. */
+static const char *interface_of(const char *name)
+{
+	static const struct {
+		const char *suffix, *interface;
+	} kinds[] = { { ".service", SYSTEMD ".Service" }, { ".scope", SYSTEMD ".Scope" },
+		      { ".slice", SYSTEMD ".Slice" },	  { ".socket", SYSTEMD ".Socket" },
+		      { ".mount", SYSTEMD ".Mount" },	  { ".swap", SYSTEMD ".Swap" } };
+	const char *suffix = strrchr(name, '.');
+
+	for (size_t i = 0; suffix && i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(suffix, kinds[i].suffix))
+			return kinds[i].interface;
+	return NULL;
+}
+
+static bool get_text(struct units *u, const struct unit *n, const char *interface,
+		     const char *property, char *ret, size_t size)
+{
+	char *text = NULL;
+	int r = sd_bus_get_property_string(u->bus, SYSTEMD, n->object, interface, property, NULL,
+					   &text);
+
+	snprintf(ret, size, "%s", r < 0 ? "" : text);
+	free(text);
+	return r >= 0;
+}
+
+static void tell_unit(struct units *u, struct unit *n)
+{
+	struct engine_event *e = new_event(ENGINE_ITEM);
+	struct engine_item *i = &e->item;
+	const char *interface = interface_of(n->name);
+	char state[64] = "";
+	uint32_t pid = 0;
+
+	n->dirty = false;
+	i->kind = ENGINE_UNIT;
+	snprintf(i->id, sizeof(i->id), "%s", n->name);
+	snprintf(i->name, sizeof(i->name), "%s", n->name);
+	if (interface && get_text(u, n, SYSTEMD ".Unit", "ActiveState", state, sizeof(state)))
+		get_text(u, n, interface, "ControlGroup", i->cgroup, sizeof(i->cgroup));
+	if (interface && !strcmp(interface, SYSTEMD ".Service"))
+		sd_bus_get_property_trivial(u->bus, SYSTEMD, n->object, interface, "MainPID", NULL,
+					    'u', &pid);
+	i->pid = (pid_t)pid;
+	/* in between it has processes as well */
+	i->running = *i->cgroup && strcmp(state, "inactive") && strcmp(state, "failed");
+	u->tell(u->owner, e);
+}
+
+/* ------ what the bus says ------ */
+
+static int on_changed(sd_bus_message *m, void *arg, sd_bus_error *e)
+{
+	struct units *u = arg;
+	const char *path = sd_bus_message_get_path(m);
+
+	(void)e;
+	for (size_t i = 0; path && i < u->n; i++)
+		u->units[i].dirty |= !strcmp(path, u->units[i].object);
+	return 0;
+}
+
+static int on_units_changed(sd_bus_message *m, void *arg, sd_bus_error *e)
+{
+	struct units *u = arg;
+	const char *name = "";
+	bool all = sd_bus_message_read(m, "s", &name) < 0; /* Reloading has a boolean */
+
+	(void)e;
+	for (size_t i = 0; i < u->n; i++)
+		u->units[i].dirty |= all || !strcmp(name, u->units[i].name);
+	return 0;
+}
+
+static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *e)
+{
+	const char *path, *unit, *result;
+	struct units *u = arg;
+	uint32_t id;
+
+	(void)e;
+	if (sd_bus_message_read(m, "uoss", &id, &path, &unit, &result) < 0)
+		return 0;
+	for (size_t i = 0; i < u->n; i++)
+		u->units[i].dirty |= !strcmp(unit, u->units[i].name);
+	for (size_t i = 0; i < JOBS; i++) {
+		struct job *j = &u->jobs[i];
+		bool good = !strcmp(result, "done") || !strcmp(result, "skipped");
+		char error[80];
+
+		if (!j->request || strcmp(j->path, path))
+			continue;
+		snprintf(error, sizeof(error), "systemd's job ended with '%.40s'", result);
+		done(u, j->request, good ? 0 : -EIO, good ? "" : error);
+		j->request = 0;
+	}
+	return 0;
+}
+
+static int listen_to(struct units *u)
+{
+	static const struct {
+		const char *interface, *member;
+		sd_bus_message_handler_t f;
+	} signals[] = { { "org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed },
+			{ MANAGER, "UnitNew", on_units_changed },
+			{ MANAGER, "UnitRemoved", on_units_changed },
+			{ MANAGER, "Reloading", on_units_changed },
+			{ MANAGER, "JobRemoved", on_job_removed } };
+	int r = sd_bus_open_system(&u->bus);
+
+	if (r >= 0)
+		r = sd_bus_set_method_call_timeout(u->bus, CALL_US);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
+		r = sd_bus_match_signal(u->bus, NULL, SYSTEMD, NULL, signals[i].interface,
+					signals[i].member, signals[i].f, u);
+	if (r >= 0)
+		r = sd_bus_call_method(u->bus, SYSTEMD, PATH, MANAGER, "Subscribe", NULL, NULL,
+				       NULL);
+	return r < 0 ? r : 0;
+}
+
+static void connect_(struct units *u)
+{
+	int r = listen_to(u);
+
+	if (r) {
+		go_down(u, r);
+		return;
+	}
+	u->told_down = false;
+	u->tell(u->owner, new_event(ENGINE_UP));
+	for (size_t i = 0; i < u->n; i++)
+		tell_unit(u, &u->units[i]);
+	u->tell(u->owner, new_event(ENGINE_LISTED));
+}
+
+int units_prepare(struct units *u, struct pollfd *ret)
+{
+	uint64_t now = now_boot_ns(), until = UINT64_MAX;
+
+	*ret = (struct pollfd) { .fd = -1 };
+	if (!u->bus)
+		return now >= u->retry_ns ? 0 : (int)((u->retry_ns - now) / NS_PER_MSEC) + 1;
+	*ret = (struct pollfd) { .fd = sd_bus_get_fd(u->bus),
+				 .events = (short)sd_bus_get_events(u->bus) };
+	for (size_t i = 0; i < u->n; i++)
+		if (u->units[i].dirty)
+			return 0;
+	/* what has come in with the answer to a call waits for nobody */
+	return sd_bus_get_timeout(u->bus, &until) >= 0 && !until ? 0 : 1000;
+}
+
+void units_turn(struct units *u)
+{
+	int r = 1;
+
+	if (!u->bus && now_boot_ns() >= u->retry_ns)
+		connect_(u);
+	while (u->bus && (r = sd_bus_process(u->bus, NULL)) > 0)
+		;
+	if (u->bus && r < 0)
+		go_down(u, r);
+	for (size_t i = 0; u->bus && i < u->n; i++)
+		if (u->units[i].dirty)
+			tell_unit(u, &u->units[i]);
+}
+
+void units_watch(struct units *u, const char *name)
+{
+	struct unit *n = &u->units[u->n];
+
+	for (size_t i = 0; i < u->n; i++)
+		if (!strcmp(u->units[i].name, name))
+			return;
+	if (u->n == UNITS || sd_bus_path_encode(PATH "/unit", name, &n->object) < 0)
+		return;
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	u->n++;
+	if (!u->bus)
+		units_turn(u);
+	else
+		tell_unit(u, n);
+}
+
+void units_ask(struct units *u, bool start, const char *name, uint32_t request)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error e = SD_BUS_ERROR_NULL;
+	sd_bus_message *answer = NULL;
+	struct job *j = NULL;
+	const char *path;
+	int r = -ENOTCONN;
+
+	for (size_t i = 0; i < JOBS && !j; i++)
+		j = u->jobs[i].request ? NULL : &u->jobs[i];
+	if (u->bus && j)
+		r = sd_bus_call_method(u->bus, SYSTEMD, PATH, MANAGER,
+				       start ? "StartUnit" : "StopUnit", &e, &answer, "ss", name,
+				       "replace");
+	if (r >= 0)
+		r = sd_bus_message_read(answer, "o", &path);
+	if (r >= 0) {
+		j->request = request;
+		snprintf(j->path, sizeof(j->path), "%s", path);
+	} else {
+		done(u, request, sd_bus_error_has_name(&e, SYSTEMD ".NoSuchUnit") ? -ENOENT : r,
+		     e.message ? e.message : strerror(-r));
+	}
+	sd_bus_message_unref(answer);
+}
