@@ -151,8 +151,10 @@ static void wrong_values_are_refused(void **state)
 		{ "interface", ".", "1 to 15" },
 		{ "interface", "..", "1 to 15" },
 		{ "netns", "vpn", "/run/netns/NAME" },
-		{ "netns", "container:vpn", "not built yet" },
-		{ "netns", "unit:vpn", "not built yet" },
+		{ "netns", "container:", "container:NAME" },
+		{ "netns", "container:../vpn", "container:NAME" },
+		{ "netns", "unit:vpn", "unit:NAME.service" },
+		{ "netns", "slice:vpn", "/run/netns/NAME" },
 		{ "netns", "hosts", "host" },
 		{ "probe", "", "icmp:IP" },
 		{ "probe", "icmp", "icmp:IP" },
@@ -222,8 +224,15 @@ static void wrong_values_are_refused(void **state)
 		{ "allow", "udp/5353 from 10.0.0.0/8", "never answered" },
 		{ "cgroup", "", "/PATH" },
 		{ "cgroup", "a", "/PATH" },
-		{ "cgroup", "container:a", "not built yet" },
-		{ "cgroup", "unit:a", "not built yet" },
+		{ "cgroup", "container:", "container:NAME" },
+		{ "cgroup", "container:a b", "container:NAME" },
+		{ "cgroup", "container:../a", "container:NAME" },
+		{ "cgroup", "unit:a", "unit:NAME.service" },
+		{ "cgroup", "unit:a/b.service", "unit:NAME.service" },
+		{ "stop-after", "soon", "like 3s" },
+		{ "stop-after", "-1", "like 3s" },
+		{ "engine", "docker", "unix:///PATH" },
+		{ "engine", "tcp://127.0.0.1", "unix:///PATH" },
 		{ "cgroup", "slice:a", "not built yet" },
 		{ "cgroup", "/..", "without '..'" },
 		{ "cgroup", "/a/../b", "without '..'" },
@@ -313,7 +322,6 @@ static void missing_and_unknown_are_refused(void **state)
 	assert_refused(RUN(GOOD, "-lease", "3s"), "'-lease'", "--help");
 	assert_refused(RUN(GOOD, "lease=3s"), "'lease=3s'", "--help");
 	assert_refused(RUN(GOOD, "--tunnel", "wg0"), "'--tunnel'", "--help"); /* files only */
-	assert_refused(RUN(GOOD, "--engine", "none"), "--engine is not built yet", "--help");
 	assert_refused(RUN(GOOD, "--hook=x"), "--hook is not built yet", "--help");
 	assert_refused(RUN(GOOD, "--"), "'--'", "--help");
 	assert_refused(RUN(GOOD, "--=3s"), "'--=3s'", "--help");
@@ -339,7 +347,8 @@ static void help_names_every_key(void **state)
 	static const char *const keys[] = { "cgroup", "interface",  "netns",	 "probe",
 					    "route",  "on-failure", "lease",	 "patience",
 					    "guard",  "endpoint",   "bootstrap", "process",
-					    "allow",  "ipv6",	    "enforce" };
+					    "allow",  "ipv6",	    "enforce",	 "engine",
+					    "stop-after" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -354,7 +363,6 @@ static void help_names_every_key(void **state)
 		assert_non_null(strstr(text, option));
 	}
 	assert_null(strstr(text, "--tunnel"));
-	assert_null(strstr(text, "--engine"));
 }
 
 static const char *random_argument(char *buf, size_t size)
@@ -481,8 +489,8 @@ static void the_design_sample_is_not_built_yet(void **state)
 	load(FIXTURES "design-sample.conf");
 	assert_false(owned);
 	assert_string_equal(err.text,
-			    FIXTURES "design-sample.conf:3: netns = container:vpn: "
-				     "container: is not built yet (only: host, or a file)");
+			    FIXTURES "design-sample.conf:5: 'identity' is not built yet "
+				     "(take the line out)");
 	assert_int_equal(err.exit_code, EXIT_USAGE);
 }
 
@@ -720,19 +728,23 @@ static void references_and_what_is_missing(void **state)
 	assert_wrong(BOTH "[tunnel \033u]\n", 7, "[tunnel \\x1bu] has no 'interface'");
 	assert_wrong(BOTH "[workload \033u]\n", 7, "[workload \\x1bu] has no 'cgroup'");
 	assert_wrong(TUNNEL "[workload w]\ncgroup=/a\ntunnel=\033\n", 6, "no [tunnel \\x1b]");
-	for (const char *const *text = (const char *const[]) { "", "\n", "# x\n", TUNNEL, NULL };
+	for (const char *const *text = (const char *const[]) { "", "\n", "# x\n", "[daemon]\nengine=none\n" TUNNEL,
+						      NULL };
 	     *text; text++) {
 		assert_int_equal(read_text(*text), -EINVAL);
 		assert_string_equal(err.text, "a.conf: no workload (add [tunnel NAME] and "
 					      "[workload NAME])");
 	}
+	/* containers may come with labels */
+	assert_int_equal(read_text(TUNNEL), 0);
+	assert_int_equal(read_text("[daemon]\n"), 0);
 }
 
 static void keys_not_built_yet(void **state)
 {
 	static const char *const unbuilt[][2] = {
-		{ "daemon", "engine" },		 { "tunnel t", "identity" },
-		{ "workload w", "stop-after" },	 { "workload w", "hook" },
+		{ "tunnel t", "identity" },
+		{ "workload w", "hook" },
 		{ "workload w", "hook-inside" },
 	};
 	char text[128], says[64];
@@ -882,20 +894,23 @@ static void at_most_so_many(void **state)
 static void assert_sound(void)
 {
 	assert_in_range(config.lease_ns, NS_PER_SEC, 4 * NS_PER_SEC);
-	assert_in_range(config.n_tunnels, 1, CONFIG_TUNNELS);
-	assert_in_range(config.n_workloads, 1, CONFIG_WORKLOADS);
+	assert_in_range(config.n_tunnels, 0, CONFIG_TUNNELS);
+	assert_in_range(config.n_workloads, 0, CONFIG_WORKLOADS);
 	for (size_t i = 0; i < config.n_tunnels; i++) {
 		const struct tunnel_config *t = &config.tunnels[i];
 
 		assert_true(*t->name && *t->interface && !strpbrk(t->interface, "/: \t\r\v\f"));
-		assert_true(*t->netns == '/' || !strcmp(t->netns, "host"));
+		assert_true(*t->netns == '/' || !strcmp(t->netns, "host") ||
+			    !strncmp(t->netns, "container:", 10) || !strncmp(t->netns, "unit:", 5));
 		assert_true(t->probe == PROBE_NONE || t->probe == PROBE_ICMP);
 		assert_in_range(t->patience_ns, NS_PER_SEC, 60 * NS_PER_SEC);
 	}
 	for (size_t i = 0; i < config.n_workloads; i++) {
 		const struct workload_config *w = &config.workloads[i];
 
-		assert_true(*w->name && *w->cgroup == '/');
+		assert_true(*w->name &&
+			    (*w->cgroup == '/' || !strncmp(w->cgroup, "container:", 10) ||
+			     !strncmp(w->cgroup, "unit:", 5)));
 		assert_true(w->tunnel < config.n_tunnels);
 		assert_string_equal(w->tunnel_name, config.tunnels[w->tunnel].name);
 	}
