@@ -120,6 +120,36 @@ int cmd_status(int argc, char **argv, struct error *err)
 	return exit_code;
 }
 
+/* The daemon answers, and of what is there nothing lacks its gate or its guard. */
+static int check_daemon(const json_t *report, bool daemon)
+{
+	const char *lacks = daemon ? NULL : "no daemon", *of = "", *name;
+	json_t *j;
+	size_t i;
+
+	json_array_foreach(json_object_get(report, "tunnels"), i, j)
+	{
+		const json_t *guard = json_object_get(j, "guard");
+
+		name = json_string_value(json_object_get(guard, "state"));
+		if (lacks || !name || strcmp(name, "incomplete"))
+			continue;
+		lacks = "the guard is not complete: ";
+		of = json_string_value(json_object_get(j, "name"));
+	}
+	json_array_foreach(json_object_get(report, "workloads"), i, j)
+	{
+		name = json_string_value(json_object_get(j, "state"));
+		if (lacks || !name || !strcmp(name, "waiting") || !strcmp(name, "stopped") ||
+		    json_integer_value(json_object_get(j, "cgroup_id")))
+			continue;
+		lacks = "there is no gate on ";
+		of = json_string_value(json_object_get(j, "name"));
+	}
+	printf("vpnleash: %s%s\n", lacks ? lacks : "gate and guard are in place", lacks ? of : "");
+	return lacks ? EXIT_NEGATIVE : EXIT_GOOD;
+}
+
 int cmd_check(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
@@ -131,20 +161,26 @@ int cmd_check(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash check WORKLOAD [--json]\n\n"
-		       "One line, fit for a health check.\n\n"
-		       "Exit codes: 0 open, 1 anything else, 2 usage.\n");
+		printf("usage: vpnleash check [WORKLOAD] [--json]\n\n"
+		       "One line, fit for a health check: is the workload open? Without one: does the "
+		       "daemon\nanswer, and has all that is there its gate and its guard?\n\n"
+		       "Exit codes: 0 yes, 1 anything else, 2 usage.\n");
 		return EXIT_GOOD;
 	}
 	r = parse(argc, argv, false, true, &args, err);
-	if (!r && !args.workload)
-		r = fail(err, EXIT_USAGE, 0, "vpnleash check WORKLOAD", "which workload?");
+	if (!r && args.json && !args.workload)
+		r = fail(err, EXIT_USAGE, 0, "vpnleash status --json", "--json of which workload?");
 	if (r)
 		return r;
-	escape(shown, sizeof(shown), args.workload);
+	escape(shown, sizeof(shown), args.workload ? args.workload : "vpnleash");
 	if (get_report(&report, &daemon, err)) {
 		printf("%s: %s\n", shown, err->text);
 		return EXIT_NEGATIVE;
+	}
+	if (!args.workload) {
+		r = check_daemon(report, daemon);
+		json_decref(report);
+		return r;
 	}
 	json_array_foreach(json_object_get(report, "workloads"), i,
 			   j) if (!strcmp(json_string_value(json_object_get(j, "name")), shown))

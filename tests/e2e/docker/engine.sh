@@ -44,13 +44,16 @@ inside()
 	mount -t sysfs sysfs sys
 	# A pure v2 view also where the machine mounts v1 as well.
 	mount -t cgroup2 cgroup2 sys/fs/cgroup
+	mount --bind /sys/fs/bpf sys/fs/bpf
 	mount --rbind /dev dev
 	for d in run tmp etc/docker var/lib/docker; do
 		mount -t tmpfs tmpfs "$d"
 	done
 	mount --bind "$dir" smoke
 	mount --bind "$here" script
+	mount --bind "$here/../../../dist/compose" dist
 	mount -o remount,bind,ro script
+	mount -o remount,bind,ro dist
 	pivot_root . .
 	umount -l .
 
