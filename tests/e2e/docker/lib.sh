@@ -231,6 +231,17 @@ capture()	# NAME
 	wait_until 10 grep -q 'listening on' "$CASE_DIR/tcpdump-$1.log"
 }
 
+# The same on the bridge, which outlives the VPN's container: everything but what the provider sends.
+capture_bridge()	# NAME
+{
+	spawn "tcpdump-$1" engine tcpdump -Z root -i smoke-wan -Q in -n -U -s 192 -B 65536 \
+		--immediate-mode -w "/smoke/$1.pcap" "not ether src $(
+			engine docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.MacAddress}}{{println}}{{end}}' \
+				"$(name_of provider)" | awk -v ip="$endpoint" '$1 == ip { print $2 }')"
+	tcpdump_pid=$SPAWNED
+	wait_until 10 grep -q 'listening on' "$CASE_DIR/tcpdump-$1.log"
+}
+
 # Ends the last one: what it lost by itself may have been a leak.
 capture_end()	# NAME
 {
