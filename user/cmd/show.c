@@ -162,7 +162,8 @@ int cmd_check(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash check [WORKLOAD] [--json]\n\n"
-		       "One line, fit for a health check: is the workload open? Without one: does the "
+		       "One line, fit for a health check: is the workload open? Without one: does "
+		       "the "
 		       "daemon\nanswer, and has all that is there its gate and its guard?\n\n"
 		       "Exit codes: 0 yes, 1 anything else, 2 usage.\n");
 		return EXIT_GOOD;

@@ -200,6 +200,25 @@ static int set_engine(struct place *p, const char *value, struct error *err)
 	return 0;
 }
 
+static int take_hook(char ret[256], const char *value, struct error *err)
+{
+	if (*value != '/' || strlen(value) >= 256)
+		return fail(err, EXIT_USAGE, 0, "the full path of a program, without arguments",
+			    "not a program");
+	snprintf(ret, 256, "%s", value);
+	return 0;
+}
+
+static int set_hook(struct place *p, const char *value, struct error *err)
+{
+	return take_hook(p->workload->hook, value, err);
+}
+
+static int set_hook_inside(struct place *p, const char *value, struct error *err)
+{
+	return take_hook(p->workload->hook_inside, value, err);
+}
+
 static int set_guard(struct place *p, const char *value, struct error *err)
 {
 	if (strcmp(value, "on") && strcmp(value, "off"))
@@ -301,8 +320,10 @@ static const struct key {
 	  SECTION_DAEMON, set_engine, false },
 	{ .name = "identity", .section = SECTION_TUNNEL },
 	{ "allow", "tcp/PORT [from CIDR,…]", NULL, SECTION_TUNNEL, set_allow, true },
-	{ .name = "hook", .section = SECTION_WORKLOAD },
-	{ .name = "hook-inside", .section = SECTION_WORKLOAD },
+	{ "hook", "PROGRAM", "run on each change of state, as user vpnleash", SECTION_WORKLOAD,
+	  set_hook, false },
+	{ "hook-inside", "PROGRAM", "the same, in the network of the workload", SECTION_WORKLOAD,
+	  set_hook_inside, false },
 };
 
 /* section SECTION_NONE: whichever has it. */
@@ -470,7 +491,9 @@ static int take_labels(struct config *c, const struct config_label *labels, size
 		if (!key)
 			key = find_key(SECTION_TUNNEL, name, strlen(name));
 		/* where it lives is the engine's to say, or one label could speak for others */
-		if (!key || key->set == set_cgroup || key->set == set_netns)
+		if (!key || key->set == set_cgroup || key->set == set_netns ||
+		    key->set == set_hook ||
+		    key->set == set_hook_inside) /* a program of the host's is the operator's */
 			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
 				    "unknown label 'vpnleash.%s'",
 				    escape(shown, sizeof(shown), name));

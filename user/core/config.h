@@ -56,6 +56,7 @@ struct workload_config {
 	uint64_t stop_after_ns; /* since it was barred, or STOP_NEVER */
 	bool ipv6, audit;
 	struct allow_rules allow;
+	char hook[256], hook_inside[256]; /* programs to be run on each change; "": none */
 };
 
 /* Where a section stands, for errors. Not in the structs above: a reload compares those. */

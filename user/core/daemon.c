@@ -129,6 +129,7 @@ static void close_daemon(struct daemon **p)
 	control_stop(d->control);
 	d->control = NULL;
 	containers_stop(d);
+	hooks_stop(d->hooks);
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
@@ -233,6 +234,10 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 
 	if (!is_path)
 		snprintf(given, sizeof(given), "%s", w->cgroup);
+	if (!r && *w->hook)
+		r = hooks_check(w->hook, err);
+	if (!r && *w->hook_inside)
+		r = hooks_check(w->hook_inside, err);
 	if (!r && find_member(new, given))
 		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", given);
 	if (!r)
@@ -543,6 +548,15 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	return 0;
 }
 
+static int start_hooks(struct daemon *d, struct error *err)
+{
+	bool any = d->file; /* a file may name some later */
+
+	for (size_t i = 0; i < d->n_members; i++)
+		any |= *d->members[i]->hook || *d->members[i]->hook_inside;
+	return any ? hooks_start(&d->hooks, err) : 0;
+}
+
 static int start_loop(struct daemon *d, const char *file, const char *engine, struct error *err)
 {
 	sigset_t stop;
@@ -563,6 +577,8 @@ static int start_loop(struct daemon *d, const char *file, const char *engine, st
 	if (!d->prober)
 		return fail(err, EXIT_PRIVILEGE, -EPERM, "see the log", "start the prober");
 	r = start_drops(d, err);
+	if (!r)
+		r = start_hooks(d, err);
 	if (!r)
 		r = containers_start(d, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);

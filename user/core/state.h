@@ -17,6 +17,7 @@
 
 #include "act/gate.h"
 #include "act/guard.h"
+#include "act/hooks.h"
 #include "act/lease.h"
 #include "core/config.h"
 #include "core/edge.h"
@@ -112,6 +113,7 @@ struct member {
 	bool held;
 	bool ipv6, audit;
 	struct allow_rules allow;
+	char hook[256], hook_inside[256];
 	enum input why;			      /* of the last change of state */
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
@@ -146,6 +148,7 @@ struct daemon {
 	struct audit *audit;
 	struct drops *drops;
 	struct containers *containers;
+	struct hooks *hooks;	/* NULL: nobody has one */
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
 	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_members;

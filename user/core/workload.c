@@ -221,6 +221,31 @@ static void arm_stop(struct member *m)
 	}
 }
 
+static void call_hook(struct member *m, const char *program, int netns_fd, enum workload_state from,
+		      enum input in)
+{
+	struct hook_call c = { 0 };
+	int r;
+
+	snprintf(c.program, sizeof(c.program), "%s", program);
+	snprintf(c.workload, sizeof(c.workload), "%s", m->name);
+	snprintf(c.state, sizeof(c.state), "%s", workload_state_name(m->state));
+	snprintf(c.from, sizeof(c.from), "%s", workload_state_name(from));
+	snprintf(c.evidence, sizeof(c.evidence), "%s", input_text(in));
+	snprintf(c.interface, sizeof(c.interface), "%s", m->tunnel->config.interface);
+	r = hooks_call(m->daemon->hooks, &c, netns_fd);
+	if (r)
+		log_line(LOG_LEVEL_WARNING, "workload '%s': hook: %s", m->name, strerror(-r));
+}
+
+static void call_hooks(struct member *m, enum workload_state from, enum input in)
+{
+	if (*m->hook && m->daemon->hooks)
+		call_hook(m, m->hook, -1, from, in);
+	if (*m->hook_inside && m->daemon->hooks && m->tunnel->netns_fd >= 0)
+		call_hook(m, m->hook_inside, m->tunnel->netns_fd, from, in);
+}
+
 static void workload_input(struct member *m, enum input in)
 {
 	const struct step *step = policy_workload(m->state, in);
@@ -237,6 +262,7 @@ static void workload_input(struct member *m, enum input in)
 		    workload_state_name(m->state), input_text(in), NULL,
 		    in == IN_FREEZE_DONE && m->freezing_ns ? m->changed_ns - m->freezing_ns : 0,
 		    !may_log(&m->tunnel->log));
+	call_hooks(m, from, in);
 	if (m->state != WORKLOAD_BLOCKED)
 		m->freezing_ns = 0;
 	arm_stop(m);
@@ -288,6 +314,8 @@ void member_configure(struct member *m, const struct workload_config *config)
 	m->ipv6 = config->ipv6;
 	m->audit = config->audit;
 	memcpy(&m->allow, &config->allow, sizeof(m->allow));
+	memcpy(m->hook, config->hook, sizeof(m->hook));
+	memcpy(m->hook_inside, config->hook_inside, sizeof(m->hook_inside));
 	set_flags(m);
 }
 
@@ -363,11 +391,23 @@ static enum input of_orphan(struct member *m)
 	return IN_TUNNEL_DOWN_BLOCK;
 }
 
+/* An engine that is still starting it would wait for the frozen for ever. What it said of an
+ * earlier start is known by the process, which is not in this cgroup. */
+static bool has_started(const struct member *m)
+{
+	char path[PATH_MAX];
+	size_t n = strlen(m->path);
+
+	if (!m->running || !m->pid)
+		return m->running;
+	return !process_cgroup(m->pid, path) && !strncmp(path, m->path, n) &&
+	       (!path[n] || path[n] == '/');
+}
+
 void member_tunnel_changed(struct member *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP;
-	/* an engine that is still starting it would wait for the frozen for ever */
-	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && (!m->kind || m->running);
+	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && (!m->kind || has_started(m));
 
 	workload_input(m, m->held && up		 ? IN_HELD
 			  : up && is_orphaned(m) ? of_orphan(m)
@@ -703,6 +743,7 @@ static void item_ended(struct member *m)
 void member_item_is(struct member *m, const struct engine_item *item)
 {
 	bool was = m->running, first = !*m->id;
+	pid_t before = m->pid;
 	struct error err;
 
 	m->running = item && item->running;
@@ -718,7 +759,7 @@ void member_item_is(struct member *m, const struct engine_item *item)
 	}
 	if (*item->cgroup)
 		take_place(m, item->cgroup);
-	if (m->running && !was)
+	if (m->running && (!was || m->pid != before))
 		item_started(m);
 	else if (!m->running && was)
 		item_ended(m);

@@ -78,7 +78,8 @@ enter()
 	local dir=$1
 
 	shift
-	nsenter -t "$(cat "$dir/engine.pid")" -m \
+	# in a shell of its own it becomes the command, which so gets the caller's signals
+	$exec nsenter -t "$(cat "$dir/engine.pid")" -m \
 		env -i PATH="$path" HOME=/tmp DOCKER_HOST=unix:///run/docker.sock \
 		SMOKE_CGROUP="$SMOKE_CGROUP" "$@"
 }
@@ -179,13 +180,16 @@ stop()
 }
 
 [ $# -ge 2 ] || die 'usage: engine.sh start|in|down|up|stop DIR [CMD…]'
-verb=$1
+verb=$1 exec=
 mkdir -p "$2"
 dir=$(cd "$2" && pwd)
 shift 2
 case $verb in
 start) start "$dir" ;;
-in) enter "$dir" "$@" ;;
+in)
+	exec="exec"
+	enter "$dir" "$@"
+	;;
 down) down "$dir" ;;
 up) up "$dir" ;;
 stop) stop "$dir" ;;

@@ -225,7 +225,7 @@ capture()	# NAME
 		'$1 == i ":" { print $2 }')
 	[ -n "$veth" ]
 	# Immediate mode: by default libpcap holds packets back for a second.
-	spawn "tcpdump-$1" engine tcpdump -Z root -i "$veth" -Q in -n -U -s 192 -B 65536 \
+	spawn "tcpdump-$1" "$stack/engine.sh" in "$smoke" tcpdump -Z root -i "$veth" -Q in -n -U -s 192 -B 65536 \
 		--immediate-mode -w "/smoke/$1.pcap"
 	tcpdump_pid=$SPAWNED
 	wait_until 10 grep -q 'listening on' "$CASE_DIR/tcpdump-$1.log"
@@ -234,7 +234,7 @@ capture()	# NAME
 # The same on the bridge, which outlives the VPN's container: everything but what the provider sends.
 capture_bridge()	# NAME
 {
-	spawn "tcpdump-$1" engine tcpdump -Z root -i smoke-wan -Q in -n -U -s 192 -B 65536 \
+	spawn "tcpdump-$1" "$stack/engine.sh" in "$smoke" tcpdump -Z root -i smoke-wan -Q in -n -U -s 192 -B 65536 \
 		--immediate-mode -w "/smoke/$1.pcap" "not ether src $(
 			engine docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.MacAddress}}{{println}}{{end}}' \
 				"$(name_of provider)" | awk -v ip="$endpoint" '$1 == ip { print $2 }')"
@@ -247,7 +247,7 @@ capture_end()	# NAME
 {
 	local lost
 
-	signal_and_wait INT "$tcpdump_pid"
+	signal_and_wait TERM "$tcpdump_pid"
 	lost=$(awk '/packets dropped by kernel/ { print $1 }' "$CASE_DIR/tcpdump-$1.log")
 	expect_eq "${lost:-?}" 0 "packets that the capture itself lost"
 }

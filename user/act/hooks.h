@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Programs of the operator that are run when a workload changes its state. By a process of its own,
+ * forked before the daemon gives up execve(2): it waits for nobody, and what a program does with
+ * its time, its output or its life concerns no lease.
+ *
+ * As user "vpnleash" (nobody where there is none), without capabilities, with nothing on stdin and
+ * an environment of PATH and what is documented in vpnleash.conf(5). At most HOOKS_AT_ONCE; each is
+ * ended after 10 s, and of its output the first 64 KiB are logged, line by line.
+ */
+#ifndef VPNLEASH_HOOKS_H
+#define VPNLEASH_HOOKS_H
+
+#include "base/util.h"
+
+#define HOOKS_AT_ONCE 16
+#define HOOK_VALUE    200
+
+struct hooks;
+
+struct hook_call {
+	char program[256]; /* a full path; see hooks_check() */
+	/* of the environment: VPNLEASH_WORKLOAD, _STATE, _FROM, _EVIDENCE, _INTERFACE */
+	char workload[HOOK_VALUE], state[32], from[32], evidence[HOOK_VALUE], interface[32];
+};
+
+int hooks_start(struct hooks **ret, struct error *err);
+void hooks_stop(struct hooks *h); /* NULL is fine; ends what is still running */
+/* Never blocks. netns_fd -1: in the host's network, else in that one. 0, or -EAGAIN: too many are
+ * waiting; -EPIPE: the process is gone. */
+int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd);
+/* A regular file that only root may write, in directories of which the same holds; executable. */
+int hooks_check(const char *program, struct error *err);
+
+#endif
