@@ -50,7 +50,7 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 		return 0;
 	}
 	if (strncmp(i->network_mode, "container:", 10))
-		return fail(err, EXIT_USAGE, -EINVAL,
+		return fail(err, EXIT_USAGE, 0,
 			    "network_mode: service:VPN, in compose's words",
 			    "a leashed container shares the network of its VPN's container");
 	owner = containers_find(d, ENGINE_CONTAINER, i->network_mode + 10);
@@ -147,12 +147,12 @@ static int named_tunnel(struct daemon *d, const char *name, const char *netns, s
 		if (t->of_labels || strcmp(t->config.name, name))
 			continue;
 		if (!same_netns(d, t->config.netns, netns))
-			return fail(err, EXIT_USAGE, -EINVAL, "put it into the network of that VPN",
+			return fail(err, EXIT_USAGE, 0, "put it into the network of that VPN",
 				    "it is not in the network namespace of tunnel '%s'", shown);
 		*ret = t;
 		return 0;
 	}
-	return fail(err, EXIT_USAGE, -ENOENT, "add [tunnel NAME], or label it with an interface",
+	return fail(err, EXIT_USAGE, 0, "add [tunnel NAME], or label it with an interface",
 		    "the file has no tunnel '%s'", shown);
 }
 
@@ -173,14 +173,14 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 			 "ignored",
 			 escape(shown, sizeof(shown), t->config.name));
 	if (t && t->of_labels && keys && !same_keys(c, &t->config))
-		return fail(err, EXIT_USAGE, -EEXIST, "give both containers the same",
+		return fail(err, EXIT_USAGE, 0, "give both containers the same",
 			    "another container on tunnel '%s' has other labels for it",
 			    escape(shown, sizeof(shown), t->config.name));
 	*ret = t;
 	if (t)
 		return 0;
 	if (d->n_tunnels >= TUNNELS_MAX)
-		return fail(err, EXIT_USAGE, -ENOSPC, NULL, "more than %d tunnels", TUNNELS_MAX);
+		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
 	name_tunnel(d, c);
 	r = tunnel_new(d, c, &t, err);
 	if (r)
@@ -197,7 +197,7 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 {
 	for (size_t i = 0; i < d->n_members; i++)
 		if (d->members[i]->tunnel == t && d->members[i]->audit != audit)
-			return fail(err, EXIT_USAGE, -EINVAL, "give both the same",
+			return fail(err, EXIT_USAGE, 0, "give both the same",
 				    "workload '%s' shares its tunnel and differs in 'enforce'",
 				    d->members[i]->name);
 	return 0;

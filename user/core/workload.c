@@ -19,6 +19,7 @@
 #define FREEZE_NS (1 * NS_PER_SEC)  /* after which a freeze has failed */
 #define END_NS	  (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
 #define AGAIN_NS  (5 * NS_PER_SEC)  /* between two tries to stop or start it */
+#define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
 #define PERSON_NS (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
 #define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
 
@@ -716,7 +717,8 @@ static void item_started(struct member *m)
 {
 	struct error err;
 
-	m->trouble[0] = '\0';
+	if (m->tunnel != m->daemon->nowhere)
+		m->trouble[0] = '\0';
 	m->stopping = m->engine_lost = false;
 	if (mark_set(MARK_WANTED, m->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
@@ -803,8 +805,9 @@ void member_done(struct member *m, int result, const char *error)
 	if (stopping && m->state == WORKLOAD_STOPPED) {
 		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
 		if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
-			set_timer(m->daemon, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due,
-				  m);
+			set_timer(m->daemon, &m->stop_timer,
+				  now_boot_ns() + (result == -EACCES ? REFUSED_NS : AGAIN_NS),
+				  on_stop_due, m);
 	}
 }
 
