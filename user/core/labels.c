@@ -50,8 +50,7 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 		return 0;
 	}
 	if (strncmp(i->network_mode, "container:", 10))
-		return fail(err, EXIT_USAGE, 0,
-			    "network_mode: service:VPN, in compose's words",
+		return fail(err, EXIT_USAGE, 0, "network_mode: service:VPN, in compose's words",
 			    "a leashed container shares the network of its VPN's container");
 	owner = containers_find(d, ENGINE_CONTAINER, i->network_mode + 10);
 	if (owner)

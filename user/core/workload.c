@@ -16,12 +16,12 @@
 #include "out/report.h"
 #include "watch/process.h"
 
-#define FREEZE_NS (1 * NS_PER_SEC)  /* after which a freeze has failed */
-#define END_NS	  (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
-#define AGAIN_NS  (5 * NS_PER_SEC)  /* between two tries to stop or start it */
+#define FREEZE_NS  (1 * NS_PER_SEC)  /* after which a freeze has failed */
+#define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
+#define AGAIN_NS   (5 * NS_PER_SEC)  /* between two tries to stop or start it */
 #define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
-#define PERSON_NS (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
-#define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
+#define PERSON_NS  (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
+#define ORPHAN_NS  (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
 
 static void workload_input(struct member *m, enum input in);
 
@@ -127,12 +127,36 @@ static void stop(struct member *m)
 		set_timer(d, &m->end_timer, now_boot_ns(), on_stop_failed, m);
 }
 
+/* Made to share the network of a container that was made anew meanwhile: no start brings it into
+ * the new one's. NULL: not so; else what to type, in buf. */
+static const char *to_be_made_anew(const struct member *m, char *buf, size_t size)
+{
+	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
+	char project[300], service[300];
+
+	if (!i || strncmp(i->network_mode, "container:", 10) ||
+	    containers_find(m->daemon, m->kind, i->network_mode + 10))
+		return NULL;
+	if (*i->compose_service)
+		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
+			 escape(project, sizeof(project), i->compose_project),
+			 escape(service, sizeof(service), i->compose_service));
+	else
+		snprintf(buf, size, "make it anew, with the network of the new one");
+	return buf;
+}
+
 static void start(struct member *m)
 {
 	struct daemon *d = m->daemon;
+	char command[300];
 
 	if (m->running || m->stopping)
 		return;
+	if (to_be_made_anew(m, command, sizeof(command))) {
+		in_trouble(m, "the container whose network it shares was removed", command);
+		return;
+	}
 	edge_shut(m->tunnel->edge);
 	if (!m->request && containers_ask_start(m))
 		in_trouble(m, "it can not be started", "the engine does not answer");
