@@ -25,7 +25,8 @@
 
 #define LOOPBACK_IFINDEX 1 /* in every netns: LOOPBACK_IFINDEX of include/net/net_namespace.h */
 
-/* Depth of the workloads' cgroups below the root: one loaded instance for each depth in use. */
+/* Depth of the workloads' cgroups below the root: one loaded instance for each depth in use. On a
+ * slice it is the depth of the slice's children. */
 const volatile __u32 level = 1;
 /* The kernel can not show the gate a packet's device: compare the socket's netns (see `sockets`).
  */
@@ -212,6 +213,17 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 	return right_netns ? REASON_WRONG_IFINDEX : REASON_WRONG_NETNS;
 }
 
+/* Drops of whom no record knows: under the slice, if it is one. Its children come and go, and
+ * counters of each would be left behind. */
+static __always_inline __u64 counted_under(struct __sk_buff *skb, __u64 id)
+{
+	__u64 slice = bpf_skb_ancestor_cgroup_id(skb, level - 1);
+
+	if (bpf_map_lookup_elem(&workloads, &id) || !bpf_map_lookup_elem(&workloads, &slice))
+		return id;
+	return slice;
+}
+
 static __always_inline int gate(struct __sk_buff *skb, bool ingress)
 {
 	__u64 cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
@@ -223,6 +235,8 @@ static __always_inline int gate(struct __sk_buff *skb, bool ingress)
 
 	if (reason == REASON_PASS)
 		return PASS;
+	if (reason == REASON_UNKNOWN || skb->ifindex == LOOPBACK_IFINDEX)
+		d.cgroup_id = counted_under(skb, cgroup_id);
 	count_drop(skb, &d);
 	if (audit)
 		return PASS;

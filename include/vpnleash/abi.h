@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 2
+#define VPNLEASH_ABI_VERSION 3
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -60,6 +60,8 @@ enum workload_flag {
 	WORKLOAD_FROZEN_BY_US = 1 << 4, /* cgroup.freeze was written by vpnleash: ours to thaw */
 	WORKLOAD_ALLOW = 1 << 5,	/* LAN exceptions of its netns are looked at */
 	WORKLOAD_AUDIT = 1 << 6,	/* what would be dropped is counted, and passes */
+	WORKLOAD_SLICE = 1 << 7, /* no workload: its gate judges each of its direct children by
+				  * the child's own record, and drops what has none */
 };
 
 /*

@@ -21,6 +21,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
 #include <net/if.h>
@@ -156,14 +157,14 @@ static void good(int r, const struct error *err)
 	assert_int_equal(r, 0);
 }
 
-static int program_of(const char *hook)
+static int program_on(const char *hook, uint64_t cgroup_id)
 {
 	struct bpf_link_info info = { 0 };
 	__u32 length = sizeof(info);
 	char path[PINS_PATH_MAX];
 	int fd;
 
-	pins_link_path(path, hook, t.workload.id);
+	pins_link_path(path, hook, cgroup_id);
 	fd = bpf_obj_get(path);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &length), 0);
@@ -202,8 +203,8 @@ static int set_up(void **state)
 	good(lease_open(&t.leases, gate_pins(t.gate), &err), &err);
 	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, path), 0);
 	good(gate_attach(t.gate, &t.root, &t.workload, &err), &err);
-	t.egress = program_of("gate_egress");
-	t.ingress = program_of("gate_ingress");
+	t.egress = program_on("gate_egress", t.workload.id);
+	t.ingress = program_on("gate_ingress", t.workload.id);
 
 	assert_int_equal(netns_open("host", &netns, &err), 0);
 	if (netns_cookie(netns, &cookie)) /* before v5.14 */
@@ -444,6 +445,214 @@ static void a_record_that_is_anothers_now(void **state)
 	assert_int_equal(bpf_map_update_elem(map, &t.workload.id, &w, BPF_ANY), 0);
 }
 
+/* ------ slices ------ */
+
+/* A fresh slice DEPTH levels below the top with a child in it; this process lives in the child. */
+struct slice {
+	struct cgroup_ref slice, child;
+	int egress, ingress;
+	uint64_t dropped[VPNLEASH_REASON_MAX];
+};
+
+static void enter(const struct cgroup_ref *c)
+{
+	assert_int_equal(write_small(c->fd, "cgroup.procs", "0"), 0);
+}
+
+static struct cgroup_ref make_ref(const char *path)
+{
+	struct error err = { 0 };
+	struct cgroup_ref c;
+
+	good(cgroup_make(&t.root, path, &err), &err);
+	good(resolve_cgroup(&t.root, path, &c, &err), &err);
+	return c;
+}
+
+static struct slice make_slice(const char *name)
+{
+	char path[160];
+	struct slice s = { .egress = -1, .ingress = -1 };
+	struct error err = { 0 };
+
+	snprintf(path, sizeof(path), "%s/%s", t.top, name);
+	s.slice = make_ref(path);
+	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
+	snprintf(path, sizeof(path), "%s/%s/child", t.top, name);
+	s.child = make_ref(path);
+	s.egress = program_on("gate_egress", s.slice.id);
+	s.ingress = program_on("gate_ingress", s.slice.id);
+	return s;
+}
+
+static void remove_slice(struct slice *s)
+{
+	struct error err = { 0 };
+
+	assert_int_equal(write_small(t.workload.fd, "deeper/cgroup.procs", "0"), 0);
+	workload_unbind(gate_pins(t.gate), s->child.id);
+	good(gate_detach(s->slice.id, &err), &err);
+	workload_unbind(gate_pins(t.gate), s->slice.id);
+	close(s->egress);
+	close(s->ingress);
+	close(s->child.fd);
+	close(s->slice.fd);
+	unlinkat(t.root.fd, s->child.path + 1, AT_REMOVEDIR);
+	unlinkat(t.root.fd, s->slice.path + 1, AT_REMOVEDIR);
+}
+
+/* As expect_both(), counted under the cgroup `id`. */
+static void expect_under(uint64_t id, const struct slice *s, const struct packet *p,
+			 uint32_t ifindex, enum reason reason)
+{
+	int programs[] = { s->egress, s->ingress };
+
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		uint64_t before[VPNLEASH_REASON_MAX], now[VPNLEASH_REASON_MAX];
+		bool passed;
+
+		report_read_drops(gate_pins(t.gate), id, before);
+		passed = passes(programs[i], p, ifindex);
+		report_read_drops(gate_pins(t.gate), id, now);
+		for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
+			assert_int_equal(now[r], before[r] + (r == (int)reason));
+		assert_int_equal(passed, reason == REASON_PASS);
+	}
+}
+
+/* No record: UNKNOWN, counted for the slice, so that nothing stays behind of children that go. */
+static void a_slice_drops_whom_it_does_not_know(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1"),
+		      local = make4("127.0.0.1", "127.0.0.53"),
+		      docker = make4("127.0.0.1", "127.0.0.11");
+	struct slice s = make_slice("slice");
+	uint64_t none[VPNLEASH_REASON_MAX];
+	struct workload w;
+	char inner[PATH_MAX + 8];
+	struct cgroup_ref c;
+
+	(void)state;
+	assert_true(gate_is_slice(gate_pins(t.gate), s.slice.id, &w));
+	assert_int_equal(w.flags, WORKLOAD_SLICE);
+	assert_int_equal(w.level, s.slice.level);
+	assert_memory_equal(w.name, "slice:/vpnleash-bpf-", 20);
+	grant(3 * NS_PER_SEC); /* of the tunnel: no help without a record */
+	enter(&s.child);
+	for (int i = 0; i < 2; i++) { /* a child; deeper below it */
+		expect_under(s.slice.id, &s, &p4, t.eth0, REASON_UNKNOWN);
+		expect_under(s.slice.id, &s, &p4, t.tunnel.ifindex, REASON_UNKNOWN);
+		expect_under(s.slice.id, &s, &p6, t.tunnel.ifindex, REASON_UNKNOWN);
+		expect_under(s.slice.id, &s, &docker, 1, REASON_DOCKER_DNS);
+		expect_under(s.slice.id, &s, &local, 1, REASON_PASS);
+		snprintf(inner, sizeof(inner), "%s/inner", s.child.path);
+		c = make_ref(inner);
+		enter(&c);
+		close(c.fd);
+	}
+	report_read_drops(gate_pins(t.gate), s.child.id, none);
+	for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
+		assert_int_equal(none[r], 0);
+	enter(&s.slice); /* the slice itself has no ancestor at its children's level */
+	expect_under(s.slice.id, &s, &p4, t.eth0, REASON_UNKNOWN);
+	expect_under(s.slice.id, &s, &p4, t.tunnel.ifindex, REASON_UNKNOWN);
+	expect_under(s.slice.id, &s, &docker, 1, REASON_DOCKER_DNS);
+	report_read_drops(gate_pins(t.gate), 0, none); /* nor under cgroup 0 */
+	for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
+		assert_int_equal(none[r], 0);
+	unlinkat(t.root.fd, inner + 1, AT_REMOVEDIR);
+	remove_slice(&s);
+}
+
+/* The child's own record decides, and the slice's gate is the only one. */
+static void a_slices_child_by_its_own_record(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	struct slice s = make_slice("slice");
+	struct error err = { 0 };
+	struct workload w;
+
+	(void)state;
+	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child"), 0);
+	good(gate_attach(t.gate, &t.root, &s.child, &err), &err);
+	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
+	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.child.fd, &w, NULL), 1);
+	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.slice.fd, &w, NULL), 0);
+	enter(&s.child);
+	expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_NO_LEASE);
+	workload_point(t.leases, s.child.id, t.slot);
+	grant(3 * NS_PER_SEC);
+	expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_BARRED);
+	workload_flags(t.leases, s.child.id, WORKLOAD_ADMITTED, 0);
+	if (!gate_netns_by_socket(t.gate)) { /* see the top */
+		expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_PASS);
+		expect_under(s.child.id, &s, &p4, t.eth0, REASON_WRONG_IFINDEX);
+	}
+	/* locked again: in place, and the child's record as it was */
+	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
+	assert_int_equal(workload_get(t.leases, s.child.id, &w), 0);
+	assert_true(w.flags & WORKLOAD_ADMITTED);
+	enter(&s.slice); /* its child's lease is not its own */
+	expect_under(s.slice.id, &s, &p4, t.tunnel.ifindex, REASON_UNKNOWN);
+	lease_revoke(t.leases, t.slot);
+	remove_slice(&s);
+}
+
+/* Leashed one by one, then locked: the upper on, then the lower off; and what may not be nested. */
+static void one_gate_on_a_path_of_a_slice(void **state)
+{
+	struct error err = { 0 };
+	struct slice s = { 0 };
+	char path[160];
+	struct cgroup_ref inner, top;
+	int r;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/s", t.top);
+	s.slice = make_ref(path);
+	snprintf(path, sizeof(path), "%s/s/child", t.top);
+	s.child = make_ref(path);
+	snprintf(path, sizeof(path), "%s/s/child/inner", t.top);
+	inner = make_ref(path);
+	assert_int_equal(workload_bind(t.leases, inner.id, inner.level, "inner"), 0);
+	good(gate_attach(t.gate, &t.root, &inner, &err), &err);
+	assert_int_equal(gate_lock_slice(t.gate, &t.root, &s.slice, &err), -EBUSY);
+	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_non_null(strstr(err.text, "/s/child/inner"));
+	assert_false(gate_is_slice(gate_pins(t.gate), s.slice.id, NULL));
+	good(gate_detach(inner.id, &err), &err);
+
+	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child"), 0);
+	r = gate_attach(t.gate, &t.root, &s.child, &err);
+	for (int i = 0; r == -EBUSY && i < 200; i++) { /* an unpinned link goes a moment later */
+		usleep(10000);
+		r = gate_attach(t.gate, &t.root, &s.child, &err);
+	}
+	good(r, &err);
+	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
+	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
+	assert_int_equal(pins_open_link("gate_ingress", s.child.id), -ENOENT);
+	assert_int_equal(gate_slice_above(gate_pins(t.gate), inner.fd, NULL, NULL), 2);
+	assert_int_equal(gate_attach(t.gate, &t.root, &inner, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "deeper in 'slice:"));
+	assert_int_equal(gate_lock_slice(t.gate, &t.root, &inner, &err), -EBUSY);
+	assert_int_equal(gate_attach(t.gate, &t.root, &s.slice, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "locked as a slice"));
+	assert_int_equal(workload_bind(t.leases, s.slice.id, s.slice.level, "x"), -EBUSY);
+	/* above: a workload's parent, and one that has a workload deeper below */
+	good(resolve_cgroup(&t.root, t.top, &top, &err), &err);
+	assert_int_equal(gate_lock_slice(t.gate, &t.root, &top, &err), -EBUSY);
+	close(top.fd);
+	assert_int_equal(gate_lock_slice(t.gate, &t.root, &t.workload, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "leashed as the workload"));
+
+	workload_unbind(gate_pins(t.gate), inner.id);
+	unlinkat(t.root.fd, inner.path + 1, AT_REMOVEDIR);
+	close(inner.fd);
+	s.egress = s.ingress = -1;
+	remove_slice(&s);
+}
+
 /* ------ the regrant race ------ */
 
 /* What is granted now; odd while it changes. Read before and after each packet. */
@@ -525,6 +734,9 @@ int main(void)
 		cmocka_unit_test(a_sign_of_life_is_what_came_in_for_us),
 		cmocka_unit_test(no_record_is_unknown),
 		cmocka_unit_test(a_record_that_is_anothers_now),
+		cmocka_unit_test(a_slice_drops_whom_it_does_not_know),
+		cmocka_unit_test(a_slices_child_by_its_own_record),
+		cmocka_unit_test(one_gate_on_a_path_of_a_slice),
 		cmocka_unit_test(no_packet_for_what_is_not_granted),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);

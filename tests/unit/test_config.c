@@ -235,7 +235,10 @@ static void wrong_values_are_refused(void **state)
 		{ "stop-after", "-1", "like 3s" },
 		{ "engine", "docker", "unix:///PATH" },
 		{ "engine", "tcp://127.0.0.1", "unix:///PATH" },
-		{ "cgroup", "slice:a", "not built yet" },
+		{ "cgroup", "slice:a", "not the name of a slice" },
+		{ "cgroup", "slice:", "not the name of a slice" },
+		{ "cgroup", "slice:-.slice", "root of all slices" },
+		{ "cgroup", "slice:/a/../b", "without '..'" },
 		{ "cgroup", "/..", "without '..'" },
 		{ "cgroup", "/a/../b", "without '..'" },
 		{ "cgroup", "/a/..", "without '..'" },
@@ -341,6 +344,18 @@ static void lock_takes_cgroups_alone(void **state)
 	assert_refused(LOCK("--cgroup", "/a", "--interface", "wg0"), "interface", "--help");
 	assert_refused(LOCK("--cgroup", "/a", "--lease", "3s"), "lease", "--help");
 	assert_refused(parse(false, NULL, 0), "--cgroup", "--help");
+
+	assert_int_equal(LOCK("--slice", "a-b.slice", "--slice=/c", "--cgroup", "/d"), 0);
+	assert_int_equal(config.n_workloads, 3);
+	assert_string_equal(config.workloads[0].cgroup, "slice:a-b.slice");
+	assert_string_equal(config.workloads[1].cgroup, "slice:/c");
+	assert_true(config.workloads[0].is_slice && config.workloads[1].is_slice);
+	assert_false(config.workloads[2].is_slice);
+	assert_refused(LOCK("--slice", "a"), "'a'", "not the name of a slice");
+	assert_refused(LOCK("--slice", "a.slice", "--slice", "a.slice"), "given twice", "a.slice");
+	assert_refused(LOCK("--slice"), "--slice", "needs a value");
+	assert_refused(LOCK("--slices", "a.slice"), "--slices", "--help");
+	assert_refused(RUN("--slice", "a.slice", "--interface", "wg0"), "--slice", "--help");
 }
 
 static void help_names_every_key(void **state)

@@ -117,6 +117,69 @@ static void lengths(void **state)
 	assert_path(text, text);
 }
 
+static void assert_slice(const char *text, const char *want, const char *name)
+{
+	char *copy = strdup(text), *got = malloc(PATH_MAX), *called = malloc(VPNLEASH_NAME_LEN);
+
+	err = (struct error) { 0 };
+	if (slice_to_path(&root, copy, got, &err))
+		fail_msg("'%s' is refused: %s", text, err.text);
+	assert_string_equal(got, want);
+	slice_name(got, called);
+	assert_string_equal(called, name);
+	free(copy);
+	free(got);
+	free(called);
+}
+
+static void slices(void **state)
+{
+	(void)state;
+	assert_slice("torrent.slice", "/torrent.slice", "slice:torrent.slice");
+	assert_slice("a-b.slice", "/a.slice/a-b.slice", "slice:a-b.slice");
+	assert_slice("a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice", "slice:a-b-c.slice");
+	assert_slice("a.b_1:x\\x2d.slice", "/a.b_1:x\\x2d.slice", "slice:a.b_1:x\\x2d.slice");
+	/* said as a path it has the same name */
+	assert_slice("/a.slice/a-b.slice", "/a.slice/a-b.slice", "slice:a-b.slice");
+	assert_slice("/sys/fs/cgroup/torrent.slice/", "/torrent.slice", "slice:torrent.slice");
+	assert_slice("/torrent", "/torrent", "slice:/torrent");
+	assert_slice("/a-b.slice", "/a-b.slice", "slice:/a-b.slice"); /* not where systemd has it */
+	assert_slice("/x/torrent.slice", "/x/torrent.slice", "slice:/x/torrent.slice");
+	assert_slice("/-.slice", "/-.slice", "slice:/-.slice");
+	assert_slice("/0123456789/0123456789/0123456789/0123456789/0123456789/0123456789",
+		     "/0123456789/0123456789/0123456789/0123456789/0123456789/0123456789",
+		     "slice:89/0123456789/0123456789/0123456789/0123456789/0123456789");
+}
+
+static void what_is_no_slice(void **state)
+{
+	static const char *const bad[] = {
+		"",	      ".slice",	   "a",		 "a.service", "a--b.slice", "-a.slice",
+		"a-.slice",   "--.slice",  "a..b.slice", "a/b.slice", "a b.slice",  "a\n.slice",
+		"\033.slice", "a@b.slice", "..slice",	 "a.slice/",  "a.slice ",   "slice",
+	};
+	char got[PATH_MAX], longest[300];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (slice_to_path(&root, bad[i], got, &err) != -EINVAL)
+			fail_msg("'%s' is taken", bad[i]);
+		assert_int_equal(err.exit_code, EXIT_USAGE);
+		assert_non_null(strstr(err.text, "not the name of a slice"));
+		assert_null(strpbrk(err.text, "\n\033"));
+	}
+	assert_int_equal(slice_to_path(&root, "-.slice", got, &err), -EINVAL);
+	assert_int_equal(slice_to_path(&root, "/", got, &err), -EINVAL);
+	assert_int_equal(slice_to_path(&root, "/a/../b", got, &err), -EINVAL);
+	memset(longest, 'a', sizeof(longest));
+	strcpy(longest + 250, ".slice");
+	assert_int_equal(slice_to_path(&root, longest, got, &err), -EINVAL);
+	assert_int_equal(slice_to_path(&root, longest + 1, got, &err), 0);
+	for (int i = 2; i < 250; i += 2) /* each step down repeats what is above it */
+		longest[i] = '-';
+	assert_int_equal(slice_to_path(&root, longest + 1, got, &err), -EINVAL);
+}
+
 static void random_paths_stay_below(void **state)
 {
 	static const char *const parts[] = { "/", "//", "/.", "/..",  "a",
@@ -149,7 +212,7 @@ static void real_cgroups(void **state)
 {
 	struct cgroup_root real;
 	struct cgroup_ref c;
-	char name[64], inner[96], link[160];
+	char name[64], inner[96], link[160], deep[160];
 	int r = resolve_cgroup_root(&real, &err), fd;
 
 	(void)state;
@@ -178,6 +241,19 @@ static void real_cgroups(void **state)
 	close(fd);
 	close(c.fd);
 
+	snprintf(deep, sizeof(deep), "%s/inner/a/b", name);
+	assert_int_equal(cgroup_make(&real, deep, &err), 0);
+	assert_int_equal(cgroup_make(&real, deep, &err), 0); /* again: as it is */
+	assert_int_equal(resolve_cgroup(&real, deep, &c, &err), 0);
+	assert_int_equal(c.level, 4);
+	close(c.fd);
+	unlinkat(real.fd, deep + 1, AT_REMOVEDIR);
+	deep[strlen(deep) - 2] = '\0';
+	unlinkat(real.fd, deep + 1, AT_REMOVEDIR);
+	snprintf(deep, sizeof(deep), "%s/cgroup.procs/a", name);
+	assert_true(cgroup_make(&real, deep, &err) < 0);
+	assert_int_equal(err.exit_code, EXIT_PRIVILEGE);
+
 	assert_int_equal(resolve_cgroup(&real, "/vpnleash-unit-none", &c, &err), -ENOENT);
 	assert_int_equal(err.exit_code, EXIT_USAGE);
 	snprintf(link, sizeof(link), "%s/cgroup.procs", name); /* a file is not a cgroup */
@@ -197,6 +273,8 @@ int main(void)
 		cmocka_unit_test(the_root_is_no_workload),
 		cmocka_unit_test(what_is_no_path),
 		cmocka_unit_test(lengths),
+		cmocka_unit_test(slices),
+		cmocka_unit_test(what_is_no_slice),
 		cmocka_unit_test(random_paths_stay_below),
 		cmocka_unit_test(real_cgroups),
 	};

@@ -3,6 +3,7 @@
 #include "act/detach.h"
 
 #include <bpf/bpf.h>
+#include <errno.h>
 #include <string.h>
 
 #include "act/freezer.h"
@@ -15,19 +16,44 @@ struct walk {
 	const struct cgroup_root *root;
 	const char *name;
 	struct error *err;
-	int detached, kept;
+	int detached;
 };
 
-static int detach_one(uint64_t cgroup_id, const struct workload *w, void *arg)
+/* Is the cgroup in a slice? Not once it is gone. */
+static bool slice_of(const struct walk *walk, uint64_t cgroup_id, struct workload *ret)
+{
+	_cleanup_fd int fd = resolve_cgroup_id(walk->root, cgroup_id);
+
+	return fd >= 0 && gate_slice_above(walk->pins, fd, ret, NULL);
+}
+
+static bool is_named(const struct walk *walk, const struct workload *w)
+{
+	return !walk->name || !strncmp(walk->name, w->name, sizeof(w->name));
+}
+
+/* Before anything is done. */
+static int refuse_alone(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	struct walk *walk = arg;
+	char shown[VPNLEASH_NAME_LEN * 4], of[VPNLEASH_NAME_LEN * 4], remedy[400];
+	struct workload slice;
+
+	if (w->flags & WORKLOAD_SLICE || !walk->name || !is_named(walk, w) ||
+	    !slice_of(walk, cgroup_id, &slice))
+		return 0;
+	escape(of, sizeof(of), slice.name);
+	snprintf(remedy, sizeof(remedy), "vpnleash detach %s takes all in it off", of);
+	return fail(walk->err, EXIT_USAGE, -EBUSY, remedy,
+		    "detach '%s': it would be shut for good in the slice '%s'",
+		    escape(shown, sizeof(shown), w->name), of);
+}
+
+static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct workload *w)
+{
 	char shown[VPNLEASH_NAME_LEN * 4];
 	int r = 0;
 
-	if (walk->name && strncmp(walk->name, w->name, sizeof(w->name))) {
-		walk->kept++;
-		return 0;
-	}
 	/* thawed first: if that fails the gate is still on, and it can be tried again */
 	if (w->flags & WORKLOAD_FROZEN_BY_US) {
 		_cleanup_fd int fd = resolve_cgroup_id(walk->root, cgroup_id);
@@ -43,6 +69,33 @@ static int detach_one(uint64_t cgroup_id, const struct workload *w, void *arg)
 		return r;
 	workload_unbind(walk->pins, cgroup_id);
 	walk->detached++;
+	return 0;
+}
+
+static int detach_workload(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct walk *walk = arg;
+	struct workload slice;
+
+	if (w->flags & WORKLOAD_SLICE)
+		return 0;
+	return is_named(walk, w) || (slice_of(walk, cgroup_id, &slice) && is_named(walk, &slice))
+		       ? detach_one(walk, cgroup_id, w)
+		       : 0;
+}
+
+static int detach_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct walk *walk = arg;
+
+	return w->flags & WORKLOAD_SLICE && is_named(walk, w) ? detach_one(walk, cgroup_id, w) : 0;
+}
+
+static int count_kept(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	(void)cgroup_id;
+	(void)w;
+	++*(int *)arg;
 	return 0;
 }
 
@@ -83,12 +136,24 @@ static int take_guards_off(const struct pins *pins, bool all, struct error *err)
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
 		    struct error *err)
 {
-	struct walk walk = { pins, root, name, err, 0, 0 };
-	int r = pins_each_workload(pins, detach_one, &walk);
+	struct walk walk = { pins, root, name, err, 0 };
+	char path[PATH_MAX], canonical[VPNLEASH_NAME_LEN];
+	int kept = 0, r;
 
-	if (!r && (walk.detached || !walk.kept))
-		r = take_guards_off(pins, !walk.kept, err);
-	if (!r && !walk.kept)
+	if (name && !strncmp(name, "slice:", 6) && !slice_to_path(root, name + 6, path, NULL)) {
+		slice_name(path, canonical); /* "slice:/a.slice" is "slice:a.slice" */
+		walk.name = canonical;
+	}
+	r = pins_each_workload(pins, refuse_alone, &walk);
+	/* those in a slice first: shut by its gate until that comes off, the last of all */
+	if (!r)
+		r = pins_each_workload(pins, detach_workload, &walk);
+	if (!r)
+		r = pins_each_workload(pins, detach_slice, &walk);
+	pins_each_workload(pins, count_kept, &kept);
+	if (!r && (walk.detached || !kept))
+		r = take_guards_off(pins, !kept, err);
+	if (!r && !kept)
 		r = pins_remove_all(err);
 	else if (!r)
 		pins_touch(pins);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "act/lease.h"
 #include "base/child.h"
 #include "vpnleash/reasons.h"
 
@@ -330,38 +332,23 @@ static int load_either_way(struct gate *g, const struct pins *pins, struct error
 	return load(&g->instances[1], pins, 1, true, err);
 }
 
-/* The pinned link of this hook, if it is what its name says: -ENOENT, or -EPROTO. */
-static int open_link(const char *hook, uint64_t cgroup_id)
-{
-	struct bpf_link_info info = { 0 };
-	__u32 length = sizeof(info);
-	char path[PINS_PATH_MAX];
-	int fd;
-
-	pins_link_path(path, hook, cgroup_id);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.type != BPF_LINK_TYPE_CGROUP ||
-	    info.cgroup.cgroup_id != cgroup_id) {
-		close(fd);
-		return -EPROTO;
-	}
-	return fd;
-}
-
 /* ------ pins of another version ------ */
+
+struct noted {
+	uint64_t cgroup_id;
+	uint16_t flags; /* WORKLOAD_FROZEN_BY_US, WORKLOAD_SLICE */
+};
 
 struct replacing {
 	struct gate *gate;
 	const struct cgroup_root *root;
 	struct error *err;
-	uint64_t *frozen;
-	size_t n_frozen;
+	struct noted *noted;
+	size_t n;
 };
 
-/* The cgroup's depth: by its path, as its id says where it is. */
-static int level_of(const struct cgroup_root *root, uint64_t cgroup_id, uint32_t *ret)
+/* By its path, as its id says where it is. To be closed by the caller. */
+static int find_cgroup(const struct cgroup_root *root, uint64_t cgroup_id, struct cgroup_ref *ret)
 {
 	_cleanup_fd int fd = resolve_cgroup_id(root, cgroup_id);
 	char link[64], path[PATH_MAX];
@@ -371,13 +358,18 @@ static int level_of(const struct cgroup_root *root, uint64_t cgroup_id, uint32_t
 		return fd;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
-	if (n < (ssize_t)strlen(root->path))
+	if (n <= (ssize_t)strlen(root->path))
 		return -ESTALE;
 	path[n] = '\0';
-	*ret = 0;
-	for (const char *c = path + strlen(root->path); *c; c++)
-		*ret += *c == '/';
-	return 0;
+	return resolve_cgroup(root, path + strlen(root->path), ret, NULL);
+}
+
+static bool was_slice(const struct replacing *r, uint64_t cgroup_id)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->noted[i].cgroup_id == cgroup_id)
+			return r->noted[i].flags & WORKLOAD_SLICE;
+	return false;
 }
 
 /* From here on the cgroup's packets meet the new gate, which has no record of it: all are dropped.
@@ -386,17 +378,18 @@ static int replace_link(uint64_t cgroup_id, void *arg)
 {
 	struct replacing *r = arg;
 	struct vpnleash_bpf *skel = NULL;
-	uint32_t level;
+	struct cgroup_ref c;
 	int e;
 
-	if (level_of(r->root, cgroup_id, &level)) /* gone: so is what it was attached to */
+	if (find_cgroup(r->root, cgroup_id, &c)) /* gone: so is what it was attached to */
 		return pins_remove_links(cgroup_id, r->err);
-	e = instance(r->gate, level, &skel, r->err);
+	close_fd(&c.fd);
+	e = instance(r->gate, c.level + was_slice(r, cgroup_id), &skel, r->err);
 	if (e)
 		return e;
 	for (int i = 0; i < 2; i++) {
 		const char *hook = i ? "gate_ingress" : "gate_egress";
-		_cleanup_fd int link = open_link(hook, cgroup_id);
+		_cleanup_fd int link = pins_open_link(hook, cgroup_id);
 
 		if (link < 0 || bpf_link_update(link,
 						bpf_program__fd(i ? skel->progs.gate_ingress
@@ -409,16 +402,47 @@ static int replace_link(uint64_t cgroup_id, void *arg)
 	return 0;
 }
 
-static int note_frozen(uint64_t cgroup_id, void *arg)
+static int note_flags(uint64_t cgroup_id, uint64_t flags, void *arg)
 {
 	struct replacing *r = arg;
-	uint64_t *more = realloc(r->frozen, (r->n_frozen + 1) * sizeof(*more));
+	struct noted *more;
 
+	flags &= WORKLOAD_FROZEN_BY_US | WORKLOAD_SLICE;
+	if (!flags)
+		return 0;
+	more = realloc(r->noted, (r->n + 1) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;
-	r->frozen = more;
-	r->frozen[r->n_frozen++] = cgroup_id;
+	r->noted = more;
+	r->noted[r->n++] = (struct noted) { cgroup_id, (uint16_t)flags };
 	return 0;
+}
+
+static void put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t since_ns)
+{
+	struct workload w = { .cgroup_tag = (uint32_t)slice->id,
+			      .flags = WORKLOAD_SLICE,
+			      .level = slice->level,
+			      .since_ns = since_ns };
+
+	slice_name(slice->path, w.name);
+	bpf_map_update_elem(g->pins.workloads, &slice->id, &w, BPF_ANY);
+}
+
+/* What it froze is ours to thaw, and what was locked as a slice is one. */
+static void take_over(struct replacing *r, const struct noted *noted)
+{
+	struct workload w = { .cgroup_tag = (uint32_t)noted->cgroup_id,
+			      .flags = WORKLOAD_FROZEN_BY_US,
+			      .since_ns = now_boot_ns() };
+	struct cgroup_ref slice;
+
+	if (!(noted->flags & WORKLOAD_SLICE)) {
+		bpf_map_update_elem(r->gate->pins.workloads, &noted->cgroup_id, &w, BPF_ANY);
+	} else if (!find_cgroup(r->root, noted->cgroup_id, &slice)) {
+		put_slice(r->gate, &slice, w.since_ns);
+		close_fd(&slice.fd);
+	}
 }
 
 /* Fail-closed: every gate is replaced by one without records, then the maps' pins, the header last.
@@ -426,7 +450,7 @@ static int note_frozen(uint64_t cgroup_id, void *arg)
 static int replace_other_version(struct gate *g, const struct cgroup_root *root, struct error *err)
 {
 	struct replacing r = { .gate = g, .root = root, .err = err };
-	int e = pins_each_frozen_of_other(note_frozen, &r);
+	int e = pins_each_flags_of_other(note_flags, &r);
 
 	/* instances of other levels share the maps of this one */
 	if (!e)
@@ -435,15 +459,9 @@ static int replace_other_version(struct gate *g, const struct cgroup_root *root,
 		e = pins_each_link(replace_link, &r, err);
 	if (!e)
 		e = pins_create(g->instances[1], &g->pins, err);
-	for (size_t i = 0; !e && i < r.n_frozen; i++) {
-		/* what it froze is ours to thaw */
-		struct workload w = { .cgroup_tag = (uint32_t)r.frozen[i],
-				      .flags = WORKLOAD_FROZEN_BY_US,
-				      .since_ns = now_boot_ns() };
-
-		bpf_map_update_elem(g->pins.workloads, &r.frozen[i], &w, BPF_ANY);
-	}
-	free(r.frozen);
+	for (size_t i = 0; !e && i < r.n; i++)
+		take_over(&r, &r.noted[i]);
+	free(r.noted);
 	if (!e)
 		log_line(LOG_LEVEL_NOTICE, "pins of another version are replaced: all is shut");
 	return e;
@@ -559,12 +577,10 @@ static int look_below(const char *path, const struct stat *st, int type, struct 
 	return 1;
 }
 
-/* At most one gate on a path: nested gates AND their verdicts and count twice. */
-static int check_alone(const struct cgroup_root *root, const struct cgroup_ref *c,
+static int check_above(const struct cgroup_root *root, const struct cgroup_ref *c,
 		       struct error *err)
 {
-	char path[PATH_MAX * 2];
-	char shown[256];
+	char path[PATH_MAX], shown[256];
 
 	if (has_gate(root->fd))
 		return fail(err, EXIT_USAGE, -EBUSY, NULL, "leash '%s': the root has a gate",
@@ -579,12 +595,31 @@ static int check_alone(const struct cgroup_root *root, const struct cgroup_ref *
 				    "leash '%s': '/%s' above it has a gate", c->name,
 				    escape(shown, sizeof(shown), path));
 	}
-	snprintf(path, sizeof(path), "%s%s", root->path, c->path);
-	if (nftw(path, look_below, 32, FTW_PHYS | FTW_MOUNT) == 1)
-		return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
-			    "leash '%s': '%s' below it has a gate", c->name,
-			    escape(shown, sizeof(shown), found_below));
 	return 0;
+}
+
+/* Of the cgroup with that full path. */
+static int check_below(const char *path, const struct cgroup_ref *c, struct error *err)
+{
+	char shown[256];
+
+	if (nftw(path, look_below, 32, FTW_PHYS | FTW_MOUNT) != 1)
+		return 0;
+	return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
+		    "leash '%s': '%s' below it has a gate", c->name,
+		    escape(shown, sizeof(shown), found_below));
+}
+
+/* At most one gate on a path: nested gates AND their verdicts and count twice. */
+static int check_alone(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		       struct error *err)
+{
+	char path[PATH_MAX * 2];
+	int r = check_above(root, c, err);
+
+	(void)g;
+	snprintf(path, sizeof(path), "%s%s", root->path, c->path);
+	return r ? r : check_below(path, c, err);
 }
 
 struct hook {
@@ -594,14 +629,19 @@ struct hook {
 	int adopted;
 };
 
-int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
-		struct error *err)
+/* The gate that looks at cgroups of that level, on the cgroup c. `check` is asked before anything
+ * is attached that was not there. */
+static int attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		  uint32_t level,
+		  int (*check)(struct gate *g, const struct cgroup_root *root,
+			       const struct cgroup_ref *c, struct error *err),
+		  struct error *err)
 {
 	struct vpnleash_bpf *skel = NULL;
 	struct hook hooks[3] = { 0 };
 	size_t n = g->netns_by_socket ? 3 : 2, pinned = 0;
 	char path[PINS_PATH_MAX];
-	int r = instance(g, c->level, &skel, err);
+	int r = instance(g, level, &skel, err);
 
 	if (r)
 		return r;
@@ -612,7 +652,7 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 	for (size_t i = 0; !r && i < n; i++) {
 		struct hook *h = &hooks[i];
 
-		h->adopted = open_link(h->name, c->id);
+		h->adopted = pins_open_link(h->name, c->id);
 		if (h->adopted >= 0) {
 			/* in place: no packet meets a cgroup without a gate */
 			if (bpf_link_update(h->adopted, bpf_program__fd(h->program), NULL) < 0)
@@ -621,7 +661,7 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 			continue;
 		}
 		if (i == 0)
-			r = check_alone(root, c, err);
+			r = check(g, root, c, err);
 		if (!r && i == 0 && has_gate(c->fd))
 			r = fail(err, EXIT_USAGE, -EBUSY, "end the other vpnleash first",
 				 "leash '%s': it has a gate that is not pinned here", c->name);
@@ -652,6 +692,216 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 	return r;
 }
 
+/* The gate alone: what else is on the cgroup stays. */
+static void take_gate_off(uint64_t cgroup_id)
+{
+	static const char *const hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
+	char path[PINS_PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		pins_link_path(path, hooks[i], cgroup_id);
+		unlink(path);
+	}
+}
+
+int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		struct error *err)
+{
+	struct workload slice;
+	int above = gate_slice_above(&g->pins, c->fd, &slice, NULL), r;
+	char shown[VPNLEASH_NAME_LEN * 4];
+
+	if (gate_is_slice(&g->pins, c->id, NULL))
+		return fail(err, EXIT_USAGE, -EBUSY,
+			    "leash its children, or detach the slice first",
+			    "leash '%s': it is locked as a slice", c->name);
+	if (above > 1)
+		return fail(err, EXIT_USAGE, -EBUSY, "leash the slice's direct child",
+			    "leash '%s': it lies deeper in '%s'", c->name,
+			    escape(shown, sizeof(shown), slice.name));
+	if (above == 1)
+		return 0;
+	r = attach(g, root, c, c->level, check_alone, err);
+	/* locked meanwhile, by a `lock --slice` that looked below before there was a gate */
+	if (!r && gate_slice_above(&g->pins, c->fd, NULL, NULL) == 1)
+		take_gate_off(c->id);
+	return r;
+}
+
+/* ------ slices ------ */
+
+bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload *ret)
+{
+	_cleanup_fd int out = -1, in = -1;
+	struct workload w;
+
+	if (bpf_map_lookup_elem(pins->workloads, &cgroup_id, &w) || !(w.flags & WORKLOAD_SLICE))
+		return false;
+	out = pins_open_link("gate_egress", cgroup_id);
+	in = pins_open_link("gate_ingress", cgroup_id);
+	if (out < 0 || in < 0)
+		return false;
+	w.name[sizeof(w.name) - 1] = '\0'; /* a pin is input */
+	if (ret)
+		*ret = w;
+	return true;
+}
+
+int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload *ret, uint64_t *ret_id)
+{
+	_cleanup_fd int fd = openat(cgroup_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	/* 1 is the root's */
+	for (int above = 1; fd >= 0 && !fstat(fd, &st) && st.st_ino != 1; above++) {
+		int up;
+
+		if (gate_is_slice(pins, st.st_ino, ret)) {
+			if (ret_id)
+				*ret_id = st.st_ino;
+			return above;
+		}
+		up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(fd);
+		fd = up;
+	}
+	return 0;
+}
+
+/* Call f for each direct child. A return other than 0 ends the walk. */
+static int each_child(const struct cgroup_ref *c,
+		      int (*f)(int fd, uint64_t id, const char *name, void *arg), void *arg)
+{
+	int list = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = list < 0 ? NULL : fdopendir(list);
+	struct dirent *e;
+	int r = d ? 0 : -errno;
+
+	while (!r && (e = readdir(d))) {
+		_cleanup_fd int fd = -1;
+		struct stat st;
+
+		if (e->d_type != DT_DIR || !strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		fd = openat(c->fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd >= 0 && !fstat(fd, &st))
+			r = f(fd, st.st_ino, e->d_name, arg);
+	}
+	if (d)
+		closedir(d);
+	return r;
+}
+
+struct below {
+	struct gate *gate;
+	const struct cgroup_root *root;
+	const struct cgroup_ref *slice;
+	struct error *err;
+};
+
+/* A direct child that is leashed by itself may be: its gate looks where the slice's will. */
+static int check_child(int fd, uint64_t id, const char *name, void *arg)
+{
+	struct below *b = arg;
+	char path[PATH_MAX * 2 + NAME_MAX], shown[256];
+
+	if (has_gate(fd)) {
+		_cleanup_fd int ours = pins_open_link("gate_egress", id);
+
+		if (ours < 0 || gate_is_slice(&b->gate->pins, id, NULL))
+			return fail(b->err, EXIT_USAGE, -EBUSY, "lock only one of the two",
+				    "lock '%s': '%s' in it has a gate %s", b->slice->name,
+				    escape(shown, sizeof(shown), name),
+				    ours < 0 ? "that is not pinned here" : "as a slice");
+	}
+	snprintf(path, sizeof(path), "%s%s/%s", b->root->path, b->slice->path, name);
+	return check_below(path, b->slice, b->err);
+}
+
+static int check_slice(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		       struct error *err)
+{
+	struct below b = { g, root, c, err };
+	int r = check_above(root, c, err);
+
+	return r ? r : each_child(c, check_child, &b);
+}
+
+static int take_childs_gate_off(int fd, uint64_t id, const char *name, void *arg)
+{
+	const struct below *b = arg;
+
+	(void)fd;
+	(void)name;
+	if (!gate_is_slice(&b->gate->pins, id, NULL))
+		take_gate_off(id);
+	return 0;
+}
+
+/* The slice of that name was another cgroup, which is gone. */
+static int forget_former(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	const struct below *b = arg;
+	char name[VPNLEASH_NAME_LEN];
+	int fd;
+
+	slice_name(b->slice->path, name);
+	if (!(w->flags & WORKLOAD_SLICE) || strcmp(w->name, name))
+		return 0;
+	fd = resolve_cgroup_id(b->root, cgroup_id);
+	if (fd == -ESTALE) {
+		pins_remove_links(cgroup_id, NULL);
+		workload_unbind(&b->gate->pins, cgroup_id);
+	}
+	close_fd(&fd);
+	return 0;
+}
+
+int gate_load_level(struct gate *g, uint32_t level, struct error *err)
+{
+	struct vpnleash_bpf *skel;
+
+	return instance(g, level, &skel, err);
+}
+
+int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *slice,
+		    struct error *err)
+{
+	struct below b = { g, root, slice, err };
+	char shown[VPNLEASH_NAME_LEN * 4];
+	struct workload w;
+	bool known = !bpf_map_lookup_elem(g->pins.workloads, &slice->id, &w);
+	uint64_t since_ns;
+	int r;
+
+	since_ns = known ? w.since_ns : now_boot_ns();
+	if (known && !(w.flags & WORKLOAD_SLICE)) {
+		w.name[sizeof(w.name) - 1] = '\0';
+		return fail(err, EXIT_USAGE, -EBUSY, "vpnleash detach it first",
+			    "lock '%s': it is leashed as the workload '%s'", slice->name,
+			    escape(shown, sizeof(shown), w.name));
+	}
+	if (gate_slice_above(&g->pins, slice->fd, &w, NULL))
+		return fail(err, EXIT_USAGE, -EBUSY, "lock only one of the two",
+			    "lock '%s': it lies in '%s'", slice->name,
+			    escape(shown, sizeof(shown), w.name));
+	/* the record first: from the first packet on it is known whose gate it is */
+	put_slice(g, slice, since_ns);
+	r = attach(g, root, slice, slice->level + 1, check_slice, err);
+	if (r) {
+		if (!known)
+			bpf_map_delete_elem(g->pins.workloads, &slice->id);
+		return r;
+	}
+	/* the upper is attached, and the records are in place: now the lower come off */
+	r = each_child(slice, take_childs_gate_off, &b);
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "look into '%s'", slice->name);
+	pins_each_workload(&g->pins, forget_former, &b);
+	pins_touch(&g->pins);
+	return 0;
+}
+
 int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
 		    struct error *err)
 {
@@ -662,7 +912,7 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 	list_dns(g->instances[1], dns);
 	for (size_t i = 0; i < DNS_HOOKS; i++) {
 		const char *name = bpf_program__name(dns[i]);
-		_cleanup_fd int link = open_link(name, c->id);
+		_cleanup_fd int link = pins_open_link(name, c->id);
 		bool there = link >= 0;
 
 		if (there && bpf_link_update(link, bpf_program__fd(dns[i]), NULL) < 0)

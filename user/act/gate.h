@@ -33,10 +33,30 @@ bool gate_netns_by_socket(const struct gate *g);
 
 /*
  * Both hooks or neither. A gate that is there already is replaced in place. The cgroup's record
- * must be in `workloads` before. -EBUSY: another gate is above or below, the error names it.
+ * must be in `workloads` before. A direct child of a locked slice needs none of its own: nothing is
+ * attached, the record decides. -EBUSY: another gate is above or below, or it lies deeper in a
+ * slice; the error names it.
  */
 int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		struct error *err);
+/*
+ * Lock a slice: its gate looks at its direct children, by their own records; one without a record,
+ * born now or later, and a process in the slice itself are UNKNOWN. Makes the slice's own record
+ * (WORKLOAD_SLICE, named by slice_name()). Again: replaced in place. A gate of a direct child comes
+ * off once the slice's is on. Asks nothing of a daemon and touches no lease, so it may run beside
+ * one. -EBUSY: a gate above or deeper below, or it is leashed as a workload; the error names it.
+ */
+int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *slice,
+		    struct error *err);
+/* Have the gate of that level loaded, so that attaching takes no time. A slice's is its level + 1.
+ */
+int gate_load_level(struct gate *g, uint32_t level, struct error *err);
+/* Is it a slice whose gate is on? ret, its record, may be NULL. */
+bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload *ret);
+/* How far above the cgroup is the nearest such slice: 1 is its parent, and then the cgroup was born
+ * locked; 0: there is none. ret and ret_id, of the slice, may be NULL. */
+int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload *ret,
+		     uint64_t *ret_id);
 /* Where the cgroup's questions to port 53 go from now on; see struct resolver. After gate_attach().
  */
 int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,

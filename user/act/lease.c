@@ -193,6 +193,8 @@ int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const ch
 		memset(&w, 0, sizeof(w));
 		w.since_ns = now_boot_ns();
 	}
+	if (w.flags & WORKLOAD_SLICE)
+		return -EBUSY;
 	w.level = level;
 	snprintf(w.name, sizeof(w.name), "%s", name);
 	return put(l, cgroup_id, &w);

@@ -292,7 +292,7 @@ static bool find_flags(const struct btf *btf, __u32 type, __u32 *ret_offset, __u
 	return false;
 }
 
-int pins_each_frozen_of_other(int (*f)(uint64_t cgroup_id, void *arg), void *arg)
+int pins_each_flags_of_other(int (*f)(uint64_t cgroup_id, uint64_t flags, void *arg), void *arg)
 {
 	_cleanup_fd int fd = bpf_obj_get(VPNLEASH_PIN_DIR "/workloads");
 	struct bpf_map_info is = { 0 };
@@ -318,12 +318,30 @@ int pins_each_frozen_of_other(int (*f)(uint64_t cgroup_id, void *arg), void *arg
 				flags = *(uint32_t *)(value + offset);
 			else if (size == 8)
 				flags = *(uint64_t *)(value + offset);
-			if (flags & WORKLOAD_FROZEN_BY_US)
-				r = f(id, arg);
+			r = f(id, flags, arg);
 		}
 	}
 	btf__free(btf);
 	return r;
+}
+
+int pins_open_link(const char *hook, uint64_t cgroup_id)
+{
+	struct bpf_link_info info = { 0 };
+	__u32 length = sizeof(info);
+	char path[PINS_PATH_MAX];
+	int fd;
+
+	pins_link_path(path, hook, cgroup_id);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.type != BPF_LINK_TYPE_CGROUP ||
+	    info.cgroup.cgroup_id != cgroup_id) {
+		close(fd);
+		return -EPROTO;
+	}
+	return fd;
 }
 
 int pins_remove_links(uint64_t cgroup_id, struct error *err)

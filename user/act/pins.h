@@ -30,9 +30,10 @@ int pins_check_dir(struct error *err);
 int pins_open(struct pins *ret, struct error *err);
 /* Call f for the cgroup id of each pinned gate_egress link. A return other than 0 ends the walk. */
 int pins_each_link(int (*f)(uint64_t cgroup_id, void *arg), void *arg, struct error *err);
-/* Pins of another version: which cgroups did it freeze? By the names in the map's own BTF; f as
- * above. Best effort: a version that does not say so leaves them to people. */
-int pins_each_frozen_of_other(int (*f)(uint64_t cgroup_id, void *arg), void *arg);
+/* Pins of another version: the flags of its records (a flag's meaning never changes). By the names
+ * in the map's own BTF; f as above. Best effort: a version that does not say so leaves what it
+ * froze to people. */
+int pins_each_flags_of_other(int (*f)(uint64_t cgroup_id, uint64_t flags, void *arg), void *arg);
 /* Pin the maps of a freshly loaded object; the header comes last and says that all are there. */
 int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
 /* The maps of a loaded object, not pinned. */
@@ -45,6 +46,9 @@ int pins_touch(const struct pins *p);
 /* "links/<hook>-<cgroup id>" */
 #define PINS_PATH_MAX 128
 void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_id);
+/* The pinned link of this hook, if it is what its name says: an fd, -ENOENT, or -EPROTO (also: its
+ * cgroup is gone). */
+int pins_open_link(const char *hook, uint64_t cgroup_id);
 /* Remove every link of that cgroup (0: of all cgroups): the gate comes off. */
 int pins_remove_links(uint64_t cgroup_id, struct error *err);
 /* Remove everything. */

@@ -136,8 +136,34 @@ static int check_loopback(struct cgroup_root *root, struct error *line)
 					    "loopback is down: no proof of the gate");
 }
 
+struct slices {
+	const struct cgroup_root *root;
+	int locked;
+	char gone[VPNLEASH_NAME_LEN];
+};
+
+static int look_at_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct slices *s = arg;
+
+	if (!(w->flags & WORKLOAD_SLICE))
+		return 0;
+	if (s->root->fd >= 0) {
+		_cleanup_fd int fd = resolve_cgroup_id(s->root, cgroup_id);
+
+		if (fd < 0) {
+			snprintf(s->gone, sizeof(s->gone), "%s", w->name);
+			return 0;
+		}
+	}
+	s->locked++;
+	return 0;
+}
+
 static int check_pins(struct cgroup_root *root, struct error *line)
 {
+	struct slices slices = { .root = root };
+	char shown[VPNLEASH_NAME_LEN * 4];
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
 	int r = pins_check_dir(line);
 
@@ -151,9 +177,21 @@ static int check_pins(struct cgroup_root *root, struct error *line)
 	r = pins_open(&pins, line);
 	if (r == -ENOENT)
 		return say(line, INFO, VPNLEASH_PIN_DIR " is half made: the next run completes it");
-	return r ? r
-		 : say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR,
-		       VPNLEASH_ABI_VERSION);
+	if (r)
+		return r;
+	pins_each_workload(&pins, look_at_slice, &slices);
+	if (*slices.gone) {
+		escape(shown, sizeof(shown), slices.gone);
+		return say(line, INFO,
+			   "%s is gone: made anew it is open until: vpnleash lock --slice %s",
+			   shown, shown + strlen("slice:"));
+	}
+	return slices.locked
+		       ? say(line, OK,
+			     "pins of ABI version %d at " VPNLEASH_PIN_DIR ", slices locked: %d",
+			     VPNLEASH_ABI_VERSION, slices.locked)
+		       : say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR,
+			     VPNLEASH_ABI_VERSION);
 }
 
 static int check_gate(struct cgroup_root *root, struct error *line)

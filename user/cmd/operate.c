@@ -15,10 +15,11 @@ static int detach_without_daemon(const char *name, struct error *err)
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
 	struct cgroup_root root = { .fd = -1 };
 	_cleanup_fd int lock = control_lock(err);
+	_cleanup_fd int pins_lock = lock < 0 ? -1 : control_lock_pins(err);
 	int r;
 
-	if (lock < 0)
-		return lock;
+	if (lock < 0 || pins_lock < 0)
+		return lock < 0 ? lock : pins_lock;
 	r = resolve_cgroup_root(&root, err);
 	if (r)
 		return r;
@@ -51,10 +52,12 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash detach WORKLOAD|--all\n\n"
+		printf("usage: vpnleash detach WORKLOAD|slice:NAME|--all\n\n"
 		       "The only way to take the gate off. Thaws what vpnleash froze. WORKLOAD is "
 		       "the "
-		       "name that\n`vpnleash status` shows.\n\n"
+		       "name that\n`vpnleash status` shows. slice:NAME takes all in the slice off; "
+		       "one "
+		       "that is in a\nslice does not go alone.\n\n"
 		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 5 "
 		       "other "
 		       "failure.\n");

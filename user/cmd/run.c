@@ -6,6 +6,7 @@
 
 #include "cmd/cmd.h"
 #include "core/daemon.h"
+#include "core/slice.h"
 
 bool wants_help(int argc, char **argv)
 {
@@ -66,6 +67,18 @@ int cmd_run(int argc, char **argv, struct error *err)
 	return r;
 }
 
+/* Slices do not wait for a daemon to end: they are locked whenever they are made anew. */
+static int lock_all(const struct config *config, struct error *err)
+{
+	size_t slices = 0;
+	int r;
+
+	for (size_t i = 0; i < config->n_workloads; i++)
+		slices += config->workloads[i].is_slice;
+	r = slices ? slices_lock(config, err) : 0;
+	return r || slices == config->n_workloads ? r : daemon_lock(config, err);
+}
+
 int cmd_lock(int argc, char **argv, struct error *err)
 {
 	struct config config;
@@ -74,11 +87,15 @@ int cmd_lock(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash lock [-c FILE]\n"
-		       "       vpnleash lock --cgroup PATH [--cgroup PATH]...\n\n"
+		       "       vpnleash lock [--slice NAME]... [--cgroup PATH]...\n\n"
 		       "Attaches the gate with no leases and ends: nothing passes until `vpnleash "
 		       "run` "
 		       "grants.\n"
-		       "A cgroup that is locked or leased already stays as it is.\n\n"
+		       "A cgroup that is locked or leased already stays as it is. --slice locks a "
+		       "parent (made\nif it is missing): its children are locked from their first "
+		       "instruction. Also while a\ndaemon runs. NAME is systemd's (a-b.slice), or "
+		       "/PATH below the cgroup root.\n\n"
+		       "example: vpnleash lock --slice vpnleash.slice\n\n"
 		       "Exit codes: 0 locked, 2 usage, 4 missing privilege or kernel feature, 5 "
 		       "other "
 		       "failure.\n");
@@ -87,7 +104,7 @@ int cmd_lock(int argc, char **argv, struct error *err)
 	r = read_config(argc, argv, false, &config, &file, err);
 	if (r)
 		return r;
-	r = daemon_lock(&config, err);
+	r = lock_all(&config, err);
 	config_free(&config);
 	return r;
 }

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/resolve.h"
+
 #define LEASE_DEFAULT_NS      (3 * NS_PER_SEC)
 #define PATIENCE_DEFAULT_NS   (3 * NS_PER_SEC)
 #define STOP_AFTER_DEFAULT_NS (30 * NS_PER_SEC)
@@ -70,14 +72,21 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 	const char *name;
 	enum place_kind kind = place_kind(value, &name);
 
-	if (kind == PLACE_SLICE)
-		return fail(err, EXIT_USAGE, 0, "only: /PATH, container:NAME, unit:NAME",
-			    "slice: is not built yet");
+	if (strlen(value) >= PATH_MAX)
+		return fail(err, EXIT_USAGE, 0, "/PATH below the cgroup v2 root", "too long");
+	if (kind == PLACE_SLICE) { /* the root is looked for later: here only the name counts */
+		static const struct cgroup_root any = { .fd = -1, .path = "" };
+		char path[PATH_MAX];
+
+		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
+		p->workload->is_slice = true;
+		return slice_to_path(&any, name, path, err);
+	}
 	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT) {
 		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 		return check_named(kind, name, err);
 	}
-	if (*value != '/' || strlen(value) >= PATH_MAX)
+	if (*value != '/')
 		return fail(err, EXIT_USAGE, 0, "/PATH below the cgroup v2 root", "not a path");
 	for (const char *up = strstr(value, "/.."); up; up = strstr(up + 1, "/.."))
 		if (up[3] == '/' || !up[3])
@@ -279,7 +288,7 @@ static const struct key {
 	bool repeatable;
 } keys[] = {
 	{ "cgroup", "PLACE",
-	  "the workload: /PATH below the cgroup v2 root, container:NAME, unit:NAME; repeatable",
+	  "the workload: /PATH, container:NAME, unit:NAME, or all in slice:NAME; repeatable",
 	  SECTION_WORKLOAD, set_cgroup, false },
 	{ "tunnel", "NAME", "the section of its tunnel", SECTION_WORKLOAD, set_tunnel, false },
 	{ "on-failure", "freeze|block", "after barring: freeze the cgroup (default) or leave it",
@@ -594,10 +603,14 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 	for (int i = 1; i < argc; i++) {
 		const char *option = argv[i], *value = strchr(option, '=');
 		const struct key *key = NULL;
-		char shown[64];
+		bool slice = !need_tunnel && !strncmp(option, "--slice", 7) &&
+			     (!option[7] || option[7] == '=');
+		char shown[64], place[PATH_MAX];
 		int r;
 
-		if (!strncmp(option, "--", 2))
+		if (slice)
+			key = find_key(SECTION_WORKLOAD, "cgroup", 6);
+		else if (!strncmp(option, "--", 2))
 			key = find_key(SECTION_NONE, option + 2, strcspn(option + 2, "="));
 		if (!key || key->set == set_tunnel || (!need_tunnel && key->set != set_cgroup))
 			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
@@ -608,7 +621,13 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 		value = value ? value + 1 : i + 1 < argc ? argv[++i] : NULL;
 		if (!value)
 			return fail(err, EXIT_USAGE, 0, "see --help", "--%s needs a value",
-				    key->name);
+				    slice ? "slice" : key->name);
+		if (slice && strlen(value) >= sizeof(place) - sizeof("slice:"))
+			return fail(err, EXIT_USAGE, 0, NULL, "--slice: too long");
+		if (slice) {
+			snprintf(place, sizeof(place), "slice:%s", value);
+			value = place;
+		}
 		r = take_option(c, &common, given, key, value, err);
 		if (r)
 			return r;

@@ -55,6 +55,7 @@ struct workload_config {
 	enum on_failure on_failure;
 	uint64_t stop_after_ns; /* since it was barred, or STOP_NEVER */
 	bool ipv6, audit;
+	bool is_slice; /* `cgroup` is slice:NAME: locked; its children are the workloads */
 	struct allow_rules allow;
 	char hook[256], hook_inside[256]; /* programs to be run on each change; "": none */
 };
@@ -81,8 +82,8 @@ struct config {
  * names file and line. 0 or -Exxx with EXIT_USAGE; then *ret is untouched.
  */
 int config_read(const char *file, struct config *ret, struct error *err);
-/* --KEY VALUE pairs from argv[1] on: one tunnel. need_tunnel: `run` needs all, `lock` only cgroups.
- */
+/* --KEY VALUE pairs from argv[1] on: one tunnel. need_tunnel: `run` needs all, `lock` only cgroups,
+ * also as --slice NAME for --cgroup slice:NAME. */
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err);
 void config_free(struct config *c);

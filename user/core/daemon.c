@@ -11,6 +11,7 @@
 
 #include "base/netns.h"
 #include "base/privilege.h"
+#include "core/slice.h"
 #include "core/state.h"
 
 #define TIMER_USEC 1000 /* accuracy of timers; sd-event's own default is 250 ms */
@@ -247,6 +248,10 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 	if (!r && !m) {
 		if (is_path)
 			*ret_recorded = is_recorded(d, given, &id);
+		if (gate_is_slice(gate_pins(d->gate), id, NULL))
+			return fail(err, EXIT_USAGE, -EBUSY,
+				    "leash its children, or detach the slice first",
+				    "leash '%s': it is locked as a slice", given);
 		r = member_new(d, w, given, t, &m, err);
 		if (r && id && !*ret_recorded) /* no record without a gate */
 			workload_unbind(gate_pins(d->gate), id);
@@ -276,6 +281,18 @@ static bool is_of_no_file(const struct member *m)
 	return m->exec || m->of_labels;
 }
 
+/* Before the workloads, which may lie in them. Locked, a slice stays so, whatever else fails. */
+static int lock_slices(struct daemon *d, const struct config *config, struct error *err)
+{
+	const char *name;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < config->n_workloads; i++)
+		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
+			r = slice_lock(d->gate, &d->root, name, NULL, err);
+	return r;
+}
+
 /* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing.
  */
 static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
@@ -296,8 +313,11 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 			r = tunnel_new(d, &config->tunnels[i], &new.tunnels[i], err);
 		new.n_tunnels += !r;
 	}
+	r = r ? r : lock_slices(d, config, err);
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		r = make_member(d, &config->workloads[i], old, &new, &recorded[i], err);
+		r = config->workloads[i].is_slice ? 0
+						  : make_member(d, &config->workloads[i], old, &new,
+								&recorded[new.n_members], err);
 	for (size_t i = 0; !r && i < old->n_members; i++)
 		if (is_of_no_file(old->members[i])) /* so none ends it */
 			new.members[new.n_members++] = old->members[i];
@@ -322,6 +342,7 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 static int open_daemon(struct daemon **ret, const struct config *config, struct error *err)
 {
 	_cleanup_(close_daemon) struct daemon *d = calloc(1, sizeof(*d));
+	_cleanup_fd int pins_lock = -1;
 	struct parts parts;
 	int r;
 
@@ -346,6 +367,9 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	d->lock_fd = control_lock(err);
 	if (d->lock_fd < 0)
 		return d->lock_fd;
+	pins_lock = control_lock_pins(err);
+	if (pins_lock < 0)
+		return pins_lock;
 	r = gate_open(&d->gate, &d->root, err);
 	if (!r)
 		r = lease_open(&d->leases, gate_pins(d->gate), err);
@@ -505,10 +529,13 @@ static int reload(struct daemon *d, struct error *err)
 		if (!slot_in_use(&new, old.tunnels[i]->slot))
 			lease_revoke(d->leases, old.tunnels[i]->slot);
 	start_what_is_new(d);
-	for (size_t i = 0; i < config.n_workloads; i++) {
-		struct member *m = new.members[i];
+	for (size_t i = 0, n = 0; i < config.n_workloads; i++) {
 		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
+		struct member *m;
 
+		if (config.workloads[i].is_slice)
+			continue;
+		m = new.members[n++];
 		member_configure(m, &config.workloads[i]);
 		if (m->tunnel != t)
 			member_move(m, t);

@@ -113,6 +113,92 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 	return 0;
 }
 
+static int bad_slice(const char *text, struct error *err)
+{
+	char shown[256];
+
+	return fail(err, EXIT_USAGE, 0,
+		    "NAME.slice as systemd has it, or /PATH below the cgroup root",
+		    "'%s' is not the name of a slice", escape(shown, sizeof(shown), text));
+}
+
+int slice_to_path(const struct cgroup_root *root, const char *text, char ret[PATH_MAX],
+		  struct error *err)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.\\-";
+	static const char suffix[] = ".slice";
+	size_t length = strlen(text), stem = length - (sizeof(suffix) - 1), n = 0;
+	char path[PATH_MAX];
+
+	if (*text == '/')
+		return cgroup_path(root, text, ret, err);
+	if (!strcmp(text, "-.slice"))
+		return fail(err, EXIT_USAGE, 0, "lock a slice below it",
+			    "'-.slice' is the root of all slices");
+	/* each '-' is a step down, so none may be empty; unit names have 255 bytes at most */
+	if (length <= sizeof(suffix) - 1 || length > 255 || strcmp(text + stem, suffix) ||
+	    strspn(text, plain) != length || strstr(text, "..") || strstr(text, "--") ||
+	    *text == '-' || *text == '.' || text[stem - 1] == '-')
+		return bad_slice(text, err);
+	for (size_t i = 1; i <= stem; i++) {
+		if (i < stem && text[i] != '-')
+			continue;
+		if (n + i + sizeof(suffix) >= sizeof(path))
+			return bad_slice(text, err);
+		n += (size_t)snprintf(path + n, sizeof(path) - n, "/%.*s%s", (int)i, text, suffix);
+	}
+	memcpy(ret, path, n + 1);
+	return 0;
+}
+
+void slice_name(const char *path, char ret[VPNLEASH_NAME_LEN])
+{
+	static const struct cgroup_root none = { .fd = -1, .path = "" };
+	const size_t room = VPNLEASH_NAME_LEN - sizeof("slice:");
+	const char *last = strrchr(path, '/');
+	size_t length = strlen(path);
+	char systemd[PATH_MAX];
+
+	if (last && last[1] && !slice_to_path(&none, last + 1, systemd, NULL) &&
+	    !strcmp(systemd, path) && strlen(last + 1) <= room)
+		snprintf(ret, VPNLEASH_NAME_LEN, "slice:%s", last + 1);
+	else
+		snprintf(ret, VPNLEASH_NAME_LEN, "slice:%s",
+			 length <= room ? path : path + length - room);
+}
+
+int cgroup_make(const struct cgroup_root *root, const char *path, struct error *err)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	_cleanup_fd int fd = openat(root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char part[NAME_MAX + 1], shown[256];
+
+	for (const char *at = path; fd >= 0 && *at;) {
+		size_t length = strcspn(++at, "/");
+		int next = -1;
+
+		snprintf(part, sizeof(part), "%.*s", (int)length, at);
+		if (length < sizeof(part) && (!mkdirat(fd, part, 0755) || errno == EEXIST))
+			next = (int)syscall(SYS_openat2, fd, part, &how, sizeof(how));
+		else if (length >= sizeof(part))
+			errno = ENAMETOOLONG;
+		if (next < 0)
+			break;
+		close(fd);
+		fd = next;
+		at += length;
+		if (!*at)
+			return 0;
+	}
+	return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
+		    "make the cgroup '%s' below '%s'", escape(shown, sizeof(shown), path),
+		    root->path);
+}
+
 int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id)
 {
 	/* FILEID_KERNFS, include/linux/exportfs.h: the handle is the id itself (v5.5) */

@@ -34,6 +34,17 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 /* path as from cgroup_path(). -ENOENT: not there (yet). */
 int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgroup_ref *ret,
 		   struct error *err);
+/*
+ * The path of a slice: "/a/b" as in cgroup_path() (what an engine with the cgroupfs driver calls
+ * cgroup_parent), or systemd's name: "a-b.slice" is /a.slice/a-b.slice.
+ */
+int slice_to_path(const struct cgroup_root *root, const char *text, char ret[PATH_MAX],
+		  struct error *err);
+/* The one name of the slice at that path, for records and people: "slice:a-b.slice", or
+ * "slice:/a/b" (its end, if it is long) for what systemd would not call so. */
+void slice_name(const char *path, char ret[VPNLEASH_NAME_LEN]);
+/* Make the cgroup, and those above it, where they are missing. Never leaves the hierarchy. */
+int cgroup_make(const struct cgroup_root *root, const char *path, struct error *err);
 /* By the kernel's id, wherever it is in the tree: an fd, or -ESTALE if it is gone. */
 int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id);
 

@@ -14,19 +14,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_PATH   CONTROL_RUN_DIR "/control.sock"
-#define LOCK_PATH     CONTROL_RUN_DIR "/lock"
-#define REQUEST_MAX   4096
-#define CLIENTS_MAX   32
-#define FOLLOWERS_MAX 16 /* of them; half of these for members of the group */
-#define BACKLOG	      128
-#define CLIENT_USEC   (2 * 1000000ULL)	  /* to send a line and to take the answer */
-#define FRESH_NS      (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
-#define WINDOW_NS     (100 * NS_PER_MSEC) /* in each of these … */
-#define WORK_NS	      (25 * NS_PER_MSEC)  /* … so much time is for clients */
-#define ANSWER_MSEC   5000
-#define ANSWER_MAX    (16 * 1024 * 1024)
-#define FOLLOW_MAX    (256 * 1024) /* bytes that a follower may be behind */
+#define SOCKET_PATH    CONTROL_RUN_DIR "/control.sock"
+#define LOCK_PATH      CONTROL_RUN_DIR "/lock"
+#define PINS_LOCK_PATH CONTROL_RUN_DIR "/pins.lock"
+#define PINS_LOCK_NS   (10 * NS_PER_SEC)
+#define REQUEST_MAX    4096
+#define CLIENTS_MAX    32
+#define FOLLOWERS_MAX  16 /* of them; half of these for members of the group */
+#define BACKLOG	       128
+#define CLIENT_USEC    (2 * 1000000ULL)	   /* to send a line and to take the answer */
+#define FRESH_NS       (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
+#define WINDOW_NS      (100 * NS_PER_MSEC) /* in each of these … */
+#define WORK_NS	       (25 * NS_PER_MSEC)  /* … so much time is for clients */
+#define ANSWER_MSEC    5000
+#define ANSWER_MAX     (16 * 1024 * 1024)
+#define FOLLOW_MAX     (256 * 1024) /* bytes that a follower may be behind */
 
 struct client {
 	struct control *control;
@@ -52,19 +54,39 @@ struct control {
 	struct client *clients[CLIENTS_MAX];
 };
 
-int control_lock(struct error *err)
+static int open_lock(const char *path, struct error *err)
 {
-	_cleanup_fd int fd = -1;
+	int fd;
 
 	if (mkdir(CONTROL_RUN_DIR, 0755) < 0 && errno != EEXIST)
 		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "make " CONTROL_RUN_DIR);
-	fd = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LOCK_PATH);
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open %s", path) : fd;
+}
+
+int control_lock(struct error *err)
+{
+	_cleanup_fd int fd = open_lock(LOCK_PATH, err);
+
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return fail(err, EXIT_FAILURE_, -EBUSY,
 			    "see: vpnleash status; end that daemon first",
 			    "take " LOCK_PATH ": a vpnleash daemon is running");
+	return TAKE_FD(fd);
+}
+
+int control_lock_pins(struct error *err)
+{
+	_cleanup_fd int fd = open_lock(PINS_LOCK_PATH, err);
+	uint64_t end_ns = now_boot_ns() + PINS_LOCK_NS;
+
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (now_boot_ns() > end_ns)
+			return fail(err, EXIT_FAILURE_, -EBUSY,
+				    "another vpnleash hangs: end it, and try again",
+				    "take " PINS_LOCK_PATH);
+		usleep(10000);
+	}
 	return TAKE_FD(fd);
 }
 

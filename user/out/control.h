@@ -31,6 +31,10 @@ typedef json_t *(*control_answer)(void *owner, const json_t *request,
 /* The one daemon's lock: an fd to keep open. -EBUSY: a daemon, `lock` or `detach` is at work. */
 int control_lock(struct error *err);
 
+/* For whoever makes or replaces the pins: for a moment, so it is waited for. A daemon holds it only
+ * while it starts: `lock --slice` may work beside it. */
+int control_lock_pins(struct error *err);
+
 int control_start(struct control **ret, sd_event *loop, control_answer answer, void *owner,
 		  struct error *err);
 void control_stop(struct control *c);

@@ -153,6 +153,13 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struc
 	bpf_map_lookup_elem(p->leases, &slot, &l);
 	if (l.expires_ns > now && l.expires_ns - now <= VPNLEASH_LEASE_CAP_NS)
 		r.lease_left_ns = l.expires_ns - now;
+	if (w->flags & WORKLOAD_SLICE) {
+		_cleanup_fd int link = pins_open_link("gate_egress", cgroup_id);
+
+		r.state = link >= 0 ? "locked" : "gone";
+		report_read_drops(p, cgroup_id, r.dropped);
+		return report_workload_json(&r);
+	}
 	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open"
 		  : r.frozen_by_us					     ? "frozen"
 									     : "blocked";
@@ -344,6 +351,7 @@ bool report_all_open(const json_t *report)
 	size_t i;
 
 	json_array_foreach(json_object_get(report, "workloads"), i,
-			   j) if (strcmp(get(j, "state"), "open")) return false;
+			   j) if (strcmp(get(j, "state"), "open") &&
+				  strcmp(get(j, "state"), "locked")) return false;
 	return true;
 }
