@@ -355,7 +355,11 @@ static void lock_takes_cgroups_alone(void **state)
 	assert_refused(LOCK("--slice", "a.slice", "--slice", "a.slice"), "given twice", "a.slice");
 	assert_refused(LOCK("--slice"), "--slice", "needs a value");
 	assert_refused(LOCK("--slices", "a.slice"), "--slices", "--help");
-	assert_refused(RUN("--slice", "a.slice", "--interface", "wg0"), "--slice", "--help");
+	assert_refused(RUN("--slice", "a.slice", "--interface", "wg0"), "--cgroup", "--help");
+	assert_int_equal(RUN("--slice", "a.slice", "--slice=/b"), 0); /* by labels alone */
+	assert_int_equal(config.n_slices, 2);
+	assert_int_equal(config.n_tunnels + config.n_workloads, 0);
+	assert_refused(RUN("--slice", "a"), "'a'", "not the name of a slice");
 }
 
 static void help_names_every_key(void **state)

@@ -209,6 +209,18 @@ static int set_engine(struct place *p, const char *value, struct error *err)
 	return 0;
 }
 
+static int set_slice(struct place *p, const char *value, struct error *err)
+{
+	static const struct cgroup_root any = { .fd = -1, .path = "" };
+	struct config *c = p->config;
+	char path[PATH_MAX];
+
+	if (c->n_slices == CONFIG_SLICES || strlen(value) >= sizeof(c->slices[0]))
+		return fail(err, EXIT_USAGE, 0, NULL, "too long, or more than %d", CONFIG_SLICES);
+	snprintf(c->slices[c->n_slices++], sizeof(c->slices[0]), "%s", value);
+	return slice_to_path(&any, value, path, err);
+}
+
 static int take_hook(char ret[256], const char *value, struct error *err)
 {
 	if (*value != '/' || strlen(value) >= 256)
@@ -325,6 +337,8 @@ static const struct key {
 	  set_enforce, false },
 	{ "lease", "TIME", "how long a dead daemon's grant lasts: 1s to 4s, default 3s",
 	  SECTION_DAEMON, set_lease, false },
+	{ "slice", "NAME", "lock this slice (a-b.slice, or /PATH); repeatable", SECTION_DAEMON,
+	  set_slice, true },
 	{ "engine", "auto|none|unix:///PATH", "the socket of Docker or Podman; default auto",
 	  SECTION_DAEMON, set_engine, false },
 	{ .name = "identity", .section = SECTION_TUNNEL },
@@ -476,7 +490,7 @@ static int take_label(struct place *place, const struct key *key, char *values, 
 		if (key->set(place, value, &why))
 			return fail(err, EXIT_USAGE, 0, NULL, "label vpnleash.%s = %s: %s",
 				    key->name, escape(shown, sizeof(shown), value), why.text);
-		if (!key->repeatable && (value = strtok_r(NULL, "", &save)))
+		if (!key->repeatable && strtok_r(NULL, "", &save))
 			return fail(err, EXIT_USAGE, 0, "keep one",
 				    "label vpnleash.%s takes one value", key->name);
 	}
@@ -631,6 +645,11 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 		r = take_option(c, &common, given, key, value, err);
 		if (r)
 			return r;
+	}
+	/* `run --slice NAME`: whoever is leashed in it comes with labels */
+	if (!c->n_workloads && need_tunnel && c->n_slices && !*c->tunnels[0].interface) {
+		c->n_tunnels = 0;
+		return 0;
 	}
 	if (!c->n_workloads)
 		return fail(err, EXIT_USAGE, 0, "see --help", "--cgroup is missing");

@@ -18,6 +18,7 @@
 #define CONFIG_FILE	 "/etc/vpnleash/vpnleash.conf"
 #define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
 #define CONFIG_WORKLOADS 256
+#define CONFIG_SLICES	 16
 #define CONFIG_NAME_LEN	 64
 
 enum probe_kind { PROBE_UNSET, PROBE_NONE, PROBE_ICMP };
@@ -69,7 +70,9 @@ struct config_origin {
 struct config {
 	uint64_t lease_ns;
 	char engine[128]; /* see engine_start() */
-	bool has_daemon;  /* a [daemon] section was read */
+	size_t n_slices;
+	char slices[CONFIG_SLICES][256]; /* locked, whoever is leashed in them: as after "slice:" */
+	bool has_daemon;		 /* a [daemon] section was read */
 	size_t n_tunnels, n_workloads;
 	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */
 	struct workload_config *workloads; /* CONFIG_WORKLOADS of them */

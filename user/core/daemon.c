@@ -131,6 +131,7 @@ static void close_daemon(struct daemon **p)
 	d->control = NULL;
 	containers_stop(d);
 	hooks_stop(d->hooks);
+	slices_stop(d);
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
@@ -278,7 +279,7 @@ static void undo_member(struct daemon *d, const struct parts *old, struct member
 
 static bool is_of_no_file(const struct member *m)
 {
-	return m->exec || m->of_labels;
+	return m->exec || m->of_labels || m->slice;
 }
 
 /* Before the workloads, which may lie in them. Locked, a slice stays so, whatever else fails. */
@@ -287,6 +288,8 @@ static int lock_slices(struct daemon *d, const struct config *config, struct err
 	const char *name;
 	int r = 0;
 
+	for (size_t i = 0; !r && i < config->n_slices; i++)
+		r = slice_lock(d->gate, &d->root, config->slices[i], NULL, err);
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
 		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
 			r = slice_lock(d->gate, &d->root, name, NULL, err);
@@ -541,6 +544,8 @@ static int reload(struct daemon *d, struct error *err)
 			member_move(m, t);
 	}
 	move_execs(d);
+	if (slices_reload(d, &config, err))
+		log_line(LOG_LEVEL_ERR, "reload: %s", err->text);
 	labels_again(d);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_members_changed(d->tunnels[i]);
@@ -636,6 +641,8 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		lease_revoke_others(d->leases, is_adopted, d);
 	for (size_t i = 0; !r && i < d->n_members; i++)
 		r = d->members[i]->started ? 0 : member_start(d->members[i], err);
+	if (!r)
+		r = slices_reload(d, config, err);
 	if (!r) {
 		exec_adopt(d);
 		privilege_take();

@@ -4,6 +4,7 @@
  *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
  *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
  *   containers.c  what runs containers and units, and what they are now
+ *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
  *   verbs.c     what the control socket is asked
  *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
@@ -98,6 +99,8 @@ struct tunnel {
 };
 
 /* A workload of the configuration, of a container's labels, or of `vpnleash exec`. */
+struct slice;
+
 struct member {
 	struct daemon *daemon;
 	struct tunnel *tunnel;
@@ -118,12 +121,14 @@ struct member {
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 	struct exec *exec;		      /* NULL: of the configuration */
+	struct slice *slice;		      /* whose child it is; NULL: it is named by itself */
 	bool started;			      /* member_start() was called */
 
 	/* a container or unit: */
 	enum engine_kind kind; /* 0: neither */
 	bool of_labels, running;
-	pid_t pid; /* its first process, 0: unknown */
+	uint64_t born_ns; /* of a slice's child: when its cgroup appeared */
+	pid_t pid;	  /* its first process, 0: unknown */
 	char id[ENGINE_ID_LEN];
 	uint64_t barred_ns; /* since when it has no way out, 0: it has */
 	uint64_t stop_after_ns;
@@ -148,7 +153,8 @@ struct daemon {
 	struct audit *audit;
 	struct drops *drops;
 	struct containers *containers;
-	struct hooks *hooks;	/* NULL: nobody has one */
+	struct hooks *hooks; /* NULL: nobody has one */
+	struct slice *slices;
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
 	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_members;
@@ -210,6 +216,15 @@ int containers_ask_start(struct member *m);
 void containers_let_go(struct daemon *d, const char *id);
 void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
 		     void *arg);
+
+/* slices.c */
+/* As the configuration has them, which are locked already; at the start too. The tunnels must have
+ * been started. What it has no longer stays locked, its children shut. */
+int slices_reload(struct daemon *d, const struct config *config, struct error *err);
+/* The child at that path, if it is one, is somebody else's from now on. */
+void slices_yield(struct daemon *d, const char *path);
+void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */
+void slices_stop(struct daemon *d);	/* locked they stay, and their children as they are */
 
 /* labels.c */
 /* first: it was not known before. */

@@ -124,6 +124,11 @@ static json_t *member_status(struct member *m)
 
 	if (m->bound && !workload_get(d->leases, m->bound, &w))
 		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
+	if (m->bound && watch_cgroup_ref(m->cgroup))
+		r.born_locked = gate_slice_above(gate_pins(d->gate),
+						 watch_cgroup_ref(m->cgroup)->fd, NULL, NULL) == 1
+					? "yes"
+					: "no";
 	r.held = m->held;
 	r.trouble = m->trouble;
 	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
@@ -177,6 +182,13 @@ static struct member *find(struct daemon *d, const char *name, struct error *err
 	return NULL;
 }
 
+static bool has_lost_its_record(const struct member *m)
+{
+	struct workload w;
+
+	return m->bound && workload_get(m->daemon->leases, m->bound, &w) == -ENOENT;
+}
+
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends. */
 static json_t *answer_detach(struct daemon *d, const struct question *q)
@@ -195,13 +207,15 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_members; i++) {
-		if (!q->workload || !strcmp(name, d->members[i]->name)) {
+		if (!q->workload || !strcmp(name, d->members[i]->name) ||
+		    has_lost_its_record(d->members[i])) { /* with its slice */
 			containers_let_go(d, d->members[i]->id);
 			member_free(d->members[i]);
 		} else
 			d->members[left++] = d->members[i];
 	}
 	d->n_members = left;
+	slices_detached(d);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
 	if (!left && (!q->workload || !containers_reachable(d, ENGINE_CONTAINER)))
 		sd_event_exit(d->loop, 0);

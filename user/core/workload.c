@@ -16,7 +16,9 @@
 #include "out/report.h"
 #include "watch/process.h"
 
-#define FREEZE_NS  (1 * NS_PER_SEC)  /* after which a freeze has failed */
+#define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
+/* so long after its birth nobody waits any more for the first process of a slice's child */
+#define SETTLED_NS (3 * NS_PER_SEC)
 #define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
 #define AGAIN_NS   (5 * NS_PER_SEC)  /* between two tries to stop or start it */
 #define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
@@ -432,7 +434,8 @@ static bool has_started(const struct member *m)
 void member_tunnel_changed(struct member *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP;
-	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && (!m->kind || has_started(m));
+	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && (!m->kind || has_started(m)) &&
+			  (!m->slice || now_boot_ns() - m->born_ns >= SETTLED_NS);
 
 	workload_input(m, m->held && up		 ? IN_HELD
 			  : up && is_orphaned(m) ? of_orphan(m)
@@ -501,6 +504,14 @@ static void join_member(struct member *m)
 		workload_input(m, IN_CGROUP_BORN);
 	}
 	member_tunnel_changed(m);
+}
+
+static int on_settled(sd_event_source *s, uint64_t usec, void *arg)
+{
+	(void)s;
+	(void)usec;
+	member_tunnel_changed(arg);
+	return 0;
 }
 
 /* The cgroup has appeared. */
@@ -664,6 +675,10 @@ int member_start(struct member *m, struct error *err)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': enforce = audit: NOTHING IS DROPPED, only counted",
 			 m->name);
+	if (m->slice) {
+		m->born_ns = now_boot_ns();
+		set_timer(m->daemon, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
+	}
 	if (m->bound)
 		join_member(m);
 	if (m->kind)
@@ -707,6 +722,7 @@ static void take_place(struct member *m, const char *text)
 		return;
 	leave_place(m);
 	if (!r) {
+		slices_yield(m->daemon, path);
 		memcpy(m->path, path, sizeof(path));
 		r = watch_cgroup_start(&m->cgroup, &m->daemon->root, m->path, on_cgroup, m, &err);
 	}

@@ -129,6 +129,8 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "held", json_boolean(w->held));
 	json_object_set_new(j, "guard", w->guard ? json_string(w->guard) : json_null());
 	json_object_set_new(j, "dns", w->dns ? json_string(w->dns) : json_null());
+	json_object_set_new(j, "born_locked",
+			    w->born_locked ? json_string(w->born_locked) : json_null());
 	json_object_set_new(j, "trouble",
 			    w->trouble && *w->trouble ? json_string(w->trouble) : json_null());
 	json_object_set_new(j, "enforce", json_string(w->audit ? "audit" : "yes"));
@@ -246,6 +248,19 @@ static void print_guard(FILE *out, const json_t *guard)
 			!strcmp(get(guard, "state"), "weak") ? "" : "bootstrap shut: ", why);
 }
 
+static void print_unlocked(FILE *out, const json_t *workloads)
+{
+	const json_t *j;
+	int printed = 0;
+	size_t i;
+
+	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "born_locked"), "no"))
+		fprintf(out, "%s%s", printed++ ? ", " : "born-locked no: ", get(j, "name"));
+	if (printed)
+		fprintf(out, " (bound when the cgroup appears; in a locked slice nothing is open "
+			     "before)\n");
+}
+
 /* The same for all workloads of a tunnel. */
 static void print_resolver(FILE *out, const char *tunnel, const json_t *workloads)
 {
@@ -301,6 +316,7 @@ void report_print(FILE *out, const json_t *report)
 			"%s: answers to LAN clients would go into the tunnel; in its netns: "
 			"ip route add LAN via GATEWAY dev UNDERLAY\n",
 			get(j, "name"));
+	print_unlocked(out, workloads);
 	json_array_foreach(workloads, i, j) if (json_string_value(json_object_get(j, "trouble")))
 		fprintf(out, "%s: %s\n", get(j, "name"), get(j, "trouble"));
 	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "enforce"), "audit"))

@@ -38,6 +38,7 @@ struct report_guard {
 struct report_workload {
 	uint64_t cgroup_id; /* 0: no cgroup */
 	const char *name, *state, *tunnel, *guard, *dns;
+	const char *born_locked; /* "yes", "no", or NULL: no cgroup */
 	const char *trouble; /* why it is not leashed, stopped or started; NULL or "": nothing */
 	bool frozen_by_us, held, audit, ipv6;
 	uint64_t lease_left_ns;

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Locked slices while the daemon runs: one that is removed and made anew is locked again at once,
+ * and of one that is a workload each direct child becomes one, for as long as it is there. What a
+ * container or unit of the configuration, or a label, speaks for is left to that. See state.h.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/privilege.h"
+#include "core/slice.h"
+#include "core/state.h"
+
+struct slice {
+	struct slice *next;
+	struct daemon *daemon;
+	char name[256]; /* as after "slice:" */
+	char path[PATH_MAX];
+	struct tunnel *tunnel;		/* NULL: locked, and no more */
+	struct workload_config *config; /* of each child */
+	struct watch_cgroup *self;
+	sd_event_source *self_source, *children_source;
+	int inotify_fd, wd;
+	bool wanted; /* by the configuration that is being taken over */
+};
+
+/* ------ children ------ */
+
+static struct member *child_at(struct daemon *d, const char *path)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (!strcmp(d->members[i]->path, path))
+			return d->members[i];
+	return NULL;
+}
+
+static void add_child(struct slice *s, const char *name)
+{
+	struct daemon *d = s->daemon;
+	struct workload_config w = *s->config;
+	char path[PATH_MAX], shown[300];
+	struct member *m;
+	struct error err;
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/%s", s->path, name) >= (int)sizeof(path) ||
+	    child_at(d, path))
+		return;
+	snprintf(w.name, sizeof(w.name), "%.63s", name);
+	r = member_new(d, &w, path, s->tunnel, &m, &err);
+	if (!r) {
+		m->slice = s;
+		r = daemon_add_member(d, m, &err);
+	}
+	if (r && r != -ENOENT) /* it may be gone already; it was shut all the time */
+		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut",
+			 escape(shown, sizeof(shown), name), s->name, err.text);
+	else if (!r)
+		tunnel_members_changed(s->tunnel);
+}
+
+/* Those that are gone: a child that comes back is a new one. */
+static void drop_children(struct slice *s, bool all)
+{
+	struct daemon *d = s->daemon;
+
+	for (size_t i = 0; i < d->n_members;) {
+		struct member *m = d->members[i];
+
+		if (m->slice != s || (!all && watch_cgroup_ref(m->cgroup))) {
+			i++;
+			continue;
+		}
+		daemon_remove_member(d, m);
+		if (all)
+			member_free(m);
+		else
+			member_undo(m);
+	}
+}
+
+static void look_at_children(struct slice *s)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(s->self);
+	int fd;
+	DIR *dir;
+	struct dirent *e;
+
+	if (!s->tunnel)
+		return;
+	for (size_t i = 0; i < s->daemon->n_members; i++)
+		if (s->daemon->members[i]->slice == s)
+			watch_cgroup_ready(s->daemon->members[i]->cgroup);
+	drop_children(s, false);
+	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	privilege_long_work(true);
+	while (dir && (e = readdir(dir)))
+		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			add_child(s, e->d_name);
+	privilege_long_work(false);
+	if (dir)
+		closedir(dir);
+}
+
+static int on_children(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	char drain[4096];
+
+	(void)source;
+	(void)events;
+	while (read(fd, drain, sizeof(drain)) > 0)
+		;
+	look_at_children(arg);
+	return 0;
+}
+
+void slices_yield(struct daemon *d, const char *path)
+{
+	struct member *m = child_at(d, path);
+
+	if (!m || !m->slice)
+		return;
+	daemon_remove_member(d, m);
+	member_free(m); /* its record is taken over */
+}
+
+/* ------ the slice itself ------ */
+
+static void watch_children(struct slice *s)
+{
+	char path[PATH_MAX * 2];
+
+	if (s->wd >= 0)
+		inotify_rm_watch(s->inotify_fd, s->wd);
+	snprintf(path, sizeof(path), "%s%s", s->daemon->root.path, s->path);
+	s->wd = inotify_add_watch(s->inotify_fd, path, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+}
+
+static void on_slice(void *owner, const struct evidence *e)
+{
+	struct slice *s = owner;
+	struct error err;
+
+	if (!s->self) /* told by watch_cgroup_start() */
+		return;
+	if (e->what == IN_CGROUP_BORN) {
+		if (slice_lock(s->daemon->gate, &s->daemon->root, s->name, NULL, &err))
+			log_line(LOG_LEVEL_ERR, "%s: 'slice:%s' is NOT locked", err.text, s->name);
+		else
+			log_line(LOG_LEVEL_NOTICE, "'slice:%s' was made anew: locked again",
+				 s->name);
+		watch_children(s);
+	}
+	look_at_children(s);
+}
+
+static int on_slice_readable(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct slice *s = arg;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	watch_cgroup_ready(s->self);
+	return 0;
+}
+
+static void free_slice(struct slice *s)
+{
+	drop_children(s, true);
+	sd_event_source_disable_unref(s->self_source);
+	sd_event_source_disable_unref(s->children_source);
+	watch_cgroup_stop(s->self);
+	close_fd(&s->inotify_fd);
+	free(s->config);
+	free(s);
+}
+
+static int start_slice(struct slice *s, struct error *err)
+{
+	struct daemon *d = s->daemon;
+	int r = slice_to_path(&d->root, s->name, s->path, err);
+
+	if (!r)
+		r = watch_cgroup_start(&s->self, &d->root, s->path, on_slice, s, err);
+	if (r)
+		return r;
+	s->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	r = s->inotify_fd < 0 ? -errno
+			      : sd_event_add_io(d->loop, &s->self_source, watch_cgroup_fd(s->self),
+						EPOLLIN, on_slice_readable, s);
+	if (r >= 0)
+		r = sd_event_add_io(d->loop, &s->children_source, s->inotify_fd, EPOLLIN,
+				    on_children, s);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "watch 'slice:%s'", s->name);
+	sd_event_source_set_priority(s->self_source, PRIORITY_EVIDENCE);
+	sd_event_source_set_priority(s->children_source, PRIORITY_EVIDENCE);
+	watch_children(s);
+	look_at_children(s);
+	return 0;
+}
+
+/* w NULL: locked, and no more. */
+static int configure(struct slice *s, const struct workload_config *w, struct error *err)
+{
+	struct daemon *d = s->daemon;
+
+	free(s->config);
+	s->config = NULL;
+	s->tunnel = w ? d->tunnels[w->tunnel] : NULL;
+	if (!w)
+		return 0;
+	s->config = malloc(sizeof(*w));
+	if (!s->config)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
+	memcpy(s->config, w, sizeof(*w));
+	for (size_t i = 0; i < d->n_members; i++) {
+		if (d->members[i]->slice != s)
+			continue;
+		member_configure(d->members[i], w);
+		if (d->members[i]->tunnel != s->tunnel)
+			member_move(d->members[i], s->tunnel);
+	}
+	return 0;
+}
+
+static int take_slice(struct daemon *d, const char *name, const struct workload_config *w,
+		      struct error *err)
+{
+	struct slice *s;
+	int r;
+
+	for (s = d->slices; s && strcmp(s->name, name);)
+		s = s->next;
+	if (s) {
+		s->wanted = true;
+		r = configure(s, w, err);
+		if (!r)
+			look_at_children(s);
+		return r;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
+	*s = (struct slice) { .daemon = d, .inotify_fd = -1, .wd = -1, .wanted = true };
+	snprintf(s->name, sizeof(s->name), "%.255s", name);
+	r = configure(s, w, err);
+	if (!r)
+		r = start_slice(s, err);
+	if (r) {
+		free_slice(s);
+		return r;
+	}
+	s->next = d->slices;
+	d->slices = s;
+	return 0;
+}
+
+/* Of those for which gone(slice) is true the daemon knows nothing more. */
+static void forget_slices(struct daemon *d, bool (*gone)(struct slice *s))
+{
+	for (struct slice **p = &d->slices; *p;) {
+		struct slice *s = *p;
+
+		if (!gone(s)) {
+			p = &s->next;
+			continue;
+		}
+		*p = s->next;
+		free_slice(s);
+	}
+}
+
+static bool is_unlocked(struct slice *s)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(s->self);
+
+	return c && !gate_is_slice(gate_pins(s->daemon->gate), c->id, NULL);
+}
+
+void slices_detached(struct daemon *d)
+{
+	forget_slices(d, is_unlocked);
+}
+
+static void shut_children(struct slice *s)
+{
+	for (size_t i = 0; i < s->daemon->n_members; i++)
+		if (s->daemon->members[i]->slice == s)
+			member_shut(s->daemon->members[i]);
+}
+
+static bool is_unwanted(struct slice *s)
+{
+	if (!s->wanted)
+		shut_children(s);
+	return !s->wanted;
+}
+
+int slices_reload(struct daemon *d, const struct config *config, struct error *err)
+{
+	const char *name;
+	int r = 0;
+
+	for (struct slice *s = d->slices; s; s = s->next)
+		s->wanted = false;
+	for (size_t i = 0; !r && i < config->n_slices; i++)
+		r = take_slice(d, config->slices[i], NULL, err);
+	for (size_t i = 0; !r && i < config->n_workloads; i++)
+		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
+			r = take_slice(d, name, &config->workloads[i], err);
+	forget_slices(d, is_unwanted);
+	return r;
+}
+
+void slices_stop(struct daemon *d)
+{
+	struct slice *next;
+
+	for (struct slice *s = d->slices; s; s = next) {
+		next = s->next;
+		free_slice(s);
+	}
+	d->slices = NULL;
+}
