@@ -4,6 +4,7 @@
 
   resolver.py serve ADDRESS…            answers every A question on ADDRESS:53, UDP and TCP, with ADDRESS
                                         (an IPv6 one: with 6.6.6.6)
+  resolver.py forward ADDRESS UPSTREAM  answers with what UPSTREAM:53 says, as a resolver on loopback does
   resolver.py ask HOW SERVER NAME       one question; prints `ANSWER from SOURCE`, or `none: why`
       HOW: connected, unconnected, tcp, mapped (an IPv6 socket to ::ffff:SERVER), mapped-unconnected
 """
@@ -27,7 +28,31 @@ def reply(q, address):
     return a
 
 
-def serve(address):
+def name_of(q):
+    labels, at = [], 12
+    while q[at]:
+        labels.append(q[at + 1:at + 1 + q[at]].decode("latin-1"))
+        at += 1 + q[at]
+    return ".".join(labels)
+
+
+def asked(address, who, q, how=""):
+    print("asked", address, who, name_of(q) + how, flush=True)
+
+
+def forwarder(upstream):
+    def answer(q, _):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(2)
+            try:
+                s.sendto(q, (upstream, 53))
+                return s.recv(2000)
+            except OSError as e:
+                print("lost", name_of(q), e, flush=True)
+    return answer
+
+
+def serve(address, answer=reply):
     v6 = ":" in address
     family, says = (socket.AF_INET6, "6.6.6.6") if v6 else (socket.AF_INET, address)
     u = socket.socket(family, socket.SOCK_DGRAM)
@@ -37,20 +62,28 @@ def serve(address):
         s.bind((address, 53))
     t.listen(64)
 
+    def by_udp(q, who):
+        r = answer(q, says)
+        if r:
+            u.sendto(r, who)
+
+    def by_tcp(c, who):
+        with c:
+            q = c.recv(2000)[2:]
+            asked(address, who[0], q, " tcp")
+            r = answer(q, says)
+            if r:
+                c.send(struct.pack("!H", len(r)) + r)
+
     def udp():
         while True:
             q, who = u.recvfrom(2000)
-            print("asked", address, who[0], flush=True)
-            u.sendto(reply(q, says), who)
+            asked(address, who[0], q)
+            threading.Thread(target=by_udp, args=(q, who)).start()
 
     def tcp():
         while True:
-            c, who = t.accept()
-            q = c.recv(2000)[2:]
-            print("asked", address, who[0], "tcp", flush=True)
-            r = reply(q, says)
-            c.send(struct.pack("!H", len(r)) + r)
-            c.close()
+            threading.Thread(target=by_tcp, args=t.accept()).start()
 
     threading.Thread(target=udp).start()
     threading.Thread(target=tcp).start()
@@ -83,6 +116,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         for address in sys.argv[2:]:
             serve(address)
+        print("serving", flush=True)
+    elif sys.argv[1] == "forward":
+        serve(sys.argv[2], forwarder(sys.argv[3]))
         print("serving", flush=True)
     else:
         try:
