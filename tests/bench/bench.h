@@ -88,6 +88,7 @@ int bench_guard(const char *cgroup);
 int bench_refused(const char *cgroup);
 int bench_scale(const char *cgroup);
 int bench_udp(const char *cgroup);
+int bench_dns(const char *cgroup);
 int bench_latency(const char *cgroup);
 int bench_daemon(const char *cgroup);
 

@@ -11,7 +11,7 @@ static const struct {
 } parts[] = {
 	{ "guard", bench_guard },   { "packet", bench_packet }, { "refused", bench_refused },
 	{ "scale", bench_scale },   { "udp", bench_udp },	{ "latency", bench_latency },
-	{ "daemon", bench_daemon },
+	{ "daemon", bench_daemon }, { "dns", bench_dns },
 };
 
 int main(int argc, char **argv)
@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], parts[i].name))
 			return parts[i].run(argv[2]) ? EXIT_FAILURE_ : result_write(argv[3]);
 	fprintf(stderr,
-		"usage: bench packet|guard|refused|scale|udp|latency|daemon CGROUP DIRECTORY\n"
+		"usage: bench packet|guard|refused|scale|udp|dns|latency|daemon CGROUP DIRECTORY\n"
 		"(by tests/bench/run, which makes the place)\n");
 	return EXIT_USAGE;
 }

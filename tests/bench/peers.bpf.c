@@ -76,4 +76,18 @@ int empty_tc(struct __sk_buff *skb)
 	return -1;
 }
 
+SEC("cgroup/connect4")
+int empty_connect4(struct bpf_sock_addr *ctx)
+{
+	(void)ctx;
+	return PASS;
+}
+
+SEC("cgroup/sendmsg4")
+int empty_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	(void)ctx;
+	return PASS;
+}
+
 char _license[] SEC("license") = "GPL";
