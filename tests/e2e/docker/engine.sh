@@ -39,6 +39,8 @@ inside()
 
 	mount --bind "$root" "$root"
 	cd "$root"
+	# the host's resolvers, as dockerd is to know them; DIR/resolv.conf, if there is one
+	[ ! -e "$dir/resolv.conf" ] || { : >>etc/resolv.conf; mount --bind "$dir/resolv.conf" etc/resolv.conf; }
 	mount -o remount,bind,ro "$root"
 	mount -t proc proc proc
 	mount -t sysfs sysfs sys
