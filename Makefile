@@ -4,6 +4,7 @@
 PREFIX	      ?= /usr/local
 SBINDIR	      ?= $(PREFIX)/sbin
 MANDIR	      ?= $(PREFIX)/share/man
+SYSTEMDDIR    ?= $(PREFIX)/lib/systemd/system
 B	      := build
 
 CC	      ?= gcc
@@ -30,6 +31,7 @@ LIB	      := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
+UNITS	      := $(notdir $(wildcard dist/systemd/*))
 TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(B)/tests/attack/lwt.bpf.o
 
 ifneq ($(V),1)
@@ -135,10 +137,12 @@ install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 	install -D -m 755 $(B)/vpnleash $(DESTDIR)$(SBINDIR)/vpnleash
 	install -D -m 644 dist/man/vpnleash.8 $(DESTDIR)$(MANDIR)/man8/vpnleash.8
 	install -D -m 644 dist/man/vpnleash.conf.5 $(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5
+	for unit in $(UNITS); do sed 's|@SBINDIR@|$(SBINDIR)|' dist/systemd/$$unit | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(SYSTEMDDIR)/$$unit || exit; done
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8 \
-		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5
+		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5 $(UNITS:%=$(DESTDIR)$(SYSTEMDDIR)/%)
 
 CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
 		 tests/*/*.[ch])
