@@ -41,7 +41,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-vm check-mutants check-slow tests sanitized demo bench install uninstall clean format lint help
+.PHONY: all deps check check-vm check-systemd check-mutants check-slow tests sanitized demo bench install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -124,6 +124,9 @@ check-%: deps ## one group alone: check-unit check-bpf check-leak check-e2e; T=p
 check-vm: deps ## the gate's cases on other kernels: K='5.10 6.1 6.12 sid'
 	$(Q)$(MAKE) --no-print-directory tests && tests/vm/check $(K)
 
+check-systemd: deps ## systemd's units and real engines, in Debian K='12 13'; T=pattern chooses
+	$(Q)$(MAKE) --no-print-directory tests && T='$(T)' tests/vm/systemd.d/run $(filter 12 13,$(K))
+
 bench: all $(B)/tests/bench/bench ## ratios to peers, latencies, sizes; T='packet udp' chooses (docs/performance.md)
 	$(Q)BUILD=$(B) tests/bench/run $(T)
 
@@ -150,7 +153,7 @@ CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[c
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(wildcard tests/vm/* \
+SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/attack/lib.sh tests/attack/edge.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings
@@ -166,7 +169,8 @@ check-mutants: deps ## each one-line mutant of bpf/ must make its named case fai
 check-slow: deps ## the long forms: soaks, every case on every kernel, the mutants (hours)
 	$(Q)$(MAKE) --no-print-directory tests && \
 		SOAK=600 TIMES=100 tests/run leak/T53_vpn_lives leak/bootstrap leak/T45_hotplug && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
-		env BOUND_FACTOR=6 tests/run bpf leak && tests/mutants/run
+		env BOUND_FACTOR=6 tests/run bpf leak && \
+		TIMES=10 tests/vm/systemd.d/run && tests/mutants/run
 
 help: ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' Makefile | expand -t 14
