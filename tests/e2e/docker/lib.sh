@@ -320,7 +320,7 @@ vpnleash_image()
 	cp "$VPNLEASH" "$image/usr/sbin/vpnleash"
 	{
 		ldd "$VPNLEASH"
-		f=$(ldconfig -p | awk '$1 ~ /^libcurl(-gnutls)?\.so\.4$/ { print $NF; exit }')
+		f=$(ldconfig -p | awk '$1 ~ /^libcurl(-gnutls)?\.so\.4$/ { at = $NF } END { print at }')
 		echo "$f"
 		ldd "$f"
 	} | grep -oE '/[^ )]+' | sort -u | while read -r f; do
