@@ -553,7 +553,8 @@ static void take_line(struct docker *d)
 			snprintf(e->id, sizeof(e->id), "%.64s", id);
 			d->tell(d->owner, e);
 		}
-		is_dirty(d, id);
+		if (strcmp(action, "kill")) /* what comes of it is an event of its own */
+			is_dirty(d, id);
 	}
 	json_decref(j);
 	d->n_line = 0;
