@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
+
 #define TIME_NS	   (10 * NS_PER_SEC)
 #define OUTPUT_MAX 65536
 #define NOBODY	   65534
@@ -280,8 +282,8 @@ static _Noreturn void run_hooks(int fd, pid_t daemon)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGINT, SIG_IGN);
-	if ((getppid() != daemon && getppid() != 0) || dup2(fd, 3) < 0 ||
-	    close_range(4, ~0U, 0) < 0)
+	if ((getppid() != daemon && getppid() != 0) || child_drop_shared_memory() ||
+	    dup2(fd, 3) < 0 || close_range(4, ~0U, 0) < 0)
 		_exit(1);
 	for (;;) {
 		struct pollfd p = { .fd = 3, .events = POLLIN };

@@ -6,6 +6,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -99,4 +102,19 @@ int child_call(int (*f)(void *arg), void *arg)
 	int r = child_start(&c, f, arg);
 
 	return r ? r : child_wait(&c, -1);
+}
+
+int child_drop_shared_memory(void)
+{
+	_cleanup_file FILE *maps = fopen("/proc/self/maps", "re");
+	char line[4400], mode[5];
+	unsigned long from, to;
+
+	if (!maps)
+		return -errno;
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && mode[3] == 's' &&
+		    (mode[1] == 'w' || strstr(line, "bpf")) && munmap((void *)from, to - from) < 0)
+			return -errno;
+	return 0;
 }

@@ -27,4 +27,9 @@ int child_wait(struct child *c, int timeout_ms);
 /* By SIGKILL, reaped; the first process of a pid namespace takes all others with it. Idempotent. */
 void child_kill(struct child *c);
 
+/* For a child that is to have less than we have: a fork inherits mappings, and one of the leases
+ * would be the whole daemon's power in the wrong hands. Unmaps what is shared and can be written,
+ * or is a BPF map. 0 or -Exxx. */
+int child_drop_shared_memory(void);
+
 #endif

@@ -543,6 +543,13 @@ static int reload(struct daemon *d, struct error *err)
 		if (m->tunnel != t)
 			member_move(m, t);
 	}
+	for (size_t i = 0; i < d->n_members && !d->hooks; i++)
+		if (*d->members[i]->hook || *d->members[i]->hook_inside) {
+			log_line(LOG_LEVEL_WARNING,
+				 "reload: the first hook is run by the next daemon: "
+				 "restart vpnleash (execve() is given up by now)");
+			break;
+		}
 	move_execs(d);
 	if (slices_reload(d, &config, err))
 		log_line(LOG_LEVEL_ERR, "reload: %s", err->text);
@@ -582,7 +589,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 
 static int start_hooks(struct daemon *d, struct error *err)
 {
-	bool any = d->file; /* a file may name some later */
+	bool any = false;
 
 	for (size_t i = 0; i < d->n_members; i++)
 		any |= *d->members[i]->hook || *d->members[i]->hook_inside;

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "engine/docker.h"
 #include "engine/units.h"
 
@@ -266,7 +267,7 @@ static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* of a terminal: the daemon ends us */
-	if ((getppid() != daemon && getppid() != 0) || give_up(fd) ||
+	if ((getppid() != daemon && getppid() != 0) || child_drop_shared_memory() || give_up(fd) ||
 	    send(3, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
 		_exit(1);
 	for (;;) {

@@ -16,7 +16,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -24,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/netns.h"
 #include "prober/wire.h"
 
@@ -233,22 +233,6 @@ pid_t prober_pid(const struct prober *p)
 
 #define CHANNEL 3
 
-/* A writable mapping of the leases map would be the whole daemon's power in the wrong hands. */
-static int drop_shared_memory(void)
-{
-	_cleanup_file FILE *maps = fopen("/proc/self/maps", "re");
-	char line[4400], mode[5];
-	unsigned long from, to;
-
-	if (!maps)
-		return -errno;
-	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && mode[3] == 's' &&
-		    munmap((void *)from, to - from) < 0)
-			return -errno;
-	return 0;
-}
-
 /* Standard descriptors stay taken: what libc says when it aborts must not end in a raw socket. */
 static int drop_descriptors(int *fd)
 {
@@ -445,7 +429,7 @@ static _Noreturn void child(int fd, pid_t daemon)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "vpnleash-prober");
-	r = drop_shared_memory();
+	r = child_drop_shared_memory();
 	if (r == 0)
 		r = drop_descriptors(&fd);
 	if (r == 0)
