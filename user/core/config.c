@@ -654,11 +654,13 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 	if (!c->n_workloads)
 		return fail(err, EXIT_USAGE, 0, "see --help", "--cgroup is missing");
 	for (size_t i = 0; i < c->n_workloads; i++) {
-		c->workloads[i].on_failure = common.on_failure;
-		c->workloads[i].stop_after_ns = common.stop_after_ns;
-		c->workloads[i].ipv6 = common.ipv6;
-		c->workloads[i].audit = common.audit;
-		c->workloads[i].allow = common.allow;
+		char cgroup[PATH_MAX];
+		bool is_slice = c->workloads[i].is_slice;
+
+		memcpy(cgroup, c->workloads[i].cgroup, sizeof(cgroup));
+		c->workloads[i] = common; /* all have the same keys */
+		memcpy(c->workloads[i].cgroup, cgroup, sizeof(cgroup));
+		c->workloads[i].is_slice = is_slice;
 	}
 	missing = clash(&c->tunnels[0], &common, &remedy);
 	if (missing)
