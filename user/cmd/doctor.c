@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * doctor: what the daemon needs of this machine, one line a check. Touches no pin, lock or file, so
- * it may run beside a daemon. What can only be found by trying is tried in a scratch cgroup.
+ * it may run beside a daemon. What can only be found by trying is tried in a scratch cgroup. What
+ * containers and routes bring along is doctor_containers.c's and doctor_live.c's.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -18,15 +19,12 @@
 
 #include "act/gate.h"
 #include "cmd/cmd.h"
+#include "cmd/doctor.h"
 #include "out/control.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
 
-/* What a check found; a finding is what fail() returns, with its remedy. */
-enum { OK = 0, INFO = 1 };
-
-__attribute__((format(printf, 3, 4))) static int say(struct error *line, int result,
-						     const char *format, ...)
+int say(struct error *line, int result, const char *format, ...)
 {
 	va_list ap;
 
@@ -253,6 +251,13 @@ static const struct check {
 	{ "daemon", check_daemon },
 };
 
+struct report {
+	const char *check;
+	bool as_json, ready;
+	unsigned int told; /* lines of the present check */
+	json_t *lines;
+};
+
 static void print(const char *result, const char *text)
 {
 	const char *colour = *result == 'f' ? "\033[1;31m" : *result == 'o' ? "\033[32m" : "\033[m";
@@ -261,37 +266,124 @@ static void print(const char *result, const char *text)
 	printf("%s%-7s%s %s\n", coloured ? colour : "", result, coloured ? "\033[0m" : "", text);
 }
 
+static void tell(void *owner, int r, const struct error *line)
+{
+	const char *result = r < 0 ? "finding" : r == INFO ? "info" : "ok";
+	struct report *report = owner;
+
+	report->told++;
+	report->ready = report->ready && r >= 0;
+	json_array_append_new(report->lines, json_pack("{s:s,s:s,s:s}", "check", report->check,
+						       "result", result, "text", line->text));
+	if (!report->as_json)
+		print(result, line->text);
+}
+
+static void begin(struct report *report, const char *check)
+{
+	report->check = check;
+	report->told = 0;
+}
+
+/* The file, read as the daemon would. Without any the labels say all. */
+static int check_config(const char *file, struct config *ret, bool *ret_read, struct error *line)
+{
+	const char *path = file ? file : CONFIG_FILE;
+	int r;
+
+	*ret_read = false;
+	if (!file && access(path, F_OK) < 0)
+		return say(line, INFO, "no file at " CONFIG_FILE);
+	r = config_read(path, ret, line);
+	if (r)
+		return r;
+	*ret_read = true;
+	return say(line, OK, "'%s': %zu tunnel(s), %zu workload(s)", path, ret->n_tunnels,
+		   ret->n_workloads);
+}
+
+static void check_surroundings(struct report *report, const struct config *file)
+{
+	json_t *containers = NULL;
+	struct error line = { 0 };
+	bool podman = false;
+	size_t leashed;
+	int r;
+
+	begin(report, "engine");
+	r = doctor_engine(file, &containers, &podman, &line);
+	tell(report, r, &line);
+
+	begin(report, "containers");
+	leashed = doctor_containers(containers, file, podman, tell, report);
+	if (!report->told)
+		tell(report,
+		     leashed ? say(&line, OK, "%zu leashed container(s), nothing in the way",
+				   leashed)
+			     : say(&line, INFO, "no leashed container to look at"),
+		     &line);
+
+	begin(report, "routes");
+	doctor_routes(containers, file, tell, report);
+	if (!report->told)
+		tell(report, say(&line, INFO, "no tunnel to look at"), &line);
+	json_decref(containers);
+}
+
 int cmd_doctor(int argc, char **argv, struct error *err)
 {
-	bool as_json = argc == 2 && !strcmp(argv[1], "--json"), ready = true;
+	struct report report = { .ready = true };
 	struct cgroup_root root = { .fd = -1 };
-	json_t *report, *lines;
+	struct config config = { 0 };
+	struct error line = { 0 };
+	const char *file = NULL;
+	bool read_one;
+	json_t *j;
+	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash doctor [--json]\n\n"
-		       "What the daemon needs of this machine, one line a check: ok, info, or a\n"
-		       "finding with its remedy. Changes nothing, also beside a running daemon.\n\n"
-		       "example: sudo vpnleash doctor\n\nExit codes: 0 ready, 1 findings.\n");
+		printf("usage: vpnleash doctor [-c FILE] [--json]\n\n"
+		       "What the daemon needs of this machine, what weakens the leash of "
+		       "containers and\n"
+		       "what its routes lead beside the tunnel, one line a check: ok, info, or a "
+		       "finding\n"
+		       "with its remedy. Changes nothing, also beside a running daemon. Of "
+		       "containers\n"
+		       "it looks at those that are leashed by label or file, and who shares their\n"
+		       "network.\n\n"
+		       "  -c FILE  another file than " CONFIG_FILE "\n"
+		       "  --json   one JSON object on one line\n\n"
+		       "example: sudo vpnleash doctor\n\n"
+		       "Exit codes: 0 ready, 1 findings, 2 the file has an error.\n");
 		return EXIT_GOOD;
 	}
-	if (argc > 1 && !as_json)
-		return fail(err, EXIT_USAGE, 0, "see: vpnleash doctor --help", "unknown option");
-	lines = json_array();
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--json"))
+			report.as_json = true;
+		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
+			file = argv[++i];
+		else
+			return fail(err, EXIT_USAGE, 0, "see: vpnleash doctor --help",
+				    "unknown option");
+	}
+	report.lines = json_array();
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-		struct error line = { 0 };
-		int r = checks[i].run(&root, &line);
-		const char *result = r < 0 ? "finding" : r == INFO ? "info" : "ok";
-
-		ready = ready && r >= 0;
-		json_array_append_new(lines, json_pack("{s:s,s:s,s:s}", "check", checks[i].name,
-						       "result", result, "text", line.text));
-		if (!as_json)
-			print(result, line.text);
+		line = (struct error) { 0 };
+		begin(&report, checks[i].name);
+		r = checks[i].run(&root, &line);
+		tell(&report, r, &line);
 	}
 	close_fd(&root.fd);
-	report = json_pack("{s:b,s:o}", "ready", ready, "checks", lines);
-	if (as_json && !json_dumpf(report, stdout, JSON_COMPACT))
+	line = (struct error) { 0 };
+	begin(&report, "config");
+	r = check_config(file, &config, &read_one, &line);
+	tell(&report, r, &line);
+	check_surroundings(&report, read_one ? &config : NULL);
+	if (read_one)
+		config_free(&config);
+	j = json_pack("{s:b,s:o}", "ready", report.ready, "checks", report.lines);
+	if (report.as_json && !json_dumpf(j, stdout, JSON_COMPACT))
 		putchar('\n');
-	json_decref(report);
-	return ready ? EXIT_GOOD : EXIT_NEGATIVE;
+	json_decref(j);
+	return r < 0 ? EXIT_USAGE : report.ready ? EXIT_GOOD : EXIT_NEGATIVE;
 }

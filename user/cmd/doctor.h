@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What doctor's parts tell each other. */
+#ifndef VPNLEASH_DOCTOR_H
+#define VPNLEASH_DOCTOR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/util.h"
+#include "core/config.h"
+
+/* What a check found; a finding is what fail() returns, with its remedy. */
+enum { OK = 0, INFO = 1 };
+
+__attribute__((format(printf, 3, 4))) int say(struct error *line, int result, const char *format,
+					      ...);
+
+/* One line of the report; may be called several times for one check. */
+typedef void (*doctor_tell)(void *owner, int result, const struct error *line);
+
+#define RESOLV_CONF "ResolvConf" /* the text of a container's /etc/resolv.conf, put to the rest */
+
+/*
+ * Leashed containers, those that share their network, and the VPN's, as the engine inspected all
+ * there are; `file` has those that it names. `podman`: gives no CAP_NET_RAW by default. Looks at
+ * nothing but its arguments. The number of leashed containers.
+ */
+size_t doctor_containers(const json_t *containers, const struct config *file, bool podman,
+			 doctor_tell tell, void *owner);
+/* The container in whose network this one is: itself, another, or NULL (the host's, or unknown). */
+const json_t *doctor_owner(const json_t *containers, const json_t *container);
+/* By name or id; NULL: none. */
+const json_t *doctor_find(const json_t *containers, const char *name);
+
+/* The machine at hand. *ret: all containers as inspected; NULL: none could be asked. */
+int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line);
+/* Private ranges and resolvers that the routes lead beside a tunnel. */
+void doctor_routes(const json_t *containers, const struct config *file, doctor_tell tell,
+		   void *owner);
+
+#endif

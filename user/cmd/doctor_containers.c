@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a container brings along that weakens its leash: ways to speak through somebody else
+ * (sockets of the host mounted into it), privileges over its own network, names asked on the host's
+ * side. See doctor.h.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <strings.h>
+
+#include "cmd/doctor.h"
+
+enum role { NOBODY, LEASHED, NEIGHBOUR, VPN };
+
+struct view {
+	const json_t *containers;
+	const struct config *file;
+	bool podman;
+	doctor_tell tell;
+	void *owner;
+};
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static const json_t *host_config(const json_t *c)
+{
+	return json_object_get(c, "HostConfig");
+}
+
+static const char *name_of(const json_t *c)
+{
+	const char *name = text_of(c, "Name");
+
+	return name + (*name == '/');
+}
+
+__attribute__((format(printf, 4, 5))) static void finding(const struct view *v, const json_t *c,
+							  const char *remedy, const char *format,
+							  ...)
+{
+	char what[400], shown[128];
+	struct error line;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(what, sizeof(what), format, ap);
+	va_end(ap);
+	fail(&line, 0, 0, remedy, "container '%s' %s", escape(shown, sizeof(shown), name_of(c)),
+	     what);
+	v->tell(v->owner, -EINVAL, &line);
+}
+
+/* ------ who is looked at ------ */
+
+static bool is_called(const json_t *c, const char *name)
+{
+	return *name && (!strcmp(name_of(c), name) || !strcmp(text_of(c, "Id"), name));
+}
+
+static bool is_place(const json_t *c, const char *place)
+{
+	const char *name;
+
+	return place_kind(place, &name) == PLACE_CONTAINER && is_called(c, name);
+}
+
+static bool has_labels(const json_t *c)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value)
+	{
+		if (!strncmp(key, "vpnleash.", 9))
+			return true;
+	}
+	return false;
+}
+
+static const struct workload_config *in_file(const json_t *c, const struct config *file)
+{
+	for (size_t i = 0; file && i < file->n_workloads; i++)
+		if (is_place(c, file->workloads[i].cgroup))
+			return &file->workloads[i];
+	return NULL;
+}
+
+static bool is_leashed(const json_t *c, const struct config *file)
+{
+	return has_labels(c) || in_file(c, file);
+}
+
+const json_t *doctor_find(const json_t *containers, const char *name)
+{
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach(containers, i, c)
+	{
+		if (is_called(c, name))
+			return c;
+	}
+	return NULL;
+}
+
+const json_t *doctor_owner(const json_t *containers, const json_t *container)
+{
+	const char *mode = text_of(host_config(container), "NetworkMode");
+
+	if (!strcmp(mode, "host") || !strncmp(mode, "ns:", 3))
+		return NULL;
+	if (strncmp(mode, "container:", 10))
+		return container;
+	return doctor_find(containers, mode + 10);
+}
+
+/* Is its network one in which somebody is leashed, or the file has a tunnel? */
+static bool is_guarded(const struct view *v, const json_t *place)
+{
+	const json_t *c;
+	size_t i;
+
+	for (i = 0; v->file && i < v->file->n_tunnels; i++)
+		if (is_place(place, v->file->tunnels[i].netns))
+			return true;
+	json_array_foreach(v->containers, i, c)
+	{
+		if (is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
+			return true;
+	}
+	return false;
+}
+
+static enum role role_of(const struct view *v, const json_t *c)
+{
+	const json_t *place = doctor_owner(v->containers, c);
+
+	if (is_leashed(c, v->file))
+		return LEASHED;
+	if (!place || !is_guarded(v, place))
+		return NOBODY;
+	return place == c ? VPN : NEIGHBOUR;
+}
+
+/* ------ privileges ------ */
+
+static bool lists(const json_t *list, const char *capability)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry)
+	{
+		const char *s = json_string_value(entry);
+
+		if (s && !strcasecmp(s + (strncasecmp(s, "CAP_", 4) ? 0 : 4), capability))
+			return true;
+	}
+	return false;
+}
+
+static bool has_capability(const json_t *c, const char *capability, bool by_default)
+{
+	const json_t *add = json_object_get(host_config(c), "CapAdd"),
+		     *drop = json_object_get(host_config(c), "CapDrop");
+
+	if (lists(add, capability))
+		return true;
+	if (lists(drop, capability))
+		return false;
+	return lists(add, "ALL") || (by_default && !lists(drop, "ALL"));
+}
+
+static void check_privileges(const struct view *v, const json_t *c)
+{
+	/* each of them undoes something of what holds it */
+	static const char *const strong[] = { "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE",
+					      "BPF",	   "PERFMON",	"SYS_MODULE" };
+	char found[128] = "";
+
+	if (json_is_true(json_object_get(host_config(c), "Privileged"))) {
+		finding(v, c, "remove privileged: true",
+			"is privileged: it may take its leash off, or leave its network");
+		return;
+	}
+	for (size_t i = 0, n = 0; i < ARRAY_SIZE(strong); i++)
+		if (has_capability(c, strong[i], false))
+			n += (size_t)snprintf(found + n, sizeof(found) - n, " CAP_%s", strong[i]);
+	if (*found)
+		finding(v, c, "remove them from cap_add",
+			"may change or leave the network that it is leashed in:%s", found);
+	if (has_capability(c, "NET_RAW", !v->podman))
+		finding(v, c, "cap_drop: [ALL], and cap_add what it needs, or cap_drop: [NET_RAW]",
+			"has CAP_NET_RAW%s: packet sockets pass the gate, and the guard alone "
+			"stops them",
+			lists(json_object_get(host_config(c), "CapAdd"), "NET_RAW")
+				? ""
+				: ", which is given by default");
+}
+
+static void check_namespaces(const struct view *v, const json_t *c)
+{
+	const char *mode = text_of(host_config(c), "NetworkMode");
+	const struct workload_config *w = in_file(c, v->file);
+
+	if (!strcmp(text_of(host_config(c), "PidMode"), "host"))
+		finding(v, c, "remove pid: host",
+			"sees all processes of the host: they may speak for it");
+	if (!strcmp(mode, "host"))
+		finding(v, c, "network_mode: service:VPN, and the VPN in a container",
+			"is in the host's network, where the guard can only be weak");
+	else if (doctor_owner(v->containers, c) == c &&
+		 !(w && is_place(c, v->file->tunnels[w->tunnel].netns)))
+		finding(v, c, "network_mode: service:VPN, in compose's words",
+			"has a network of its own, in which its VPN is not");
+}
+
+/* ------ who may speak for it ------ */
+
+/* /var/run is /run. */
+static const char *plain(const char *path)
+{
+	return strncmp(path, "/var/run/", 9) && strcmp(path, "/var/run") ? path : path + 4;
+}
+
+static bool is_below(const char *path, const char *directory)
+{
+	size_t n = strlen(directory);
+
+	while (n && directory[n - 1] == '/')
+		n--;
+	return !strncmp(path, directory, n) && (!path[n] || path[n] == '/');
+}
+
+/* "/run/user/1000/docker.sock", that of an engine without root */
+static bool ends_in(const char *path, const char *other)
+{
+	const char *a = strrchr(path, '/'), *b = strrchr(other, '/');
+
+	return strstr(other, ".sock") && !strcmp(a, b);
+}
+
+static void check_mount(const struct view *v, const json_t *c, const char *source)
+{
+	static const struct {
+		const char *path, *means;
+	} speakers[] = {
+		{ "/run/docker.sock", "the engine, which does anything it is asked to" },
+		{ "/run/podman/podman.sock", "the engine, which does anything it is asked to" },
+		{ "/run/podman", "the engine, which does anything it is asked to" },
+		{ "/run/containerd", "the engine, which does anything it is asked to" },
+		{ "/run/crio", "the engine, which does anything it is asked to" },
+		{ "/run/nscd", "nscd, which the C library asks for names before resolv.conf" },
+		{ "/run/systemd/resolve", "systemd-resolved, which asks for names on the host" },
+		{ "/run/dbus", "the system bus: systemd-resolved, and who starts programs" },
+		{ "/run/avahi-daemon", "avahi, which asks the LAN for names" },
+	};
+	char shown[160];
+
+	escape(shown, sizeof(shown), source);
+	for (size_t i = 0; i < ARRAY_SIZE(speakers); i++) {
+		const char *path = speakers[i].path, *s = plain(source);
+
+		/* resolv.conf is a text among sockets */
+		if ((is_below(s, path) || ends_in(s, path)) &&
+		    strcmp(strrchr(s, '/'), "/resolv.conf") &&
+		    strcmp(strrchr(s, '/'), "/stub-resolv.conf")) {
+			finding(v, c, "remove the mount", "has '%s' of the host: %s", shown,
+				speakers[i].means);
+			return;
+		}
+	}
+	if (is_below("/run/docker.sock", plain(source)))
+		finding(v, c, "mount only what it needs",
+			"has '%s' of the host, with the sockets of all who may speak for it",
+			shown);
+}
+
+static void check_mounts(const struct view *v, const json_t *c)
+{
+	const json_t *mount;
+	size_t i;
+
+	json_array_foreach(json_object_get(c, "Mounts"), i, mount)
+	{
+		const char *source = text_of(mount, "Source");
+
+		if (*source == '/' && !strcmp(text_of(mount, "Type"), "bind"))
+			check_mount(v, c, source);
+	}
+}
+
+/* ------ names ------ */
+
+struct resolv {
+	unsigned int v4, v6;
+	bool docker;		/* 127.0.0.11 */
+	bool by_hosts_loopback; /* dockerd's comment: whom it asks then */
+};
+
+static struct resolv read_resolv(const char *text)
+{
+	struct resolv r = { 0 };
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		char address[64];
+
+		line += *line == '\n';
+		if (sscanf(line, " nameserver %63s", address) == 1) {
+			if (strchr(address, ':'))
+				r.v6++;
+			else
+				r.v4++;
+			r.docker = r.docker || !strcmp(address, "127.0.0.11");
+		} else if (!strncmp(line, "# ExtServers:", 13)) {
+			const char *host = strstr(line, "host(127."), *end = strchr(line, '\n');
+
+			r.by_hosts_loopback = host && (!end || host < end);
+		}
+	}
+	return r;
+}
+
+static void check_names(const struct view *v, const json_t *c, enum role role)
+{
+	const char *text = json_string_value(json_object_get(c, RESOLV_CONF));
+	struct resolv r;
+
+	if (!text)
+		return;
+	r = read_resolv(text);
+	if (role == LEASHED && r.v6 && !r.v4)
+		finding(v, c, "dns: [1.1.1.1] for the container whose network it is",
+			"has IPv6 resolvers only: programs that do not connect their socket (musl, "
+			"dig) get no answer");
+	if (role == NEIGHBOUR && r.docker && r.by_hosts_loopback)
+		finding(v, c, "leash it as well, or dns: [1.1.1.1] for the VPN's container",
+			"is not leashed, and its names are asked by dockerd on the host's "
+			"loopback, where no guard is");
+}
+
+/* ------ published ports ------ */
+
+static bool allows(const struct allow_rules *rules, uint8_t protocol, unsigned int port)
+{
+	for (size_t i = 0; i < rules->n; i++)
+		if (rules->rule[i].protocol == protocol && rules->rule[i].port == port)
+			return true;
+	return false;
+}
+
+/* The labels' own keys, as the daemon reads them. 0 with *ret to be freed, or -Exxx. */
+static int read_labels(const json_t *c, struct config *ret, struct error *err)
+{
+	struct config_label labels[64];
+	const char *key;
+	json_t *value;
+	size_t n = 0;
+	bool keys;
+
+	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value)
+	{
+		if (strncmp(key, "vpnleash.", 9) || !json_string_value(value) ||
+		    n == ARRAY_SIZE(labels))
+			continue;
+		labels[n++] = (struct config_label) { key + 9, json_string_value(value) };
+	}
+	return config_from_labels("container", "container:itself", "container:vpn", labels, n, ret,
+				  &keys, err);
+}
+
+static void check_labels(const struct view *v, const json_t *c)
+{
+	struct config config;
+	struct error err = { 0 };
+
+	if (in_file(c, v->file) || !has_labels(c))
+		return;
+	if (read_labels(c, &config, &err))
+		finding(v, c, NULL, "stays locked: %s", err.text);
+	else
+		config_free(&config);
+}
+
+static bool is_allowed_by(const struct view *v, const json_t *c, uint8_t protocol,
+			  unsigned int port)
+{
+	const struct workload_config *w = in_file(c, v->file);
+	struct config config;
+	struct error err;
+	bool yes;
+
+	if (w)
+		return allows(&w->allow, protocol, port) ||
+		       allows(&v->file->tunnels[w->tunnel].allow, protocol, port);
+	if (!has_labels(c) || read_labels(c, &config, &err))
+		return false;
+	yes = allows(&config.workloads[0].allow, protocol, port) ||
+	      (config.n_tunnels && allows(&config.tunnels[0].allow, protocol, port));
+	config_free(&config);
+	return yes;
+}
+
+/* Does anybody in that network let it be answered? */
+static bool is_allowed(const struct view *v, const json_t *place, uint8_t protocol,
+		       unsigned int port)
+{
+	const json_t *c;
+	size_t i;
+
+	for (i = 0; v->file && i < v->file->n_tunnels; i++)
+		if (is_place(place, v->file->tunnels[i].netns) &&
+		    allows(&v->file->tunnels[i].allow, protocol, port))
+			return true;
+	json_array_foreach(v->containers, i, c)
+	{
+		if (doctor_owner(v->containers, c) == place && is_allowed_by(v, c, protocol, port))
+			return true;
+	}
+	return false;
+}
+
+static void check_ports(const struct view *v, const json_t *place)
+{
+	const char *key;
+	json_t *bound;
+
+	json_object_foreach(json_object_get(host_config(place), "PortBindings"), key, bound)
+	{
+		char protocol[8], remedy[64];
+		unsigned int port;
+
+		if (sscanf(key, "%5u/%7[a-z]", &port, protocol) != 2)
+			continue;
+		if (is_allowed(v, place, strcmp(protocol, "tcp") ? IPPROTO_UDP : IPPROTO_TCP, port))
+			continue;
+		snprintf(remedy, sizeof(remedy), "label vpnleash.allow: %s/%u%s", protocol, port,
+			 strcmp(protocol, "tcp") ? " from CIDR" : "");
+		finding(v, place, remedy, "publishes %s/%u, and no `allow` lets it be answered",
+			protocol, port);
+	}
+}
+
+/* ------ */
+
+size_t doctor_containers(const json_t *containers, const struct config *file, bool podman,
+			 doctor_tell tell, void *owner)
+{
+	struct view v = { containers, file, podman, tell, owner };
+	size_t leashed = 0, i;
+	const json_t *c;
+
+	json_array_foreach(containers, i, c)
+	{
+		enum role role = role_of(&v, c);
+
+		if (role == LEASHED) {
+			leashed++;
+			check_labels(&v, c);
+			check_namespaces(&v, c);
+			check_privileges(&v, c);
+			check_mounts(&v, c);
+		}
+		if (role != NOBODY)
+			check_names(&v, c, role);
+		if (role != NOBODY && doctor_owner(containers, c) == c)
+			check_ports(&v, c);
+	}
+	return leashed;
+}

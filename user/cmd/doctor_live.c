@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Doctor's questions to the engine, and to the kernel in the tunnels' namespaces. See doctor.h. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/netns.h"
+#include "base/nl.h"
+#include "cmd/doctor.h"
+#include "engine/docker.h"
+#include "watch/netlink.h"
+
+/* ------ the engine ------ */
+
+static const char *text_of(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+static long long pid_of(const json_t *container)
+{
+	return json_integer_value(json_object_get(json_object_get(container, "State"), "Pid"));
+}
+
+/* What the container sees, or what the engine keeps for it. */
+static void add_resolv_conf(json_t *container)
+{
+	char path[PATH_MAX], text[8192];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%lld/root/etc/resolv.conf", pid_of(container));
+	n = pid_of(container) ? read_small(AT_FDCWD, path, text, sizeof(text)) : -ENOENT;
+	if (n < 0)
+		n = read_small(AT_FDCWD, text_of(container, "ResolvConfPath"), text, sizeof(text));
+	if (n >= 0)
+		json_object_set_new(container, RESOLV_CONF, json_string(text));
+}
+
+static int inspect_all(const char *socket_path, json_t **ret, struct error *line)
+{
+	json_t *list, *all = json_array(), *c;
+	size_t i;
+	int r = docker_get(socket_path, "/containers/json?all=1", &list, line);
+
+	if (r) {
+		json_decref(all);
+		return r;
+	}
+	json_array_foreach(list, i, c)
+	{
+		char path[256];
+		json_t *inspected;
+
+		snprintf(path, sizeof(path), "/containers/%.64s/json", text_of(c, "Id"));
+		if (docker_get(socket_path, path, &inspected, NULL))
+			continue; /* gone meanwhile */
+		add_resolv_conf(inspected);
+		json_array_append_new(all, inspected);
+	}
+	json_decref(list);
+	*ret = all;
+	return 0;
+}
+
+static bool is_podman(const char *socket_path)
+{
+	json_t *version = NULL;
+	const json_t *part;
+	bool podman = false;
+	size_t i;
+
+	docker_get(socket_path, "/version", &version, NULL);
+	json_array_foreach(json_object_get(version, "Components"), i, part)
+	{
+		podman = podman || !strncmp(text_of(part, "Name"), "Podman", 6);
+	}
+	json_decref(version);
+	return podman;
+}
+
+int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line)
+{
+	const char *where = file ? file->engine : "auto", *socket_path;
+	char name[64], version[64], shown[PATH_MAX];
+	json_t *info;
+	int r;
+
+	*ret = NULL;
+	if (!strcmp(where, "none"))
+		return say(line, INFO, "engine = none: no container is looked at");
+	socket_path = docker_socket(where);
+	if (!socket_path && strcmp(where, "auto"))
+		return fail(line, 0, -ENOENT, "start the engine, or correct the key `engine`",
+			    "find the engine's socket '%s'", escape(shown, sizeof(shown), where));
+	if (!socket_path)
+		return say(line, INFO, "no socket of Docker or Podman");
+	if (access(socket_path, W_OK) < 0)
+		return say(line, INFO, "'%s' is not for us: needs root", socket_path);
+	r = docker_get(socket_path, "/info", &info, line);
+	if (r)
+		return r;
+	escape(version, sizeof(version), text_of(info, "ServerVersion"));
+	*ret_podman = is_podman(socket_path);
+	snprintf(name, sizeof(name), "%s", *ret_podman ? "Podman" : "Docker");
+	if (!strcmp(text_of(info, "CgroupVersion"), "1"))
+		r = fail(
+			line, 0, 0, "boot with systemd.unified_cgroup_hierarchy=1",
+			"the engine at '%s' uses cgroup v1: its containers have no cgroup to leash",
+			socket_path);
+	json_decref(info);
+	if (r)
+		return r;
+	r = inspect_all(socket_path, ret, line);
+	return r ? r
+		 : say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)", name, version,
+		       socket_path, json_array_size(*ret));
+}
+
+/* ------ routes ------ */
+
+/* One tunnel, in its namespace. */
+struct look {
+	const struct tunnel_config *tunnel;
+	char name[4 * CONFIG_NAME_LEN]; /* escaped */
+	int netlink, ioctls;
+	doctor_tell tell;
+	void *owner;
+};
+
+static int on_route(const struct nlmsghdr *nlh, void *arg)
+{
+	return route_parse(nlh, arg) ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+/* Would the kernel send there by another interface than the tunnel? Its name then. */
+static bool is_beside(const struct look *l, struct in_addr address, char ret[IFNAMSIZ])
+{
+	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
+	struct ifreq q = { 0 };
+	uint32_t oif = 0;
+
+	nlh->nlmsg_type = RTM_GETROUTE;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	rt->rtm_family = AF_INET;
+	rt->rtm_dst_len = 32;
+	mnl_attr_put_u32(nlh, RTA_DST, address.s_addr);
+	if (nl_ask(l->netlink, nlh, on_route, &oif) || !oif)
+		return false; /* there is no way at all */
+	q.ifr_ifindex = (int)oif;
+	if (ioctl(l->ioctls, SIOCGIFNAME, &q) < 0)
+		return false;
+	memcpy(ret, q.ifr_name, IFNAMSIZ);
+	return strcmp(ret, l->tunnel->interface) != 0;
+}
+
+static void check_resolver(const struct look *l, struct in_addr resolver)
+{
+	char address[INET_ADDRSTRLEN], by[IFNAMSIZ], shown[64];
+	struct error line;
+
+	if (!is_beside(l, resolver, by))
+		return;
+	fail(&line, 0, 0, "dns = another, or route it into the tunnel; WARP: split tunnels",
+	     "tunnel '%s': its resolver %s is reached by '%s', beside the tunnel: names get no "
+	     "answer",
+	     l->name, inet_ntop(AF_INET, &resolver, address, sizeof(address)),
+	     escape(shown, sizeof(shown), by));
+	l->tell(l->owner, -EINVAL, &line);
+}
+
+static void check_resolvers(const struct look *l)
+{
+	const struct dns_rule *dns = &l->tunnel->dns;
+
+	if (dns->mode == DNS_AUTO) {
+		check_resolver(l, (struct in_addr) { inet_addr("1.1.1.1") });
+		check_resolver(l, (struct in_addr) { inet_addr("9.9.9.9") });
+	} else if (dns->mode == DNS_SERVERS) {
+		check_resolver(l, (struct in_addr) { dns->server[0] });
+		if (dns->server[1] != dns->server[0])
+			check_resolver(l, (struct in_addr) { dns->server[1] });
+	}
+}
+
+/* Each by an address in it that no network of an engine's is likely to have. */
+static void check_ranges(const struct look *l)
+{
+	static const struct {
+		const char *range, *address;
+	} ranges[] = { { "10.0.0.0/8", "10.255.255.253" },
+		       { "172.16.0.0/12", "172.31.255.253" },
+		       { "192.168.0.0/16", "192.168.255.253" },
+		       { "100.64.0.0/10", "100.127.255.253" } };
+	char list[256] = "", by[IFNAMSIZ], shown[64];
+	struct error line;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		if (is_beside(l, (struct in_addr) { inet_addr(ranges[i].address) }, by))
+			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s by '%s'",
+					      n ? ", " : "", ranges[i].range,
+					      escape(shown, sizeof(shown), by));
+	l->tell(l->owner,
+		n ? say(&line, INFO,
+			"tunnel '%s': beside it lead %s: workloads can not get there (route them "
+			"into the tunnel if the VPN has them; WARP excludes private ranges by "
+			"default: split tunnels)",
+			l->name, list)
+		  : say(&line, OK, "tunnel '%s': private ranges lead into it as well", l->name),
+		&line);
+}
+
+static void look_into(const char *where, const struct tunnel_config *t, doctor_tell tell,
+		      void *owner)
+{
+	struct look l = { .tunnel = t, .tell = tell, .owner = owner };
+	_cleanup_fd int netns = -1;
+	struct ifreq q = { 0 };
+	struct error line;
+
+	escape(l.name, sizeof(l.name), t->name);
+	if (netns_open(where, &netns, NULL)) {
+		tell(owner, say(&line, INFO, "tunnel '%s': its network is not there", l.name),
+		     &line);
+		return;
+	}
+	l.netlink = netns_socket(netns, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	l.ioctls = netns_socket(netns, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", t->interface);
+	if (l.netlink < 0 || l.ioctls < 0)
+		tell(owner,
+		     say(&line, INFO, "tunnel '%s': its network is not looked into: needs root",
+			 l.name),
+		     &line);
+	else if (ioctl(l.ioctls, SIOCGIFFLAGS, &q) < 0 || !(q.ifr_flags & IFF_UP))
+		tell(owner, say(&line, INFO, "tunnel '%s': it is not up", l.name), &line);
+	else {
+		check_resolvers(&l);
+		check_ranges(&l);
+	}
+	close_fd(&l.netlink);
+	close_fd(&l.ioctls);
+}
+
+static void look_into_container(const json_t *c, const struct tunnel_config *t, doctor_tell tell,
+				void *owner)
+{
+	char where[64];
+
+	snprintf(where, sizeof(where), "/proc/%lld/ns/net", pid_of(c)); /* 0: not running */
+	look_into(where, t, tell, owner);
+}
+
+static const char *label_of(const json_t *container, const char *key)
+{
+	return text_of(json_object_get(json_object_get(container, "Config"), "Labels"), key);
+}
+
+/* A tunnel that labels make: the first who names it speaks for all. */
+static void look_by_labels(const json_t *containers, const json_t *c, doctor_tell tell, void *owner)
+{
+	const json_t *place = doctor_owner(containers, c), *other;
+	const char *interface = label_of(c, "vpnleash.interface"),
+		   *dns = label_of(c, "vpnleash.dns");
+	struct tunnel_config t = { 0 };
+	size_t i;
+
+	if (!place || place == c || !*interface || strlen(interface) >= IFNAMSIZ)
+		return;
+	json_array_foreach(containers, i, other)
+	{
+		if (other == c)
+			break;
+		if (doctor_owner(containers, other) == place &&
+		    !strcmp(label_of(other, "vpnleash.interface"), interface))
+			return;
+	}
+	snprintf(t.name, sizeof(t.name), "%s", interface);
+	snprintf(t.interface, sizeof(t.interface), "%s", interface);
+	if (*dns && dns_set(&t.dns, dns, NULL))
+		return; /* said of the container */
+	look_into_container(place, &t, tell, owner);
+}
+
+void doctor_routes(const json_t *containers, const struct config *file, doctor_tell tell,
+		   void *owner)
+{
+	const json_t *c;
+	const char *name;
+	size_t i;
+
+	for (i = 0; file && i < file->n_tunnels; i++) {
+		const struct tunnel_config *t = &file->tunnels[i];
+		enum place_kind kind = place_kind(t->netns, &name);
+
+		if (kind == PLACE_CONTAINER && (c = doctor_find(containers, name)))
+			look_into_container(c, t, tell, owner);
+		else if (kind == PLACE_PATH || kind == PLACE_HOST)
+			look_into(t->netns, t, tell, owner);
+	}
+	json_array_foreach(containers, i, c)
+	{
+		look_by_labels(containers, c, tell, owner);
+	}
+}
