@@ -359,6 +359,11 @@ dist_up()
 	fail_case "compose up"
 }
 
+vpn_is_healthy()
+{
+	[ "$(engine docker inspect -f '{{.State.Health.Status}}' vpn)" = healthy ]
+}
+
 dist_state()	# CONTAINER
 {
 	engine docker inspect -f '{{.State.Status}}' "$1" 2>/dev/null || echo none
