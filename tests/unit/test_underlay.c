@@ -202,18 +202,18 @@ static void hostile_sockets(void **state)
 	close(fd);
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/wg9.sock", dir);
-	assert_int_equal(wireguard_userspace(dir, "wg9", ours, &w), -ENOENT);
+	assert_int_equal(wireguard_userspace(dir, "wg9", ours, -1, &w), -ENOENT);
 	assert_int_equal(symlink("/dev/log", path), 0);
-	assert_int_equal(wireguard_userspace(dir, "wg9", ours, &w), -ENOTSOCK);
+	assert_int_equal(wireguard_userspace(dir, "wg9", ours, -1, &w), -ENOTSOCK);
 	assert_int_equal(wireguard_userspace(dir,
 					     "../../../../../../../../../../../../../../../../../"
 					     "../../../../../../../../../../../../../../x",
-					     ours, &w),
+					     ours, -1, &w),
 			 -ENAMETOOLONG);
 	for (const char *how = "gesh"; *how; how++) {
 		pid_t pid = serve(path, *how);
 		uint64_t start = now_boot_ns();
-		int r = wireguard_userspace(dir, "wg9", ours, &w);
+		int r = wireguard_userspace(dir, "wg9", ours, -1, &w);
 
 		assert_true(now_boot_ns() - start < 1 * NS_PER_SEC);
 		/* on a busy machine the good one may be too late as well */
@@ -222,7 +222,7 @@ static void hostile_sockets(void **state)
 			waitpid(pid, NULL, 0);
 			pid = serve(path, *how);
 			usleep(50000);
-			r = wireguard_userspace(dir, "wg9", ours, &w);
+			r = wireguard_userspace(dir, "wg9", ours, -1, &w);
 		}
 		assert_true(*how == 'g' ? !r : r == -EBADMSG || r == -ETIMEDOUT);
 		if (*how == 'g')
@@ -233,11 +233,12 @@ static void hostile_sockets(void **state)
 	{
 		pid_t pid = serve(path, 'g');
 
-		assert_int_equal(wireguard_userspace(dir, "wg9", ours + 1, &w), -EXDEV);
+		assert_int_equal(wireguard_userspace(dir, "wg9", ours + 1, -1, &w), -EXDEV);
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 	}
-	assert_int_equal(wireguard_userspace(dir, "wg9", ours, &w), -ENOENT); /* nobody listens */
+	assert_int_equal(wireguard_userspace(dir, "wg9", ours, -1, &w),
+			 -ENOENT); /* nobody listens */
 	unlink(path);
 	rmdir(dir);
 }

@@ -41,14 +41,14 @@ void edge_ask_wireguard(struct edge *e)
 		r = wireguard_kernel(e->genl, link.ifindex, &w);
 	else if (e->vpn_pid) { /* of a container: the socket is in its file system */
 		snprintf(dir, sizeof(dir), "/proc/%d/root" USERSPACE_DIR, e->vpn_pid);
-		r = wireguard_userspace(dir, link.name, t->netns_ino, &w);
+		r = wireguard_userspace(dir, link.name, t->netns_ino, e->diag, &w);
 		if (r == -ENOENT) { /* an image in which /var/run is no link to /run */
 			snprintf(dir, sizeof(dir), "/proc/%d/root/var" USERSPACE_DIR, e->vpn_pid);
-			r = wireguard_userspace(dir, link.name, t->netns_ino, &w);
+			r = wireguard_userspace(dir, link.name, t->netns_ino, e->diag, &w);
 		}
 	}
 	if (r && r != -ETIMEDOUT)
-		r = wireguard_userspace(USERSPACE_DIR, link.name, t->netns_ino, &w);
+		r = wireguard_userspace(USERSPACE_DIR, link.name, t->netns_ino, e->diag, &w);
 	if (!r) {
 		e->wireguard = w;
 		e->is_wireguard = true;
