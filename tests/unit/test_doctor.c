@@ -189,6 +189,28 @@ static void the_vpn_in_the_same_container(void **state)
 	config_free(&file);
 }
 
+static void in_a_slice(void **state)
+{
+	char text[] = "[tunnel warp]\ninterface = CloudflareWARP\nnetns = container:vpn\n"
+		      "[workload n]\ncgroup = slice:vpnleash.slice\ntunnel = warp\n";
+	struct config file;
+	struct error err;
+	json_t *all = recorded();
+
+	(void)state;
+	assert_int_equal(config_init(&file, &err), 0);
+	assert_int_equal(config_parse_text(&file, "f", text, &err), 0);
+	assert_int_equal(config_finish(&file, "f", &err), 0);
+	json_object_set_new(json_object_get(named(all, "neighbour"), "HostConfig"), "CgroupParent",
+			    json_string("vpnleash.slice"));
+	json_object_set_new(json_object_get(named(all, "foreign"), "HostConfig"), "CgroupParent",
+			    json_string("/other"));
+	assert_int_equal(look(all, &file), 8);
+	expect("neighbour", "CAP_NET_RAW");
+	assert_int_equal(findings_of("foreign"), 0);
+	config_free(&file);
+}
+
 static void put_resolv_conf(json_t *all, const char *name, const char *text)
 {
 	json_object_set_new(named(all, name), RESOLV_CONF, json_string(text));
@@ -314,6 +336,7 @@ int main(void)
 		cmocka_unit_test(nobody_is_leashed),
 		cmocka_unit_test(a_file_names_them),
 		cmocka_unit_test(the_vpn_in_the_same_container),
+		cmocka_unit_test(in_a_slice),
 		cmocka_unit_test(names_on_the_hosts_side),
 		cmocka_unit_test(ipv6_resolvers),
 		cmocka_unit_test(mounts),

@@ -323,6 +323,11 @@ static void check_surroundings(struct report *report, const struct config *file)
 			     : say(&line, INFO, "no leashed container to look at"),
 		     &line);
 
+	begin(report, "names");
+	line = (struct error) { 0 };
+	r = doctor_names(file, &line);
+	tell(report, r, &line);
+
 	begin(report, "routes");
 	doctor_routes(containers, file, tell, report);
 	if (!report->told)

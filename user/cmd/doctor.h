@@ -34,6 +34,8 @@ const json_t *doctor_find(const json_t *containers, const char *name);
 
 /* The machine at hand. *ret: all containers as inspected; NULL: none could be asked. */
 int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line);
+/* Who answers programs of this machine before they look at resolv.conf. */
+int doctor_names(const struct config *file, struct error *line);
 /* Private ranges and resolvers that the routes lead beside a tunnel. */
 void doctor_routes(const json_t *containers, const struct config *file, doctor_tell tell,
 		   void *owner);

@@ -83,10 +83,21 @@ static bool has_labels(const json_t *c)
 	return false;
 }
 
+/* "slice:NAME", and a container with that cgroup_parent: its leash is the slice's. */
+static bool is_in_slice(const json_t *c, const char *place)
+{
+	const char *parent = text_of(host_config(c), "CgroupParent"), *name;
+
+	if (place_kind(place, &name) != PLACE_SLICE)
+		return false;
+	return !strcmp(parent + (*parent == '/'), name + (*name == '/'));
+}
+
 static const struct workload_config *in_file(const json_t *c, const struct config *file)
 {
 	for (size_t i = 0; file && i < file->n_workloads; i++)
-		if (is_place(c, file->workloads[i].cgroup))
+		if (is_place(c, file->workloads[i].cgroup) ||
+		    is_in_slice(c, file->workloads[i].cgroup))
 			return &file->workloads[i];
 	return NULL;
 }

@@ -126,6 +126,67 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 		       socket_path, json_array_size(*ret));
 }
 
+/* ------ names ------ */
+
+/* Does the C library ask that service, by `hosts:` of nsswitch.conf? */
+static bool is_asked(const char *service)
+{
+	_cleanup_file FILE *f = fopen("/etc/nsswitch.conf", "re");
+	char line[512], *save, *word;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		word = strtok_r(line, " \t\n", &save);
+		if (!word || strcmp(word, "hosts:"))
+			continue;
+		while ((word = strtok_r(NULL, " \t\n", &save)))
+			if (!strcmp(word, service))
+				return true;
+	}
+	return false;
+}
+
+/* A workload that sees this machine's own /run, as no container does, nor most that is in a slice.
+ */
+static const struct workload_config *of_this_machine(const struct config *file)
+{
+	const char *name;
+
+	for (size_t i = 0; file && i < file->n_workloads; i++) {
+		enum place_kind kind = place_kind(file->workloads[i].cgroup, &name);
+
+		if (kind == PLACE_PATH || kind == PLACE_UNIT)
+			return &file->workloads[i];
+	}
+	return NULL;
+}
+
+int doctor_names(const struct config *file, struct error *line)
+{
+	const struct workload_config *w = of_this_machine(file);
+	const char *who = NULL, *remedy = NULL;
+	char shown[4 * CONFIG_NAME_LEN];
+
+	if (!access("/run/nscd/socket", F_OK) || !access("/var/run/nscd/socket", F_OK)) {
+		who = "nscd";
+		remedy = "stop nscd, or set enable-cache hosts no in /etc/nscd.conf";
+	} else if (is_asked("resolve") &&
+		   !access("/run/systemd/resolve/io.systemd.Resolve", F_OK)) {
+		who = "systemd-resolved by its socket";
+		remedy = "take `resolve` out of the line hosts: of /etc/nsswitch.conf";
+	}
+	if (!who)
+		return say(line, OK, "programs of this machine ask for names by resolv.conf");
+	if (w)
+		return fail(line, 0, 0, remedy,
+			    "workload '%s' asks for names not by resolv.conf but %s, which is "
+			    "outside of its leash",
+			    escape(shown, sizeof(shown), w->name), who);
+	return say(line, INFO,
+		   "programs of this machine, other than containers, ask for names not by "
+		   "resolv.conf but %s, outside of any leash (%s)",
+		   who, remedy);
+}
+
 /* ------ routes ------ */
 
 /* One tunnel, in its namespace. */
