@@ -344,5 +344,6 @@ int main(void)
 		cmocka_unit_test(nonsense),
 	};
 
-	return cmocka_run_group_tests_name("doctor", tests, NULL, NULL);
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
