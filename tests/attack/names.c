@@ -5,7 +5,8 @@
  *
  *   names ask NAME                   by the library and its resolv.conf; prints the address
  *   names sendmmsg SERVER NAME       two questions in one call of an unconnected socket; prints
- *                                    `ANSWER from SOURCE`, of the second
+ *                                    `ANSWER from SOURCE`, of the second;
+ *                                    waits for $PATIENCE seconds (2)
  *   names flood SERVER SECONDS RATE  that many questions a second by one unconnected socket, none
  *                                    twice; prints `sent N answered N strange N late N`
  *   names serve ADDRESS              answers them; prints `got N` when it is told to end
@@ -142,7 +143,8 @@ static size_t question(uint8_t q[512], uint16_t id, const char *name)
 
 static int by_sendmmsg(const char *server, const char *name)
 {
-	const struct timeval patience = { 2, 0 };
+	const char *seconds = getenv("PATIENCE");
+	const struct timeval patience = { seconds ? atoi(seconds) : 2, 0 };
 	char text[INET6_ADDRSTRLEN];
 	union server to, from = { 0 };
 	socklen_t length = set_server(&to, server), from_length = sizeof(from);

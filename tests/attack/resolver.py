@@ -7,11 +7,15 @@
   resolver.py forward ADDRESS UPSTREAM  answers with what UPSTREAM:53 says, as a resolver on loopback does
   resolver.py ask HOW SERVER NAME       one question; prints `ANSWER from SOURCE`, or `none: why`
       HOW: connected, unconnected, tcp, mapped (an IPv6 socket to ::ffff:SERVER), mapped-unconnected
+  $PATIENCE: seconds to wait for an answer (2)
 """
+import os
 import socket
 import struct
 import sys
 import threading
+
+PATIENCE = int(os.environ.get("PATIENCE", 2))
 
 
 def question(name, number=7):
@@ -43,7 +47,7 @@ def asked(address, who, q, how=""):
 def forwarder(upstream):
     def answer(q, _):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.settimeout(2)
+            s.settimeout(PATIENCE)
             try:
                 s.sendto(q, (upstream, 53))
                 return s.recv(2000)
@@ -95,7 +99,7 @@ def ask(how, server, name):
         server = "::ffff:" + server
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     s = socket.socket(family, socket.SOCK_STREAM if how == "tcp" else socket.SOCK_DGRAM)
-    s.settimeout(2)
+    s.settimeout(PATIENCE)
     q = question(name)
     if how == "tcp":
         s.connect((server, 53))
