@@ -154,7 +154,7 @@ CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[c
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
+SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/attack/lib.sh tests/attack/edge.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings

@@ -341,13 +341,28 @@ dist()	# CMD…
 	local files=(-f /dist/docker-compose.yml)
 
 	[ "$leashed" = 0 ] || files+=(-f /dist/docker-compose.vpnleash.yml)
-	[ "$leashed" = 0 ] || files+=(-f /script/lab.vpnleash.yml)
+	dist_env docker-compose -p dist "${files[@]}" -f /script/lab.yml --progress quiet "$@"
+}
+
+# What its .env would say here.
+stop_after=30s
+dist_env()	# CMD…
+{
 	engine env VPN_IMAGE=vpnleash-smoke QBITTORRENT_IMAGE=vpnleash-smoke \
 		VPN_CONNECTED='wg show CloudflareWARP latest-handshakes | grep -qv "[[:space:]]0$$"' \
-		VPN_DATA=/smoke/wg VPN_DATA_PATH=/wg DOCKER_SOCKET=/smoke/docker.sock \
+		VPN_DATA=/smoke/wg VPN_DATA_PATH=/wg VPN_BOOTSTRAP="$endpoint" STOP_AFTER="$stop_after" \
 		QBITTORRENT_CONFIG=/smoke/qbt/config DOWNLOADS=/smoke/qbt/data \
-		VPNLEASH_SLICE="$SMOKE_CGROUP/leashed" \
-		docker-compose -p dist "${files[@]}" -f /script/lab.yml --progress quiet "$@"
+		VPNLEASH_RUN=/smoke/run VPNLEASH_STATE=/smoke/lib VPNLEASH_CONFIG=/smoke/etc \
+		VPNLEASH_SLICE="$SMOKE_CGROUP/leashed" DOCKER_SOCKET=/smoke/docker.sock "$@"
+}
+
+# The daemon in its container, seen by the vpnleash of this case.
+leash_up()
+{
+	leashed=1
+	mkdir -p /run/vpnleash "$smoke"/{run,lib,etc}
+	mount --bind "$smoke/run" /run/vpnleash
+	dist_up
 }
 
 dist_up()
