@@ -190,6 +190,9 @@ void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or dow
 void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
 void member_look(struct member *m); /* at what nobody tells: once a second at least */
 int member_hold(struct member *m, bool held, struct error *err);
+/* Made to share the network of a container that was removed meanwhile: no start brings it into that
+ * of the next. What to type, in buf; NULL: not so. */
+const char *member_to_type(const struct member *m, char *buf, size_t size);
 void member_summary(struct member *m); /* what was dropped since the last one */
 /* Its container or unit as it is now; NULL: there is none. */
 void member_item_is(struct member *m, const struct engine_item *item);

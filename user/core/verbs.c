@@ -242,10 +242,14 @@ static json_t *answer_release(struct daemon *d, const struct question *q)
 	return hold(d, q->workload, false);
 }
 
-static const char *what_to_do(const struct member *m)
+static const char *what_to_do(const struct member *m, char *buf, size_t size)
 {
+	const char *command = member_to_type(m, buf, size);
+
 	if (m->held)
 		return "vpnleash release lets it go on";
+	if (command)
+		return command;
 	if (m->tunnel == m->daemon->nowhere)
 		return "correct its labels, and make the container anew";
 	if (m->state == WORKLOAD_STOPPED)
@@ -274,7 +278,7 @@ static json_t *answer_why(struct daemon *d, const struct question *q)
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
 	const char *tunnel_said;
-	char why[600], tunnel[CONFIG_NAME_LEN * 2], detail[200];
+	char why[600], tunnel[CONFIG_NAME_LEN * 2], detail[200], command[300];
 	json_t *j;
 
 	if (!m)
@@ -292,7 +296,7 @@ static json_t *answer_why(struct daemon *d, const struct question *q)
 	j = member_status(m);
 	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
 	json_object_set_new(j, "why", json_string(why));
-	json_object_set_new(j, "remedy", json_string(what_to_do(m)));
+	json_object_set_new(j, "remedy", json_string(what_to_do(m, command, sizeof(command))));
 	return j;
 }
 

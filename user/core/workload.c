@@ -25,6 +25,8 @@
 #define PERSON_NS  (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
 #define ORPHAN_NS  (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
 
+#define REMOVED "the container whose network it shares was removed"
+
 static void workload_input(struct member *m, enum input in);
 
 static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
@@ -129,9 +131,7 @@ static void stop(struct member *m)
 		set_timer(d, &m->end_timer, now_boot_ns(), on_stop_failed, m);
 }
 
-/* Made to share the network of a container that was made anew meanwhile: no start brings it into
- * the new one's. NULL: not so; else what to type, in buf. */
-static const char *to_be_made_anew(const struct member *m, char *buf, size_t size)
+const char *member_to_type(const struct member *m, char *buf, size_t size)
 {
 	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
 	char project[300], service[300];
@@ -155,8 +155,8 @@ static void start(struct member *m)
 
 	if (m->running || m->stopping)
 		return;
-	if (to_be_made_anew(m, command, sizeof(command))) {
-		in_trouble(m, "the container whose network it shares was removed", command);
+	if (member_to_type(m, command, sizeof(command))) {
+		in_trouble(m, REMOVED, command);
 		return;
 	}
 	edge_shut(m->tunnel->edge);
@@ -555,9 +555,13 @@ static void look_for_signals(struct member *m)
 void member_look(struct member *m)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	char command[300];
 	struct error err;
 
 	look_for_signals(m);
+	if (m->running && containers_reachable(m->daemon, m->kind) &&
+	    member_to_type(m, command, sizeof(command)))
+		in_trouble(m, REMOVED, command);
 	if (m->bound || !c || bind_member(m, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);
