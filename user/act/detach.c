@@ -159,3 +159,23 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 		pins_touch(pins);
 	return r ? r : walk.detached;
 }
+
+static int forget_gone(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct walk *walk = arg;
+	_cleanup_fd int fd = resolve_cgroup_id(walk->root, cgroup_id);
+
+	/* whatever else went wrong proves nothing */
+	if (fd != -ESTALE || w->flags & WORKLOAD_SLICE || gate_detach(cgroup_id, walk->err))
+		return 0;
+	workload_unbind(walk->pins, cgroup_id);
+	return 0;
+}
+
+void detach_gone(const struct pins *pins, const struct cgroup_root *root)
+{
+	struct error err;
+	struct walk walk = { .pins = pins, .root = root, .err = &err };
+
+	pins_each_workload(pins, forget_gone, &walk);
+}

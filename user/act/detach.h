@@ -15,4 +15,8 @@
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
 		    struct error *err);
 
+/* Records and links of cgroups that are gone: their containers ended while no daemon ran. Slices
+ * stay, for `doctor` to name. */
+void detach_gone(const struct pins *pins, const struct cgroup_root *root);
+
 #endif

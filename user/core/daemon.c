@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "act/detach.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/slice.h"
@@ -652,6 +653,7 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		r = slices_reload(d, config, err);
 	if (!r) {
 		exec_adopt(d);
+		detach_gone(gate_pins(d->gate), &d->root);
 		privilege_take();
 		r = privilege_drop(err);
 	}
