@@ -75,7 +75,9 @@ $(B)/tests/prove: $(B)/tests/prove_main.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-$(B)/tests/attack/first: LDFLAGS += -static
+# the first and only process of containers that have nothing else
+$(B)/tests/attack/first $(B)/tests/attack/beacon: LDFLAGS += -static
+
 $(B)/tests/attack/%: $(B)/tests/attack/%.o
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@

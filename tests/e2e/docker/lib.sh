@@ -228,7 +228,7 @@ capture()	# NAME
 	spawn "tcpdump-$1" "$stack/engine.sh" in "$smoke" tcpdump -Z root -i "$veth" -Q in -n -U -s 192 -B 65536 \
 		--immediate-mode -w "/smoke/$1.pcap"
 	tcpdump_pid=$SPAWNED
-	wait_until 10 grep -q 'listening on' "$CASE_DIR/tcpdump-$1.log"
+	wait_until 10 grep -qs 'listening on' "$CASE_DIR/tcpdump-$1.log"
 }
 
 # The same on the bridge, which outlives the VPN's container: everything but what the provider sends.
@@ -239,7 +239,7 @@ capture_bridge()	# NAME
 			engine docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.MacAddress}}{{println}}{{end}}' \
 				"$(name_of provider)" | awk -v ip="$endpoint" '$1 == ip { print $2 }')"
 	tcpdump_pid=$SPAWNED
-	wait_until 10 grep -q 'listening on' "$CASE_DIR/tcpdump-$1.log"
+	wait_until 10 grep -qs 'listening on' "$CASE_DIR/tcpdump-$1.log"
 }
 
 # Ends the last one: what it lost by itself may have been a leak.
@@ -336,12 +336,13 @@ vpnleash_image()
 
 # dist/compose as a user would call it, in this laboratory (lab.yml). leashed=1: with the override.
 leashed=0
+overlay=()	# further files
 dist()	# CMD…
 {
 	local files=(-f /dist/docker-compose.yml)
 
 	[ "$leashed" = 0 ] || files+=(-f /dist/docker-compose.vpnleash.yml)
-	dist_env docker-compose -p dist "${files[@]}" -f /script/lab.yml --progress quiet "$@"
+	dist_env docker-compose -p dist "${files[@]}" -f /script/lab.yml "${overlay[@]}" --progress quiet "$@"
 }
 
 # What its .env would say here.
@@ -354,6 +355,16 @@ dist_env()	# CMD…
 		QBITTORRENT_CONFIG=/smoke/qbt/config DOWNLOADS=/smoke/qbt/data \
 		VPNLEASH_RUN=/smoke/run VPNLEASH_STATE=/smoke/lib VPNLEASH_CONFIG=/smoke/etc \
 		VPNLEASH_SLICE="$SMOKE_CGROUP/leashed" DOCKER_SOCKET=/smoke/docker.sock "$@"
+}
+
+# In qBittorrent's place a program that does nothing but send, as the first thing and all the time, by
+# the route and by each interface (tests/attack/beacon).
+beacon=198.51.100.7
+beacon_in_place()
+{
+	mkdir -p "$smoke/bin"
+	cp "$BUILD/tests/attack/beacon" "$smoke/bin/"
+	overlay=(-f /script/beacon.yml)
 }
 
 # The daemon in its container, seen by the vpnleash of this case.

@@ -28,10 +28,17 @@ tunnel()
 	ip link set "$1" mtu 1420 up
 }
 
+# Routed as by wg-quick: the engine's own default route stays, and is what is left when
+# wireguard-go dies; the tunnel's packets never find into the tunnel.
 client()
 {
 	tunnel CloudflareWARP 10.66.0.2/24
-	ip route add default dev CloudflareWARP
+	wg set CloudflareWARP fwmark 51820
+	ip route add default dev CloudflareWARP table 51820
+	ip rule del pref 100 2>/dev/null || :
+	ip rule add pref 100 not fwmark 51820 table 51820
+	ip rule del pref 99 2>/dev/null || :
+	ip rule add pref 99 table main suppress_prefixlength 0
 }
 
 case $1 in
@@ -50,13 +57,7 @@ provider)
 	iptables -t nat -A PREROUTING -i wg0 -d 203.0.113.0/24 \
 		-j DNAT --to-destination 10.77.0.3
 	;;
-client)
-	# The engine's default route stays, as the worse one.
-	gateway=$(ip route show default | awk '{ print $3 }')
-	ip route del default
-	ip route add default via "$gateway" dev eth0 metric 500
-	client
-	;;
+client) client ;;
 up)
 	client
 	exit
