@@ -139,8 +139,8 @@ recovered()
 	at=$(permille "$hash")
 	goes_on "$hash" "$at"
 	journalctl -b -u vpnleash -o short-precise --no-hostname
-	lease=$(first "tunnel '.*CloudflareWARP'.*up")
-	opened=$(first "workload 'qbittorrent'.* open")
+	lease=$(first "tunnel '.*CloudflareWARP': [a-z]+ -> up")
+	opened=$(first "workload 'qbittorrent': [a-z]+ -> open")
 	packet=$(packets boot "$anybody" | awk 'NR == 1 { print $1 }')
 	packets boot "$anybody" | sed -n 1,5p
 	expect_match "$lease,$opened,$packet" '^[0-9.]+,[0-9.]+,[0-9.]+$' "first lease, opened, first packet"
