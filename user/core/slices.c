@@ -100,8 +100,8 @@ static void look_at_children(struct slice *s)
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	privilege_long_work(true);
-	while (dir && (e = readdir(dir)))
-		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+	while (dir && (e = readdir(dir))) /* a hidden one only keeps the slice from rmdir */
+		if (e->d_type == DT_DIR && e->d_name[0] != '.')
 			add_child(s, e->d_name);
 	privilege_long_work(false);
 	if (dir)
