@@ -26,7 +26,7 @@ static bool is_below(const char *path, const char *top)
 	return !strncmp(path, top, n) && (!path[n] || path[n] == '/');
 }
 
-static bool is_leashed(const struct daemon *d, const char *path)
+bool edge_is_leashed(const struct daemon *d, const char *path)
 {
 	for (size_t i = 0; i < d->n_members; i++)
 		if (*d->members[i]->path &&
@@ -41,7 +41,7 @@ static void vpn_is(struct edge *e, const char *path)
 	struct cgroup_ref c;
 	struct error err;
 
-	if (!strcmp(path, "/") || is_leashed(daemon_of(e), path) ||
+	if (!strcmp(path, "/") || edge_is_leashed(daemon_of(e), path) ||
 	    resolve_cgroup(&daemon_of(e)->root, path, &c, &err))
 		return;
 	if (e->vpn.level && e->vpn.id == c.id) { /* by its id: one may be made anew */
@@ -123,7 +123,7 @@ static bool is_frozen(const struct daemon *d, const char *path)
 static int find_awake(const struct netns_process *p, void *arg)
 {
 	struct edge *e = arg;
-	bool leashed = is_leashed(daemon_of(e), p->cgroup);
+	bool leashed = edge_is_leashed(daemon_of(e), p->cgroup);
 	char comm[64], cgroup[128];
 
 	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) ||
@@ -181,7 +181,7 @@ static int note_confined(const struct netns_process *p, void *arg)
 	const struct edge *e = c->edge;
 
 	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) ||
-	    is_leashed(daemon_of(e), p->cgroup))
+	    edge_is_leashed(daemon_of(e), p->cgroup))
 		return 0;
 	for (size_t i = 0; i < c->n; i++)
 		if (!strncmp(c->ret[i], p->cgroup, sizeof(c->ret[0]) - 1))

@@ -63,14 +63,16 @@ static void on_drop(void *owner, const struct drop_event *e)
 {
 	struct daemon *d = owner;
 	struct member *m = e->cgroup_id ? member_of_cgroup(d, e->cgroup_id) : NULL;
-	const char *tunnel = NULL;
+	struct drop_source from = { 0 };
 
 	for (size_t i = 0; e->guard && i < d->n_tunnels; i++)
-		if (d->tunnels[i]->edge && edge_has_slot(d->tunnels[i]->edge, e->guard))
-			tunnel = d->tunnels[i]->config.name;
+		if (d->tunnels[i]->edge && edge_has_slot(d->tunnels[i]->edge, e->guard)) {
+			from.tunnel = d->tunnels[i]->config.name;
+			edge_name_sender(d->tunnels[i]->edge, e, from.cgroup, from.process);
+		}
 	if (m)
 		m->last_drop = *e;
-	audit_drop(d->audit, m ? m->name : "-", tunnel, e);
+	audit_drop(d->audit, m ? m->name : "-", &from, e);
 }
 
 static int on_drops_readable(sd_event_source *s, int fd, uint32_t events, void *arg)

@@ -412,6 +412,8 @@ int edge_complete(struct edge *e, struct error *err)
 	if (!r)
 		r = edge_verify(e, err);
 	e->complete = !r;
+	if (!r)
+		edge_sweep(e);
 	return r;
 }
 

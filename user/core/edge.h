@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "base/util.h"
+#include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
 
 struct tunnel;
@@ -39,6 +40,13 @@ void edge_shut(struct edge *e);
 /* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
  * none. */
 int edge_settle(struct edge *e, struct error *err);
+
+/* At attach, and when a workload starts: sockets of the netns that were opened elsewhere are
+ * reported, each once, and ended where the VPN's cgroup is known. NULL is fine. */
+void edge_sweep(struct edge *e);
+/* Of a drop of this netns' guard: the sender's cgroup and process, "" where it is not known. */
+void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
+		      char process[64]);
 
 /* The LAN exceptions of the tunnel's workloads and its own have changed. */
 void edge_exceptions(struct edge *e);

@@ -3,6 +3,7 @@
  *   edge.c        which links lead out, and that each is guarded
  *   endpoints.c   where the VPN's server is
  *   exceptions.c  who of the LAN may come in
+ *   sweep.c       sockets that were opened elsewhere; who sent what was dropped
  *   bootstrap.c   when the VPN may use the underlay before its tunnel exists
  */
 #ifndef VPNLEASH_EDGE_INTERNAL_H
@@ -60,6 +61,8 @@ struct edge {
 	int observers[4];
 	bool open;
 	char why[256];
+	size_t n_reported;
+	uint64_t reported[256]; /* cookies of foreign sockets that were told */
 };
 
 static inline struct daemon *daemon_of(const struct edge *e)
@@ -82,5 +85,6 @@ void edge_adopt_learned(struct edge *e); /* what an earlier daemon learnt, while
 /* bootstrap.c */
 void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known */
 void edge_stop_observing(struct edge *e);
+bool edge_is_leashed(const struct daemon *d, const char *path); /* above or below a workload */
 
 #endif

@@ -362,6 +362,8 @@ static int bind_member(struct member *m, struct error *err)
 	m->bound = c->id;
 	set_flags(m);
 	set_resolver(m, c);
+	if (m->started) /* else its tunnel's guard is attached after it */
+		edge_sweep(m->tunnel ? m->tunnel->edge : NULL);
 	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
@@ -764,6 +766,7 @@ static void item_started(struct member *m)
 	if (m->tunnel != m->daemon->nowhere)
 		m->trouble[0] = '\0';
 	m->stopping = m->engine_lost = false;
+	edge_sweep(m->tunnel->edge);
 	if (mark_set(MARK_WANTED, m->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
 			 err.text);

@@ -161,7 +161,27 @@ const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
 	return buf;
 }
 
-void audit_drop(struct audit *a, const char *workload, const char *tunnel,
+void audit_foreign(struct audit *a, const char *tunnel, const char *packet, const char *cgroup,
+		   bool ended, bool quiet)
+{
+	json_t *record = json_object();
+	char shown[300], by[600];
+
+	json_object_set_new(record, "event", json_string("foreign"));
+	json_object_set_new(record, "guard", text(tunnel));
+	json_object_set_new(record, "packet", json_string(packet));
+	json_object_set_new(record, "cgroup", text(cgroup));
+	json_object_set_new(record, "ended", json_boolean(ended));
+	keep(a, record);
+	if (!quiet)
+		log_line(LOG_LEVEL_WARNING,
+			 "tunnel '%s': a socket in its network namespace was opened elsewhere, by "
+			 "cgroup '%s': %s%s",
+			 escape(shown, sizeof(shown), tunnel), escape(by, sizeof(by), cgroup),
+			 packet, ended ? ": ended" : ": only the guard holds it");
+}
+
+void audit_drop(struct audit *a, const char *workload, const struct drop_source *from,
 		const struct drop_event *e)
 {
 	json_t *record = json_object();
@@ -170,8 +190,12 @@ void audit_drop(struct audit *a, const char *workload, const char *tunnel,
 	json_object_set_new(record, "event", json_string("drop"));
 	json_object_set_new(record, "workload", text(workload));
 	/* a guard of that tunnel's netns dropped it, and not the workload's gate */
-	if (tunnel)
-		json_object_set_new(record, "guard", text(tunnel));
+	if (from->tunnel)
+		json_object_set_new(record, "guard", text(from->tunnel));
+	if (*from->cgroup)
+		json_object_set_new(record, "cgroup", text(from->cgroup));
+	if (*from->process)
+		json_object_set_new(record, "process", text(from->process));
 	if (e->audit)
 		json_object_set_new(record, "audit", json_true());
 	json_object_set_new(record, "reason", json_string(report_reason(e->reason)));

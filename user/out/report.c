@@ -344,11 +344,19 @@ void report_print_event(FILE *out, const json_t *record)
 
 	fprintf(out, "%s ", get(record, "time"));
 	if (!strcmp(get(record, "event"), "drop"))
-		fprintf(out, "%s %s: %s %s %s: %s\n",
+		fprintf(out, "%s %s: %s %s %s: %s%s%s%s%s\n",
 			json_object_get(record, "guard") ? "guard" : "workload",
 			get(record, json_object_get(record, "guard") ? "guard" : "workload"),
 			json_object_get(record, "audit") ? "would drop" : "dropped",
-			get(record, "direction"), get(record, "packet"), get(record, "reason"));
+			get(record, "direction"), get(record, "packet"), get(record, "reason"),
+			json_object_get(record, "cgroup") ? ", of cgroup " : "",
+			json_object_get(record, "cgroup") ? get(record, "cgroup") : "",
+			json_object_get(record, "process") ? ", " : "",
+			json_object_get(record, "process") ? get(record, "process") : "");
+	else if (!strcmp(get(record, "event"), "foreign"))
+		fprintf(out, "guard %s: socket %s was opened by cgroup %s%s\n",
+			get(record, "guard"), get(record, "packet"), get(record, "cgroup"),
+			json_is_true(json_object_get(record, "ended")) ? ": ended" : "");
 	else
 		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", tunnel ? "tunnel" : "workload",
 			get(record, tunnel ? "tunnel" : "workload"), get(record, "from"),

@@ -158,6 +158,7 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
 	struct each *e = arg;
 	struct open_socket s = { .protocol = e->protocol };
+	const struct nlattr *attr;
 
 	if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY || mnl_nlmsg_get_payload_len(nlh) < sizeof(*m))
 		return MNL_CB_OK;
@@ -166,6 +167,12 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	s.local_port = ntohs(m->id.idiag_sport);
 	s.remote_port = ntohs(m->id.idiag_dport);
 	s.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
+	s.ifindex = m->id.idiag_if;
+	s.inode = m->idiag_inode;
+	mnl_attr_for_each(attr, nlh,
+			  sizeof(*m)) if (mnl_attr_get_type(attr) == INET_DIAG_CGROUP_ID &&
+					  mnl_attr_get_payload_len(attr) == sizeof(s.cgroup_id))
+		memcpy(&s.cgroup_id, mnl_attr_get_payload(attr), sizeof(s.cgroup_id));
 	e->f(&s, e->arg);
 	return MNL_CB_OK;
 }
@@ -195,4 +202,33 @@ int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg),
 	if (!r)
 		r = dump(diag_fd, AF_INET, IPPROTO_UDP, &e);
 	return r ? r : dump(diag_fd, AF_INET6, IPPROTO_UDP, &e);
+}
+
+static void unmap_address(__be32 to[4], bool v4, const uint8_t from[16])
+{
+	memset(to, 0, 16);
+	memcpy(to, from + (v4 ? 12 : 0), v4 ? 4 : 16);
+}
+
+int socket_end(int diag_fd, const struct open_socket *s)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
+	bool v4 = !memcmp(s->local, mapped, sizeof(mapped));
+
+	nlh->nlmsg_type = SOCK_DESTROY;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	q->sdiag_family = v4 ? AF_INET : AF_INET6;
+	q->sdiag_protocol = s->protocol;
+	q->idiag_states = ~0U;
+	q->id.idiag_sport = htons(s->local_port);
+	q->id.idiag_dport = htons(s->remote_port);
+	unmap_address(q->id.idiag_src, v4, s->local);
+	unmap_address(q->id.idiag_dst, v4, s->remote);
+	q->id.idiag_if = s->ifindex;
+	q->id.idiag_cookie[0] = (uint32_t)s->cookie;
+	q->id.idiag_cookie[1] = (uint32_t)(s->cookie >> 32);
+	return nl_ask(diag_fd, nlh, NULL, NULL);
 }

@@ -31,9 +31,16 @@ struct open_socket {
 	uint8_t local[16], remote[16]; /* IPv4 as ::ffff:a.b.c.d */
 	uint16_t local_port, remote_port;
 	uint64_t cookie;
+	uint32_t ifindex;   /* bound to, 0: none */
+	uint64_t inode;	    /* of its descriptor, 0: it has none (any more) */
+	uint64_t cgroup_id; /* of who opened it; 0: the kernel does not say */
 };
 
 /* Every TCP and UDP socket of the netns in which diag_fd (NETLINK_SOCK_DIAG) was opened. */
 int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg);
+
+/* Ends that very socket (SOCK_DESTROY): its owner gets ECONNABORTED. -EOPNOTSUPP: the kernel lacks
+ * CONFIG_INET_DIAG_DESTROY. */
+int socket_end(int diag_fd, const struct open_socket *s);
 
 #endif
