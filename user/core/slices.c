@@ -304,6 +304,61 @@ static bool is_unwanted(struct slice *s)
 	return !s->wanted;
 }
 
+/* ------ what `vpnleash lock` has locked ------ */
+
+struct locked {
+	size_t n;
+	char names[CONFIG_SLICES][VPNLEASH_NAME_LEN];
+};
+
+static int note_locked(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct locked *l = arg;
+	size_t length = strnlen(w->name, sizeof(w->name));
+
+	(void)cgroup_id;
+	/* a name that fills its field may have been cut */
+	if (w->flags & WORKLOAD_SLICE && l->n < CONFIG_SLICES && length < sizeof(w->name) - 1 &&
+	    !strncmp(w->name, "slice:", 6))
+		memcpy(l->names[l->n++], w->name + 6, length - 6 + 1);
+	return 0;
+}
+
+static struct slice *slice_at(struct daemon *d, const char *name)
+{
+	char path[PATH_MAX];
+	struct error err;
+	struct slice *s = slice_to_path(&d->root, name, path, &err) ? NULL : d->slices;
+
+	while (s && strcmp(s->path, path))
+		s = s->next;
+	return s;
+}
+
+/* The configuration need not name them: made anew they are locked again all the same. */
+static void take_locked(struct daemon *d)
+{
+	struct locked l = { 0 };
+	struct slice *s;
+	struct error err;
+
+	pins_each_workload(gate_pins(d->gate), note_locked, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		s = slice_at(d, l.names[i]);
+		if (!s) {
+			if (take_slice(d, l.names[i], NULL, &err))
+				log_line(LOG_LEVEL_WARNING, "%s", err.text);
+			continue;
+		}
+		if (!s->wanted) { /* no longer a workload */
+			shut_children(s);
+			drop_children(s, true);
+			configure(s, NULL, &err);
+		}
+		s->wanted = true;
+	}
+}
+
 int slices_reload(struct daemon *d, const struct config *config, struct error *err)
 {
 	const char *name;
@@ -316,6 +371,8 @@ int slices_reload(struct daemon *d, const struct config *config, struct error *e
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
 		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
 			r = take_slice(d, name, &config->workloads[i], err);
+	if (!r)
+		take_locked(d);
 	forget_slices(d, is_unwanted);
 	return r;
 }
