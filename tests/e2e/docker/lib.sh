@@ -309,6 +309,44 @@ stack_start()
 	write_keys
 }
 
+# ── A LAN, for the WebUI that is published by the engine ────────────────────
+
+lan_up()
+{
+	ip netns add lan
+	ip link add lan0 type veth peer name lan1 netns lan
+	ip addr add 192.168.50.1/24 dev lan0
+	ip link set lan0 up
+	ip -n lan addr add 192.168.50.2/24 dev lan1
+	ip -n lan addr add 203.0.113.99/32 dev lan1
+	ip -n lan link set lan1 up
+	ip -n lan route add default via 192.168.50.1
+	ip route add 203.0.113.99/32 dev lan0
+}
+
+webui()	# FROM-COMMAND… -- SOURCE ADDRESS
+{
+	local from=()
+
+	while [ "$1" != -- ]; do from+=("$1"); shift; done
+	"${from[@]}" python3 - "$2" "$3" <<-'PY' 2>/dev/null || echo none
+		import socket, sys
+		s = socket.create_connection((sys.argv[2], 8080), 3, (sys.argv[1], 0) if sys.argv[1] else None)
+		s.send(b"GET /api/v2/app/version HTTP/1.0\r\n\r\n")
+		print(s.recv(1000).split(b"\r\n")[0].decode())
+	PY
+}
+
+# It answers a client on the LAN, the host and a neighbour on the bridge, and nobody else.
+webuis()	# PHASE
+{
+	expect_match "$(webui nsenter --net=/run/netns/lan -- 192.168.50.2 192.168.50.1)" '^HTTP/' "$1: WebUI for a LAN client"
+	expect_match "$(webui -- '' 192.168.50.1)" '^HTTP/' "$1: WebUI for the host"
+	expect_match "$(engine docker exec "$(name_of provider)" curl -sS -m 3 http://10.99.0.3:8080/api/v2/app/version || :)" \
+		'^(v|Forbidden)' "$1: WebUI for a neighbour on the bridge"
+	expect_eq "$(webui nsenter --net=/run/netns/lan -- 203.0.113.99 192.168.50.1)" none "$1: WebUI for a public source"
+}
+
 # ── vpnleash in a container, and dist/compose ───────────────────────────────
 
 # The image of dist/compose's Dockerfile, from what is built here.
@@ -341,15 +379,17 @@ dist()	# CMD…
 {
 	local files=(-f /dist/docker-compose.yml)
 
-	[ "$leashed" = 0 ] || files+=(-f /dist/docker-compose.vpnleash.yml)
+	[ "$leashed" = 0 ] || files+=(-f /dist/docker-compose.vpnleash.yml -f /script/stop-after.yml)
 	dist_env docker-compose -p dist "${files[@]}" -f /script/lab.yml "${overlay[@]}" --progress quiet "$@"
 }
 
 # What its .env would say here.
 stop_after=30s
+interface=CloudflareWARP
 dist_env()	# CMD…
 {
 	engine env VPN_IMAGE=vpnleash-smoke QBITTORRENT_IMAGE=vpnleash-smoke \
+		VPN_INTERFACE="$interface" LIKE="${like:-}" \
 		VPN_CONNECTED='wg show CloudflareWARP latest-handshakes | grep -qv "[[:space:]]0$$"' \
 		VPN_DATA=/smoke/wg VPN_DATA_PATH=/wg VPN_BOOTSTRAP="$endpoint" STOP_AFTER="$stop_after" \
 		QBITTORRENT_CONFIG=/smoke/qbt/config DOWNLOADS=/smoke/qbt/data \
@@ -359,6 +399,7 @@ dist_env()	# CMD…
 
 # In qBittorrent's place a program that does nothing but send, as the first thing and all the time, by
 # the route and by each interface (tests/attack/beacon).
+# shellcheck disable=SC2034 # cases read it
 beacon=198.51.100.7
 beacon_in_place()
 {
