@@ -37,13 +37,21 @@ struct containers {
 
 /* ------ the table ------ */
 
+/* An id is nobody's name, whatever somebody calls a container. */
+static bool is_called(const struct engine_item *i, const char *name)
+{
+	bool is_id = i->kind == ENGINE_CONTAINER && strlen(name) == 64 &&
+		     strspn(name, "0123456789abcdef") == 64;
+
+	return !strcmp(i->id, name) || (!is_id && !strcmp(i->name, name));
+}
+
 static struct entry **find(struct containers *c, enum engine_kind kind, const char *name)
 {
 	struct entry **p;
 
 	for (p = &c->entries; *p; p = &(*p)->next)
-		if ((*p)->item.kind == kind &&
-		    (!strcmp((*p)->item.id, name) || !strcmp((*p)->item.name, name)))
+		if ((*p)->item.kind == kind && is_called(&(*p)->item, name))
 			break;
 	return p;
 }
@@ -101,8 +109,7 @@ static bool is_of(enum engine_kind kind, const char *place_text, const struct en
 	const char *name;
 	enum place_kind place = place_kind(place_text, &name);
 
-	return place == (kind == ENGINE_UNIT ? PLACE_UNIT : PLACE_CONTAINER) &&
-	       (!strcmp(name, i->id) || !strcmp(name, i->name));
+	return place == (kind == ENGINE_UNIT ? PLACE_UNIT : PLACE_CONTAINER) && is_called(i, name);
 }
 
 /* now NULL: it is gone. */

@@ -171,7 +171,8 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 			 "tunnel '%s' is the file's, which has its keys: those of the labels are "
 			 "ignored",
 			 escape(shown, sizeof(shown), t->config.name));
-	if (t && t->of_labels && keys && !same_keys(c, &t->config))
+	/* also if this one has none: what another has set is not its own */
+	if (t && t->of_labels && !same_keys(c, &t->config))
 		return fail(err, EXIT_USAGE, 0, "give both containers the same",
 			    "another container on tunnel '%s' has other labels for it",
 			    escape(shown, sizeof(shown), t->config.name));

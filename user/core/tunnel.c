@@ -476,6 +476,12 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
 	uint64_t now = now_boot_ns();
 
+	if (owner && owner->running && !pid && may_log(&t->log))
+		log_line(LOG_LEVEL_ERR,
+			 "tunnel '%s': the first process of '%s' is not to be seen from here (run "
+			 "vpnleash in the host's pid and cgroup namespaces)",
+			 t->config.interface, t->config.netns);
+
 	if (unhealthy != t->owner.unhealthy) {
 		t->owner.unhealthy = unhealthy;
 		set_ready(t);

@@ -72,6 +72,7 @@ static void keep(struct audit *a, json_t *record)
 	/* wall clock: for people only */
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
 	json_object_set_new(record, "time", json_string(when));
+	json_object_set_new(record, "boot_ns", json_integer((json_int_t)now_boot_ns()));
 	json_decref(a->history[a->next % AUDIT_HISTORY]);
 	a->history[a->next++ % AUDIT_HISTORY] = record;
 	a->publish(a->owner, record);
