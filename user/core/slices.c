@@ -150,11 +150,13 @@ static void on_slice(void *owner, const struct evidence *e)
 	if (!s->self) /* told by watch_cgroup_start() */
 		return;
 	if (e->what == IN_CGROUP_BORN) {
+		privilege_long_work(true); /* the first at its depth loads the gate for it */
 		if (slice_lock(s->daemon->gate, &s->daemon->root, s->name, NULL, &err))
 			log_line(LOG_LEVEL_ERR, "%s: 'slice:%s' is NOT locked", err.text, s->name);
 		else
 			log_line(LOG_LEVEL_NOTICE, "'slice:%s' was made anew: locked again",
 				 s->name);
+		privilege_long_work(false);
 		watch_children(s);
 	}
 	look_at_children(s);
@@ -343,10 +345,13 @@ static void take_locked(struct daemon *d)
 	struct error err;
 
 	pins_each_workload(gate_pins(d->gate), note_locked, &l);
+	privilege_long_work(true);
 	for (size_t i = 0; i < l.n; i++) {
 		s = slice_at(d, l.names[i]);
 		if (!s) {
-			if (take_slice(d, l.names[i], NULL, &err))
+			/* again: with the gate for its depth loaded the next time takes no time */
+			if (slice_lock(d->gate, &d->root, l.names[i], NULL, &err) ||
+			    take_slice(d, l.names[i], NULL, &err))
 				log_line(LOG_LEVEL_WARNING, "%s", err.text);
 			continue;
 		}
@@ -357,6 +362,7 @@ static void take_locked(struct daemon *d)
 		}
 		s->wanted = true;
 	}
+	privilege_long_work(false);
 }
 
 int slices_reload(struct daemon *d, const struct config *config, struct error *err)
