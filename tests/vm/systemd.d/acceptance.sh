@@ -134,7 +134,7 @@ recovered()
 	local lease opened packet
 
 	hash=$(cat /smoke/hash)
-	wait_until 100 systemctl -q is-active docker
+	wait_until 200 systemctl -q is-active docker
 	wait_dist vpn running 60
 	wait_dist qbittorrent running 60
 	wait_state qbittorrent open 60
