@@ -117,8 +117,15 @@ level_1() {
 	if [ ! -e "$config" ]; then
 		row ok "no $config" "containers by their labels alone"
 	else
-		judge "$config" leash doctor -c /etc/vpnleash/vpnleash.conf
+		judge "$config" reads_well
 	fi
+}
+reads_well() {	# exit code 2 is the file's; other findings are level 2's
+	local said rc=0
+	said=$(leash doctor -c /etc/vpnleash/vpnleash.conf 2>&1) || rc=$?
+	[ "$rc" = 2 ] || return 0
+	printf '%s\n' "$said" | sed -n 's|^finding *\(.*/etc/vpnleash/\)|\1|p'
+	return 1
 }
 compose_one() (
 	files="-f $here/docker-compose.yml"
@@ -138,10 +145,13 @@ label() { compose config 2>/dev/null | awk -v key="vpnleash.$1:" '$1 == key { pr
 # ── 2: machine ──────────────────────────────────────────────────────────────
 
 level_2() {
-	local source target result text
+	local source target result text config doctor
 
 	[ "$(id -u)" = 0 ] || { row MISS "root" "sudo $0"; return; }
-	if ! doctor=$(leash doctor 2>&1) && ! printf '%s\n' "$doctor" | grep -q '^finding '; then
+	config=''
+	[ ! -e "$(mounted_at /etc/vpnleash)/vpnleash.conf" ] || config='-c /etc/vpnleash/vpnleash.conf'
+	# shellcheck disable=SC2086 # two words or none
+	if ! doctor=$(leash doctor $config 2>&1) && ! printf '%s\n' "$doctor" | grep -q '^finding '; then
 		row MISS "vpnleash doctor" "$(printf '%s\n' "$doctor" | tail -n 1)"
 	else
 		while read -r result text; do
