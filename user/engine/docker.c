@@ -23,7 +23,7 @@
 #define CONTAINERS   4096
 #define DIRTY	     256 /* containers to be inspected at once; more: list anew */
 #define JOBS	     64	 /* stops and starts at once */
-#define GET_MS	     5000L
+#define GET_MS	     15000L  /* a slow Podman takes 7 s to describe itself */
 #define STOP_MS	     150000L /* it waits for the container's own stop timeout */
 #define STREAM_MS    2000    /* for the stream's head */
 #define RETRY_MIN_MS 200
