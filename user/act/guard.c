@@ -250,29 +250,6 @@ void guard_lost(struct guards *g, const struct guard_spec *s)
 		remove_guard(g->pins, s);
 }
 
-void guard_sweep(struct guards *g)
-{
-	_cleanup_fd int ours = -1;
-	struct error err;
-
-	sweep_links();
-	if (netns_open("host", &ours, &err))
-		return;
-	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
-		struct guard record;
-		struct tc_place place = { .netns_fd = -1, .program = programs[OUTSIDE].name };
-
-		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
-		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
-			continue;
-		place.ifindex = record.peer_ifindex;
-		if (!tc_check(&place, g->ids[OUTSIDE], slot))
-			continue;
-		memset(&record, 0, sizeof(record));
-		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
-	}
-}
-
 /* ------ rules ------ */
 
 void address_rule(struct address_rule *ret, uint64_t netns_cookie, enum address_kind kind,
@@ -347,6 +324,99 @@ size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns
 		previous = &key;
 	}
 	return n;
+}
+
+/* ------ what is left of a netns that is gone ------ */
+
+static void sweep_records(struct guards *g)
+{
+	_cleanup_fd int ours = -1;
+	struct error err;
+
+	if (netns_open("host", &ours, &err))
+		return;
+	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
+		struct guard record;
+		struct tc_place place = { .netns_fd = -1, .program = programs[OUTSIDE].name };
+
+		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
+		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
+			continue;
+		place.ifindex = record.peer_ifindex;
+		if (!tc_check(&place, g->ids[OUTSIDE], slot))
+			continue;
+		memset(&record, 0, sizeof(record));
+		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
+	}
+}
+
+/* A record comes before its edges and goes with them, but for a device that went by itself. */
+static void sweep_edges(struct guards *g)
+{
+	struct edge_key stale[64], key, *previous = NULL;
+	size_t n = 0;
+
+	while (n < ARRAY_SIZE(stale) && !bpf_map_get_next_key(g->pins->edges, previous, &key)) {
+		struct guard record = { 0 };
+		uint32_t slot = 0;
+
+		if (!bpf_map_lookup_elem(g->pins->edges, &key, &slot) &&
+		    !bpf_map_lookup_elem(g->pins->guards, &slot, &record) &&
+		    !(record.netns_cookie == key.netns_cookie && record.ifindex == key.ifindex) &&
+		    !(record.netns_cookie && record.peer_ifindex == key.ifindex))
+			stale[n++] = key;
+		previous = &key;
+	}
+	for (size_t i = 0; i < n; i++)
+		bpf_map_delete_elem(g->pins->edges, &stale[i]);
+}
+
+static bool has_record(const struct pins *p, uint64_t netns_cookie)
+{
+	struct guard record;
+
+	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
+		if (!bpf_map_lookup_elem(p->guards, &slot, &record) &&
+		    record.netns_cookie == netns_cookie)
+			return true;
+	return false;
+}
+
+/* A netns that is known may have no record for now, and needs its rules with its next underlay. */
+static void sweep_rules(struct guards *g, int fd, bool (*is_known)(uint64_t cookie, void *arg),
+			void *arg)
+{
+	struct address_key key, *previous = NULL;
+	uint64_t judged[64];
+	bool gone[ARRAY_SIZE(judged)];
+	size_t n = 0, i;
+
+	/* what does not fit is the next sweep's */
+	for (; n < ARRAY_SIZE(judged) && !bpf_map_get_next_key(fd, previous, &key);
+	     previous = &key) {
+		for (i = 0; i < n && judged[i] != key.netns_cookie;)
+			i++;
+		if (i < n)
+			continue;
+		gone[n] =
+			!is_known(key.netns_cookie, arg) && !has_record(g->pins, key.netns_cookie);
+		judged[n++] = key.netns_cookie;
+	}
+	for (i = 0; i < n; i++) {
+		if (!gone[i])
+			continue;
+		write_rules(g->pins, TRIE_ENDPOINTS, judged[i], NULL, 0);
+		write_rules(g->pins, TRIE_EXCEPTIONS, judged[i], NULL, 0);
+	}
+}
+
+void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg), void *arg)
+{
+	sweep_links();
+	sweep_records(g);
+	sweep_edges(g);
+	sweep_rules(g, g->pins->endpoints, is_known, arg);
+	sweep_rules(g, g->pins->exceptions, is_known, arg);
 }
 
 /* ------ by what the records say ------ */

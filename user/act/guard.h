@@ -46,8 +46,9 @@ unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
 /* The underlay is no longer there: forgotten if its other end is gone too, else left on: an
  * interface that was only moved out of sight must find the same guard at its other end. */
 void guard_lost(struct guards *g, const struct guard_spec *s);
-/* Forget guards whose devices are gone. One that has only lost its program is put anew. */
-void guard_sweep(struct guards *g);
+/* Forget guards whose devices are gone, and the rules of netns that have no guard and are not known
+ * to the caller. A guard that has only lost its program is put anew. */
+void guard_sweep(struct guards *g, bool (*is_known)(uint64_t netns_cookie, void *arg), void *arg);
 /* Every guard of that netns comes off, by what the records say; devices elsewhere than here too,
  * where they can be found. For detach, with or without a daemon. */
 int guard_take_off(const struct pins *p, uint64_t netns_cookie, struct error *err);

@@ -656,6 +656,7 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	if (!r) {
 		exec_adopt(d);
 		detach_gone(gate_pins(d->gate), &d->root);
+		tunnel_sweep(d);
 		privilege_take();
 		r = privilege_drop(err);
 	}

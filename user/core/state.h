@@ -173,6 +173,7 @@ void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */
 void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
+void tunnel_sweep(struct daemon *d);   /* what is left of netns that are gone */
 void prober_restart(struct daemon *d); /* a dead prober is silence */
 
 /* workload.c */

@@ -382,6 +382,21 @@ static void ask_probe(struct tunnel *t)
 		t->asked_ns = now_boot_ns();
 }
 
+static bool is_in_netns(uint64_t netns_cookie, void *arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->netns_fd >= 0 && d->tunnels[i]->netns_cookie == netns_cookie)
+			return true;
+	return false;
+}
+
+void tunnel_sweep(struct daemon *d)
+{
+	guard_sweep(d->guards, is_in_netns, d);
+}
+
 static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 {
 	if (!t->link)
@@ -390,7 +405,7 @@ static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 	set_ready(t);
 	tunnel_input(t, IN_NETNS_GONE, t->config.netns, evidence_ns);
 	leave_netns(t);
-	guard_sweep(t->daemon->guards);
+	tunnel_sweep(t->daemon);
 }
 
 /* ------ the VPN's process, and the container or unit that the netns is of ------ */
