@@ -342,7 +342,9 @@ webuis()	# PHASE
 {
 	expect_match "$(webui nsenter --net=/run/netns/lan -- 192.168.50.2 192.168.50.1)" '^HTTP/' "$1: WebUI for a LAN client"
 	expect_match "$(webui -- '' 192.168.50.1)" '^HTTP/' "$1: WebUI for the host"
-	expect_match "$(engine docker exec "$(name_of provider)" curl -sS -m 3 http://10.99.0.3:8080/api/v2/app/version || :)" \
+	# not the provider: the VPN's server is nobody's LAN client
+	expect_match "$(engine docker run --rm --network "${named_by/compose/smoke}_wan" --cgroup-parent "$SMOKE_CGROUP/neighbour" \
+		vpnleash-smoke curl -sS -m 3 http://10.99.0.3:8080/api/v2/app/version || :)" \
 		'^(v|Forbidden)' "$1: WebUI for a neighbour on the bridge"
 	expect_eq "$(webui nsenter --net=/run/netns/lan -- 203.0.113.99 192.168.50.1)" none "$1: WebUI for a public source"
 }
