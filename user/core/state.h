@@ -135,8 +135,9 @@ struct member {
 	uint32_t request; /* stop or start that was asked for, 0: none */
 	bool stopping;	  /* `request` is a stop */
 	bool engine_lost; /* while it ran: what it does now is the engine's doing, not a person's */
-	uint64_t orphaned_ns; /* when it was last started anew for that */
-	char trouble[400];    /* why it can not be stopped, started, or leashed at all; "" */
+	uint64_t orphaned_ns, orphaned_of; /* when, and into which netns (its cookie), it was last
+					      started anew */
+	char trouble[400]; /* why it can not be stopped, started, or leashed at all; "" */
 };
 
 struct daemon {

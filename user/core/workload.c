@@ -407,7 +407,7 @@ static enum input of_orphan(struct member *m)
 {
 	uint64_t now = now_boot_ns();
 
-	if (m->orphaned_ns && now - m->orphaned_ns < ORPHAN_NS)
+	if (m->orphaned_of == m->tunnel->netns_cookie && now - m->orphaned_ns < ORPHAN_NS)
 		in_trouble(m, "it is not in its tunnel's network namespace",
 			   "and a start did not bring it there");
 	else if (!containers_reachable(m->daemon, m->kind))
@@ -415,6 +415,7 @@ static enum input of_orphan(struct member *m)
 			   "and the engine does not answer");
 	else {
 		m->orphaned_ns = now;
+		m->orphaned_of = m->tunnel->netns_cookie;
 		return IN_ORPHANED;
 	}
 	return IN_TUNNEL_DOWN_BLOCK;
