@@ -21,8 +21,8 @@
 #define LINE_MAX_    (1024 * 1024)
 #define BODY_MAX     (8 * 1024 * 1024)
 #define CONTAINERS   4096
-#define DIRTY	     256 /* containers to be inspected at once; more: list anew */
-#define JOBS	     64	 /* stops and starts at once */
+#define DIRTY	     256     /* containers to be inspected at once; more: list anew */
+#define JOBS	     64	     /* stops and starts at once */
 #define GET_MS	     15000L  /* a slow Podman takes 7 s to describe itself */
 #define STOP_MS	     150000L /* it waits for the container's own stop timeout */
 #define STREAM_MS    2000    /* for the stream's head */
