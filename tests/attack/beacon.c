@@ -63,9 +63,10 @@ int main(int argc, char **argv)
 	}
 	send_by_all(&to, argv[2]);
 	signal(SIGTERM, end); /* nobody's default for a container's first process */
-	while (argc == 4) {
+	if (argc == 3)
+		return 0;
+	for (;;) {
 		usleep((useconds_t)atoi(argv[3]) * 1000);
 		send_by_all(&to, argv[2]);
 	}
-	return 0;
 }
