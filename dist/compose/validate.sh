@@ -257,7 +257,7 @@ beyond() {	# WHO WHAT REGEX
 }
 
 # Without tcpdump: does anybody answer?
-answers() { timeout 8 docker exec "$1" sh -c "wget -q -T 3 -O /dev/null $url || curl -s -m 3 -o /dev/null $url" 2>/dev/null; }
+answers() { timeout 8 docker exec "$1" sh -c "wget -q -T 3 -O /dev/null $url || curl -s -m 3 -o /dev/null $url" >/dev/null 2>&1; }
 
 put_back() {
 	# shellcheck disable=SC2086 # a list
@@ -302,7 +302,7 @@ level_3() {
 			;;
 		esac
 	else
-		if answers "$app"; then row MISS "qbittorrent: nobody answers" "$url"; else row ok "qbittorrent: nobody answers"; fi
+		if answers "$app"; then row MISS "qbittorrent: somebody answers beside the tunnel" "$url"; else row ok "qbittorrent: nobody answers"; fi
 	fi
 	put_back
 }
