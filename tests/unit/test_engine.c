@@ -221,6 +221,27 @@ static void a_container_is_told(void **state)
 		assert_int_equal(l->from_image, !strcmp(l->key, "dns"));
 		assert_int_equal(l->too_long, !strcmp(l->key, "allow"));
 	}
+	assert_false(i->image_unknown);
+	expect(ENGINE_LISTED);
+	stop();
+}
+
+static void an_image_that_is_not_shown(void **state)
+{
+	static const struct answer refused[] = { INFO,
+						 { "/containers/json?all=1",
+						   "[{\"Id\":\"" ID_A "\"}]", 200 },
+						 { "/containers/" ID_A "/json", inspect_a, 200 },
+						 { "/images/sha256:1/json", "", 403 },
+						 { NULL, NULL, 0 } };
+	const struct played p = { .answers = refused };
+
+	(void)state;
+	start(&p);
+	expect(ENGINE_UP);
+	expect(ENGINE_ITEM);
+	assert_true(event.item.image_unknown);
+	assert_int_equal(event.item.n_labels, 3);
 	expect(ENGINE_LISTED);
 	stop();
 }
@@ -244,7 +265,7 @@ static void stop_and_start_are_answered(void **state)
 	assert_string_equal(event.error, "not \033[31m you"); /* escaped where it leaves */
 	assert_int_equal(engine_start_item(engine, ENGINE_CONTAINER, ID_B, 9), 0);
 	expect(ENGINE_DONE);
-	assert_int_equal(event.result, -EIO);
+	assert_int_equal(event.result, -EREMOTEIO);
 	assert_string_equal(event.error, "no such network");
 	assert_int_equal(engine_start_item(engine, ENGINE_CONTAINER, ID_A, 10), 0);
 	expect(ENGINE_DONE);
@@ -452,6 +473,7 @@ int main(void)
 		cmocka_unit_test(where_a_cgroup_will_be),
 		cmocka_unit_test(no_socket_is_said_once),
 		cmocka_unit_test(a_container_is_told),
+		cmocka_unit_test(an_image_that_is_not_shown),
 		cmocka_unit_test(stop_and_start_are_answered),
 		cmocka_unit_test(the_stream_in_pieces),
 		cmocka_unit_test(it_goes_and_comes_back),

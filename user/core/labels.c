@@ -80,11 +80,23 @@ static bool in_file(const struct daemon *d, const struct engine_item *i)
 	return false;
 }
 
-/* Those that count, for config_from_labels(). Their number, or -Exxx. */
-static int collect(const struct engine_item *i, struct config_label ret[ENGINE_LABELS], bool first,
-		   struct error *err)
+static bool asks_for_a_leash(const struct engine_label *l)
 {
-	char name[300], key[ENGINE_KEY_LEN * 4];
+	return !strcmp(l->key, "interface") || !strcmp(l->key, "tunnel");
+}
+
+/*
+ * Those that count, for config_from_labels(). Their number, or -Exxx. What the image has too may
+ * be the operator's word or not: the engine shows one label. Where a leash is possible, a container
+ * that may have asked for one is not let go without.
+ */
+static int collect(const struct daemon *d, const struct engine_item *i,
+		   struct config_label ret[ENGINE_LABELS], bool first, struct error *err)
+{
+	char name[300], key[ENGINE_KEY_LEN * 4], netns[PATH_MAX];
+	const struct engine_label *doubt = NULL;
+	struct error ignored;
+	bool asked = false;
 	int n = 0;
 
 	for (size_t k = 0; k < i->n_labels; k++) {
@@ -97,17 +109,34 @@ static int collect(const struct engine_item *i, struct config_label ret[ENGINE_L
 					 "and is ignored",
 					 escape(name, sizeof(name), i->name),
 					 escape(key, sizeof(key), l->key));
+			if (asks_for_a_leash(l))
+				doubt = l;
 			continue;
 		}
 		if (l->too_long)
 			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
 				    "label 'vpnleash.%s' is too long, or no text",
 				    escape(key, sizeof(key), l->key));
+		asked |= asks_for_a_leash(l);
 		ret[n++] = (struct config_label) { l->key, l->value };
 	}
-	if (n && i->labels_left_out)
+	if (asked)
+		doubt = NULL;
+	if (!n && ((!doubt && !i->labels_left_out) || shared_netns(d, i, netns, &ignored)))
+		return 0;
+	if (i->labels_left_out)
 		return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)", "more than %d labels",
 			    ENGINE_LABELS);
+	if (doubt)
+		return fail(
+			err, EXIT_USAGE, 0, "name the container in the file instead",
+			"its image has the label 'vpnleash.%s' too, and nobody can tell them apart",
+			escape(key, sizeof(key), doubt->key));
+	if (i->image_unknown)
+		return fail(
+			err, EXIT_USAGE, 0,
+			"let GET /images/ through to the engine, or name the container in the file",
+			"the engine does not show its image, whose labels do not count");
 	return n;
 }
 
@@ -296,7 +325,7 @@ void labels_are(struct daemon *d, const struct engine_item *i, bool first)
 				 "container '%s' is in the file: its labels are ignored", shown);
 		return;
 	}
-	n = collect(i, labels, first, &err);
+	n = collect(d, i, labels, first, &err);
 	if (!n)
 		return;
 	w = calloc(1, sizeof(*w));

@@ -132,7 +132,7 @@ static int result_of(long code)
 	return code / 100 == 2 || code == 304 ? 0
 	       : code == 404		      ? -ENOENT
 	       : code == 403 || code == 405   ? -EACCES
-					      : -EIO;
+					      : -EREMOTEIO;
 }
 
 int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err)
@@ -375,25 +375,29 @@ static bool fits(const char *s, size_t size)
 	return n < size;
 }
 
-/* Labels of the image, for a container that has some of ours. NULL: it has none, or is gone. */
-static json_t *image_labels(struct docker *d, const json_t *inspect, json_t **ret_image)
+/* The image of a container that has labels of ours. 0, also if the engine does not show it (NULL):
+ * a proxy before the engine may not let it through. Else the connection is of no use. */
+static int find_image(struct docker *d, const json_t *inspect, json_t **ret, struct error *err)
 {
 	char path[400];
-	struct error err;
+	int r;
 
-	*ret_image = NULL;
+	*ret = NULL;
+	if (!*text_of(inspect, "Image"))
+		return 0;
 	snprintf(path, sizeof(path), "/images/%.300s/json", text_of(inspect, "Image"));
-	if (!*text_of(inspect, "Image") || docker_get(d->socket_path, path, ret_image, &err))
-		return NULL;
-	return json_object_get(json_object_get(*ret_image, "Config"), "Labels");
+	r = docker_get(d->socket_path, path, ret, err);
+	return r == -ENOENT || r == -EACCES || r == -EREMOTEIO ? 0 : r;
 }
 
-static void take_labels(struct docker *d, struct engine_item *i, const json_t *inspect)
+static int take_labels(struct docker *d, struct engine_item *i, const json_t *inspect,
+		       struct error *err)
 {
 	json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
 	json_t *image = NULL, *of_image = NULL, *value;
 	const char *key;
 	bool asked = false;
+	int r = 0;
 
 	snprintf(i->compose_project, sizeof(i->compose_project), "%s",
 		 text_of(labels, "com.docker.compose.project"));
@@ -410,9 +414,14 @@ static void take_labels(struct docker *d, struct engine_item *i, const json_t *i
 			i->labels_left_out++;
 			continue;
 		}
-		if (!asked)
-			of_image = image_labels(d, inspect, &image);
-		asked = true;
+		if (!asked) {
+			r = find_image(d, inspect, &image, err);
+			if (r)
+				break;
+			i->image_unknown = !image;
+			of_image = json_object_get(json_object_get(image, "Config"), "Labels");
+			asked = true;
+		}
 		same = json_string_value(json_object_get(of_image, key));
 		l = &i->labels[i->n_labels++];
 		l->from_image = same && !strcmp(same, text);
@@ -422,15 +431,17 @@ static void take_labels(struct docker *d, struct engine_item *i, const json_t *i
 		snprintf(l->value, sizeof(l->value), "%s", text);
 	}
 	json_decref(image);
+	return r;
 }
 
-static void tell_container(struct docker *d, const json_t *inspect)
+static int tell_container(struct docker *d, const json_t *inspect, struct error *err)
 {
 	const json_t *state = json_object_get(inspect, "State");
 	const json_t *host = json_object_get(inspect, "HostConfig");
 	const char *name = text_of(inspect, "Name"), *health;
 	struct engine_event *e = new_event(d, ENGINE_ITEM);
 	struct engine_item *i = &e->item;
+	int r;
 
 	i->kind = ENGINE_CONTAINER;
 	snprintf(i->id, sizeof(i->id), "%s", text_of(inspect, "Id"));
@@ -449,10 +460,12 @@ static void tell_container(struct docker *d, const json_t *inspect)
 						   : HEALTH_NONE;
 	snprintf(i->network_mode, sizeof(i->network_mode), "%s", text_of(host, "NetworkMode"));
 	if (!*i->id || strspn(i->id, "0123456789abcdef") != strlen(i->id))
-		return;
+		return 0;
 	find_cgroup(d, i, text_of(host, "CgroupParent"));
-	take_labels(d, i, inspect);
-	d->tell(d->owner, e);
+	r = take_labels(d, i, inspect, err);
+	if (!r)
+		d->tell(d->owner, e);
+	return r;
 }
 
 /* 0, also if it is gone; else the connection is of no use. */
@@ -465,7 +478,7 @@ static int inspect(struct docker *d, const char *id, struct error *err)
 	snprintf(path, sizeof(path), "/containers/%.64s/json", id);
 	r = docker_get(d->socket_path, path, &j, err);
 	if (!r) {
-		tell_container(d, j);
+		r = tell_container(d, j, err);
 	} else if (r == -ENOENT) {
 		struct engine_event *e = new_event(d, ENGINE_GONE);
 

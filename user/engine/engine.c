@@ -191,8 +191,9 @@ static void tell(void *owner, const struct engine_event *e)
 {
 	const struct worker *w = owner;
 
-	if (send(w->fd, e, size_of(e), MSG_NOSIGNAL) < 0 && errno != EINTR)
-		_exit(0); /* nobody listens any more */
+	while (send(w->fd, e, size_of(e), MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
+			_exit(0); /* nobody listens any more */
 }
 
 static void refuse(struct worker *w, const struct request *r)

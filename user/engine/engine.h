@@ -56,6 +56,7 @@ struct engine_item {
 	/* what made it, for a sentence to type; "" if not by compose */
 	char compose_project[ENGINE_NAME_LEN], compose_service[ENGINE_NAME_LEN];
 	size_t n_labels, labels_left_out;
+	bool image_unknown; /* the engine does not show the image: from_image is not known */
 	struct engine_label labels[ENGINE_LABELS];
 };
 
@@ -77,7 +78,8 @@ struct engine_event {
 	int signal;	  /* KILL */
 	uint32_t request; /* DONE */
 	int result; /* DONE: 0; -ENOENT no such thing; -ENOTCONN nobody to ask; -EACCES refused,
-		     * also by a read-only proxy; -EIO with `error` for the rest */
+		     * also by a read-only proxy; -EREMOTEIO, -EIO with
+		     * `error` for the rest */
 	char error[ENGINE_ERROR_LEN];
 	struct engine_item item; /* ITEM */
 };
