@@ -871,13 +871,21 @@ void member_engine_is(struct member *m, bool there)
 	}
 }
 
+/* What was said of it goes along; a hold that waits for whoever has the new name is for it. */
 void member_rename(struct member *m, const char *name)
 {
+	bool wanted = mark_is(MARK_WANTED, m->name), held = m->held;
+	struct error err = { 0 };
+
+	if (wanted)
+		mark_clear(MARK_WANTED, m->name, &err);
 	snprintf(m->name, sizeof(m->name), "%.63s", name);
-	m->held = mark_is(MARK_HELD, m->name);
 	if (m->bound)
 		workload_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
 			      m->name);
+	if ((wanted && mark_set(MARK_WANTED, m->name, &err)) ||
+	    ((held || mark_is(MARK_HELD, m->name)) && member_hold(m, true, &err)))
+		log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, err.text);
 }
 
 void member_free(struct member *m)
