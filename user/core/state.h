@@ -3,6 +3,7 @@
  * The daemon's state, shared by the files that join watchers, policy and doers:
  *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
  *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
+ *   contained.c  the same of a container or unit → stop, start; its cgroup is where the engine says
  *   containers.c  what runs containers and units, and what they are now
  *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
@@ -192,10 +193,12 @@ void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or dow
 void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
 void member_look(struct member *m); /* at what nobody tells: once a second at least */
 int member_hold(struct member *m, bool held, struct error *err);
+void member_summary(struct member *m); /* what was dropped since the last one */
+
+/* contained.c */
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
  * of the next. What to type, in buf; NULL: not so. */
 const char *member_to_type(const struct member *m, char *buf, size_t size);
-void member_summary(struct member *m); /* what was dropped since the last one */
 /* Its container or unit as it is now; NULL: there is none. */
 void member_item_is(struct member *m, const struct engine_item *item);
 void member_ending(struct member *m); /* it was sent a signal by somebody: let it end */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer and
- * the engine say; its table asked; admitted, barred, frozen, thawed, stopped, started. See state.h.
+ * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
+ * says; its table asked; admitted, barred, frozen, thawed. What a container or unit has beside a
+ * cgroup is in contained.c. See state.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,22 +13,13 @@
 #include "act/freezer.h"
 #include "base/netns.h"
 #include "core/marks.h"
-#include "core/state.h"
+#include "core/member_internal.h"
 #include "out/report.h"
 #include "watch/process.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
 /* so long after its birth nobody waits any more for the first process of a slice's child */
 #define SETTLED_NS (3 * NS_PER_SEC)
-#define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
-#define AGAIN_NS   (5 * NS_PER_SEC)  /* between two tries to stop or start it */
-#define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
-#define PERSON_NS  (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
-#define ORPHAN_NS  (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
-
-#define REMOVED "the container whose network it shares was removed"
-
-static void workload_input(struct member *m, enum input in);
 
 static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 {
@@ -36,7 +28,7 @@ static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 	(void)s;
 	(void)usec;
 	if (!watch_cgroup_frozen(m->cgroup))
-		workload_input(m, IN_FREEZE_FAILED);
+		member_input(m, IN_FREEZE_FAILED);
 	return 0;
 }
 
@@ -89,7 +81,7 @@ static void thaw_shut(struct member *m, int cgroup_fd)
 }
 
 /* Said once, and by `status` and `why` as long as it is so. */
-static void in_trouble(struct member *m, const char *what, const char *why)
+void member_in_trouble(struct member *m, const char *what, const char *why)
 {
 	char text[sizeof(m->trouble)], shown[300];
 
@@ -100,71 +92,6 @@ static void in_trouble(struct member *m, const char *what, const char *why)
 	log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, text);
 }
 
-static int on_stop_failed(sd_event_source *s, uint64_t usec, void *arg)
-{
-	struct member *m = arg;
-
-	(void)s;
-	(void)usec;
-	if (m->state == WORKLOAD_STOPPED)
-		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
-	return 0;
-}
-
-static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
-{
-	struct member *m = arg;
-
-	(void)s;
-	(void)usec;
-	if (m->state == WORKLOAD_STOPPED)
-		member_tunnel_changed(m);
-	return 0;
-}
-
-static void stop(struct member *m)
-{
-	struct daemon *d = m->daemon;
-
-	m->stopping = true;
-	if (containers_ask_stop(m)) /* an action carries no input: a turn later */
-		set_timer(d, &m->end_timer, now_boot_ns(), on_stop_failed, m);
-}
-
-const char *member_to_type(const struct member *m, char *buf, size_t size)
-{
-	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
-	char project[300], service[300];
-
-	if (!i || strncmp(i->network_mode, "container:", 10) ||
-	    containers_find(m->daemon, m->kind, i->network_mode + 10))
-		return NULL;
-	if (*i->compose_service)
-		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
-			 escape(project, sizeof(project), i->compose_project),
-			 escape(service, sizeof(service), i->compose_service));
-	else
-		snprintf(buf, size, "make it anew, with the network of the new one");
-	return buf;
-}
-
-static void start(struct member *m)
-{
-	struct daemon *d = m->daemon;
-	char command[300];
-
-	if (m->running || m->stopping)
-		return;
-	if (member_to_type(m, command, sizeof(command))) {
-		in_trouble(m, REMOVED, command);
-		return;
-	}
-	edge_shut(m->tunnel->edge);
-	if (!m->request && containers_ask_start(m))
-		in_trouble(m, "it can not be started", "the engine does not answer");
-	set_timer(d, &m->end_timer, now_boot_ns() + AGAIN_NS, on_start_again, m);
-}
-
 static void carry_out_workload(struct member *m, enum action action)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
@@ -172,9 +99,9 @@ static void carry_out_workload(struct member *m, enum action action)
 	int r = 0;
 
 	if (action == DO_STOP)
-		stop(m);
+		contained_stop(m);
 	else if (action == DO_START)
-		start(m);
+		contained_start(m);
 	if (!c || !m->bound)
 		return;
 	switch (action) {
@@ -207,45 +134,12 @@ static void carry_out_workload(struct member *m, enum action action)
 }
 
 /* Frozen, and not by us: an operator's pause. */
-static bool is_paused(const struct member *m)
+bool member_is_paused(const struct member *m)
 {
 	struct workload w;
 
 	return m->bound && watch_cgroup_frozen(m->cgroup) &&
 	       !workload_get(m->daemon->leases, m->bound, &w) && !(w.flags & WORKLOAD_FROZEN_BY_US);
-}
-
-static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
-{
-	struct member *m = arg;
-
-	(void)s;
-	(void)usec;
-	if (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN)
-		return 0;
-	if (m->running && !m->held && !is_paused(m)) {
-		if (containers_reachable(m->daemon, m->kind)) {
-			workload_input(m, IN_STOP_DUE);
-			return 0;
-		}
-		in_trouble(m, "it can not be stopped", "the engine does not answer");
-	}
-	set_timer(m->daemon, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due, m);
-	return 0;
-}
-
-/* The ladder's second step, counted from the moment at which it lost its way out. */
-static void arm_stop(struct member *m)
-{
-	bool barred = m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN;
-
-	if (!barred) {
-		m->barred_ns = 0;
-	} else if (!m->barred_ns && m->kind && m->stop_after_ns != STOP_NEVER && !m->audit) {
-		m->barred_ns = now_boot_ns();
-		set_timer(m->daemon, &m->stop_timer, m->barred_ns + m->stop_after_ns, on_stop_due,
-			  m);
-	}
 }
 
 static void call_hook(struct member *m, const char *program, int netns_fd, enum workload_state from,
@@ -273,7 +167,7 @@ static void call_hooks(struct member *m, enum workload_state from, enum input in
 		call_hook(m, m->hook_inside, m->tunnel->netns_fd, from, in);
 }
 
-static void workload_input(struct member *m, enum input in)
+void member_input(struct member *m, enum input in)
 {
 	const struct step *step = policy_workload(m->state, in);
 	enum workload_state from = m->state;
@@ -292,13 +186,13 @@ static void workload_input(struct member *m, enum input in)
 	call_hooks(m, from, in);
 	if (m->state != WORKLOAD_BLOCKED)
 		m->freezing_ns = 0;
-	arm_stop(m);
+	contained_arm_stop(m);
 	if (m->state == WORKLOAD_FROZEN && m->tunnel->edge) /* bootstrap may open */
 		tunnel_look_now(m->tunnel);
 	/* frozen at once, or frozen all along: the kernel tells only changes */
 	if (m->state == WORKLOAD_BLOCKED && m->cgroup && watch_cgroup_frozen(m->cgroup) &&
 	    in != IN_THAWED && in != IN_ENDING)
-		workload_input(m, IN_FREEZE_DONE);
+		member_input(m, IN_FREEZE_DONE);
 }
 
 static void set_flags(struct member *m)
@@ -382,69 +276,18 @@ static void unbind_member(struct member *m)
 	m->bound = 0;
 }
 
-/* Does it share another container's netns? Then an engine puts it into that one's present netns
- * whenever it starts. */
-static bool shares_netns(const struct member *m)
-{
-	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
-
-	return i && !strncmp(i->network_mode, "container:", 10);
-}
-
-/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
-static bool is_orphaned(const struct member *m)
-{
-	char path[64];
-	struct stat st;
-
-	if (!m->running || !m->pid || !shares_netns(m))
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", m->pid);
-	return !stat(path, &st) && st.st_ino != m->tunnel->netns_ino;
-}
-
-static enum input of_orphan(struct member *m)
-{
-	uint64_t now = now_boot_ns();
-
-	if (m->orphaned_of == m->tunnel->netns_cookie && now - m->orphaned_ns < ORPHAN_NS)
-		in_trouble(m, "it is not in its tunnel's network namespace",
-			   "and a start did not bring it there");
-	else if (!containers_reachable(m->daemon, m->kind))
-		in_trouble(m, "it is not in its tunnel's network namespace any more",
-			   "and the engine does not answer");
-	else {
-		m->orphaned_ns = now;
-		m->orphaned_of = m->tunnel->netns_cookie;
-		return IN_ORPHANED;
-	}
-	return IN_TUNNEL_DOWN_BLOCK;
-}
-
-/* An engine that is still starting it would wait for the frozen for ever. What it said of an
- * earlier start is known by the process, which is not in this cgroup. */
-static bool has_started(const struct member *m)
-{
-	char path[PATH_MAX];
-	size_t n = strlen(m->path);
-
-	if (!m->running || !m->pid)
-		return m->running;
-	return !process_cgroup(m->pid, path) && !strncmp(path, m->path, n) &&
-	       (!path[n] || path[n] == '/');
-}
-
 void member_tunnel_changed(struct member *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP;
-	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && (!m->kind || has_started(m)) &&
+	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE &&
+			  (!m->kind || contained_has_started(m)) &&
 			  (!m->slice || now_boot_ns() - m->born_ns >= SETTLED_NS);
 
-	workload_input(m, m->held && up		 ? IN_HELD
-			  : up && is_orphaned(m) ? of_orphan(m)
-			  : up			 ? IN_TUNNEL_UP
-			  : may_freeze		 ? IN_TUNNEL_DOWN
-						 : IN_TUNNEL_DOWN_BLOCK);
+	member_input(m, m->held && up			 ? IN_HELD
+			: up && contained_is_orphaned(m) ? contained_of_orphan(m)
+			: up				 ? IN_TUNNEL_UP
+			: may_freeze			 ? IN_TUNNEL_DOWN
+							 : IN_TUNNEL_DOWN_BLOCK);
 }
 
 int member_hold(struct member *m, bool held, struct error *err)
@@ -463,7 +306,7 @@ int member_hold(struct member *m, bool held, struct error *err)
 		return r;
 	m->held = held;
 	if (held)
-		workload_input(m, IN_HELD);
+		member_input(m, IN_HELD);
 	else
 		member_tunnel_changed(m);
 	return 0;
@@ -504,7 +347,7 @@ static void join_member(struct member *m)
 		m->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
 		m->changed_ns = w.since_ns;
 	} else {
-		workload_input(m, IN_CGROUP_BORN);
+		member_input(m, IN_CGROUP_BORN);
 	}
 	member_tunnel_changed(m);
 }
@@ -538,33 +381,23 @@ static void on_cgroup(void *owner, const struct evidence *e)
 	if (!m->cgroup || !m->started) /* told while it is being started, which goes on itself */
 		return;
 	if (e->what == IN_CGROUP_GONE) {
-		workload_input(m, IN_CGROUP_GONE);
+		member_input(m, IN_CGROUP_GONE);
 		unbind_member(m);
 	} else if (e->what == IN_CGROUP_BORN) {
 		bind_and_join(m);
 	} else {
-		workload_input(m, e->what);
+		member_input(m, e->what);
 	}
-}
-
-/* Frozen it can not act on a signal; what waits for it says that somebody wants it to end. The
- * engine tells this sooner, but not while it goes down itself. */
-static void look_for_signals(struct member *m)
-{
-	if (m->state == WORKLOAD_FROZEN && m->kind && m->pid && process_is_to_end(m->pid))
-		member_ending(m);
 }
 
 void member_look(struct member *m)
 {
-	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
-	char command[300];
+	const struct cgroup_ref *c;
 	struct error err;
 
-	look_for_signals(m);
-	if (m->running && containers_reachable(m->daemon, m->kind) &&
-	    member_to_type(m, command, sizeof(command)))
-		in_trouble(m, REMOVED, command);
+	if (m->kind)
+		contained_look(m);
+	c = watch_cgroup_ref(m->cgroup);
 	if (m->bound || !c || bind_member(m, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);
@@ -655,7 +488,7 @@ void member_move(struct member *m, struct tunnel *t)
 		return;
 	if (watch_cgroup_ref(m->cgroup))
 		set_resolver(m, watch_cgroup_ref(m->cgroup));
-	workload_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
+	member_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
 	workload_point(m->daemon->leases, m->bound, t->slot);
 	member_tunnel_changed(m);
 }
@@ -669,6 +502,45 @@ static int listen_to_cgroup(struct member *m, struct error *err)
 		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroup '%s'", m->name);
 	sd_event_source_set_priority(m->cgroup_source, PRIORITY_EVIDENCE);
 	return 0;
+}
+
+int member_enter(struct member *m, const char *path, struct error *err)
+{
+	int r;
+
+	snprintf(m->path, sizeof(m->path), "%s", path);
+	r = watch_cgroup_start(&m->cgroup, &m->daemon->root, m->path, on_cgroup, m, err);
+	if (!r)
+		r = listen_to_cgroup(m, err);
+	if (r) {
+		member_leave(m);
+		m->path[0] = '\0';
+	} else if (watch_cgroup_ref(m->cgroup)) {
+		bind_and_join(m);
+	}
+	return r;
+}
+
+void member_leave(struct member *m)
+{
+	struct cgroup_ref still;
+
+	if (!m->cgroup)
+		return;
+	member_input(m, IN_CGROUP_GONE);
+	if (m->bound && !resolve_cgroup(&m->daemon->root, m->path, &still, NULL)) {
+		close_fd(&still.fd);
+		if (still.id == m->bound) {
+			member_shut(m);
+			m->bound = 0;
+		}
+	}
+	unbind_member(m);
+	sd_event_source_disable_unref(m->cgroup_source);
+	m->cgroup_source = NULL;
+	watch_cgroup_stop(m->cgroup);
+	m->cgroup = NULL;
+	m->path[0] = '\0';
 }
 
 int member_start(struct member *m, struct error *err)
@@ -691,201 +563,6 @@ int member_start(struct member *m, struct error *err)
 	if (m->kind)
 		containers_watch_member(m);
 	return 0;
-}
-
-/* ------ a container or unit ------ */
-
-/* No longer there, or elsewhere: a gate is taken off only with its cgroup. */
-static void leave_place(struct member *m)
-{
-	struct cgroup_ref still;
-
-	if (!m->cgroup)
-		return;
-	workload_input(m, IN_CGROUP_GONE);
-	if (m->bound && !resolve_cgroup(&m->daemon->root, m->path, &still, NULL)) {
-		close_fd(&still.fd);
-		if (still.id == m->bound) {
-			member_shut(m);
-			m->bound = 0;
-		}
-	}
-	unbind_member(m);
-	sd_event_source_disable_unref(m->cgroup_source);
-	m->cgroup_source = NULL;
-	watch_cgroup_stop(m->cgroup);
-	m->cgroup = NULL;
-	m->path[0] = '\0';
-}
-
-/* Its cgroup is this one, there or not yet. */
-static void take_place(struct member *m, const char *text)
-{
-	char path[PATH_MAX];
-	struct error err;
-	int r = cgroup_path(&m->daemon->root, text, path, &err);
-
-	if (!r && m->cgroup && !strcmp(m->path, path))
-		return;
-	leave_place(m);
-	if (!r) {
-		slices_yield(m->daemon, path);
-		memcpy(m->path, path, sizeof(path));
-		r = watch_cgroup_start(&m->cgroup, &m->daemon->root, m->path, on_cgroup, m, &err);
-	}
-	if (!r)
-		r = listen_to_cgroup(m, &err);
-	if (r)
-		in_trouble(m, "it can not be leashed", err.text);
-	else if (watch_cgroup_ref(m->cgroup))
-		bind_and_join(m);
-}
-
-static int on_left(sd_event_source *s, uint64_t usec, void *arg)
-{
-	struct member *m = arg;
-	struct error err;
-
-	(void)s;
-	(void)usec;
-	if (m->running)
-		return 0;
-	if (!containers_reachable(m->daemon, m->kind)) {
-		workload_input(m, IN_TAKEN_DOWN);
-		return 0;
-	}
-	if (mark_clear(MARK_WANTED, m->name, &err))
-		log_line(LOG_LEVEL_ERR, "%s", err.text);
-	workload_input(m, IN_GIVEN_UP);
-	return 0;
-}
-
-static void item_started(struct member *m)
-{
-	struct error err;
-
-	if (m->tunnel != m->daemon->nowhere)
-		m->trouble[0] = '\0';
-	m->stopping = m->engine_lost = false;
-	edge_sweep(m->tunnel->edge);
-	if (mark_set(MARK_WANTED, m->name, &err))
-		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
-			 err.text);
-	if (m->bound)
-		member_tunnel_changed(m); /* it may be frozen from now on */
-}
-
-/* By us, by the machine or the engine going down, or by a person or itself. */
-static void item_ended(struct member *m)
-{
-	m->stopping = false;
-	m->request = 0; /* what was asked for is done, whatever else is still said of it */
-	if (m->state == WORKLOAD_STOPPED) {
-		member_tunnel_changed(m);
-	} else if (m->engine_lost) {
-		workload_input(m, IN_TAKEN_DOWN);
-		member_tunnel_changed(m);
-	} else {
-		set_timer(m->daemon, &m->end_timer, now_boot_ns() + PERSON_NS, on_left, m);
-	}
-}
-
-void member_item_is(struct member *m, const struct engine_item *item)
-{
-	bool was = m->running, first = !*m->id;
-	pid_t before = m->pid;
-	struct error err;
-
-	m->running = item && item->running;
-	m->pid = item ? item->pid : 0;
-	snprintf(m->id, sizeof(m->id), "%s", item ? item->id : "");
-	if (!item) {
-		leave_place(m);
-		if (first) /* not made yet */
-			return;
-		mark_clear(MARK_WANTED, m->name, &err);
-		workload_input(m, IN_GIVEN_UP);
-		return;
-	}
-	if (*item->cgroup)
-		take_place(m, item->cgroup);
-	if (m->running && (!was || m->pid != before))
-		item_started(m);
-	else if (!m->running && was)
-		item_ended(m);
-	else if (!m->running && first && mark_is(MARK_WANTED, m->name)) {
-		workload_input(m, IN_TAKEN_DOWN);
-		member_tunnel_changed(m);
-	}
-}
-
-static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
-{
-	struct member *m = arg;
-
-	(void)s;
-	(void)usec;
-	if (m->state == WORKLOAD_BLOCKED)
-		member_tunnel_changed(m);
-	return 0;
-}
-
-void member_ending(struct member *m)
-{
-	if (is_paused(m) || (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN))
-		return;
-	workload_input(m, IN_ENDING);
-	set_timer(m->daemon, &m->end_timer, now_boot_ns() + END_NS, on_not_ended, m);
-}
-
-void member_done(struct member *m, int result, const char *error)
-{
-	bool stopping = m->stopping;
-
-	m->request = 0;
-	if (!result)
-		return; /* how it is now comes by member_item_is() */
-	m->stopping = false;
-	in_trouble(m, stopping ? "it can not be stopped" : "it can not be started",
-		   result == -ENOENT && !*error ? "the engine knows it no longer"
-		   : *error			? error
-						: strerror(-result));
-	if (stopping && m->state == WORKLOAD_STOPPED) {
-		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
-		if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
-			set_timer(m->daemon, &m->stop_timer,
-				  now_boot_ns() + (result == -EACCES ? REFUSED_NS : AGAIN_NS),
-				  on_stop_due, m);
-	}
-}
-
-void member_engine_is(struct member *m, bool there)
-{
-	if (!there) {
-		m->engine_lost |= m->running;
-		m->request = 0;
-		m->stopping = false;
-	} else {
-		m->engine_lost = false;
-		member_tunnel_changed(m); /* what had to wait for it */
-	}
-}
-
-/* What was said of it goes along; a hold that waits for whoever has the new name is for it. */
-void member_rename(struct member *m, const char *name)
-{
-	bool wanted = mark_is(MARK_WANTED, m->name), held = m->held;
-	struct error err = { 0 };
-
-	if (wanted)
-		mark_clear(MARK_WANTED, m->name, &err);
-	snprintf(m->name, sizeof(m->name), "%.63s", name);
-	if (m->bound)
-		workload_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
-			      m->name);
-	if ((wanted && mark_set(MARK_WANTED, m->name, &err)) ||
-	    ((held || mark_is(MARK_HELD, m->name)) && member_hold(m, true, &err)))
-		log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, err.text);
 }
 
 void member_free(struct member *m)

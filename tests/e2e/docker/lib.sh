@@ -254,8 +254,13 @@ capture_end()	# NAME
 
 packets()	# NAME FILTER [SINCE]: as text
 {
-	engine tcpdump -Z root -r "/smoke/$1.pcap" -n -tt "$2" 2>/dev/null |
-		awk -v since="${3:-0}" '$1 >= since'
+	local said
+
+	# the last one may be half written yet
+	{
+		said=$(engine tcpdump -Z root -r "/smoke/$1.pcap" -n -tt "$2" 2>&1 >&3) ||
+			[[ $said = *'truncated dump file'* ]]
+	} 3>&1 | awk -v since="${3:-0}" '$1 >= since'
 }
 
 count()	# NAME FILTER [SINCE]
