@@ -7,6 +7,7 @@
 #include "cmd/cmd.h"
 #include "core/daemon.h"
 #include "core/slice.h"
+#include "out/control.h"
 
 bool wants_help(int argc, char **argv)
 {
@@ -67,6 +68,17 @@ int cmd_run(int argc, char **argv, struct error *err)
 	return r;
 }
 
+/* A daemon that runs keeps them locked from now on, also if they are made anew. */
+static void tell_daemon(void)
+{
+	json_t *request = json_pack("{s:s}", "verb", "slices"), *reply = NULL;
+	struct error nobody;
+
+	if (request && !control_ask(request, &reply, &nobody))
+		json_decref(reply);
+	json_decref(request);
+}
+
 /* Slices do not wait for a daemon to end: they are locked whenever they are made anew. */
 static int lock_all(const struct config *config, struct error *err)
 {
@@ -76,6 +88,8 @@ static int lock_all(const struct config *config, struct error *err)
 	for (size_t i = 0; i < config->n_workloads; i++)
 		slices += config->workloads[i].is_slice;
 	r = slices ? slices_lock(config, err) : 0;
+	if (slices && !r)
+		tell_daemon();
 	return r || slices == config->n_workloads ? r : daemon_lock(config, err);
 }
 

@@ -337,8 +337,7 @@ static struct slice *slice_at(struct daemon *d, const char *name)
 	return s;
 }
 
-/* The configuration need not name them: made anew they are locked again all the same. */
-static void take_locked(struct daemon *d)
+void slices_look(struct daemon *d)
 {
 	struct locked l = { 0 };
 	struct slice *s;
@@ -378,7 +377,7 @@ int slices_reload(struct daemon *d, const struct config *config, struct error *e
 		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
 			r = take_slice(d, name, &config->workloads[i], err);
 	if (!r)
-		take_locked(d);
+		slices_look(d);
 	forget_slices(d, is_unwanted);
 	return r;
 }

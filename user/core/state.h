@@ -229,6 +229,9 @@ void containers_each(const struct daemon *d, void (*f)(const struct engine_item 
 /* As the configuration has them, which are locked already; at the start too. The tunnels must have
  * been started. What it has no longer stays locked, its children shut. */
 int slices_reload(struct daemon *d, const struct config *config, struct error *err);
+/* At what `vpnleash lock` has locked: the configuration need not name it, made anew it is locked
+ * again all the same. */
+void slices_look(struct daemon *d);
 /* The child at that path, if it is one, is somebody else's from now on. */
 void slices_yield(struct daemon *d, const char *path);
 void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */

@@ -324,6 +324,14 @@ static json_t *answer_exec(struct daemon *d, const struct question *q)
 	return j ? j : control_refusal(&err);
 }
 
+/* `vpnleash lock` has locked one. */
+static json_t *answer_slices(struct daemon *d, const struct question *q)
+{
+	(void)q;
+	slices_look(d);
+	return json_object();
+}
+
 static const struct verb {
 	const char *name;
 	bool root_only; /* it changes something; the others show */
@@ -332,7 +340,7 @@ static const struct verb {
 	{ "status", false, answer_status },  { "why", false, answer_why },
 	{ "events", false, answer_events },  { "hold", true, answer_hold },
 	{ "release", true, answer_release }, { "detach", true, answer_detach },
-	{ "exec", true, answer_exec },
+	{ "exec", true, answer_exec },	     { "slices", true, answer_slices },
 };
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
@@ -351,7 +359,7 @@ json_t *verbs_answer(void *daemon, const json_t *request, const struct control_p
 		fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", name);
 		return control_refusal(&err);
 	}
-	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec",
+	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec, slices",
 	     "unknown verb");
 	return control_refusal(&err);
 }
