@@ -97,7 +97,7 @@ leash()
 		'^0::/vpnleash.slice/docker-[0-9a-f]+.scope$' "its cgroup"
 	wait_until 20 api_up vpn
 	begin leash
-	echo "$hash" >/smoke/hash
+	echo "$hash leash" >/smoke/transfer
 	wait_until 60 beyond "$hash" 50
 
 	docker exec vpn pkill -9 wireguard-go
@@ -131,16 +131,23 @@ first()	# MESSAGE: when the daemon said so in this boot, in seconds
 # itself; its transfer goes on.
 recovered()
 {
-	local lease opened packet
+	local name lease opened packet
 
-	hash=$(cat /smoke/hash)
+	read -r hash name </smoke/transfer
 	wait_until 200 systemctl -q is-active docker
 	wait_dist vpn running 60
 	wait_dist qbittorrent running 60
 	wait_state qbittorrent open 60
 	wait_until 20 api_up vpn
 	wait_until 20 is_at "$hash"
+	if [ "$at" = 1000 ]; then # between two resets
+		finish "$name" "$hash"
+		begin "boot$BOOT"
+		echo "$hash boot$BOOT" >/smoke/transfer
+		at=0
+	fi
 	goes_on "$hash" "$at"
+	[ "$at" != 0 ] || sync # what is new of it is to be there after the next reset
 	journalctl -b -u vpnleash -o short-precise --no-hostname
 	lease=$(first "tunnel '.*CloudflareWARP': [a-z]+ -> up")
 	opened=$(first "workload 'qbittorrent': [a-z]+ -> open")
@@ -172,8 +179,10 @@ ended_well()
 
 whole()
 {
-	hash=$(cat /smoke/hash)
-	finish leash "$hash"
+	local name
+
+	read -r hash name </smoke/transfer
+	finish "$name" "$hash"
 }
 
 "$@"
