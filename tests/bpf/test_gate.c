@@ -81,10 +81,10 @@ static struct packet make4(const char *from, const char *to)
 
 static struct packet make6(const char *from, const char *to)
 {
-	struct packet p = { .eth.h_proto = htons(ETH_P_IPV6),
-			    .ip6 = { .ip6_hlim = 64,
-				     .ip6_nxt = IPPROTO_UDP,
-				     .ip6_plen = htons(24) } };
+	struct packet p = {
+		.eth.h_proto = htons(ETH_P_IPV6),
+		.ip6 = { .ip6_hlim = 64, .ip6_nxt = IPPROTO_UDP, .ip6_plen = htons(24) }
+	};
 
 	p.ip6.ip6_vfc = 0x60; /* of the same union as the others */
 	inet_pton(AF_INET6, from, &p.ip6.ip6_src);

@@ -476,14 +476,13 @@ static const char *clash(const struct tunnel_config *t, const struct workload_co
 
 /* ------ labels ------ */
 
-/* The values between `;` of one label. Cuts `values` up. */
+/* The values between `;` of one label; none is one that is empty. Cuts `values` up. */
 static int take_label(struct place *place, const struct key *key, char *values, struct error *err)
 {
-	char *save, shown[64];
+	char *save, shown[64], *value = strtok_r(values, ";", &save);
 	struct error why = { 0 };
 
-	for (char *value = strtok_r(values, ";", &save); value;
-	     value = strtok_r(NULL, ";", &save)) {
+	for (value = value ? value : values; value; value = strtok_r(NULL, ";", &save)) {
 		value += strspn(value, " ");
 		for (char *end = value + strlen(value); end > value && end[-1] == ' ';)
 			*--end = '\0';
