@@ -246,6 +246,69 @@ static void an_image_that_is_not_shown(void **state)
 	stop();
 }
 
+/* One that the engine can not show does not take the others along. */
+static void one_of_them_is_broken(void **state)
+{
+	static const struct answer broken[] = {
+		INFO,
+		{ "/containers/json?all=1", "[{\"Id\":\"" ID_B "\"},{\"Id\":\"" ID_A "\"}]", 200 },
+		{ "/containers/" ID_B "/json", "{\"message\":\"RWLayer is nil\"}", 500 },
+		{ "/containers/" ID_A "/json", inspect_a, 200 },
+		{ "/images/sha256:1/json", "{}", 200 },
+		{ NULL, NULL, 0 }
+	};
+	const struct played p = { .answers = broken };
+
+	(void)state;
+	start(&p);
+	expect(ENGINE_UP);
+	expect(ENGINE_UNKNOWN);
+	assert_string_equal(event.id, ID_B);
+	assert_non_null(strstr(event.error, "RWLayer is nil"));
+	expect(ENGINE_ITEM);
+	assert_string_equal(event.item.id, ID_A);
+	expect(ENGINE_LISTED);
+	stop();
+}
+
+/* A child of that process, but for `not`. */
+static pid_t child_of(pid_t parent, pid_t not )
+{
+	char name[64];
+	pid_t pid = 0;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/task/%d/children", parent, parent);
+	f = fopen(name, "r");
+	assert_non_null(f);
+	while (fscanf(f, "%d", &pid) == 1 && pid == not )
+		;
+	fclose(f);
+	return pid;
+}
+
+static void the_worker_is_killed(void **state)
+{
+	const struct played p = { .answers = usual };
+
+	(void)state;
+	start(&p);
+	do
+		next();
+	while (event.kind != ENGINE_LISTED);
+	assert_int_equal(kill(child_of(child_of(getpid(), engine_pid), 0), SIGKILL), 0);
+	for (enum engine_kind of = ENGINE_CONTAINER; of <= ENGINE_UNIT; of++) {
+		expect(ENGINE_DOWN);
+		assert_int_equal(event.of, of);
+		assert_int_equal(event.result, -EPIPE);
+	}
+	expect(ENGINE_UP); /* of another worker, by the same engine_start() */
+	do
+		next();
+	while (event.kind != ENGINE_LISTED);
+	stop();
+}
+
 static void stop_and_start_are_answered(void **state)
 {
 	const struct played p = { .answers = usual };
@@ -474,6 +537,8 @@ int main(void)
 		cmocka_unit_test(no_socket_is_said_once),
 		cmocka_unit_test(a_container_is_told),
 		cmocka_unit_test(an_image_that_is_not_shown),
+		cmocka_unit_test(one_of_them_is_broken),
+		cmocka_unit_test(the_worker_is_killed),
 		cmocka_unit_test(stop_and_start_are_answered),
 		cmocka_unit_test(the_stream_in_pieces),
 		cmocka_unit_test(it_goes_and_comes_back),

@@ -20,6 +20,14 @@
 
 #define REMOVED "the container whose network it shares was removed"
 
+/* What is to be done about it next; what was before is not any more. */
+static void next_is(struct member *m, uint64_t at_ns, sd_event_time_handler_t f)
+{
+	sd_event_source_disable_unref(m->end_timer); /* a source keeps its handler */
+	m->end_timer = NULL;
+	set_timer(m->daemon, &m->end_timer, at_ns, f, m);
+}
+
 /* ------ stopped and started ------ */
 
 static int on_stop_failed(sd_event_source *s, uint64_t usec, void *arg)
@@ -46,11 +54,9 @@ static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
 
 void contained_stop(struct member *m)
 {
-	struct daemon *d = m->daemon;
-
 	m->stopping = true;
 	if (containers_ask_stop(m)) /* an action carries no input: a turn later */
-		set_timer(d, &m->end_timer, now_boot_ns(), on_stop_failed, m);
+		next_is(m, now_boot_ns(), on_stop_failed);
 }
 
 const char *member_to_type(const struct member *m, char *buf, size_t size)
@@ -72,7 +78,6 @@ const char *member_to_type(const struct member *m, char *buf, size_t size)
 
 void contained_start(struct member *m)
 {
-	struct daemon *d = m->daemon;
 	char command[300];
 
 	if (m->running || m->stopping)
@@ -84,7 +89,7 @@ void contained_start(struct member *m)
 	edge_shut(m->tunnel->edge);
 	if (!m->request && containers_ask_start(m))
 		member_in_trouble(m, "it can not be started", "the engine does not answer");
-	set_timer(d, &m->end_timer, now_boot_ns() + AGAIN_NS, on_start_again, m);
+	next_is(m, now_boot_ns() + AGAIN_NS, on_start_again);
 }
 
 static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
@@ -95,7 +100,9 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 	(void)usec;
 	if (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN)
 		return 0;
-	if (m->running && !m->held && !member_is_paused(m)) {
+	if (m->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
+		member_tunnel_changed(m);
+	else if (m->running && !m->held && !member_is_paused(m)) {
 		if (containers_reachable(m->daemon, m->kind)) {
 			member_input(m, IN_STOP_DUE);
 			return 0;
@@ -179,12 +186,15 @@ static void take_place(struct member *m, const char *text)
 	char path[PATH_MAX];
 	struct error err;
 	int r = cgroup_path(&m->daemon->root, text, path, &err);
+	bool held;
 
 	if (!r && m->cgroup && !strcmp(m->path, path))
 		return;
 	member_leave(m);
 	if (!r) {
-		slices_yield(m->daemon, path);
+		held = slices_yield(m->daemon, path);
+		if (held && member_hold(m, true, &err)) /* what it was called goes with the slice */
+			log_line(LOG_LEVEL_ERR, "%s", err.text);
 		r = member_enter(m, path, &err);
 	}
 	if (r)
@@ -238,7 +248,7 @@ static void item_ended(struct member *m)
 		member_input(m, IN_TAKEN_DOWN);
 		member_tunnel_changed(m);
 	} else {
-		set_timer(m->daemon, &m->end_timer, now_boot_ns() + PERSON_NS, on_left, m);
+		next_is(m, now_boot_ns() + PERSON_NS, on_left);
 	}
 }
 
@@ -287,7 +297,7 @@ void member_ending(struct member *m)
 	if (member_is_paused(m) || (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN))
 		return;
 	member_input(m, IN_ENDING);
-	set_timer(m->daemon, &m->end_timer, now_boot_ns() + END_NS, on_not_ended, m);
+	next_is(m, now_boot_ns() + END_NS, on_not_ended);
 }
 
 void member_done(struct member *m, int result, const char *error)
@@ -304,7 +314,9 @@ void member_done(struct member *m, int result, const char *error)
 						       : strerror(-result));
 	if (stopping && m->state == WORKLOAD_STOPPED) {
 		member_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
-		if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
+		if (m->bound && m->tunnel->state == TUNNEL_UP)
+			member_tunnel_changed(m);
+		else if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
 			set_timer(m->daemon, &m->stop_timer,
 				  now_boot_ns() + (result == -EACCES ? REFUSED_NS : AGAIN_NS),
 				  on_stop_due, m);

@@ -112,18 +112,6 @@ static bool is_of(enum engine_kind kind, const char *place_text, const struct en
 	return place == (kind == ENGINE_UNIT ? PLACE_UNIT : PLACE_CONTAINER) && is_called(i, name);
 }
 
-/* now NULL: it is gone. */
-static void tell(struct daemon *d, const struct engine_item *i, const struct engine_item *now)
-{
-	for (size_t k = 0; k < d->n_tunnels; k++)
-		if (is_of(i->kind, d->tunnels[k]->config.netns, i))
-			tunnel_owner_is(d->tunnels[k], now);
-	for (size_t k = 0; k < d->n_members; k++)
-		if (d->members[k]->started && d->members[k]->kind == i->kind &&
-		    is_of(i->kind, d->members[k]->given, i))
-			member_item_is(d->members[k], now);
-}
-
 static const struct engine_item *place_item(const struct daemon *d, const char *text)
 {
 	const char *name;
@@ -134,12 +122,33 @@ static const struct engine_item *place_item(const struct daemon *d, const char *
 				       : NULL;
 }
 
+/* Whom it concerns is told who answers to that name now: it, another that has it by now, or nobody.
+ */
+static void tell(struct daemon *d, const struct engine_item *i)
+{
+	for (size_t k = 0; k < d->n_tunnels; k++)
+		if (is_of(i->kind, d->tunnels[k]->config.netns, i))
+			tunnel_owner_is(d->tunnels[k], place_item(d, d->tunnels[k]->config.netns));
+	for (size_t k = 0; k < d->n_members; k++)
+		if (d->members[k]->started && d->members[k]->kind == i->kind &&
+		    is_of(i->kind, d->members[k]->given, i))
+			member_item_is(d->members[k], place_item(d, d->members[k]->given));
+}
+
 static void watch_unit(struct daemon *d, const char *text)
 {
 	const char *name;
 
 	if (d->containers && d->containers->engine && place_kind(text, &name) == PLACE_UNIT)
 		engine_watch_unit(d->containers->engine, name);
+}
+
+static void watch_units(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		watch_unit(d, d->tunnels[i]->config.netns);
+	for (size_t i = 0; i < d->n_members; i++)
+		watch_unit(d, d->members[i]->given);
 }
 
 void containers_watch_tunnel(struct tunnel *t)
@@ -165,7 +174,7 @@ static void gone(struct containers *c, struct entry **p)
 	struct entry *e = *p;
 
 	*p = e->next;
-	tell(c->daemon, &e->item, NULL);
+	tell(c->daemon, &e->item);
 	if (e->item.kind == ENGINE_CONTAINER)
 		labels_gone(c->daemon, e->item.id);
 	free(e);
@@ -185,7 +194,8 @@ static void engine_is(struct containers *c, enum engine_kind kind, bool there, c
 	struct daemon *d = c->daemon;
 	char shown[400];
 
-	if (c->up[kind] && !there)
+	/* that there never was one is no news */
+	if (!there && *why && (c->up[kind] || !c->settled[kind]))
 		log_line(LOG_LEVEL_WARNING,
 			 "the %s is out of reach: %s (gate and freezer go on without it; stop and "
 			 "start wait for it)",
@@ -207,6 +217,7 @@ static void take(struct containers *c, const struct engine_event *e)
 {
 	struct daemon *d = c->daemon;
 	struct entry **p, *kept;
+	char shown[400];
 	bool first;
 
 	switch (e->kind) {
@@ -224,7 +235,17 @@ static void take(struct containers *c, const struct engine_event *e)
 		break;
 	case ENGINE_DOWN:
 		engine_is(c, e->of, false, e->error);
+		if (e->result == -EPIPE) /* a new process, that knows of no unit */
+			watch_units(d);
 		c->settled[e->of] = true;
+		break;
+	case ENGINE_UNKNOWN:
+		p = find(c, ENGINE_CONTAINER, e->id);
+		if (*p)
+			(*p)->told = true;
+		log_line(LOG_LEVEL_ERR, "container '%.12s': %s: it is %s", e->id,
+			 escape(shown, sizeof(shown), e->error),
+			 *p ? "taken for what it was" : "not leashed by its labels or name");
 		break;
 	case ENGINE_ITEM:
 		p = find(c, e->item.kind, e->item.id);
@@ -232,10 +253,13 @@ static void take(struct containers *c, const struct engine_event *e)
 		kept = keep(c, &e->item);
 		if (!kept)
 			break;
-		tell(d, &kept->item, &kept->item);
+		tell(d, &kept->item);
 		/* while it lists, not all that a label may refer to is known */
-		if (c->up[ENGINE_CONTAINER])
+		if (c->up[ENGINE_CONTAINER]) {
 			look_at_labels(c, kept, first);
+			if (first && kept->item.kind == ENGINE_CONTAINER)
+				labels_owner_is(d, &kept->item);
+		}
 		break;
 	case ENGINE_GONE:
 		p = find(c, ENGINE_CONTAINER, e->id);
@@ -323,10 +347,7 @@ static int start_child(struct containers *c, struct error *err)
 	}
 	/* its word is never needed to keep a lease right */
 	sd_event_source_set_priority(c->source, PRIORITY_TIMERS);
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		watch_unit(d, d->tunnels[i]->config.netns);
-	for (size_t i = 0; i < d->n_members; i++)
-		watch_unit(d, d->members[i]->given);
+	watch_units(d);
 	return 0;
 }
 

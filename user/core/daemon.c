@@ -424,6 +424,7 @@ int daemon_add_member(struct daemon *d, struct member *m, struct error *err)
 	if (more) {
 		d->members = more;
 		d->members[d->n_members++] = m;
+		tunnel_members_changed(m->tunnel); /* guarded before it is admitted */
 		r = member_start(m, err);
 		d->n_members -= r != 0;
 	}
@@ -502,6 +503,7 @@ static int reload(struct daemon *d, struct error *err)
 	struct parts old = { d->n_tunnels, d->n_members, d->tunnels, d->members }, new;
 	struct config config;
 	char name[VPNLEASH_NAME_LEN * 4];
+	size_t n_gone = 0;
 	int r = config_read(d->file, &config, err);
 
 	if (r)
@@ -556,18 +558,22 @@ static int reload(struct daemon *d, struct error *err)
 	move_execs(d);
 	if (slices_reload(d, &config, err))
 		log_line(LOG_LEVEL_ERR, "reload: %s", err->text);
-	labels_again(d);
+	for (size_t i = 0; i < old.n_tunnels; i++)
+		if (!has_tunnel(&new, old.tunnels[i]))
+			old.tunnels[n_gone++] = old.tunnels[i];
+	labels_again(
+		d); /* from here on the new arrays are others, and tunnels of labels are gone */
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_members_changed(d->tunnels[i]);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i]->edge)
 			edge_exceptions(d->tunnels[i]->edge);
-	for (size_t i = 0; i < old.n_tunnels; i++)
-		if (!has_tunnel(&new, old.tunnels[i])) {
-			if (!slot_in_use(&new, old.tunnels[i]->slot))
-				lease_retire(d->leases, old.tunnels[i]->slot);
-			tunnel_free(old.tunnels[i]);
-		}
+	new = (struct parts) { d->n_tunnels, d->n_members, d->tunnels, d->members };
+	for (size_t i = 0; i < n_gone; i++) {
+		if (!slot_in_use(&new, old.tunnels[i]->slot))
+			lease_retire(d->leases, old.tunnels[i]->slot);
+		tunnel_free(old.tunnels[i]);
+	}
 	free_arrays(&old);
 	config_free(&config);
 	return 0;
@@ -643,6 +649,9 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 
 	if (!r)
 		r = start_loop(d, file, config->engine, err);
+	for (size_t i = 0; !r && i < config->n_workloads; i++)
+		if (config->workloads[i].is_slice)
+			d->tunnels[config->workloads[i].tunnel]->of_slice = true;
 	/* the tunnels first: a workload joins the state that its tunnel is in */
 	for (size_t i = 0; !r && i < d->n_tunnels; i++)
 		r = d->tunnels[i]->tick ? 0 : tunnel_start(d->tunnels[i], err);

@@ -158,15 +158,17 @@ static uint32_t guard_flags(const struct edge *e)
 {
 	const struct daemon *d = daemon_of(e);
 	uint32_t flags = 0;
-	bool audit = false;
+	bool audit = false, enforced = false;
 
 	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel == e->tunnel)
-			audit = d->members[i]->audit;
+		if (d->members[i]->tunnel == e->tunnel) {
+			audit |= d->members[i]->audit;
+			enforced |= !d->members[i]->audit;
+		}
 	for (size_t i = 0; i < e->n_rules; i++)
 		if (e->rules[i].key.kind == ADDRESS_ENDPOINT && !is_mapped(e->rules[i].key.address))
 			flags |= GUARD_IPV6;
-	if (audit)
+	if (audit && !enforced)
 		flags |= GUARD_AUDIT;
 	if (e->tunnel->config.bootstrap.n)
 		flags |= GUARD_BOOTSTRAP_HOSTS;

@@ -208,6 +208,11 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 	*ret = t;
 	if (t)
 		return 0;
+	for (size_t i = 0; i < d->n_tunnels && strcmp(c->netns, "host"); i++)
+		if (same_netns(d, d->tunnels[i]->config.netns, c->netns))
+			return fail(err, EXIT_USAGE, 0, "give it the same interface",
+				    "its network has another tunnel already, '%s'",
+				    escape(shown, sizeof(shown), d->tunnels[i]->config.name));
 	if (d->n_tunnels >= TUNNELS_MAX)
 		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
 	name_tunnel(d, c);
@@ -235,6 +240,7 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 /* The last workload of its labels is gone, for good: so is what it was guarded for. */
 static void drop_tunnel(struct daemon *d, struct tunnel *t)
 {
+	bool slot_used = false, guard_used = false;
 	struct error err;
 
 	for (size_t i = 0; i < d->n_members; i++)
@@ -247,9 +253,16 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 			d->n_tunnels--;
 			break;
 		}
-	lease_revoke(d->leases, t->slot);
-	lease_retire(d->leases, t->slot);
-	if (t->netns_cookie && guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
+	for (size_t i = 0; i < d->n_tunnels; i++) {
+		slot_used |= d->tunnels[i]->slot == t->slot;
+		guard_used |= d->tunnels[i]->netns_cookie == t->netns_cookie;
+	}
+	if (!slot_used) {
+		lease_revoke(d->leases, t->slot);
+		lease_retire(d->leases, t->slot);
+	}
+	if (t->netns_cookie && !guard_used &&
+	    guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	tunnel_free(t);
 }
@@ -274,7 +287,7 @@ static int leash(struct daemon *d, const struct engine_item *i, const struct con
 	r = *ret->tunnel_name ? named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err)
 			      : own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
 	config_free(&config);
-	if (!r && ret->audit != false)
+	if (!r)
 		r = check_audit(d, *ret_tunnel, ret->audit, err);
 	return r;
 }
@@ -299,8 +312,6 @@ static void add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 	if (r)
 		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed",
 			 escape(shown, sizeof(shown), i->name), err.text);
-	else
-		tunnel_members_changed(t);
 }
 
 void labels_are(struct daemon *d, const struct engine_item *i, bool first)
@@ -335,6 +346,7 @@ void labels_are(struct daemon *d, const struct engine_item *i, bool first)
 	if (n < 0 || leash(d, i, labels, (size_t)n, &t, w, &err)) {
 		log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown, err.text);
 		snprintf(w->name, sizeof(w->name), "%.63s", i->name);
+		w->audit = w->ipv6 = false;
 		w->on_failure = ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
 		w->stop_after_ns = STOP_NEVER;
 		add(d, i, d->nowhere, w, err.text);
@@ -354,6 +366,27 @@ static void remove_member(struct daemon *d, struct member *m)
 	member_free(m);
 	if (t->of_labels)
 		drop_tunnel(d, t);
+}
+
+void labels_owner_is(struct daemon *d, const struct engine_item *owner)
+{
+	size_t i = 0;
+
+	for (size_t left = d->n_members; left; left--) { /* those that are judged anew come last */
+		struct member *m = d->members[i];
+		const struct engine_item *item =
+			m->of_labels && m->tunnel == d->nowhere
+				? containers_find(d, ENGINE_CONTAINER, m->given + 10)
+				: NULL;
+
+		if (item && !strncmp(item->network_mode, "container:", 10) &&
+		    !strcmp(item->network_mode + 10, owner->id)) {
+			remove_member(d, m);
+			labels_are(d, item, false);
+		} else {
+			i++;
+		}
+	}
 }
 
 void labels_gone(struct daemon *d, const char *id)

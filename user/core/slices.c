@@ -60,8 +60,6 @@ static void add_child(struct slice *s, const char *name)
 	if (r && r != -ENOENT) /* it may be gone already; it was shut all the time */
 		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut",
 			 escape(shown, sizeof(shown), name), s->name, err.text);
-	else if (!r)
-		tunnel_members_changed(s->tunnel);
 }
 
 /* Those that are gone: a child that comes back is a new one. */
@@ -120,14 +118,16 @@ static int on_children(sd_event_source *source, int fd, uint32_t events, void *a
 	return 0;
 }
 
-void slices_yield(struct daemon *d, const char *path)
+bool slices_yield(struct daemon *d, const char *path)
 {
 	struct member *m = child_at(d, path);
+	bool held = m && m->held;
 
 	if (!m || !m->slice)
-		return;
+		return false;
 	daemon_remove_member(d, m);
 	member_free(m); /* its record is taken over */
+	return held;
 }
 
 /* ------ the slice itself ------ */
@@ -287,9 +287,19 @@ static bool is_unlocked(struct slice *s)
 	return c && !gate_is_slice(gate_pins(s->daemon->gate), c->id, NULL);
 }
 
+static void mark_tunnels(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		d->tunnels[i]->of_slice = false;
+	for (struct slice *s = d->slices; s; s = s->next)
+		if (s->tunnel)
+			s->tunnel->of_slice = true;
+}
+
 void slices_detached(struct daemon *d)
 {
 	forget_slices(d, is_unlocked);
+	mark_tunnels(d);
 }
 
 static void shut_children(struct slice *s)
@@ -379,6 +389,7 @@ int slices_reload(struct daemon *d, const struct config *config, struct error *e
 	if (!r)
 		slices_look(d);
 	forget_slices(d, is_unwanted);
+	mark_tunnels(d);
 	return r;
 }
 

@@ -97,6 +97,7 @@ struct tunnel {
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
 	bool of_labels; /* goes with its last workload */
+	bool of_slice;	/* somebody may be born in it at any moment */
 };
 
 /* A workload of the configuration, of a container's labels, or of `vpnleash exec`. */
@@ -232,8 +233,8 @@ int slices_reload(struct daemon *d, const struct config *config, struct error *e
 /* At what `vpnleash lock` has locked: the configuration need not name it, made anew it is locked
  * again all the same. */
 void slices_look(struct daemon *d);
-/* The child at that path, if it is one, is somebody else's from now on. */
-void slices_yield(struct daemon *d, const char *path);
+/* The child at that path, if it is one, is somebody else's from now on. Whether it was held. */
+bool slices_yield(struct daemon *d, const char *path);
 void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */
 void slices_stop(struct daemon *d);	/* locked they stay, and their children as they are */
 
@@ -241,6 +242,8 @@ void slices_stop(struct daemon *d);	/* locked they stay, and their children as t
 /* first: it was not known before. */
 void labels_are(struct daemon *d, const struct engine_item *item, bool first);
 void labels_gone(struct daemon *d, const char *id);
+/* A container that was not known: those that share its network may have been judged without it. */
+void labels_owner_is(struct daemon *d, const struct engine_item *owner);
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
 

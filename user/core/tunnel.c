@@ -287,10 +287,11 @@ static void leave_netns(struct tunnel *t)
 		prober_drop(t->daemon->prober, t->id);
 }
 
-/* A netns is guarded for those who are leashed in it: the first comes, the last is detached. */
+/* A netns is guarded for those who are leashed in it, or will be from their first instruction on.
+ */
 static int follow_members(struct tunnel *t)
 {
-	bool any = false;
+	bool any = t->of_labels || t->of_slice;
 	struct error err;
 
 	for (size_t i = 0; i < t->daemon->n_members; i++)
@@ -666,6 +667,7 @@ static void adopt_lease(struct tunnel *t)
 	t->seen_ns = 0; /* the next sign of life is news */
 	set_timer(t->daemon, &t->expiry, expires, on_expiry, t);
 	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
+	tell_members(t); /* of labels there may be some already */
 }
 
 int tunnel_start(struct tunnel *t, struct error *err)

@@ -366,8 +366,11 @@ static void bind_and_join(struct member *m)
 	struct error err;
 
 	if (bind_member(m, &err)) {
+		const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+
 		/* the only containment left; member_look() goes on trying */
-		freezer_freeze(watch_cgroup_ref(m->cgroup)->fd);
+		workload_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
+		freezer_freeze(c->fd);
 		log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
 		return;
 	}

@@ -155,7 +155,9 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	lib.curl_easy_cleanup(c);
 	*ret = NULL;
-	if (code != CURLE_OK) {
+	if (code == CURLE_WRITE_ERROR) {
+		r = fail(err, EXIT_FAILURE_, -EREMOTEIO, NULL, "the engine's answer to %s", path);
+	} else if (code != CURLE_OK) {
 		r = fail(err, EXIT_FAILURE_, -EIO, NULL, "ask the engine at '%s': %s", socket_path,
 			 lib.curl_easy_strerror(code));
 	} else if ((r = result_of(status))) {
@@ -199,7 +201,7 @@ struct docker {
 	const char *socket_path;
 	CURLM *multi;
 	CURL *stream; /* NULL: not connected */
-	bool told_down;
+	bool told_down, had_socket;
 	uint64_t retry_ns;
 	unsigned int retry_ms;
 	struct docker_info info;
@@ -468,7 +470,7 @@ static int tell_container(struct docker *d, const json_t *inspect, struct error 
 	return r;
 }
 
-/* 0, also if it is gone; else the connection is of no use. */
+/* 0, also if it is gone, or only this one can not be shown; else the connection is of no use. */
 static int inspect(struct docker *d, const char *id, struct error *err)
 {
 	char path[128];
@@ -483,6 +485,13 @@ static int inspect(struct docker *d, const char *id, struct error *err)
 		struct engine_event *e = new_event(d, ENGINE_GONE);
 
 		snprintf(e->id, sizeof(e->id), "%s", id);
+		d->tell(d->owner, e);
+		r = 0;
+	} else if (r == -EACCES || r == -EREMOTEIO) {
+		struct engine_event *e = new_event(d, ENGINE_UNKNOWN);
+
+		snprintf(e->id, sizeof(e->id), "%s", id);
+		snprintf(e->error, sizeof(e->error), "%.255s", err->text);
 		d->tell(d->owner, e);
 		r = 0;
 	}
@@ -627,9 +636,10 @@ static void connect_(struct docker *d)
 
 	d->socket_path = docker_socket(d->where);
 	if (!d->socket_path) {
-		go_down(d, "there is no socket of Docker or Podman");
+		go_down(d, d->had_socket ? "its socket is gone" : "");
 		return;
 	}
+	d->had_socket = true;
 	r = load_curl(&err);
 	if (!r)
 		r = start_stream(d, &err);
@@ -650,6 +660,7 @@ static void connect_(struct docker *d)
 
 static void look_anew(struct docker *d)
 {
+	char id[sizeof(d->dirty[0])];
 	struct error err;
 	int r = 0;
 
@@ -661,8 +672,11 @@ static void look_anew(struct docker *d)
 		if (!r)
 			d->tell(d->owner, new_event(d, ENGINE_LISTED));
 	}
-	while (!r && d->n_dirty)
-		r = inspect(d, d->dirty[--d->n_dirty], &err);
+	while (!r && d->n_dirty) { /* in order: a VPN's container is made before who shares it */
+		memcpy(id, d->dirty[0], sizeof(id));
+		memmove(d->dirty[0], d->dirty[1], --d->n_dirty * sizeof(id));
+		r = inspect(d, id, &err);
+	}
 	if (r)
 		go_down(d, err.text);
 }

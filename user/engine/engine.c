@@ -257,6 +257,19 @@ static int give_up(int fd)
 	return 0;
 }
 
+/* The worker's connections are lost with it. */
+static bool tell_of_loss(void)
+{
+	static struct engine_event e;
+
+	e = (struct engine_event) { .kind = ENGINE_DOWN, .result = -EPIPE };
+	snprintf(e.error, sizeof(e.error), "the process that talks to it has ended");
+	for (e.of = ENGINE_CONTAINER; e.of <= ENGINE_UNIT; e.of++)
+		if (send(3, &e, size_of(&e), MSG_NOSIGNAL) < 0)
+			return false;
+	return true;
+}
+
 static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
 {
 	struct request ready = { .op = OP_READY };
@@ -280,7 +293,7 @@ static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
 				_exit(0);
 			work(3, where);
 		}
-		if (pid > 0 && (waitpid(pid, NULL, 0) < 0 || send(3, NULL, 0, MSG_DONTWAIT) < 0))
+		if (pid > 0 && (waitpid(pid, NULL, 0) < 0 || !tell_of_loss()))
 			_exit(0);
 		sleep(AGAIN_SEC);
 	}

@@ -61,14 +61,17 @@ struct engine_item {
 };
 
 enum engine_event_kind {
-	ENGINE_UP = 1, /* connected; an ITEM for everything there follows, then LISTED */
-	ENGINE_LISTED, /* what was not told since UP is not there any more */
-	ENGINE_DOWN,   /* the connection is lost; `error` says why. Also when there never was one */
-	ENGINE_ITEM,   /* new or changed; after UP told for each */
-	ENGINE_GONE,   /* `id` was removed */
-	ENGINE_KILL,   /* a signal is about to be sent to `id` on somebody's request */
-	ENGINE_DIED,   /* the container `id` has ended; an ITEM follows */
-	ENGINE_DONE,   /* how request `request` went */
+	ENGINE_UP = 1,	/* connected; an ITEM for everything there follows, then LISTED */
+	ENGINE_LISTED,	/* what was not told since UP is not there any more */
+	ENGINE_DOWN,	/* the connection is lost; `error` says why, "" if there never was a socket.
+			 * `result` -EPIPE: so is what was to be watched */
+	ENGINE_ITEM,	/* new or changed; after UP told for each */
+	ENGINE_UNKNOWN, /* `id` is there, but the engine does not say what it is; why is in `error`
+			 */
+	ENGINE_GONE,	/* `id` was removed */
+	ENGINE_KILL,	/* a signal is about to be sent to `id` on somebody's request */
+	ENGINE_DIED,	/* the container `id` has ended; an ITEM follows */
+	ENGINE_DONE,	/* how request `request` went */
 };
 
 struct engine_event {
