@@ -175,8 +175,11 @@ bool contained_has_started(const struct member *m)
 	char path[PATH_MAX];
 	size_t n = strlen(m->path);
 
-	if (!m->running || !m->pid)
-		return m->running;
+	if (!m->pid) /* a unit may have none; a container's is dead by now, and the next is to come
+		      */
+		return m->running && m->kind == ENGINE_UNIT;
+	if (!m->running)
+		return false;
 	return !process_cgroup(m->pid, path) && !strncmp(path, m->path, n) &&
 	       (!path[n] || path[n] == '/');
 }

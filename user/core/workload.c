@@ -507,6 +507,28 @@ static int listen_to_cgroup(struct member *m, struct error *err)
 	return 0;
 }
 
+/* A cgroup that can not be watched (inotify has its limits) is shut at least, if it is there. */
+static void lock_unwatched(struct member *m, const char *path)
+{
+	struct daemon *d = m->daemon;
+	struct cgroup_ref c;
+	struct error err;
+	int r;
+
+	if (m->audit || resolve_cgroup(&d->root, path, &c, NULL))
+		return;
+	r = workload_bind(d->leases, c.id, c.level, m->name);
+	if (!r)
+		r = workload_flags(d->leases, c.id, 0, WORKLOAD_ADMITTED);
+	if (!r)
+		r = gate_attach(d->gate, &d->root, &c, &err);
+	if (r) {
+		workload_flags(d->leases, c.id, WORKLOAD_FROZEN_BY_US, 0);
+		freezer_freeze(c.fd);
+	}
+	close_fd(&c.fd);
+}
+
 int member_enter(struct member *m, const char *path, struct error *err)
 {
 	int r;
@@ -518,6 +540,7 @@ int member_enter(struct member *m, const char *path, struct error *err)
 	if (r) {
 		member_leave(m);
 		m->path[0] = '\0';
+		lock_unwatched(m, path);
 	} else if (watch_cgroup_ref(m->cgroup)) {
 		bind_and_join(m);
 	}

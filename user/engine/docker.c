@@ -155,7 +155,9 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	lib.curl_easy_cleanup(c);
 	*ret = NULL;
-	if (code == CURLE_WRITE_ERROR) {
+	if (code == CURLE_OPERATION_TIMEDOUT) {
+		r = fail(err, EXIT_FAILURE_, -ETIMEDOUT, NULL, "the engine's answer to %s", path);
+	} else if (code == CURLE_WRITE_ERROR) {
 		r = fail(err, EXIT_FAILURE_, -EREMOTEIO, NULL, "the engine's answer to %s", path);
 	} else if (code != CURLE_OK) {
 		r = fail(err, EXIT_FAILURE_, -EIO, NULL, "ask the engine at '%s': %s", socket_path,
@@ -202,6 +204,7 @@ struct docker {
 	CURLM *multi;
 	CURL *stream; /* NULL: not connected */
 	bool told_down, had_socket;
+	bool late; /* the last GET was not answered in time */
 	uint64_t retry_ns;
 	unsigned int retry_ms;
 	struct docker_info info;
@@ -480,6 +483,7 @@ static int inspect(struct docker *d, const char *id, struct error *err)
 	snprintf(path, sizeof(path), "/containers/%.64s/json", id);
 	r = docker_get(d->socket_path, path, &j, err);
 	if (!r) {
+		d->late = false;
 		r = tell_container(d, j, err);
 	} else if (r == -ENOENT) {
 		struct engine_event *e = new_event(d, ENGINE_GONE);
@@ -487,9 +491,10 @@ static int inspect(struct docker *d, const char *id, struct error *err)
 		snprintf(e->id, sizeof(e->id), "%s", id);
 		d->tell(d->owner, e);
 		r = 0;
-	} else if (r == -EACCES || r == -EREMOTEIO) {
+	} else if (r == -EACCES || r == -EREMOTEIO || (r == -ETIMEDOUT && !d->late)) {
 		struct engine_event *e = new_event(d, ENGINE_UNKNOWN);
 
+		d->late = r == -ETIMEDOUT; /* one that is being started holds up itself alone */
 		snprintf(e->id, sizeof(e->id), "%s", id);
 		snprintf(e->error, sizeof(e->error), "%.255s", err->text);
 		d->tell(d->owner, e);
