@@ -175,6 +175,13 @@ static void expect(enum engine_event_kind kind)
 	assert_int_equal(event.kind, kind);
 }
 
+static void until_listed(void)
+{
+	do
+		next();
+	while (event.kind != ENGINE_LISTED);
+}
+
 #define INFO                                                 \
 	{ "/info", "{\"CgroupDriver\":\"cgroupfs\"}", 200 }, \
 	{                                                    \
@@ -271,8 +278,8 @@ static void one_of_them_is_broken(void **state)
 	stop();
 }
 
-/* A child of that process, but for `not`. */
-static pid_t child_of(pid_t parent, pid_t not )
+/* A child of that process, but not the other. */
+static pid_t child_of(pid_t parent, pid_t other)
 {
 	char name[64];
 	pid_t pid = 0;
@@ -281,7 +288,7 @@ static pid_t child_of(pid_t parent, pid_t not )
 	snprintf(name, sizeof(name), "/proc/%d/task/%d/children", parent, parent);
 	f = fopen(name, "r");
 	assert_non_null(f);
-	while (fscanf(f, "%d", &pid) == 1 && pid == not )
+	while (fscanf(f, "%d", &pid) == 1 && pid == other)
 		;
 	fclose(f);
 	return pid;
@@ -293,9 +300,7 @@ static void the_worker_is_killed(void **state)
 
 	(void)state;
 	start(&p);
-	do
-		next();
-	while (event.kind != ENGINE_LISTED);
+	until_listed();
 	assert_int_equal(kill(child_of(child_of(getpid(), engine_pid), 0), SIGKILL), 0);
 	for (enum engine_kind of = ENGINE_CONTAINER; of <= ENGINE_UNIT; of++) {
 		expect(ENGINE_DOWN);
@@ -303,9 +308,7 @@ static void the_worker_is_killed(void **state)
 		assert_int_equal(event.result, -EPIPE);
 	}
 	expect(ENGINE_UP); /* of another worker, by the same engine_start() */
-	do
-		next();
-	while (event.kind != ENGINE_LISTED);
+	until_listed();
 	stop();
 }
 
@@ -315,9 +318,7 @@ static void stop_and_start_are_answered(void **state)
 
 	(void)state;
 	start(&p);
-	do
-		next();
-	while (event.kind != ENGINE_LISTED);
+	until_listed();
 	assert_int_equal(engine_stop_item(engine, ENGINE_CONTAINER, ID_A, 7), 0);
 	expect(ENGINE_DONE);
 	assert_int_equal(event.request, 7);
@@ -359,9 +360,7 @@ static void the_stream_in_pieces(void **state)
 
 	(void)state;
 	start(&p);
-	do
-		next();
-	while (event.kind != ENGINE_LISTED);
+	until_listed();
 	expect(ENGINE_KILL);
 	assert_string_equal(event.id, ID_A);
 	assert_int_equal(event.signal, 15);
@@ -393,9 +392,7 @@ static void it_goes_and_comes_back(void **state)
 	do
 		next(); /* it may have listed once more before */
 	while (event.kind != ENGINE_UP);
-	do
-		next();
-	while (event.kind != ENGINE_LISTED);
+	until_listed();
 	stop();
 }
 

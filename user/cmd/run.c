@@ -72,9 +72,8 @@ int cmd_run(int argc, char **argv, struct error *err)
 static void tell_daemon(void)
 {
 	json_t *request = json_pack("{s:s}", "verb", "slices"), *reply = NULL;
-	struct error nobody;
 
-	if (request && !control_ask(request, &reply, &nobody))
+	if (request && !control_ask(request, &reply, NULL))
 		json_decref(reply);
 	json_decref(request);
 }

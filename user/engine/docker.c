@@ -370,6 +370,11 @@ static void find_cgroup(struct docker *d, struct engine_item *i, const char *par
 	snprintf(d->info.default_parent, sizeof(d->info.default_parent), "%s", path);
 }
 
+static bool is_id(const char *s)
+{
+	return *s && strspn(s, "0123456789abcdef") == strlen(s);
+}
+
 static bool fits(const char *s, size_t size)
 {
 	size_t n = strlen(s);
@@ -464,7 +469,7 @@ static int tell_container(struct docker *d, const json_t *inspect, struct error 
 		    : !strcmp(health, "unhealthy") ? HEALTH_UNHEALTHY
 						   : HEALTH_NONE;
 	snprintf(i->network_mode, sizeof(i->network_mode), "%s", text_of(host, "NetworkMode"));
-	if (!*i->id || strspn(i->id, "0123456789abcdef") != strlen(i->id))
+	if (!is_id(i->id))
 		return 0;
 	find_cgroup(d, i, text_of(host, "CgroupParent"));
 	r = take_labels(d, i, inspect, err);
@@ -539,7 +544,7 @@ static int list(struct docker *d, struct error *err)
 	{
 		const char *id = text_of(one, "Id");
 
-		if (i < CONTAINERS && !r && *id)
+		if (i < CONTAINERS && !r && is_id(id))
 			r = inspect(d, id, err);
 	}
 	json_decref(all);
@@ -567,7 +572,7 @@ static void take_line(struct docker *d)
 
 	if (!*action)
 		action = text_of(j, "status");
-	if (!j || (*id && strspn(id, "0123456789abcdef") != strlen(id)))
+	if (!j || (*id && !is_id(id)))
 		d->lost = true;
 	else if (*id && strncmp(action, "exec_", 5) && strcmp(action, "top")) {
 		if (!strcmp(action, "kill")) {
@@ -665,7 +670,6 @@ static void connect_(struct docker *d)
 
 static void look_anew(struct docker *d)
 {
-	char id[sizeof(d->dirty[0])];
 	struct error err;
 	int r = 0;
 
@@ -677,11 +681,10 @@ static void look_anew(struct docker *d)
 		if (!r)
 			d->tell(d->owner, new_event(d, ENGINE_LISTED));
 	}
-	while (!r && d->n_dirty) { /* in order: a VPN's container is made before who shares it */
-		memcpy(id, d->dirty[0], sizeof(id));
-		memmove(d->dirty[0], d->dirty[1], --d->n_dirty * sizeof(id));
-		r = inspect(d, id, &err);
-	}
+	/* in order: a VPN's container is made before who shares it */
+	for (size_t i = 0; !r && i < d->n_dirty; i++)
+		r = inspect(d, d->dirty[i], &err);
+	d->n_dirty = 0;
 	if (r)
 		go_down(d, err.text);
 }

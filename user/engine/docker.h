@@ -27,7 +27,7 @@ void docker_ask(struct docker *d, bool start, const char *id, uint32_t request);
 /* The socket that `where` means; NULL: there is none. */
 const char *docker_socket(const char *where);
 /* GET `path` of the API: what it says as JSON. -ENOENT: 404, -EACCES: 403 or 405,
- * -EREMOTEIO: another error of its; else -EIO. */
+ * -EREMOTEIO: another error of its, or more than is read; -ETIMEDOUT; else -EIO. */
 int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err);
 
 /* Of an inspected container; for tests. driver_systemd, is_podman, default_parent ("": not known):

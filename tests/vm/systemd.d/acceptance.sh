@@ -84,6 +84,13 @@ control()
 	dist down -t 3
 }
 
+# What later boots are to know of it.
+begin_transfer()	# NAME
+{
+	begin "$1"
+	echo "$hash $1" >/smoke/transfer
+}
+
 leash()
 {
 	host=1
@@ -96,8 +103,7 @@ leash()
 	expect_match "$(cat "/proc/$(docker inspect -f '{{.State.Pid}}' qbittorrent)/cgroup")" \
 		'^0::/vpnleash.slice/docker-[0-9a-f]+.scope$' "its cgroup"
 	wait_until 20 api_up vpn
-	begin leash
-	echo "$hash leash" >/smoke/transfer
+	begin_transfer leash
 	wait_until 60 beyond "$hash" 50
 
 	docker exec vpn pkill -9 wireguard-go
@@ -142,8 +148,7 @@ recovered()
 	wait_until 20 is_at "$hash"
 	if [ "$at" = 1000 ]; then # between two resets
 		finish "$name" "$hash"
-		begin "boot$BOOT"
-		echo "$hash boot$BOOT" >/smoke/transfer
+		begin_transfer "boot$BOOT"
 		at=0
 	fi
 	goes_on "$hash" "$at"

@@ -73,6 +73,12 @@ until_true() {	# SECONDS COMMAND…
 	done
 }
 
+# At the end of a case: what is known of what failed, and what COMMAND says.
+explain() {	# COMMAND…
+	[ "$failed" != 0 ] || return 0
+	{ "$@"; vpnleash status; journalctl -b -u vpnleash -o short-precise --no-hostname; } 2>/dev/null | sed 's/^/# /'
+}
+
 install_vpnleash() {
 	make -s -o all install >/dev/null && systemctl daemon-reload
 }
