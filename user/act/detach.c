@@ -134,7 +134,7 @@ static int take_guards_off(const struct pins *pins, bool all, struct error *err)
 }
 
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
-		    struct error *err)
+		    bool keep_pins, struct error *err)
 {
 	struct walk walk = { pins, root, name, err, 0 };
 	char path[PATH_MAX], canonical[VPNLEASH_NAME_LEN];
@@ -153,7 +153,7 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 	pins_each_workload(pins, count_kept, &kept);
 	if (!r && (walk.detached || !kept))
 		r = take_guards_off(pins, !kept, err);
-	if (!r && !kept)
+	if (!r && !kept && !keep_pins)
 		r = pins_remove_all(err);
 	else if (!r)
 		pins_touch(pins);

@@ -39,7 +39,7 @@ static int detach_without_daemon(const char *name, struct error *err)
 		return r ? r : 1;
 	}
 	if (!r)
-		r = detach_recorded(&pins, &root, name, err);
+		r = detach_recorded(&pins, &root, name, false, err);
 	close_fd(&root.fd);
 	return r;
 }

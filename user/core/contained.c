@@ -62,10 +62,10 @@ void contained_stop(struct member *m)
 const char *member_to_type(const struct member *m, char *buf, size_t size)
 {
 	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
+	const char *owner = i ? engine_shares(i) : NULL;
 	char project[300], service[300];
 
-	if (!i || strncmp(i->network_mode, "container:", 10) ||
-	    containers_find(m->daemon, m->kind, i->network_mode + 10))
+	if (!owner || containers_find(m->daemon, m->kind, owner))
 		return NULL;
 	if (*i->compose_service)
 		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
@@ -129,22 +129,15 @@ void contained_arm_stop(struct member *m)
 
 /* ------ where it runs ------ */
 
-/* Does it share another container's netns? Then an engine puts it into that one's present netns
- * whenever it starts. */
-static bool shares_netns(const struct member *m)
-{
-	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
-
-	return i && !strncmp(i->network_mode, "container:", 10);
-}
-
-/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
+/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. An
+ * engine puts who shares another's netns into that one's present netns, whenever it starts. */
 bool contained_is_orphaned(const struct member *m)
 {
+	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
 	char path[64];
 	struct stat st;
 
-	if (!m->running || !m->pid || !shares_netns(m))
+	if (!m->running || !m->pid || !i || !engine_shares(i))
 		return false;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", m->pid);
 	return !stat(path, &st) && st.st_ino != m->tunnel->netns_ino;
@@ -175,8 +168,7 @@ bool contained_has_started(const struct member *m)
 	char path[PATH_MAX];
 	size_t n = strlen(m->path);
 
-	if (!m->pid) /* a unit may have none; a container's is dead by now, and the next is to come
-		      */
+	if (!m->pid) /* a unit may have none; a container's has ended, and the next is to come */
 		return m->running && m->kind == ENGINE_UNIT;
 	if (!m->running)
 		return false;

@@ -561,13 +561,10 @@ static int reload(struct daemon *d, struct error *err)
 	for (size_t i = 0; i < old.n_tunnels; i++)
 		if (!has_tunnel(&new, old.tunnels[i]))
 			old.tunnels[n_gone++] = old.tunnels[i];
-	labels_again(
-		d); /* from here on the new arrays are others, and tunnels of labels are gone */
+	/* from here on d's arrays are others than `new`, and tunnels of labels may be gone */
+	labels_again(d);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_members_changed(d->tunnels[i]);
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->edge)
-			edge_exceptions(d->tunnels[i]->edge);
 	new = (struct parts) { d->n_tunnels, d->n_members, d->tunnels, d->members };
 	for (size_t i = 0; i < n_gone; i++) {
 		if (!slot_in_use(&new, old.tunnels[i]->slot))

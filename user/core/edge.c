@@ -340,6 +340,22 @@ static void deny_packets(struct edge *e)
 	}
 }
 
+void edge_members_changed(struct edge *e)
+{
+	if (!e || !e->complete)
+		return;
+	edge_exceptions(e);
+	if (e->weak)
+		deny_packets(e);
+}
+
+void edge_bound(struct edge *e)
+{
+	if (e && e->complete && e->weak)
+		deny_packets(e);
+	edge_sweep(e);
+}
+
 int edge_verify(struct edge *e, struct error *err)
 {
 	const char *which;

@@ -48,8 +48,11 @@ void edge_sweep(struct edge *e);
 void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
 		      char process[64]);
 
-/* The LAN exceptions of the tunnel's workloads and its own have changed. */
-void edge_exceptions(struct edge *e);
+/* The tunnel's workloads have changed, or what they allow. Before the edge is complete it does
+ * nothing: edge_complete() sees to that. NULL is fine. */
+void edge_members_changed(struct edge *e);
+/* The cgroup of a workload that is known already has come. NULL is fine. */
+void edge_bound(struct edge *e);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);

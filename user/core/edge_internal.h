@@ -82,6 +82,9 @@ void edge_ask_wireguard(struct edge *e); /* what it says of itself now */
 void edge_write_endpoints(struct edge *e);
 void edge_adopt_learned(struct edge *e); /* what an earlier daemon learnt, while its lease lives */
 
+/* exceptions.c */
+void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
+
 /* bootstrap.c */
 void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known */
 void edge_stop_observing(struct edge *e);

@@ -39,6 +39,7 @@ static bool same_netns(const struct daemon *d, const char *a, const char *b)
 static int shared_netns(const struct daemon *d, const struct engine_item *i, char ret[PATH_MAX],
 			struct error *err)
 {
+	const char *shared = engine_shares(i);
 	const struct engine_item *owner;
 
 	if (!strcmp(i->network_mode, "host")) {
@@ -49,10 +50,10 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 		snprintf(ret, PATH_MAX, "%s", i->network_mode + 3);
 		return 0;
 	}
-	if (strncmp(i->network_mode, "container:", 10))
+	if (!shared)
 		return fail(err, EXIT_USAGE, 0, "network_mode: service:VPN, in compose's words",
 			    "a leashed container shares the network of its VPN's container");
-	owner = containers_find(d, ENGINE_CONTAINER, i->network_mode + 10);
+	owner = containers_find(d, ENGINE_CONTAINER, shared);
 	if (owner)
 		place_of(owner, ret);
 	else
@@ -378,15 +379,22 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 			m->of_labels && m->tunnel == d->nowhere
 				? containers_find(d, ENGINE_CONTAINER, m->given + 10)
 				: NULL;
+		const char *shared = item ? engine_shares(item) : NULL;
 
-		if (item && !strncmp(item->network_mode, "container:", 10) &&
-		    !strcmp(item->network_mode + 10, owner->id)) {
+		if (shared && !strcmp(shared, owner->id)) {
 			remove_member(d, m);
 			labels_are(d, item, false);
 		} else {
 			i++;
 		}
 	}
+}
+
+void labels_detached(struct daemon *d)
+{
+	for (size_t i = d->n_tunnels; i-- > 0;)
+		if (d->tunnels[i]->of_labels)
+			drop_tunnel(d, d->tunnels[i]);
 }
 
 void labels_gone(struct daemon *d, const char *id)

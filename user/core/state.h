@@ -242,6 +242,7 @@ void slices_stop(struct daemon *d);	/* locked they stay, and their children as t
 /* first: it was not known before. */
 void labels_are(struct daemon *d, const struct engine_item *item, bool first);
 void labels_gone(struct daemon *d, const char *id);
+void labels_detached(struct daemon *d); /* tunnels whose last workload was detached */
 /* A container that was not known: those that share its network may have been judged without it. */
 void labels_owner_is(struct daemon *d, const struct engine_item *owner);
 /* After a reload: what the file names now is the file's. */

@@ -583,8 +583,10 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 
 void tunnel_members_changed(struct tunnel *t)
 {
-	if (t->link && !follow_members(t))
-		look_at_edge(t);
+	if (!t->link || follow_members(t))
+		return;
+	edge_members_changed(t->edge);
+	look_at_edge(t);
 }
 
 void tunnel_look_now(struct tunnel *t)

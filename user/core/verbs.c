@@ -200,7 +200,7 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	int r;
 
 	snprintf(name, sizeof(name), "%s", known ? known->name : q->workload ? q->workload : "");
-	r = detach_recorded(gate_pins(d->gate), &d->root, q->workload ? name : NULL, &err);
+	r = detach_recorded(gate_pins(d->gate), &d->root, q->workload ? name : NULL, true, &err);
 	if (!r)
 		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
 			 escape(shown, sizeof(shown), q->workload ? name : "--all"));
@@ -216,9 +216,13 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	}
 	d->n_members = left;
 	slices_detached(d);
+	labels_detached(d);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
-	if (!left && (!q->workload || !containers_reachable(d, ENGINE_CONTAINER)))
+	if (!left && (!q->workload || !containers_reachable(d, ENGINE_CONTAINER))) {
+		if (pins_remove_all(&err))
+			log_line(LOG_LEVEL_ERR, "%s", err.text);
 		sd_event_exit(d->loop, 0);
+	}
 	return json_pack("{s:i}", "detached", r);
 }
 

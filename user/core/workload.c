@@ -240,24 +240,38 @@ void member_configure(struct member *m, const struct workload_config *config)
 	set_flags(m);
 }
 
+static int record_and_gate(const struct member *m, const struct cgroup_ref *c, struct error *err)
+{
+	struct daemon *d = m->daemon;
+	int r = workload_bind(d->leases, c->id, c->level, m->name);
+
+	return r ? fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name)
+		 : gate_attach(d->gate, &d->root, c, err);
+}
+
+/* The only containment left. */
+static void freeze_instead(const struct member *m, const struct cgroup_ref *c)
+{
+	workload_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
+	freezer_freeze(c->fd);
+}
+
 /* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags. */
 static int bind_member(struct member *m, struct error *err)
 {
 	struct daemon *d = m->daemon;
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
-	int r = workload_bind(d->leases, c->id, c->level, m->name);
+	int r;
 
 	edge_shut(m->tunnel ? m->tunnel->edge : NULL); /* who is in it is not frozen yet */
-	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name);
-	r = gate_attach(d->gate, &d->root, c, err);
+	r = record_and_gate(m, c, err);
 	if (r)
 		return r;
 	m->bound = c->id;
 	set_flags(m);
 	set_resolver(m, c);
 	if (m->started) /* else its tunnel's guard is attached after it */
-		edge_sweep(m->tunnel ? m->tunnel->edge : NULL);
+		edge_bound(m->tunnel ? m->tunnel->edge : NULL);
 	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
@@ -365,12 +379,8 @@ static void bind_and_join(struct member *m)
 {
 	struct error err;
 
-	if (bind_member(m, &err)) {
-		const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
-
-		/* the only containment left; member_look() goes on trying */
-		workload_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
-		freezer_freeze(c->fd);
+	if (bind_member(m, &err)) { /* member_look() goes on trying */
+		freeze_instead(m, watch_cgroup_ref(m->cgroup));
 		log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
 		return;
 	}
@@ -513,19 +523,13 @@ static void lock_unwatched(struct member *m, const char *path)
 	struct daemon *d = m->daemon;
 	struct cgroup_ref c;
 	struct error err;
-	int r;
 
 	if (m->audit || resolve_cgroup(&d->root, path, &c, NULL))
 		return;
-	r = workload_bind(d->leases, c.id, c.level, m->name);
-	if (!r)
-		r = workload_flags(d->leases, c.id, 0, WORKLOAD_ADMITTED);
-	if (!r)
-		r = gate_attach(d->gate, &d->root, &c, &err);
-	if (r) {
-		workload_flags(d->leases, c.id, WORKLOAD_FROZEN_BY_US, 0);
-		freezer_freeze(c.fd);
-	}
+	if (record_and_gate(m, &c, &err))
+		freeze_instead(m, &c);
+	else
+		workload_flags(d->leases, c.id, 0, WORKLOAD_ADMITTED);
 	close_fd(&c.fd);
 }
 

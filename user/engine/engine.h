@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "base/util.h"
@@ -60,14 +61,20 @@ struct engine_item {
 	struct engine_label labels[ENGINE_LABELS];
 };
 
+/* Of a container that shares another's netns: that one, as the engine calls it (its id, mostly).
+ * NULL: it does not. */
+static inline const char *engine_shares(const struct engine_item *i)
+{
+	return strncmp(i->network_mode, "container:", 10) ? NULL : i->network_mode + 10;
+}
+
 enum engine_event_kind {
 	ENGINE_UP = 1,	/* connected; an ITEM for everything there follows, then LISTED */
 	ENGINE_LISTED,	/* what was not told since UP is not there any more */
 	ENGINE_DOWN,	/* the connection is lost; `error` says why, "" if there never was a socket.
 			 * `result` -EPIPE: so is what was to be watched */
 	ENGINE_ITEM,	/* new or changed; after UP told for each */
-	ENGINE_UNKNOWN, /* `id` is there, but the engine does not say what it is; why is in `error`
-			 */
+	ENGINE_UNKNOWN, /* `id` is there; why the engine does not say what it is: `error` */
 	ENGINE_GONE,	/* `id` was removed */
 	ENGINE_KILL,	/* a signal is about to be sent to `id` on somebody's request */
 	ENGINE_DIED,	/* the container `id` has ended; an ITEM follows */
@@ -81,8 +88,8 @@ struct engine_event {
 	int signal;	  /* KILL */
 	uint32_t request; /* DONE */
 	int result; /* DONE: 0; -ENOENT no such thing; -ENOTCONN nobody to ask; -EACCES refused,
-		     * also by a read-only proxy; -EREMOTEIO, -EIO with
-		     * `error` for the rest */
+		     * also by a read-only proxy; -EREMOTEIO or -EIO
+		     * with `error` for the rest */
 	char error[ENGINE_ERROR_LEN];
 	struct engine_item item; /* ITEM */
 };
