@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # vpnleash: `make help` lists the targets. Every product is under build/; V=1 shows the commands.
 
+VERSION	      := 0.1
 PREFIX	      ?= /usr/local
 SBINDIR	      ?= $(PREFIX)/sbin
 MANDIR	      ?= $(PREFIX)/share/man
@@ -15,7 +16,7 @@ LIBS	      := libbpf libelf zlib libsystemd libmnl jansson libcap-ng libseccomp
 
 CFLAGS	      ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fstack-protector-strong \
-		 -Iuser -Iinclude -I$(B) -MMD -MP
+		 -Iuser -Iinclude -I$(B) -MMD -MP -DVPNLEASH_VERSION='"$(VERSION)"'
 LDLIBS	      := $(shell $(PKG_CONFIG) --libs $(LIBS) 2>/dev/null) -lpthread
 ifeq ($(SANITIZE),1)
 B	      := build/sanitize

@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "cmd/cmd.h"
+#include "vpnleash/abi.h"
 
 static int cmd_help(int argc, char **argv, struct error *err);
 
@@ -37,7 +38,7 @@ static int cmd_help(int argc, char **argv, struct error *err)
 	       "usage: vpnleash COMMAND [OPTION]...\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].does);
-	printf("\n`vpnleash COMMAND --help` says more.\n"
+	printf("\n`vpnleash COMMAND --help` says more, `vpnleash --version` which one this is.\n"
 	       "Exit codes: 0 good, 1 a negative answer, 2 usage, 3 no daemon,\n"
 	       "            4 missing privilege or kernel feature, 5 other failure.\n");
 	return EXIT_GOOD;
@@ -50,6 +51,11 @@ int main(int argc, char **argv)
 	char shown[64];
 	int r = -1;
 
+	if (!strcmp(name, "--version")) {
+		printf("vpnleash %s, pins of ABI version %d\n", VPNLEASH_VERSION,
+		       VPNLEASH_ABI_VERSION);
+		return EXIT_GOOD;
+	}
 	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
 		name = "help";
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
