@@ -151,6 +151,7 @@ static void close_daemon(struct daemon **p)
 	lease_close(d->leases);
 	guards_close(d->guards);
 	gate_close(d->gate);
+	watch_cgroups_free(d->cgroups);
 	close_fd(&d->root.fd);
 	sd_event_unref(d->loop);
 	audit_free(d->audit);
@@ -367,7 +368,12 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (in_time_namespace())
 		return fail(err, EXIT_PRIVILEGE, 0, "start vpnleash outside the time namespace",
 			    "leases need the kernel's own boot clock");
+	r = sd_event_new(&d->loop);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");
 	r = resolve_cgroup_root(&d->root, err);
+	if (!r)
+		r = watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
 	if (r)
 		return r;
 	d->lock_fd = control_lock(err);
@@ -425,11 +431,10 @@ int daemon_add_member(struct daemon *d, struct member *m, struct error *err)
 		d->members = more;
 		d->members[d->n_members++] = m;
 		tunnel_members_changed(m->tunnel); /* guarded before it is admitted */
-		r = member_start(m, err);
-		d->n_members -= r != 0;
-	}
-	if (r)
+		member_start(m);
+	} else {
 		member_free(m);
+	}
 	return r;
 }
 
@@ -452,8 +457,8 @@ static void start_what_is_new(struct daemon *d)
 		if (!d->tunnels[i]->tick && tunnel_start(d->tunnels[i], &err))
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
 	for (size_t i = 0; i < d->n_members; i++)
-		if (!d->members[i]->started && member_start(d->members[i], &err))
-			log_line(LOG_LEVEL_ERR, "%s", err.text);
+		if (!d->members[i]->started)
+			member_start(d->members[i]);
 }
 
 /* What is no network namespace; one that is not there yet is waited for. */
@@ -605,10 +610,8 @@ static int start_hooks(struct daemon *d, struct error *err)
 static int start_loop(struct daemon *d, const char *file, const char *engine, struct error *err)
 {
 	sigset_t stop;
-	int r = sd_event_new(&d->loop);
+	int r;
 
-	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");
 	sigemptyset(&stop);
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);
@@ -656,7 +659,8 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		 */
 		lease_revoke_others(d->leases, is_adopted, d);
 	for (size_t i = 0; !r && i < d->n_members; i++)
-		r = d->members[i]->started ? 0 : member_start(d->members[i], err);
+		if (!d->members[i]->started)
+			member_start(d->members[i]);
 	if (!r)
 		r = slices_reload(d, config, err);
 	if (!r) {

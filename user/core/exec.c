@@ -181,15 +181,13 @@ static int add_member(struct daemon *d, const char *path, struct tunnel *t, int 
 	d->members[d->n_members++] = m;
 	tunnel_members_changed(t); /* before it is admitted */
 	r = watch_end(m, client);
-	if (r < 0)
+	if (r < 0) {
 		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", m->name);
-	else
-		r = member_start(m, err);
-	if (r) {
 		remove_cgroup(d, path);
 		forget(d, m);
 		return r;
 	}
+	member_start(m);
 	*ret = m;
 	return 0;
 }

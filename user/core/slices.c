@@ -24,7 +24,7 @@ struct slice {
 	struct tunnel *tunnel;		/* NULL: locked, and no more */
 	struct workload_config *config; /* of each child */
 	struct watch_cgroup *self;
-	sd_event_source *self_source, *children_source;
+	sd_event_source *children;
 	int inotify_fd, wd;
 	bool wanted; /* by the configuration that is being taken over */
 };
@@ -162,22 +162,10 @@ static void on_slice(void *owner, const struct evidence *e)
 	look_at_children(s);
 }
 
-static int on_slice_readable(sd_event_source *source, int fd, uint32_t events, void *arg)
-{
-	struct slice *s = arg;
-
-	(void)source;
-	(void)fd;
-	(void)events;
-	watch_cgroup_ready(s->self);
-	return 0;
-}
-
 static void free_slice(struct slice *s)
 {
 	drop_children(s, true);
-	sd_event_source_disable_unref(s->self_source);
-	sd_event_source_disable_unref(s->children_source);
+	sd_event_source_disable_unref(s->children);
 	watch_cgroup_stop(s->self);
 	close_fd(&s->inotify_fd);
 	free(s->config);
@@ -190,20 +178,16 @@ static int start_slice(struct slice *s, struct error *err)
 	int r = slice_to_path(&d->root, s->name, s->path, err);
 
 	if (!r)
-		r = watch_cgroup_start(&s->self, &d->root, s->path, on_slice, s, err);
+		r = watch_cgroup_start(&s->self, d->cgroups, s->path, on_slice, s, err);
 	if (r)
 		return r;
 	s->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	r = s->inotify_fd < 0 ? -errno
-			      : sd_event_add_io(d->loop, &s->self_source, watch_cgroup_fd(s->self),
-						EPOLLIN, on_slice_readable, s);
-	if (r >= 0)
-		r = sd_event_add_io(d->loop, &s->children_source, s->inotify_fd, EPOLLIN,
-				    on_children, s);
+			      : sd_event_add_io(d->loop, &s->children, s->inotify_fd, EPOLLIN,
+						on_children, s);
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "watch 'slice:%s'", s->name);
-	sd_event_source_set_priority(s->self_source, PRIORITY_EVIDENCE);
-	sd_event_source_set_priority(s->children_source, PRIORITY_EVIDENCE);
+	sd_event_source_set_priority(s->children, PRIORITY_EVIDENCE);
 	watch_children(s);
 	look_at_children(s);
 	return 0;

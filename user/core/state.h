@@ -113,7 +113,7 @@ struct member {
 	enum workload_state state;
 	uint64_t changed_ns, freezing_ns; /* freezing_ns: asked to freeze, 0: not asked */
 	struct watch_cgroup *cgroup;
-	sd_event_source *cgroup_source, *freeze_timer, *stop_timer, *end_timer;
+	sd_event_source *freeze_timer, *stop_timer, *end_timer;
 	uint64_t bound; /* cgroup id with record and gate, 0: none */
 	bool held;
 	bool ipv6, audit;
@@ -147,6 +147,7 @@ struct daemon {
 	const char *file; /* of the configuration; NULL: it came from the command line */
 	uint64_t lease_ns;
 	struct cgroup_root root;
+	struct watch_cgroups *cgroups;
 	struct gate *gate;
 	struct leases *leases;
 	struct guards *guards;
@@ -186,12 +187,12 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 	       struct tunnel *t, struct member **ret, struct error *err);
 /* What a reload may change while it runs. */
 void member_configure(struct member *m, const struct workload_config *config);
-int member_start(struct member *m, struct error *err); /* joins its tunnel's state */
-void member_free(struct member *m);		       /* the gate stays on, as it is */
-void member_undo(struct member *m);		       /* as if member_new() had not been */
-void member_shut(struct member *m);		       /* barred, and no tunnel's any more */
-void member_tunnel_changed(struct member *m);	       /* m->tunnel went up or down */
-void member_move(struct member *m, struct tunnel *t);  /* to another tunnel */
+void member_start(struct member *m);		      /* joins its tunnel's state */
+void member_free(struct member *m);		      /* the gate stays on, as it is */
+void member_undo(struct member *m);		      /* as if member_new() had not been */
+void member_shut(struct member *m);		      /* barred, and no tunnel's any more */
+void member_tunnel_changed(struct member *m);	      /* m->tunnel went up or down */
+void member_move(struct member *m, struct tunnel *t); /* to another tunnel */
 void member_look(struct member *m); /* at what nobody tells: once a second at least */
 int member_hold(struct member *m, bool held, struct error *err);
 void member_summary(struct member *m); /* what was dropped since the last one */

@@ -418,15 +418,9 @@ void member_look(struct member *m)
 	join_member(m);
 }
 
-static int on_cgroup_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
+static int start_watch(struct member *m, struct error *err)
 {
-	struct member *m = arg;
-
-	(void)s;
-	(void)fd;
-	(void)events;
-	watch_cgroup_ready(m->cgroup);
-	return 0;
+	return watch_cgroup_start(&m->cgroup, m->daemon->cgroups, m->path, on_cgroup, m, err);
 }
 
 static int watch_and_bind(struct member *m, struct error *err)
@@ -438,7 +432,7 @@ static int watch_and_bind(struct member *m, struct error *err)
 	if (r)
 		return r;
 	close_fd(&there.fd);
-	r = watch_cgroup_start(&m->cgroup, &d->root, m->path, on_cgroup, m, err);
+	r = start_watch(m, err);
 	if (!r && !watch_cgroup_ref(m->cgroup))
 		r = fail(err, EXIT_USAGE, -ENOENT, NULL, "cgroup '%s' vanished", m->name);
 	return r ? r : bind_member(m, err);
@@ -506,17 +500,6 @@ void member_move(struct member *m, struct tunnel *t)
 	member_tunnel_changed(m);
 }
 
-static int listen_to_cgroup(struct member *m, struct error *err)
-{
-	int r = sd_event_add_io(m->daemon->loop, &m->cgroup_source, watch_cgroup_fd(m->cgroup),
-				EPOLLIN, on_cgroup_readable, m);
-
-	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroup '%s'", m->name);
-	sd_event_source_set_priority(m->cgroup_source, PRIORITY_EVIDENCE);
-	return 0;
-}
-
 /* A cgroup that can not be watched (inotify has its limits) is shut at least, if it is there. */
 static void lock_unwatched(struct member *m, const char *path)
 {
@@ -538,11 +521,8 @@ int member_enter(struct member *m, const char *path, struct error *err)
 	int r;
 
 	snprintf(m->path, sizeof(m->path), "%s", path);
-	r = watch_cgroup_start(&m->cgroup, &m->daemon->root, m->path, on_cgroup, m, err);
-	if (!r)
-		r = listen_to_cgroup(m, err);
+	r = start_watch(m, err);
 	if (r) {
-		member_leave(m);
 		m->path[0] = '\0';
 		lock_unwatched(m, path);
 	} else if (watch_cgroup_ref(m->cgroup)) {
@@ -566,19 +546,13 @@ void member_leave(struct member *m)
 		}
 	}
 	unbind_member(m);
-	sd_event_source_disable_unref(m->cgroup_source);
-	m->cgroup_source = NULL;
 	watch_cgroup_stop(m->cgroup);
 	m->cgroup = NULL;
 	m->path[0] = '\0';
 }
 
-int member_start(struct member *m, struct error *err)
+void member_start(struct member *m)
 {
-	int r = m->cgroup ? listen_to_cgroup(m, err) : 0;
-
-	if (r)
-		return r;
 	m->started = true;
 	if (m->audit)
 		log_line(LOG_LEVEL_WARNING,
@@ -592,12 +566,10 @@ int member_start(struct member *m, struct error *err)
 		join_member(m);
 	if (m->kind)
 		containers_watch_member(m);
-	return 0;
 }
 
 void member_free(struct member *m)
 {
-	sd_event_source_disable_unref(m->cgroup_source);
 	sd_event_source_disable_unref(m->freeze_timer);
 	sd_event_source_disable_unref(m->stop_timer);
 	sd_event_source_disable_unref(m->end_timer);

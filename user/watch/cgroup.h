@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Watches one cgroup: its birth and death by inotify on the directory above, frozen 0 and 1 by
- * cgroup.events (EPOLLPRI). Behind one descriptor, which is an epoll of the two.
+ * Watches cgroups: the birth and death of each by inotify on the directory above, frozen 0 and 1 by
+ * cgroup.events (EPOLLPRI), by sources of the loop of their own. One inotify instance is for all of
+ * them, as one user has 128 of those.
  *
  * Tells IN_CGROUP_BORN, IN_CGROUP_GONE, IN_FREEZE_DONE, IN_THAWED, on change only. A cgroup that
  * is removed and made anew under the same name is told as GONE and BORN: the kernel's id says so.
@@ -9,17 +10,23 @@
 #ifndef VPNLEASH_WATCH_CGROUP_H
 #define VPNLEASH_WATCH_CGROUP_H
 
+#include <systemd/sd-event.h>
+
 #include "core/resolve.h"
 #include "watch/watch.h"
 
+struct watch_cgroups;
 struct watch_cgroup;
 
+int watch_cgroups_new(struct watch_cgroups **ret, sd_event *loop, int64_t priority,
+		      const struct cgroup_root *root, struct error *err);
+void watch_cgroups_free(struct watch_cgroups *all); /* each was stopped */
+
 /* Tells the present state before it returns. path: see cgroup_path(). */
-int watch_cgroup_start(struct watch_cgroup **ret, const struct cgroup_root *root, const char *path,
+int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, const char *path,
 		       watch_tell tell, void *owner, struct error *err);
 void watch_cgroup_stop(struct watch_cgroup *w);
-int watch_cgroup_fd(const struct watch_cgroup *w);
-/* The fd is readable, or it is time to look: nothing is lost by calling it too often. */
+/* Look now: nothing is lost by calling it too often. */
 void watch_cgroup_ready(struct watch_cgroup *w);
 /* NULL while the cgroup is not there; w may be NULL, here and below. */
 const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w);
