@@ -133,6 +133,14 @@ static int take_guards_off(const struct pins *pins, bool all, struct error *err)
 	return r;
 }
 
+int detach_last(const struct pins *pins, struct error *err)
+{
+	int kept = 0;
+
+	pins_each_workload(pins, count_kept, &kept);
+	return kept ? 0 : pins_remove_all(err);
+}
+
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
 		    bool keep_pins, struct error *err)
 {
@@ -153,10 +161,10 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 	pins_each_workload(pins, count_kept, &kept);
 	if (!r && (walk.detached || !kept))
 		r = take_guards_off(pins, !kept, err);
-	if (!r && !kept && !keep_pins)
-		r = pins_remove_all(err);
-	else if (!r)
+	if (!r)
 		pins_touch(pins);
+	if (!r && !keep_pins)
+		r = detach_last(pins, err);
 	return r ? r : walk.detached;
 }
 

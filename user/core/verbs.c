@@ -189,8 +189,16 @@ static bool has_lost_its_record(const struct member *m)
 	return m->bound && workload_get(m->daemon->leases, m->bound, &w) == -ENOENT;
 }
 
+/* What an earlier run or a lock left behind stays shut, with its pins. */
+static int remove_pins(struct daemon *d, struct error *err)
+{
+	_cleanup_fd int lock = control_lock_pins(err);
+
+	return lock < 0 ? lock : detach_last(gate_pins(d->gate), err);
+}
+
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
- * left ends. */
+ * left ends, unless an engine may tell it of another. */
 static json_t *answer_detach(struct daemon *d, const struct question *q)
 {
 	struct member *known = q->workload ? find(d, q->workload, NULL) : NULL;
@@ -201,9 +209,9 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 
 	snprintf(name, sizeof(name), "%s", known ? known->name : q->workload ? q->workload : "");
 	r = detach_recorded(gate_pins(d->gate), &d->root, q->workload ? name : NULL, true, &err);
-	if (!r)
+	if (!r && q->workload)
 		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
-			 escape(shown, sizeof(shown), q->workload ? name : "--all"));
+			 escape(shown, sizeof(shown), name));
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_members; i++) {
@@ -217,10 +225,12 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	d->n_members = left;
 	slices_detached(d);
 	labels_detached(d);
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		tunnel_members_changed(d->tunnels[i]);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
 	if (!left && (!q->workload || !containers_reachable(d, ENGINE_CONTAINER))) {
-		if (pins_remove_all(&err))
-			log_line(LOG_LEVEL_ERR, "%s", err.text);
+		if (remove_pins(d, &err))
+			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
 	}
 	return json_pack("{s:i}", "detached", r);
