@@ -18,6 +18,7 @@
 
 #include "act/lease.h"
 #include "base/child.h"
+#include "base/privilege.h"
 #include "vpnleash/reasons.h"
 
 #include "vpnleash.skel.h"
@@ -967,7 +968,10 @@ int gate_deny_packets(const struct cgroup_ref *c)
 		return -ENOMEM;
 	bpf_object__for_each_program(p, skel->obj)
 		bpf_program__set_autoload(p, p == skel->progs.deny_packet);
-	if (vpnleash_bpf__load(skel)) {
+	privilege_long_work(true);
+	r = vpnleash_bpf__load(skel);
+	privilege_long_work(false);
+	if (r) {
 		vpnleash_bpf__destroy(skel);
 		return -EOPNOTSUPP;
 	}

@@ -326,18 +326,22 @@ int edge_read(struct edge *e, struct error *err)
 }
 
 /* In the host's netns, where no edge stops a packet socket. */
-static void deny_packets(struct edge *e)
+static void deny_packets(struct edge *e, const struct member *m)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+
+	if (c && m->bound && !m->audit && gate_deny_packets(c))
+		e->denied = false;
+}
+
+static void deny_packets_of_all(struct edge *e)
 {
 	const struct daemon *d = daemon_of(e);
 
 	e->denied = true;
-	for (size_t i = 0; i < d->n_members; i++) {
-		const struct member *m = d->members[i];
-		const struct cgroup_ref *c = m->cgroup ? watch_cgroup_ref(m->cgroup) : NULL;
-
-		if (m->tunnel == e->tunnel && c && m->bound && !m->audit && gate_deny_packets(c))
-			e->denied = false;
-	}
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->tunnel == e->tunnel)
+			deny_packets(e, d->members[i]);
 }
 
 void edge_members_changed(struct edge *e)
@@ -346,13 +350,13 @@ void edge_members_changed(struct edge *e)
 		return;
 	edge_exceptions(e);
 	if (e->weak)
-		deny_packets(e);
+		deny_packets_of_all(e);
 }
 
-void edge_bound(struct edge *e)
+void edge_bound(struct edge *e, const struct member *m)
 {
 	if (e && e->complete && e->weak)
-		deny_packets(e);
+		deny_packets(e, m);
 	edge_sweep(e);
 }
 
@@ -418,7 +422,7 @@ int edge_complete(struct edge *e, struct error *err)
 		return r;
 	edge_exceptions(e);
 	if (e->weak)
-		deny_packets(e);
+		deny_packets_of_all(e);
 	e->complete = true;
 	/* once more: it may have changed while we were at it */
 	r = read_present(e, err);

@@ -14,6 +14,7 @@
 #include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
 
+struct member;
 struct tunnel;
 struct edge;
 
@@ -52,7 +53,7 @@ void edge_name_sender(struct edge *e, const struct drop_event *event, char cgrou
  * nothing: edge_complete() sees to that. NULL is fine. */
 void edge_members_changed(struct edge *e);
 /* The cgroup of a workload that is known already has come. NULL is fine. */
-void edge_bound(struct edge *e);
+void edge_bound(struct edge *e, const struct member *m);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Who of the LAN may come in, and as whom: the exceptions of one netns. See edge.h. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/edge_internal.h"
 
@@ -8,6 +9,7 @@
 
 struct exceptions {
 	size_t n;
+	bool full;
 	struct address_rule rules[EXCEPTIONS];
 };
 
@@ -15,9 +17,19 @@ static void except(struct edge *e, struct exceptions *x, enum address_kind kind,
 		   const struct allow_rule *a, const uint8_t address[16], unsigned int prefix,
 		   bool allowed)
 {
-	if (x->n < EXCEPTIONS)
-		address_rule(&x->rules[x->n++], e->tunnel->netns_cookie, kind, a->protocol, a->port,
-			     address, prefix, allowed, FROM_CONFIG);
+	struct address_rule r;
+	size_t i = 0;
+
+	address_rule(&r, e->tunnel->netns_cookie, kind, a->protocol, a->port, address, prefix,
+		     allowed, FROM_CONFIG);
+	while (i < x->n && memcmp(&x->rules[i].key, &r.key, sizeof(r.key)))
+		i++;
+	if (i == EXCEPTIONS) {
+		x->full = true;
+		return;
+	}
+	x->rules[i] = r; /* the later word counts */
+	x->n += i == x->n;
 }
 
 static bool on_link(const struct underlay *u, const uint8_t address[16])
@@ -94,6 +106,15 @@ void edge_exceptions(struct edge *e)
 	for (size_t i = 0; i < d->n_members; i++)
 		if (d->members[i]->tunnel->netns_cookie == e->tunnel->netns_cookie)
 			add_exceptions(e, x, &d->members[i]->allow, &home);
+	if (x->full) { /* what is missing may be that the VPN's server is no LAN client */
+		x->n = 0;
+		if (may_log(&e->tunnel->log))
+			log_line(LOG_LEVEL_ERR,
+				 "allow: more than %d addresses and ports in one namespace: nobody "
+				 "of "
+				 "the LAN comes in",
+				 EXCEPTIONS);
+	}
 	guard_rules(e->guards, TRIE_EXCEPTIONS, e->tunnel->netns_cookie, x->rules, x->n);
 	links_free(&home);
 	free(x);

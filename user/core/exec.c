@@ -85,8 +85,11 @@ static int remove_cgroup(struct daemon *d, const char *path)
 
 static void forget(struct daemon *d, struct member *m)
 {
+	struct tunnel *t = m->tunnel;
+
 	daemon_remove_member(d, m);
 	member_undo(m);
+	tunnel_members_changed(t);
 }
 
 /* The cgroup first, then record and links: nobody can be in it without a gate. */

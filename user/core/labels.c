@@ -365,6 +365,7 @@ static void remove_member(struct daemon *d, struct member *m)
 
 	daemon_remove_member(d, m);
 	member_free(m);
+	tunnel_members_changed(t);
 	if (t->of_labels)
 		drop_tunnel(d, t);
 }

@@ -66,6 +66,7 @@ static void add_child(struct slice *s, const char *name)
 static void drop_children(struct slice *s, bool all)
 {
 	struct daemon *d = s->daemon;
+	bool dropped = false;
 
 	for (size_t i = 0; i < d->n_members;) {
 		struct member *m = d->members[i];
@@ -75,11 +76,14 @@ static void drop_children(struct slice *s, bool all)
 			continue;
 		}
 		daemon_remove_member(d, m);
+		dropped = true;
 		if (all)
 			member_free(m);
 		else
 			member_undo(m);
 	}
+	if (dropped && !all)
+		tunnel_members_changed(s->tunnel);
 }
 
 static void look_at_children(struct slice *s)

@@ -172,7 +172,8 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 	       struct error *err);
 int tunnel_start(struct tunnel *t, struct error *err); /* adopts a living lease, or waits */
 void tunnel_free(struct tunnel *t);		       /* revokes nothing */
-/* Its first workload has come, or its last gone: the netns is guarded, or no longer. */
+/* A workload of it has come or gone, or allows something else: exceptions follow, and with the
+ * first one, or the last, the guard. */
 void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */

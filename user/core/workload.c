@@ -271,7 +271,7 @@ static int bind_member(struct member *m, struct error *err)
 	set_flags(m);
 	set_resolver(m, c);
 	if (m->started) /* else its tunnel's guard is attached after it */
-		edge_bound(m->tunnel ? m->tunnel->edge : NULL);
+		edge_bound(m->tunnel ? m->tunnel->edge : NULL, m);
 	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
