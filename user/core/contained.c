@@ -183,8 +183,10 @@ static void take_place(struct member *m, const char *text)
 	int r = cgroup_path(&m->daemon->root, text, path, &err);
 	bool held;
 
-	if (!r && m->cgroup && !strcmp(m->path, path))
+	if (!r && m->cgroup && !strcmp(m->path, path)) {
+		watch_cgroup_ready(m->cgroup);
 		return;
+	}
 	member_leave(m);
 	if (!r) {
 		held = slices_yield(m->daemon, path);
@@ -361,7 +363,7 @@ void contained_look(struct member *m)
 	char command[300];
 
 	look_for_signals(m);
-	if (i && *i->cgroup && !m->cgroup) /* it could not be watched when that was told */
+	if (i && *i->cgroup && !m->cgroup) /* it could not be opened when that was told */
 		take_place(m, i->cgroup);
 	if (m->running && containers_reachable(m->daemon, m->kind) &&
 	    member_to_type(m, command, sizeof(command)))

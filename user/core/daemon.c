@@ -92,8 +92,11 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 
 	(void)s;
 	(void)usec;
-	for (size_t i = 0; i < d->n_members; i++)
+	for (size_t i = 0; i < d->n_members; i++) {
 		member_summary(d->members[i]);
+		if (d->members[i]->tunnel == d->nowhere) /* whose others have a tick */
+			member_look(d->members[i]);
+	}
 	set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
 }

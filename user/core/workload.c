@@ -240,15 +240,6 @@ void member_configure(struct member *m, const struct workload_config *config)
 	set_flags(m);
 }
 
-static int record_and_gate(const struct member *m, const struct cgroup_ref *c, struct error *err)
-{
-	struct daemon *d = m->daemon;
-	int r = workload_bind(d->leases, c->id, c->level, m->name);
-
-	return r ? fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name)
-		 : gate_attach(d->gate, &d->root, c, err);
-}
-
 /* The only containment left. */
 static void freeze_instead(const struct member *m, const struct cgroup_ref *c)
 {
@@ -264,7 +255,10 @@ static int bind_member(struct member *m, struct error *err)
 	int r;
 
 	edge_shut(m->tunnel ? m->tunnel->edge : NULL); /* who is in it is not frozen yet */
-	r = record_and_gate(m, c, err);
+	r = workload_bind(d->leases, c->id, c->level, m->name);
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name);
+	r = gate_attach(d->gate, &d->root, c, err);
 	if (r)
 		return r;
 	m->bound = c->id;
@@ -410,6 +404,8 @@ void member_look(struct member *m)
 
 	if (m->kind)
 		contained_look(m);
+	if (m->cgroup)
+		watch_cgroup_ready(m->cgroup);
 	c = watch_cgroup_ref(m->cgroup);
 	if (m->bound || !c || bind_member(m, &err))
 		return;
@@ -500,34 +496,16 @@ void member_move(struct member *m, struct tunnel *t)
 	member_tunnel_changed(m);
 }
 
-/* A cgroup that can not be watched (inotify has its limits) is shut at least, if it is there. */
-static void lock_unwatched(struct member *m, const char *path)
-{
-	struct daemon *d = m->daemon;
-	struct cgroup_ref c;
-	struct error err;
-
-	if (m->audit || resolve_cgroup(&d->root, path, &c, NULL))
-		return;
-	if (record_and_gate(m, &c, &err))
-		freeze_instead(m, &c);
-	else
-		workload_flags(d->leases, c.id, 0, WORKLOAD_ADMITTED);
-	close_fd(&c.fd);
-}
-
 int member_enter(struct member *m, const char *path, struct error *err)
 {
 	int r;
 
 	snprintf(m->path, sizeof(m->path), "%s", path);
 	r = start_watch(m, err);
-	if (r) {
+	if (r)
 		m->path[0] = '\0';
-		lock_unwatched(m, path);
-	} else if (watch_cgroup_ref(m->cgroup)) {
+	else if (watch_cgroup_ref(m->cgroup))
 		bind_and_join(m);
-	}
 	return r;
 }
 

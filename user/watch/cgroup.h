@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Watches cgroups: the birth and death of each by inotify on the directory above, frozen 0 and 1 by
- * cgroup.events (EPOLLPRI), by sources of the loop of their own. One inotify instance is for all of
- * them, as one user has 128 of those.
+ * Watches cgroups: the birth and death of each by inotify on the directories above, frozen 0 and 1
+ * by cgroup.events (EPOLLPRI), by sources of the loop of their own. One inotify instance is for all
+ * of them, as one user has 128 of those.
  *
  * Tells IN_CGROUP_BORN, IN_CGROUP_GONE, IN_FREEZE_DONE, IN_THAWED, on change only. A cgroup that
  * is removed and made anew under the same name is told as GONE and BORN: the kernel's id says so.
@@ -26,7 +26,9 @@ void watch_cgroups_free(struct watch_cgroups *all); /* each was stopped */
 int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, const char *path,
 		       watch_tell tell, void *owner, struct error *err);
 void watch_cgroup_stop(struct watch_cgroup *w);
-/* Look now: nothing is lost by calling it too often. */
+/* Look now: nothing is lost by calling it too often. Once a second it has to be: for what can not
+ * be opened now, and for a way that can not be watched (inotify has its limits), which is logged.
+ */
 void watch_cgroup_ready(struct watch_cgroup *w);
 /* NULL while the cgroup is not there; w may be NULL, here and below. */
 const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w);
