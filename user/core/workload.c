@@ -247,7 +247,9 @@ static void freeze_instead(const struct member *m, const struct cgroup_ref *c)
 	freezer_freeze(c->fd);
 }
 
-/* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags. */
+/* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags;
+ * what the configuration allows takes effect with member_start(), when all of it is known to be
+ * good. */
 static int bind_member(struct member *m, struct error *err)
 {
 	struct daemon *d = m->daemon;
@@ -262,10 +264,11 @@ static int bind_member(struct member *m, struct error *err)
 	if (r)
 		return r;
 	m->bound = c->id;
-	set_flags(m);
-	set_resolver(m, c);
-	if (m->started) /* else its tunnel's guard is attached after it */
+	if (m->started) { /* else its tunnel's guard is attached after it */
+		set_flags(m);
+		set_resolver(m, c);
 		edge_bound(m->tunnel ? m->tunnel->edge : NULL, m);
+	}
 	memset(m->summed, 0, sizeof(m->summed));
 	pins_touch(gate_pins(d->gate));
 	return 0;
@@ -512,17 +515,18 @@ int member_enter(struct member *m, const char *path, struct error *err)
 void member_leave(struct member *m)
 {
 	struct cgroup_ref still;
+	int r;
 
 	if (!m->cgroup)
 		return;
 	member_input(m, IN_CGROUP_GONE);
-	if (m->bound && !resolve_cgroup(&m->daemon->root, m->path, &still, NULL)) {
-		close_fd(&still.fd);
-		if (still.id == m->bound) {
-			member_shut(m);
-			m->bound = 0;
-		}
+	r = m->bound ? resolve_cgroup(&m->daemon->root, m->path, &still, NULL) : -ENOENT;
+	if (r != -ENOENT && (r || still.id == m->bound)) { /* it is there, or nobody knows */
+		member_shut(m);
+		m->bound = 0;
 	}
+	if (!r)
+		close_fd(&still.fd);
 	unbind_member(m);
 	watch_cgroup_stop(m->cgroup);
 	m->cgroup = NULL;
@@ -540,8 +544,11 @@ void member_start(struct member *m)
 		m->born_ns = now_boot_ns();
 		set_timer(m->daemon, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
 	}
-	if (m->bound)
+	if (m->bound) {
+		set_flags(m);
+		set_resolver(m, watch_cgroup_ref(m->cgroup));
 		join_member(m);
+	}
 	if (m->kind)
 		containers_watch_member(m);
 }
