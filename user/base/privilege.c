@@ -70,22 +70,29 @@ static void take_memory(void)
 			 strerror(-r));
 }
 
-void privilege_take(void)
+void privilege_files(void)
 {
 	struct rlimit files;
 
-	/* some descriptors for each workload, and 1024 is the usual limit */
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
+}
+
+void privilege_take(void)
+{
 	take_realtime();
 	take_memory();
 }
 
 void privilege_long_work(bool begins)
 {
-	int r = !realtime ? 0 : begins ? schedule(SCHED_OTHER, 0) : schedule(SCHED_RR, PRIORITY);
+	static unsigned int depth;
+	bool changes = begins ? !depth++ : !--depth;
+	int r = !realtime || !changes ? 0
+		: begins	      ? schedule(SCHED_OTHER, 0)
+				      : schedule(SCHED_RR, PRIORITY);
 
 	if (r)
 		log_line(LOG_LEVEL_WARNING, "real-time scheduling is lost: %s", strerror(-r));

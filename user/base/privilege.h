@@ -11,6 +11,9 @@
 
 #include "base/util.h"
 
+/* As many descriptors as are allowed: each workload needs some, and 1024 is the usual limit. */
+void privilege_files(void);
+
 /* What the machine refuses is a line in the log: the gate does not depend on it. */
 void privilege_take(void);
 
@@ -19,7 +22,7 @@ int privilege_drop(struct error *err);
 
 /*
  * Around work that may need a CPU for longer than the real-time budget and that no lease waits
- * for, such as the load of another instance of the gate: done by ordinary scheduling.
+ * for, such as the load of another instance of the gate: done by ordinary scheduling. It nests.
  */
 void privilege_long_work(bool begins);
 

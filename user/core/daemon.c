@@ -371,6 +371,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (in_time_namespace())
 		return fail(err, EXIT_PRIVILEGE, 0, "start vpnleash outside the time namespace",
 			    "leases need the kernel's own boot clock");
+	privilege_files();
 	r = sd_event_new(&d->loop);
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");

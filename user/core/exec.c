@@ -186,8 +186,13 @@ static int add_member(struct daemon *d, const char *path, struct tunnel *t, int 
 	r = watch_end(m, client);
 	if (r < 0) {
 		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", m->name);
-		remove_cgroup(d, path);
-		forget(d, m);
+		if (!remove_cgroup(d, path)) {
+			forget(d, m);
+		} else { /* an earlier daemon's, and somebody is in it */
+			member_shut(m);
+			daemon_remove_member(d, m);
+			member_free(m);
+		}
 		return r;
 	}
 	member_start(m);
@@ -355,12 +360,13 @@ static void adopt_one(struct daemon *d, const char *path, uint64_t id)
 	struct cgroup_ref c = { .fd = -1 };
 	struct tunnel *t = NULL;
 	struct member *m;
-	bool there = !resolve_cgroup(&d->root, path, &c, NULL) && c.id == id;
+	int r = resolve_cgroup(&d->root, path, &c, NULL);
+	bool gone = r == -ENOENT || (!r && c.id != id);
 
-	if (there)
+	if (!r && !gone)
 		t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
 	close_fd(&c.fd);
-	if (!there || !remove_cgroup(d, path)) { /* nobody is in it any more */
+	if (gone || !remove_cgroup(d, path)) { /* nobody is in it any more */
 		gate_detach(id, NULL);
 		workload_unbind(gate_pins(d->gate), id);
 	} else if (!t || add_member(d, path, t, -1, &m, NULL)) {

@@ -359,13 +359,22 @@ void labels_are(struct daemon *d, const struct engine_item *i, bool first)
 	free(w);
 }
 
+static bool is_there(const struct daemon *d, const struct tunnel *t)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i] == t)
+			return true;
+	return t == d->nowhere;
+}
+
 static void remove_member(struct daemon *d, struct member *m)
 {
 	struct tunnel *t = m->tunnel;
 
 	daemon_remove_member(d, m);
 	member_free(m);
-	tunnel_members_changed(t);
+	if (is_there(d, t)) /* not one that a reload has replaced */
+		tunnel_members_changed(t);
 	if (t->of_labels)
 		drop_tunnel(d, t);
 }
@@ -421,14 +430,6 @@ static struct tunnel *find_like(const struct daemon *d, const struct tunnel *old
 		    same_netns(d, d->tunnels[i]->config.netns, old->config.netns))
 			return d->tunnels[i];
 	return NULL;
-}
-
-static bool is_there(const struct daemon *d, const struct tunnel *t)
-{
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i] == t)
-			return true;
-	return t == d->nowhere;
 }
 
 void labels_again(struct daemon *d)

@@ -197,6 +197,15 @@ static int remove_pins(struct daemon *d, struct error *err)
 	return lock < 0 ? lock : detach_last(gate_pins(d->gate), err);
 }
 
+/* Nobody is leashed, and nobody can be born who would be. */
+static bool is_idle(const struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->of_slice)
+			return false;
+	return !d->n_members && !containers_reachable(d, ENGINE_CONTAINER);
+}
+
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends, unless an engine may tell it of another. */
 static json_t *answer_detach(struct daemon *d, const struct question *q)
@@ -225,14 +234,14 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	d->n_members = left;
 	slices_detached(d);
 	labels_detached(d);
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		tunnel_members_changed(d->tunnels[i]);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
-	if (!left && (!q->workload || !containers_reachable(d, ENGINE_CONTAINER))) {
+	if (!q->workload || is_idle(d)) {
 		if (remove_pins(d, &err))
 			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
 	}
+	for (size_t i = 0; q->workload && i < d->n_tunnels; i++)
+		tunnel_members_changed(d->tunnels[i]);
 	return json_pack("{s:i}", "detached", r);
 }
 

@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define AGAIN_USEC 1000000
+
 struct watch_cgroups {
 	const struct cgroup_root *root;
 	sd_event *loop;
 	int64_t priority;
 	int inotify_fd;
-	sd_event_source *inotify, *marked;
+	sd_event_source *inotify, *marked, *clock;
 	struct watch_cgroup *first;
 };
 
@@ -142,6 +144,23 @@ static int on_marked(sd_event_source *s, void *arg)
 	return 0;
 }
 
+/* Those of which nobody tells. */
+static int on_clock(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct watch_cgroups *all = arg;
+	bool any = false;
+
+	(void)usec;
+	for (struct watch_cgroup *w = all->first; w; w = w->next) {
+		w->marked |= w->blind || w->trouble;
+		any |= w->marked;
+	}
+	sd_event_source_set_enabled(all->marked, any ? SD_EVENT_ON : SD_EVENT_OFF);
+	sd_event_source_set_time_relative(s, AGAIN_USEC);
+	sd_event_source_set_enabled(s, any ? SD_EVENT_ON : SD_EVENT_OFF);
+	return 0;
+}
+
 /* ------ the cgroup ------ */
 
 static int on_events(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -157,8 +176,9 @@ static bool still_there(const struct watch_cgroup *w)
 {
 	struct stat st;
 
-	return !fstatat(w->all->root->fd, w->path + 1, &st, AT_SYMLINK_NOFOLLOW) &&
-	       st.st_ino == w->ref.id;
+	if (fstatat(w->all->root->fd, w->path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno != ENOENT; /* whatever else went wrong proves nothing */
+	return st.st_ino == w->ref.id;
 }
 
 /* 0: found, -ENOENT: it is not there. */
@@ -198,6 +218,7 @@ static void look_at_the_way(struct watch_cgroup *w)
 /* An error: what is there can not be opened. */
 static int look(struct watch_cgroup *w)
 {
+	bool marked = w->marked;
 	int frozen, r = 0;
 
 	w->marked = false;
@@ -205,7 +226,7 @@ static int look(struct watch_cgroup *w)
 		forget(w);
 		tell(w, IN_CGROUP_GONE);
 	}
-	if (w->ref.fd < 0 || w->blind)
+	if (w->ref.fd < 0 || w->blind || marked)
 		look_at_the_way(w); /* before looking for it, or a birth in between is missed */
 	if (w->ref.fd < 0) {
 		r = find_it(w);
@@ -229,6 +250,8 @@ void watch_cgroup_ready(struct watch_cgroup *w)
 		log_line(LOG_LEVEL_ERR, "open cgroup '%s': %s",
 			 escape(shown, sizeof(shown), w->path), strerror(-r));
 	w->trouble = r;
+	if (w->trouble || w->blind)
+		sd_event_source_set_enabled(w->all->clock, SD_EVENT_ON);
 }
 
 int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, const char *path,
@@ -256,6 +279,8 @@ int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, con
 	snprintf(w->path, sizeof(w->path), "%s", path);
 	all->first = w;
 	r = look(w);
+	if (w->blind)
+		sd_event_source_set_enabled(all->clock, SD_EVENT_ON);
 	if (r) {
 		watch_cgroup_stop(w);
 		return fail(err, EXIT_FAILURE_, r, NULL, "open cgroup '%s'",
@@ -307,6 +332,9 @@ int watch_cgroups_new(struct watch_cgroups **ret, sd_event *loop, int64_t priori
 						  on_inotify, all);
 	if (r >= 0)
 		r = sd_event_add_defer(loop, &all->marked, on_marked, all);
+	if (r >= 0)
+		r = sd_event_add_time_relative(loop, &all->clock, CLOCK_MONOTONIC, AGAIN_USEC, 0,
+					       on_clock, all);
 	if (r < 0) {
 		watch_cgroups_free(all);
 		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroups");
@@ -323,6 +351,7 @@ void watch_cgroups_free(struct watch_cgroups *all)
 		return;
 	sd_event_source_disable_unref(all->inotify);
 	sd_event_source_disable_unref(all->marked);
+	sd_event_source_disable_unref(all->clock);
 	close_fd(&all->inotify_fd);
 	free(all);
 }

@@ -26,9 +26,8 @@ void watch_cgroups_free(struct watch_cgroups *all); /* each was stopped */
 int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, const char *path,
 		       watch_tell tell, void *owner, struct error *err);
 void watch_cgroup_stop(struct watch_cgroup *w);
-/* Look now: nothing is lost by calling it too often. Once a second it has to be: for what can not
- * be opened now, and for a way that can not be watched (inotify has its limits), which is logged.
- */
+/* Look now: nothing is lost by calling it too often. What can not be opened now, or the way to
+ * which can not be watched (inotify has its limits), is logged, and looked at once a second. */
 void watch_cgroup_ready(struct watch_cgroup *w);
 /* NULL while the cgroup is not there; w may be NULL, here and below. */
 const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w);
