@@ -407,7 +407,7 @@ void member_look(struct member *m)
 
 	if (m->kind)
 		contained_look(m);
-	if (m->cgroup)
+	if (m->cgroup && m->started)
 		watch_cgroup_ready(m->cgroup);
 	c = watch_cgroup_ref(m->cgroup);
 	if (m->bound || !c || bind_member(m, &err))
@@ -535,6 +535,8 @@ void member_leave(struct member *m)
 
 void member_start(struct member *m)
 {
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+
 	m->started = true;
 	if (m->audit)
 		log_line(LOG_LEVEL_WARNING,
@@ -544,10 +546,14 @@ void member_start(struct member *m)
 		m->born_ns = now_boot_ns();
 		set_timer(m->daemon, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
 	}
+	if (m->bound && (!c || c->id != m->bound))
+		unbind_member(m); /* it went while it was not listened to */
 	if (m->bound) {
 		set_flags(m);
-		set_resolver(m, watch_cgroup_ref(m->cgroup));
+		set_resolver(m, c);
 		join_member(m);
+	} else if (c) {
+		bind_and_join(m);
 	}
 	if (m->kind)
 		containers_watch_member(m);
