@@ -207,7 +207,7 @@ static bool is_idle(const struct daemon *d)
 }
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
- * left ends, unless an engine may tell it of another. */
+ * left ends, unless an engine or a slice may bring another. */
 static json_t *answer_detach(struct daemon *d, const struct question *q)
 {
 	struct member *known = q->workload ? find(d, q->workload, NULL) : NULL;
@@ -239,9 +239,10 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 		if (remove_pins(d, &err))
 			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
+	} else {
+		for (size_t i = 0; i < d->n_tunnels; i++)
+			tunnel_members_changed(d->tunnels[i]);
 	}
-	for (size_t i = 0; q->workload && i < d->n_tunnels; i++)
-		tunnel_members_changed(d->tunnels[i]);
 	return json_pack("{s:i}", "detached", r);
 }
 
