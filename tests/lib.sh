@@ -152,6 +152,8 @@ signal_and_wait() {	# SIGNAL PID
 	esac
 }
 
+cgroup_mount() { awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts; }
+
 cgroup_new() {	# NAME → path
 	mkdir -p "$CASE_CGROUP/$1"
 	echo "$CASE_CGROUP/$1"
@@ -336,7 +338,7 @@ UNDERLAY_KINDS=device4,device6,onlink4,onlink6,multicast4,multicast6,broadcast4
 
 # As status names it: the path below the cgroup root, its last 63 characters at most.
 workload_name() {	# CGROUP
-	local path=${1#"$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)"}
+	local path=${1#"$(cgroup_mount)"}
 	((${#path} < 64)) || path=${path: -63}
 	echo "$path"
 }

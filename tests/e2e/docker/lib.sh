@@ -6,7 +6,7 @@
 
 stack=tests/e2e/docker
 smoke=$CASE_DIR/smoke
-mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+mount=$(cgroup_mount)
 export SMOKE_CGROUP=${CASE_CGROUP#"$mount"}/docker
 endpoint=10.99.0.2
 named=0
