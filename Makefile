@@ -167,7 +167,7 @@ lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warning
 	@for page in dist/man/*; do LC_ALL=C.UTF-8 man --warnings -l $$page 2>&1 >/dev/null | \
 		{ ! grep .; } || exit; done
 
-check-mutants: deps ## each one-line mutant of bpf/ must make its named case fail
+check-mutants: deps ## each one-line mutant must make its named case fail
 	$(Q)tests/mutants/run
 
 check-slow: deps ## the long forms: soaks, every case on every kernel, the mutants (hours)
