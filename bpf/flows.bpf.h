@@ -102,24 +102,24 @@ static __always_inline void flow_key(struct flow_key *key, __u64 netns_cookie, _
 	__builtin_memcpy(key->remote, inbound ? p->source : p->destination, 16);
 }
 
-/* Is it part of that flow, and not idle for too long? Then it is so anew. */
-static __always_inline bool flow_goes_on(const struct flow_key *key)
+/* The flow, if it is not idle for too long: then it goes on. NULL: there is none. */
+static __always_inline struct flow *flow_goes_on(const struct flow_key *key)
 {
 	struct flow *f = bpf_map_lookup_elem(&flows, key);
 	__u64 now_ns;
 
 	if (!f)
-		return false;
+		return 0;
 	now_ns = bpf_ktime_get_boot_ns();
 	if (now_ns - f->last_ns > VPNLEASH_FLOW_IDLE_NS)
-		return false;
+		return 0;
 	f->last_ns = now_ns;
-	return true;
+	return f;
 }
 
-static __always_inline void flow_begins(const struct flow_key *key)
+static __always_inline void flow_begins(const struct flow_key *key, __u64 socket_cookie)
 {
-	struct flow f;
+	struct flow f = { .socket_cookie = socket_cookie };
 
 	f.first_ns = f.last_ns = bpf_ktime_get_boot_ns();
 	bpf_map_update_elem(&flows, key, &f, BPF_ANY);
@@ -163,7 +163,7 @@ static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex, con
 		return false;
 	if (!may_begin(&key))
 		return false;
-	flow_begins(&key);
+	flow_begins(&key, 0);
 	return true;
 }
 

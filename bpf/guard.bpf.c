@@ -7,8 +7,9 @@
  *                  namespace passes here, however it was sent, and nothing inside can reach it.
  *   guard_inbound  egress of that peer: what nobody inside asked for does not come in, so that
  *                  the kernel inside has nothing to answer.
- *   guard_inside   egress of the underlay itself. Tells who sent it; whoever has CAP_NET_ADMIN
- *                  inside can take it off, and packet sockets can go round it.
+ *   guard_inside   egress of the underlay itself. Tells who sent it, and in bootstrap notes what
+ *                  the VPN sends; whoever has CAP_NET_ADMIN inside can take it off, and packet
+ *                  sockets can go round it.
  *
  *   guard_weak     egress of an underlay in the host's own netns, where others live.
  *
@@ -24,6 +25,7 @@
 
 #include "drops.bpf.h"
 #include "flows.bpf.h"
+#include "notes.bpf.h"
 
 /* In vpnleash.bpf.c: the kernel does not show a packet's device. clsact, as old as such a kernel
  * is, then gives the slot with the filter. */
@@ -191,34 +193,63 @@ static __always_inline bool own_neighbour_discovery(struct __sk_buff *skb, const
 }
 
 /* An answer may come in to what leaves now. WireGuard's port is open by itself. */
-static __always_inline void remember(const struct guard *g, const struct packet *p)
+static __always_inline void remember(const struct guard *g, const struct packet *p,
+				     __u64 socket_cookie)
 {
 	struct flow_key key;
+	struct flow *f;
 
 	if (p->fragment || (g->listen_port && p->source_port == g->listen_port))
 		return;
 	flow_key(&key, g->netns_cookie, g->ifindex, p, false, true);
 	if (p->protocol == 1) /* an echo's answer has another type, and no ports */
 		key.local_port = key.remote_port = 0;
-	if (!flow_goes_on(&key))
-		flow_begins(&key);
+	f = flow_goes_on(&key);
+	if (!f || f->first_ns < g->bootstrap_since_ns)
+		flow_begins(&key, socket_cookie);
+	else if (socket_cookie)
+		f->socket_cookie = socket_cookie;
 }
 
+/* Of an endpoint's flow; of another only while the bootstrap lasts in which it began. */
 static __always_inline bool is_answer(const struct guard *g, const struct packet *p)
 {
 	struct flow_key key;
+	struct flow *f;
 
 	if (p->fragment || (p->protocol == 1 && p->icmp_type == 8))
 		return false;
 	flow_key(&key, g->netns_cookie, g->ifindex, p, true, true);
-	return flow_goes_on(&key);
+	f = flow_goes_on(&key);
+	if (!f || (!is_endpoint(g, p, p->source, p->source_port) &&
+		   (!in_bootstrap(g) || f->first_ns < g->bootstrap_since_ns)))
+		return false;
+	f->answered_ns = f->last_ns;
+	return true;
 }
 
 /* ------ what leaves ------ */
 
+/* While no lease lives: what the VPN has just sent, or to the hosts of the configuration. */
+static __always_inline bool may_bootstrap(struct __sk_buff *skb, const struct guard *g,
+					  const struct frame *f, __u64 *ret_socket_cookie)
+{
+	bool noted;
+
+	if (f->ethertype != bpf_htons(ETH_P_IP) || !in_bootstrap(g))
+		return false;
+	noted = take_note(skb, g, ret_socket_cookie);
+	if (g->flags & GUARD_BOOTSTRAP_HOSTS)
+		return allowed(&endpoints, g->netns_cookie, ADDRESS_BOOTSTRAP, 0, 0,
+			       f->ip.destination);
+	return noted;
+}
+
 static __always_inline enum reason judge_outside(struct __sk_buff *skb, const struct guard *g,
 						 struct frame *f)
 {
+	__u64 socket_cookie = 0;
+
 	if (f->vlan)
 		return REASON_ETHERTYPE;
 	if (!same_mac(f->from, g->mac))
@@ -238,15 +269,13 @@ static __always_inline enum reason judge_outside(struct __sk_buff *skb, const st
 	if (!own_address(g, f->ip.source))
 		return REASON_SPOOFED;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port)) {
-		remember(g, &f->ip);
+		remember(g, &f->ip, 0);
 		return REASON_PASS;
 	}
 	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
 		return REASON_PASS;
-	if (f->ethertype == bpf_htons(ETH_P_IP) && in_bootstrap(g) &&
-	    (!(g->flags & GUARD_BOOTSTRAP_HOSTS) ||
-	     allowed(&endpoints, g->netns_cookie, ADDRESS_BOOTSTRAP, 0, 0, f->ip.destination))) {
-		remember(g, &f->ip);
+	if (may_bootstrap(skb, g, f, &socket_cookie)) {
+		remember(g, &f->ip, socket_cookie);
 		return REASON_PASS;
 	}
 	return REASON_NOT_ENDPOINT;
@@ -315,6 +344,11 @@ static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const st
 
 /* ------ inside: who sent it ------ */
 
+static __always_inline bool is_vpns(struct __sk_buff *skb, const struct guard *g)
+{
+	return g->vpn_cgroup && bpf_skb_ancestor_cgroup_id(skb, g->vpn_level) == g->vpn_cgroup;
+}
+
 static __always_inline enum reason judge_inside(struct __sk_buff *skb, const struct guard *g,
 						struct frame *f)
 {
@@ -333,12 +367,10 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
 	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
 		return REASON_PASS;
-	/* a kernel WireGuard's outer packets have no socket, or the application's */
-	if (g->listen_port && f->ip.protocol == 17 && f->ip.source_port == g->listen_port)
+	if (f->ethertype == bpf_htons(ETH_P_IP) && in_bootstrap(g) && is_vpns(skb, g)) {
+		note_frame(skb, g);
 		return REASON_PASS;
-	if (in_bootstrap(g) && g->vpn_cgroup &&
-	    bpf_skb_ancestor_cgroup_id(skb, g->vpn_level) == g->vpn_cgroup)
-		return REASON_PASS;
+	}
 	return REASON_NOT_ENDPOINT;
 }
 
@@ -383,7 +415,6 @@ static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struc
 
 	if (is_ip && read_ip(skb, f, false) &&
 	    (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
-	     (g->listen_port && f->ip.protocol == 17 && f->ip.source_port == g->listen_port) ||
 	     lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
 		return REASON_PASS;
 	for (int level = 1; level < 16; level++) {

@@ -108,10 +108,10 @@ MAP struct {
 
 MAP struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, VPNLEASH_OBSERVED);
-	__type(key, struct observed_key);
-	__type(value, __u64);
-} observed SEC(".maps");
+	__uint(max_entries, VPNLEASH_NOTES);
+	__type(key, struct note_key);
+	__type(value, struct note);
+} notes SEC(".maps");
 
 MAP struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);

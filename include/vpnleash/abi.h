@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 3
+#define VPNLEASH_ABI_VERSION 4
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -142,7 +142,8 @@ struct edge_key {
 enum guard_flag {
 	GUARD_IPV6 = 1 << 0,		/* an endpoint is IPv6: it and NS/NA may pass */
 	GUARD_AUDIT = 1 << 1,		/* count and tell, drop nothing */
-	GUARD_BOOTSTRAP_HOSTS = 1 << 2, /* bootstrap opens for ADDRESS_BOOTSTRAP alone */
+	GUARD_BOOTSTRAP_HOSTS = 1 << 2, /* bootstrap: to ADDRESS_BOOTSTRAP, whoever sends; else
+					 * what is noted, wherever it goes */
 };
 
 struct guard_address {
@@ -153,9 +154,9 @@ struct guard_address {
 /* `guards`, by slot. */
 struct guard {
 	__u64 netns_cookie;	  /* of the guarded netns; 0: unused, drops all */
-	__u64 bootstrap_until_ns; /* the VPN may use the underlay before its tunnel exists; 0: not
-				   */
-	__u64 vpn_cgroup;	  /* whose sockets pass guard_inside in bootstrap; 0: nobody's */
+	__u64 bootstrap_until_ns; /* no lease lives, and the VPN may use the underlay; 0: not */
+	__u64 bootstrap_since_ns; /* flows that began before are forgotten */
+	__u64 vpn_cgroup;	  /* whose sockets' frames are noted in bootstrap; 0: nobody's */
 	__u32 vpn_level;	  /* its depth */
 	__u32 ifindex;		  /* of the underlay, inside */
 	__u32 peer_ifindex, peer_netns_ino; /* where guard_outside and guard_inbound sit */
@@ -192,7 +193,7 @@ struct address_value {
 	__u32 allowed;
 	__u32 source; /* enum endpoint_source, for people */
 };
-enum endpoint_source { FROM_CONFIG = 1, FROM_WIREGUARD = 2, FROM_SOCKET = 3 };
+enum endpoint_source { FROM_CONFIG = 1, FROM_WIREGUARD = 2, FROM_FLOW = 3 };
 
 /* `flows`: who spoke first. Forgotten when idle for VPNLEASH_FLOW_IDLE_NS. */
 struct flow_key {
@@ -207,6 +208,8 @@ struct flow_key {
 };
 struct flow {
 	__u64 first_ns, last_ns;
+	__u64 answered_ns;   /* outbound: when an answer last came in, 0: never */
+	__u64 socket_cookie; /* outbound: whose frame was noted for it, 0: none was */
 };
 #define VPNLEASH_FLOWS	      65536
 #define VPNLEASH_FLOW_IDLE_NS 600000000000ULL
@@ -225,15 +228,22 @@ struct flow_source {
 #define VPNLEASH_FLOW_BURST	256
 #define VPNLEASH_FLOW_WINDOW_NS 10000000000ULL
 
-/* `observed`: where the VPN's own sockets asked to go while no lease lived; see endpoints. */
-struct observed_key {
-	__u64 socket_cookie;
-	__be16 port;
-	__u8 protocol;
-	__u8 reserved[5];
-	__u8 address[16];
+/*
+ * `notes`: frames that a socket of the VPN's cgroup has just sent while bootstrap is open. Written
+ * by guard_inside, which knows the socket; taken, once, by guard_outside, which passes the frame.
+ */
+struct note_key {
+	__u64 netns_cookie;
+	__u64 digest;  /* SipHash of the frame without its transport checksum */
+	__u32 ifindex; /* of the underlay, inside */
+	__u32 length;  /* of the frame */
 };
-#define VPNLEASH_OBSERVED 4096 /* value: __u64, when it last did */
+struct note {
+	__u64 at_ns;
+	__u64 socket_cookie;
+};
+#define VPNLEASH_NOTES	 4096
+#define VPNLEASH_NOTE_NS 1000000000ULL /* a queue holds no frame for longer */
 
 /* `resolvers`, storage of the workload's cgroup: where its questions to port 53 go. */
 enum resolver_flag {
@@ -259,10 +269,11 @@ _Static_assert(__builtin_offsetof(struct workload, level) == 8, "workload: one w
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
 _Static_assert(sizeof(struct liveness) == 48, "liveness");
-_Static_assert(sizeof(struct guard_address) == 20 && sizeof(struct guard) == 224, "guard");
+_Static_assert(sizeof(struct guard_address) == 20 && sizeof(struct guard) == 232, "guard");
 _Static_assert(sizeof(struct address_key) == 32, "address_key");
 _Static_assert(__builtin_offsetof(struct address_key, address) * 8 == 32 + ADDRESS_KEY_BITS,
 	       "address_key: what is compared whole");
-_Static_assert(sizeof(struct flow_key) == 56 && sizeof(struct observed_key) == 32, "flows");
+_Static_assert(sizeof(struct flow_key) == 56 && sizeof(struct flow) == 32, "flows");
+_Static_assert(sizeof(struct note_key) == 24 && sizeof(struct note) == 16, "notes");
 
 #endif

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "act/lease.h"
@@ -77,6 +78,10 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
 	skel->rodata->level = level;
 	skel->rodata->netns_by_socket = netns_by_socket;
+	/* getrandom() does not fail once the machine has booted; with zeros a note could be forged
+	 */
+	if (getrandom((void *)skel->rodata->note_secret, sizeof(skel->rodata->note_secret), 0) < 0)
+		r = fail(err, EXIT_FAILURE_, -errno, NULL, "get random bytes");
 	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
 	bpf_program__set_autoload(skel->progs.deny_packet, false);
 	if (level != 1) {
@@ -87,17 +92,13 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 			bpf_program__set_autoload(dns[i], false);
 	}
 	if (level != 1) { /* these look at no cgroup's depth: one instance is enough */
-		struct bpf_program *once[] = {
-			skel->progs.guard_outside,    skel->progs.guard_inbound,
-			skel->progs.guard_inside,     skel->progs.guard_weak,
-			skel->progs.observe_connect4, skel->progs.observe_connect6,
-			skel->progs.observe_sendmsg4, skel->progs.observe_sendmsg6
-		};
+		struct bpf_program *once[] = { skel->progs.guard_outside, skel->progs.guard_inbound,
+					       skel->progs.guard_inside, skel->progs.guard_weak };
 
 		for (size_t i = 0; i < ARRAY_SIZE(once); i++)
 			bpf_program__set_autoload(once[i], false);
 	}
-	if (pins)
+	if (!r && pins)
 		r = pins_reuse(pins, skel, err);
 	if (!r) {
 		r = vpnleash_bpf__load(skel);

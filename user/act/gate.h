@@ -27,7 +27,7 @@ void gate_close(struct gate *g); /* takes nothing off */
  */
 int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct error *err);
 const struct pins *gate_pins(const struct gate *g);
-/* The loaded object that has the programs of guard and observer too. */
+/* The loaded object that has the guard's programs too. */
 struct vpnleash_bpf *gate_programs(const struct gate *g);
 bool gate_netns_by_socket(const struct gate *g);
 

@@ -227,16 +227,18 @@ static void remove_guard(const struct pins *p, const struct guard_spec *s)
 }
 
 int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until_ns,
-		    uint64_t vpn_cgroup, uint32_t vpn_level)
+		    uint64_t since_ns, uint64_t vpn_cgroup, uint32_t vpn_level)
 {
 	struct guard record;
 	uint32_t slot = find_slot(g->pins, s, &record);
 
 	if (!slot)
 		return -ENOENT;
-	if (record.bootstrap_until_ns == until_ns && record.vpn_cgroup == vpn_cgroup)
+	if (record.bootstrap_until_ns == until_ns && record.bootstrap_since_ns == since_ns &&
+	    record.vpn_cgroup == vpn_cgroup)
 		return 0;
 	record.bootstrap_until_ns = until_ns;
+	record.bootstrap_since_ns = since_ns;
 	record.vpn_cgroup = vpn_cgroup;
 	record.vpn_level = vpn_level;
 	return bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
@@ -471,52 +473,22 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 	return r ? fail(err, EXIT_FAILURE_, r, NULL, "take the guard's rules off") : 0;
 }
 
-/* ------ what the VPN's sockets do ------ */
+/* ------ who spoke to whom ------ */
 
-int guard_observe(struct guards *g, int cgroup_fd, int ret_links[4], struct error *err)
+void guard_each_flow(struct guards *g,
+		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
+		     void *arg)
 {
-	const struct {
-		struct bpf_program *program;
-		enum bpf_attach_type type;
-	} hooks[4] = { { g->skel->progs.observe_connect4, BPF_CGROUP_INET4_CONNECT },
-		       { g->skel->progs.observe_connect6, BPF_CGROUP_INET6_CONNECT },
-		       { g->skel->progs.observe_sendmsg4, BPF_CGROUP_UDP4_SENDMSG },
-		       { g->skel->progs.observe_sendmsg6, BPF_CGROUP_UDP6_SENDMSG } };
+	struct flow_key key, *previous = NULL;
 
-	for (size_t i = 0; i < 4; i++) {
-		ret_links[i] = bpf_link_create(bpf_program__fd(hooks[i].program), cgroup_fd,
-					       hooks[i].type, NULL);
-		if (ret_links[i] < 0) {
-			int r = -errno;
+	/* bounded: a key that goes meanwhile begins the walk anew */
+	for (size_t i = 0; i < 2 * VPNLEASH_FLOWS; i++) {
+		struct flow flow;
 
-			while (i--)
-				close_fd(&ret_links[i]);
-			return fail(err, EXIT_FAILURE_, r, NULL, "observe the VPN's sockets");
-		}
+		if (bpf_map_get_next_key(g->pins->flows, previous, &key))
+			return;
+		if (!bpf_map_lookup_elem(g->pins->flows, &key, &flow))
+			f(&key, &flow, arg);
+		previous = &key;
 	}
-	return 0;
-}
-
-void guard_each_observed(struct guards *g,
-			 void (*f)(const struct observed_key *key, uint64_t at_ns, void *arg),
-			 void *arg)
-{
-	struct observed_key keys[256], *previous = NULL;
-	size_t n = 0;
-
-	while (n < ARRAY_SIZE(keys) && !bpf_map_get_next_key(g->pins->observed, previous, &keys[n]))
-		previous = &keys[n++];
-	for (size_t i = 0; i < n; i++) {
-		__u64 at_ns;
-
-		if (!bpf_map_lookup_elem(g->pins->observed, &keys[i], &at_ns))
-			f(&keys[i], at_ns, arg);
-	}
-}
-
-uint64_t guard_flow_seen(struct guards *g, const struct flow_key *key)
-{
-	struct flow f;
-
-	return bpf_map_lookup_elem(g->pins->flows, key, &f) ? 0 : f.last_ns;
 }

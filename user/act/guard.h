@@ -53,9 +53,10 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t netns_cookie, void 
  * where they can be found. For detach, with or without a daemon. */
 int guard_take_off(const struct pins *p, uint64_t netns_cookie, struct error *err);
 
-/* Until then the VPN (the cgroup) may use the underlay; 0: shut. One store. */
+/* Until then the VPN (the cgroup) may use the underlay; 0: shut. What began before since_ns is
+ * forgotten. One store. */
 int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until_ns,
-		    uint64_t vpn_cgroup, uint32_t vpn_level);
+		    uint64_t since_ns, uint64_t vpn_cgroup, uint32_t vpn_level);
 
 /* One key of a trie and what it may. */
 struct address_rule {
@@ -74,13 +75,9 @@ int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 			struct address_rule *ret, size_t max);
 
-/* The observer on the VPN's cgroup, for as long as the daemon lives. */
-int guard_observe(struct guards *g, int cgroup_fd, int ret_links[4], struct error *err);
-/* Where that socket asked to go: calls f for each. */
-void guard_each_observed(struct guards *g,
-			 void (*f)(const struct observed_key *key, uint64_t at_ns, void *arg),
-			 void *arg);
-/* When the flow was last seen leaving, 0: never. */
-uint64_t guard_flow_seen(struct guards *g, const struct flow_key *key);
+/* Calls f for each flow that was seen, whichever netns it is of. */
+void guard_each_flow(struct guards *g,
+		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
+		     void *arg);
 
 #endif

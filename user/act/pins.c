@@ -34,7 +34,7 @@ static const struct row {
 	ROW(leases),	ROW(workloads),	 ROW(counters), ROW(liveness),
 	ROW(events),	ROW(sockets),	 ROW(edges),	ROW(guards),
 	ROW(endpoints), ROW(exceptions), ROW(flows),	ROW(flow_sources),
-	ROW(observed),	ROW(resolvers),	 ROW(asked),	ROW(header),
+	ROW(notes),	ROW(resolvers),	 ROW(asked),	ROW(header),
 #undef ROW
 };
 

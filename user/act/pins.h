@@ -17,7 +17,7 @@ struct vpnleash_bpf;
 /* File descriptors of the pinned maps. */
 struct pins {
 	int header, leases, workloads, counters, liveness, events, sockets;
-	int edges, guards, endpoints, exceptions, flows, flow_sources, observed;
+	int edges, guards, endpoints, exceptions, flows, flow_sources, notes;
 	int resolvers, asked;
 };
 #define PINS_NONE ((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 })

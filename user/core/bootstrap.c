@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The VPN's own need of the underlay before its tunnel exists: who the VPN is, whether everybody
- * else in the netns is frozen or gone. See edge.h.
+ * The VPN's own need of the underlay before its tunnel exists: who the VPN is, and that what it
+ * sends is noted and passes. See edge.h.
  */
 #include <errno.h>
-#include <fcntl.h>
 
 #include "base/privilege.h"
 #include "core/edge_internal.h"
@@ -12,30 +11,16 @@
 
 #define BOOTSTRAP_NS (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
 
-void edge_stop_observing(struct edge *e)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(e->observers); i++)
-		close_fd(&e->observers[i]);
-	memset(e->observers, -1, sizeof(e->observers));
-}
-
-static bool is_below(const char *path, const char *top)
-{
-	size_t n = strlen(top);
-
-	return !strncmp(path, top, n) && (!path[n] || path[n] == '/');
-}
-
 bool edge_is_leashed(const struct daemon *d, const char *path)
 {
 	for (size_t i = 0; i < d->n_members; i++)
-		if (*d->members[i]->path &&
-		    (is_below(path, d->members[i]->path) || is_below(d->members[i]->path, path)))
+		if (*d->members[i]->path && (cgroup_is_below(path, d->members[i]->path) ||
+					     cgroup_is_below(d->members[i]->path, path)))
 			return true;
 	return false;
 }
 
-/* The VPN's cgroup is this one: its sockets may bootstrap, and are watched for endpoints. */
+/* The VPN's cgroup is this one: what its sockets send may bootstrap. */
 static void vpn_is(struct edge *e, const char *path)
 {
 	struct cgroup_ref c;
@@ -48,22 +33,9 @@ static void vpn_is(struct edge *e, const char *path)
 		close_fd(&c.fd);
 		return;
 	}
-	edge_stop_observing(e);
 	if (e->vpn.level)
 		close_fd(&e->vpn.fd);
 	e->vpn = c;
-}
-
-/* Only a VPN that says nowhere else where its server is, and only while it looks for it. */
-static void observe(struct edge *e)
-{
-	struct error err;
-
-	if (e->observers[0] >= 0 || !e->vpn.level || e->is_wireguard ||
-	    e->tunnel->config.endpoints.n)
-		return;
-	if (guard_observe(e->guards, e->vpn.fd, e->observers, &err) && may_log(&e->tunnel->log))
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 }
 
 static int note_vpn(const struct netns_process *p, void *arg)
@@ -105,68 +77,57 @@ void edge_find_vpn(struct edge *e)
 		vpn_is(e, path);
 }
 
-static bool is_frozen(const struct daemon *d, const char *path)
-{
-	char events[PATH_MAX + 32], text[128];
-	_cleanup_fd int fd = -1;
-	ssize_t n;
-
-	snprintf(events, sizeof(events), "%s/cgroup.events", path + 1);
-	fd = openat(d->root.fd, events, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n < 0)
-		return false;
-	text[n] = '\0';
-	return strstr(text, "frozen 1");
-}
-
-static int find_awake(const struct netns_process *p, void *arg)
-{
-	struct edge *e = arg;
-	bool leashed = edge_is_leashed(daemon_of(e), p->cgroup);
-	char comm[64], cgroup[128];
-
-	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) ||
-	    is_frozen(daemon_of(e), p->cgroup))
-		return 0;
-	snprintf(e->why, sizeof(e->why), "process '%s' (%d) in cgroup '%.100s' is not frozen%s",
-		 escape(comm, sizeof(comm), p->comm), p->pid,
-		 escape(cgroup, sizeof(cgroup), p->cgroup),
-		 leashed	? ": set on-failure = freeze, or bootstrap = IP,…"
-		 : e->vpn.level ? ": leash it, or set bootstrap = IP,…"
-				: " and the VPN's cgroup is not known: set process = NAME, or "
-				  "bootstrap = IP,…");
-	return 1;
-}
-
-static void set_bootstrap(struct edge *e, uint64_t until_ns)
+static void write_bootstrap(struct edge *e, uint64_t until_ns)
 {
 	e->open = until_ns;
 	for (size_t i = 0; i < e->n; i++)
-		guard_bootstrap(e->guards, &e->known[i].spec, until_ns,
+		guard_bootstrap(e->guards, &e->known[i].spec, until_ns, e->bootstrap_since_ns,
 				e->vpn.level ? e->vpn.id : 0, e->vpn.level);
+}
+
+void edge_pause(struct edge *e)
+{
+	write_bootstrap(e, 0);
 }
 
 void edge_shut(struct edge *e)
 {
-	if (e)
-		set_bootstrap(e, 0);
+	if (!e)
+		return;
+	e->bootstrap_since_ns = 0;
+	write_bootstrap(e, 0);
+}
+
+/* Why the VPN may not use the underlay now; NULL: it may. */
+static const char *obstacle(const struct edge *e)
+{
+	if (!e->complete)
+		return "the guard is not complete";
+	if (!e->vpn.level && !e->tunnel->config.bootstrap.n)
+		return "the VPN's cgroup is not known (name it: netns = container:NAME, or process "
+		       "= NAME; or set bootstrap = IP,…)";
+	return NULL;
 }
 
 void edge_bootstrap(struct edge *e)
 {
+	const char *why;
+
 	e->why[0] = '\0';
 	if (e->weak) /* the VPN is free there, as everybody is */
 		return;
 	edge_find_vpn(e);
-	observe(e);
-	if (!e->complete) {
-		snprintf(e->why, sizeof(e->why), "the guard is not complete");
+	why = obstacle(e);
+	if (why) {
+		snprintf(e->why, sizeof(e->why), "%s", why);
 		return edge_shut(e);
 	}
-	if (!e->tunnel->config.bootstrap.n && each_process(e, find_awake, e) != 0)
-		return edge_shut(e);
-	set_bootstrap(e, now_boot_ns() + BOOTSTRAP_NS);
+	if (!e->bootstrap_since_ns) { /* from here on only what is noted passes */
+		e->bootstrap_since_ns = now_boot_ns();
+		e->n_learned = 0;
+		edge_write_endpoints(e);
+	}
+	write_bootstrap(e, now_boot_ns() + BOOTSTRAP_NS);
 }
 
 struct confined {
@@ -180,7 +141,7 @@ static int note_confined(const struct netns_process *p, void *arg)
 	struct confined *c = arg;
 	const struct edge *e = c->edge;
 
-	if ((e->vpn.level && is_below(p->cgroup, e->vpn.path)) ||
+	if ((e->vpn.level && cgroup_is_below(p->cgroup, e->vpn.path)) ||
 	    edge_is_leashed(daemon_of(e), p->cgroup))
 		return 0;
 	for (size_t i = 0; i < c->n; i++)

@@ -264,7 +264,12 @@ static int set_endpoint(struct place *p, const char *value, struct error *err)
 
 static int set_bootstrap(struct place *p, const char *value, struct error *err)
 {
-	return strcmp(value, "any") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
+	if (!strcmp(value, "any"))
+		return fail(err, EXIT_USAGE, 0,
+			    "leave it out: what the VPN sends may pass, whoever "
+			    "else is awake",
+			    "'any' opened the underlay for everybody, and is gone");
+	return strcmp(value, "vpn") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
 }
 
 static int set_allow(struct place *p, const char *value, struct error *err)
@@ -323,8 +328,9 @@ static const struct key {
 	  SECTION_TUNNEL, set_guard, false },
 	{ "endpoint", "IP:PORT/PROTO", "the VPN's server, or preset:cloudflare-warp; default: auto",
 	  SECTION_TUNNEL, set_endpoint, true },
-	{ "bootstrap", "any|IP,...", "what the VPN may reach before its tunnel is up; default any",
-	  SECTION_TUNNEL, set_bootstrap, false },
+	{ "bootstrap", "vpn|IP,...",
+	  "before the tunnel is up: what the VPN sends, or to these hosts", SECTION_TUNNEL,
+	  set_bootstrap, false },
 	{ "dns", "auto|none|IP[,IP]", "resolver in the tunnel; default 1.1.1.1 and 9.9.9.9",
 	  SECTION_TUNNEL, set_dns, false },
 	{ "process", "NAME", "the VPN's process: its cgroup is the VPN's", SECTION_TUNNEL,

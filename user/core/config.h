@@ -43,7 +43,7 @@ struct tunnel_config {
 	bool guard_off;
 	char process[16];		 /* name of the VPN's process, as in /proc/PID/comm */
 	struct endpoint_rules endpoints; /* none: the VPN's own state says */
-	struct host_rules bootstrap;	 /* none: any */
+	struct host_rules bootstrap;	 /* none: vpn */
 	struct allow_rules allow;	 /* for every program of the netns */
 	struct dns_rule dns;
 };

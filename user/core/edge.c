@@ -30,7 +30,6 @@ void edge_close(struct edge *e)
 		return;
 	for (size_t i = 0; i < e->n; i++)
 		forget(&e->known[i]);
-	edge_stop_observing(e);
 	if (e->vpn.level)
 		close_fd(&e->vpn.fd);
 	close_fd(&e->home_fd);
@@ -63,7 +62,6 @@ int edge_open(struct edge **ret, struct tunnel *t, struct error *err)
 	e->tunnel = t;
 	e->guards = t->daemon->guards;
 	e->home_fd = -1;
-	memset(e->observers, -1, sizeof(e->observers));
 	e->home_rtnl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	e->rtnl = netns_socket(t->netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	e->genl = netns_socket(t->netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_GENERIC);
@@ -437,6 +435,20 @@ int edge_complete(struct edge *e, struct error *err)
 	if (!r)
 		edge_sweep(e);
 	return r;
+}
+
+void edge_device_gone(struct edge *e)
+{
+	struct error err;
+
+	if (!e || !e->is_wireguard)
+		return;
+	e->is_wireguard = false; /* its endpoints stay: a new one will find its server there */
+	for (size_t i = 0; i < e->n; i++) {
+		fill_spec(e, &e->known[i]);
+		if (guard_put(e->guards, &e->known[i].spec, &err))
+			e->complete = false;
+	}
 }
 
 /* ------ for status ------ */

@@ -2,6 +2,7 @@
 /* One netns' edge, shared by the files that keep it: see edge.h.
  *   edge.c        which links lead out, and that each is guarded
  *   endpoints.c   where the VPN's server is
+ *   noted.c       the same of a VPN that does not say so, by what it was seen to send
  *   exceptions.c  who of the LAN may come in
  *   sweep.c       sockets that were opened elsewhere; who sent what was dropped
  *   bootstrap.c   when the VPN may use the underlay before its tunnel exists
@@ -52,15 +53,16 @@ struct edge {
 	struct wireguard wireguard;
 	bool is_wireguard;
 	size_t n_learned;
-	struct vpn_endpoint learned[LEARNED]; /* from the VPN's sockets, at the last grant */
+	struct vpn_endpoint learned[LEARNED]; /* from what was noted, at the last grant */
 	size_t n_rules;
 	struct address_rule rules[RULES];
 
-	struct cgroup_ref vpn; /* level 0: not known */
-	pid_t vpn_pid;	       /* a process of it, as last seen; 0: none */
-	int observers[4];
+	struct cgroup_ref vpn;	     /* level 0: not known */
+	pid_t vpn_pid;		     /* a process of it, as last seen; 0: none */
+	uint64_t bootstrap_since_ns; /* flows that began earlier are forgotten; 0: shut */
 	bool open;
 	char why[256];
+	char beside[400]; /* what else the VPN's process talked to, as last told */
 	size_t n_reported;
 	uint64_t reported[256]; /* cookies of foreign sockets that were told */
 };
@@ -81,13 +83,17 @@ static inline bool is_mapped(const uint8_t address[16])
 void edge_ask_wireguard(struct edge *e); /* what it says of itself now */
 void edge_write_endpoints(struct edge *e);
 void edge_adopt_learned(struct edge *e); /* what an earlier daemon learnt, while its lease lives */
+void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix);
+
+/* noted.c: e->learned anew. 0, though there may be none; -ENOTUNIQ: see edge_settle(). */
+int edge_learn(struct edge *e, struct error *err);
 
 /* exceptions.c */
 void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
 
 /* bootstrap.c */
 void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known */
-void edge_stop_observing(struct edge *e);
+void edge_pause(struct edge *e);    /* shut, and what was noted is kept */
 bool edge_is_leashed(const struct daemon *d, const char *path); /* above or below a workload */
 
 #endif

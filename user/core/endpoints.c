@@ -5,10 +5,7 @@
 #include <stdlib.h>
 
 #include "core/edge_internal.h"
-#include "watch/process.h"
 
-#define SOCKETS	      1024
-#define RECENT_NS     (5 * NS_PER_SEC) /* a socket that was used so lately is in use */
 #define USERSPACE_DIR "/run/wireguard"
 
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
@@ -99,7 +96,7 @@ void edge_write_endpoints(struct edge *e)
 	for (size_t i = 0; !c->endpoints.n && !e->is_wireguard && i < e->n_learned; i++) {
 		const struct vpn_endpoint *p = &e->learned[i];
 
-		add_endpoint(e, p->protocol, p->port, p->address, 128, FROM_SOCKET);
+		add_endpoint(e, p->protocol, p->port, p->address, 128, FROM_FLOW);
 	}
 	for (size_t i = 0; i < c->bootstrap.n; i++)
 		add_rule(e, ADDRESS_BOOTSTRAP, 0, 0, c->bootstrap.host[i].address,
@@ -128,7 +125,7 @@ void edge_adopt_learned(struct edge *e)
 	for (size_t i = 0; i < n && e->n_learned < LEARNED; i++) {
 		struct vpn_endpoint *p = &e->learned[e->n_learned];
 
-		if (rules[i].value.source != FROM_SOCKET || rules[i].key.kind != ADDRESS_ENDPOINT)
+		if (rules[i].value.source != FROM_FLOW || rules[i].key.kind != ADDRESS_ENDPOINT)
 			continue;
 		*p = (struct vpn_endpoint) { .protocol = rules[i].key.protocol,
 					     .port = ntohs(rules[i].key.port) };
@@ -137,117 +134,53 @@ void edge_adopt_learned(struct edge *e)
 	}
 }
 
-struct learning {
-	struct edge *edge;
-	size_t n_sockets;
-	struct open_socket *sockets;
-	uint64_t now_ns;
-};
-
-static void note_socket(const struct open_socket *s, void *arg)
-{
-	struct learning *l = arg;
-
-	if (l->n_sockets < SOCKETS)
-		l->sockets[l->n_sockets++] = *s;
-}
-
-/* When the guard last saw something leave on that socket's connection. */
-static uint64_t last_left(struct edge *e, const struct open_socket *s)
-{
-	uint64_t newest = 0;
-
-	for (size_t i = 0; i < e->n; i++) {
-		struct flow_key key = { .netns_cookie = e->tunnel->netns_cookie,
-					.ifindex = e->known[i].link.ifindex,
-					.local_port = htons(s->local_port),
-					.remote_port = htons(s->remote_port),
-					.protocol = s->protocol,
-					.outbound = 1 };
-		uint64_t seen;
-
-		memcpy(key.local, s->local, 16);
-		memcpy(key.remote, s->remote, 16);
-		seen = guard_flow_seen(e->guards, &key);
-		newest = seen > newest ? seen : newest;
-	}
-	return newest;
-}
-
-static void learn(const struct observed_key *key, uint64_t at_ns, void *arg)
-{
-	struct learning *l = arg;
-	struct edge *e = l->edge;
-	uint16_t port = ntohs(key->port);
-
-	if (e->n_learned == LEARNED || port == 53 || port == 853 ||
-	    (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP))
-		return;
-	for (size_t i = 0; i < l->n_sockets; i++) {
-		const struct open_socket *s = &l->sockets[i];
-		uint64_t used = at_ns, left;
-
-		if (s->cookie != key->socket_cookie)
-			continue;
-		left = last_left(e, s);
-		used = left > used ? left : used;
-		if (l->now_ns - used > RECENT_NS && l->now_ns > used)
-			return;
-		e->learned[e->n_learned] =
-			(struct vpn_endpoint) { .protocol = key->protocol, .port = port };
-		memcpy(e->learned[e->n_learned++].address, key->address, 16);
-		return;
-	}
-}
-
-/* Where the VPN's open sockets go that were used just now. */
-static void edge_learn_endpoints(struct edge *e)
-{
-	struct learning l = { .edge = e, .now_ns = now_boot_ns() };
-
-	l.sockets = calloc(SOCKETS, sizeof(*l.sockets));
-	if (!l.sockets || sockets_each(e->diag, note_socket, &l)) {
-		free(l.sockets);
-		return;
-	}
-	e->n_learned = 0;
-	guard_each_observed(e->guards, learn, &l);
-	free(l.sockets);
-}
-
 int edge_settle(struct edge *e, struct error *err)
 {
+	int r = 0;
+
 	if (e->weak)
 		return 0;
-	edge_shut(e);
+	edge_pause(e); /* from here on no flow is noted nor answered */
+	if (!e->is_wireguard)
+		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
 	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
-		edge_learn_endpoints(e);
+		r = edge_learn(e, err);
+	if (r)
+		return r;
 	edge_write_endpoints(e);
-	edge_stop_observing(e); /* from here on the set does not grow */
 	if (!edge_has_endpoint(e))
-		return SAY(err, -ENOENT, "set process = NAME of the VPN, or endpoint = IP:PORT/udp",
+		return SAY(err, -ENOENT,
+			   "set endpoint = IP:PORT/udp; or process = NAME of the VPN, if it is not "
+			   "found by its container",
 			   "no endpoint of the VPN is known");
+	edge_shut(e);
 	return 0;
 }
 
-size_t edge_endpoints(const struct edge *e, char (*ret)[80], size_t max)
+void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix)
+{
+	bool v4 = is_mapped(to->address);
+	char address[INET6_ADDRSTRLEN], length[8] = "";
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, to->address + (v4 ? 12 : 0), address, sizeof(address));
+	if (prefix != 128)
+		snprintf(length, sizeof(length), "/%u", prefix - (v4 ? 96 : 0));
+	snprintf(ret, ENDPOINT_LEN, "%s%s%s%s:%u/%s", v4 ? "" : "[", address, length, v4 ? "" : "]",
+		 to->port, to->protocol == IPPROTO_TCP ? "tcp" : "udp");
+}
+
+size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t max)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < e->n_rules && n < max; i++) {
 		const struct address_key *k = &e->rules[i].key;
-		bool v4 = is_mapped(k->address);
-		unsigned int prefix = k->prefixlen - ADDRESS_KEY_BITS - (v4 ? 96 : 0);
-		char address[INET6_ADDRSTRLEN], length[8] = "";
+		struct vpn_endpoint to = { .protocol = k->protocol, .port = ntohs(k->port) };
 
 		if (k->kind != ADDRESS_ENDPOINT)
 			continue;
-		inet_ntop(v4 ? AF_INET : AF_INET6, k->address + (v4 ? 12 : 0), address,
-			  sizeof(address));
-		if (prefix != (v4 ? 32 : 128))
-			snprintf(length, sizeof(length), "/%u", prefix);
-		snprintf(ret[n++], sizeof(ret[0]), "%s%s%s%s:%u/%s", v4 ? "" : "[", address, length,
-			 v4 ? "" : "]", ntohs(k->port), k->protocol == IPPROTO_TCP ? "tcp" : "udp");
+		memcpy(to.address, k->address, sizeof(to.address));
+		edge_endpoint_text(ret[n++], &to, k->prefixlen - ADDRESS_KEY_BITS);
 	}
 	return n;
 }

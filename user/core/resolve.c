@@ -80,6 +80,13 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 	return 0;
 }
 
+bool cgroup_is_below(const char *path, const char *top)
+{
+	size_t n = strlen(top);
+
+	return !strncmp(path, top, n) && (!path[n] || path[n] == '/');
+}
+
 int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgroup_ref *ret,
 		   struct error *err)
 {

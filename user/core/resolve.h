@@ -4,6 +4,7 @@
 #define VPNLEASH_RESOLVE_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/util.h"
@@ -31,6 +32,8 @@ struct cgroup_ref {
 /* "/a/b" below the root, or the full path of the directory. Never leaves the hierarchy. */
 int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_MAX],
 		struct error *err);
+/* Is the path that of `top`, or below it? Both as from cgroup_path(). */
+bool cgroup_is_below(const char *path, const char *top);
 /* path as from cgroup_path(). -ENOENT: not there (yet). */
 int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgroup_ref *ret,
 		   struct error *err);

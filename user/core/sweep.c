@@ -41,13 +41,6 @@ static int path_of(const struct daemon *d, uint64_t cgroup_id, char ret[PATH_MAX
 	return 0;
 }
 
-static bool is_below(const char *path, const char *top)
-{
-	size_t n = strlen(top);
-
-	return !strncmp(path, top, n) && (!path[n] || path[n] == '/');
-}
-
 /* ------ the sweep ------ */
 
 struct opener {
@@ -81,7 +74,7 @@ static int note_neighbour(const struct netns_process *p, void *arg)
 {
 	struct sweep *w = arg;
 
-	w->lives_here = is_below(p->cgroup, w->path) || is_below(w->path, p->cgroup);
+	w->lives_here = cgroup_is_below(p->cgroup, w->path) || cgroup_is_below(w->path, p->cgroup);
 	return w->lives_here;
 }
 
@@ -111,8 +104,10 @@ static bool is_elsewhere(struct sweep *w, uint64_t cgroup_id, char path[PATH_MAX
 		snprintf(path, PATH_MAX, "(gone)");
 		return true;
 	}
-	if (edge_is_leashed(d, path) || is_below(path, w->own) || is_below(w->own, path) ||
-	    (e->vpn.level && (is_below(path, e->vpn.path) || is_below(e->vpn.path, path))))
+	if (edge_is_leashed(d, path) || cgroup_is_below(path, w->own) ||
+	    cgroup_is_below(w->own, path) ||
+	    (e->vpn.level &&
+	     (cgroup_is_below(path, e->vpn.path) || cgroup_is_below(e->vpn.path, path))))
 		return false;
 	w->path = path;
 	w->lives_here = false;

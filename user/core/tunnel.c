@@ -237,6 +237,8 @@ static void on_link(void *owner, const struct evidence *e)
 		t->seen_ns = now_boot_ns();
 	}
 	tunnel_input(t, e->what, e->detail, e->seen_ns);
+	if (!t->link_ready)
+		edge_device_gone(t->edge);
 	set_ready(t);
 }
 
@@ -559,8 +561,6 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 {
 	uint64_t term = min_u64(t->daemon->lease_ns, t->config.patience_ns);
 
-	if (t->edge && edge_is_open(t->edge)) /* somebody may be born who is not frozen */
-		return now + TICK_PROVING_NS;
 	if (!t->ready)
 		return now + TICK_NS;
 	if (t->state != TUNNEL_UP)

@@ -31,12 +31,12 @@ static json_t *guard_status(const struct tunnel *t)
 {
 	struct report_guard g = { .state = guard_state(t) };
 	const char *interfaces[8];
-	char endpoints[32][80], confined[16][256], why[600];
+	char endpoints[32][ENDPOINT_LEN], confined[16][256], why[600];
 
 	if (t->edge) {
 		g.interfaces = interfaces;
 		g.n_interfaces = edge_underlays(t->edge, interfaces, ARRAY_SIZE(interfaces));
-		g.endpoints = (const char(*)[80])endpoints;
+		g.endpoints = (const char(*)[ENDPOINT_LEN])endpoints;
 		g.n_endpoints = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
 		g.confined = (const char(*)[256])confined;
 		if (!edge_is_weak(t->edge))

@@ -187,8 +187,6 @@ void member_input(struct member *m, enum input in)
 	if (m->state != WORKLOAD_BLOCKED)
 		m->freezing_ns = 0;
 	contained_arm_stop(m);
-	if (m->state == WORKLOAD_FROZEN && m->tunnel->edge) /* bootstrap may open */
-		tunnel_look_now(m->tunnel);
 	/* frozen at once, or frozen all along: the kernel tells only changes */
 	if (m->state == WORKLOAD_BLOCKED && m->cgroup && watch_cgroup_frozen(m->cgroup) &&
 	    in != IN_THAWED && in != IN_ENDING)

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Bootstrap by notes. Outside the namespace nobody can tell who sent a frame; inside, the hook can,
+ * but packet sockets go round it. So the hook inside notes the very frame that a socket of the
+ * VPN's cgroup sends, and the hook outside passes a frame that was noted, once. Whoever forges one
+ * can at most repeat, byte by byte, what the VPN has just sent.
+ */
+#ifndef VPNLEASH_NOTES_BPF_H
+#define VPNLEASH_NOTES_BPF_H
+
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <stddef.h>
+
+#include "maps.bpf.h"
+
+#define NOTE_CHUNK  64
+#define NOTE_CHUNKS 256 /* 16 KiB; what is longer is not noted, and TCP sends it again in parts */
+
+/* Set by the daemon at random, so that nobody can find another frame of the same digest. */
+const volatile __u64 note_secret[2];
+
+#define ROTATE(x, n) ((x) << (n) | (x) >> (64 - (n)))
+
+/* SipHash (Aumasson, Bernstein 2012), one round for each word and three at the end. */
+static __always_inline void sip_round(__u64 v[4])
+{
+	v[0] += v[1];
+	v[1] = ROTATE(v[1], 13) ^ v[0];
+	v[0] = ROTATE(v[0], 32);
+	v[2] += v[3];
+	v[3] = ROTATE(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = ROTATE(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = ROTATE(v[1], 17) ^ v[2];
+	v[2] = ROTATE(v[2], 32);
+}
+
+static __always_inline void sip_word(__u64 v[4], __u64 word)
+{
+	v[3] ^= word;
+	sip_round(v);
+	v[0] ^= word;
+}
+
+/* The sum of TCP or UDP is there at one hook and may not yet be there at the other: a device's
+ * work. It follows from the rest. */
+static __always_inline void leave_out_checksum(__u8 first[NOTE_CHUNK], __u8 protocol)
+{
+	const __u32 transport = ETH_HLEN + sizeof(struct iphdr);
+
+	if (protocol == IPPROTO_TCP)
+		first[transport + 16] = first[transport + 17] = 0;
+	else if (protocol == IPPROTO_UDP)
+		first[transport + 6] = first[transport + 7] = 0;
+}
+
+/* Of an IPv4 frame without options. False: too long, or not to be read. */
+static __noinline bool digest(struct __sk_buff *skb, __u64 *ret)
+{
+	__u64 v[4] = { note_secret[0] ^ 0x736f6d6570736575ULL,
+		       note_secret[1] ^ 0x646f72616e646f6dULL,
+		       note_secret[0] ^ 0x6c7967656e657261ULL,
+		       note_secret[1] ^ 0x7465646279746573ULL };
+	__u32 length = skb->len, at = 0;
+
+	if (length > NOTE_CHUNK * NOTE_CHUNKS)
+		return false;
+	for (int i = 0; i < NOTE_CHUNKS && at < length; i++, at += NOTE_CHUNK) {
+		__u64 words[NOTE_CHUNK / 8] = {};
+		__u32 left = length - at;
+
+		if (left >= NOTE_CHUNK) {
+			if (bpf_skb_load_bytes(skb, at, words, NOTE_CHUNK))
+				return false;
+		} else {
+			left &= NOTE_CHUNK - 1;
+			if (!left || bpf_skb_load_bytes(skb, at, words, left))
+				return false;
+		}
+		if (!i)
+			leave_out_checksum(
+				(__u8 *)words,
+				((__u8 *)words)[ETH_HLEN + offsetof(struct iphdr, protocol)]);
+#pragma unroll
+		for (int w = 0; w < NOTE_CHUNK / 8; w++)
+			sip_word(v, words[w]);
+	}
+	sip_word(v, length);
+	v[2] ^= 0xff;
+	sip_round(v);
+	sip_round(v);
+	sip_round(v);
+	*ret = v[0] ^ v[1] ^ v[2] ^ v[3];
+	return true;
+}
+
+static __always_inline bool note_key(struct __sk_buff *skb, const struct guard *g,
+				     struct note_key *key)
+{
+	key->netns_cookie = g->netns_cookie;
+	key->ifindex = g->ifindex;
+	key->length = skb->len;
+	return digest(skb, &key->digest);
+}
+
+static __always_inline void note_frame(struct __sk_buff *skb, const struct guard *g)
+{
+	struct note n = { bpf_ktime_get_boot_ns(), bpf_get_socket_cookie(skb) };
+	struct note_key key;
+
+	if (note_key(skb, g, &key))
+		bpf_map_update_elem(&notes, &key, &n, BPF_ANY);
+}
+
+/* Whether it was noted; then it is so no more. */
+static __always_inline bool take_note(struct __sk_buff *skb, const struct guard *g,
+				      __u64 *ret_socket_cookie)
+{
+	struct note_key key;
+	struct note *n;
+	__u64 at_ns;
+
+	if (!note_key(skb, g, &key))
+		return false;
+	n = bpf_map_lookup_elem(&notes, &key);
+	if (!n)
+		return false;
+	at_ns = n->at_ns;
+	*ret_socket_cookie = n->socket_cookie;
+	/* of two that come at once one finds it deleted */
+	return !bpf_map_delete_elem(&notes, &key) && at_ns >= g->bootstrap_since_ns &&
+	       bpf_ktime_get_boot_ns() - at_ns <= VPNLEASH_NOTE_NS;
+}
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a process holds open, by the kernel's word: its sockets, and the tun devices that end in
+ * it. */
+#ifndef VPNLEASH_DESCRIPTORS_H
+#define VPNLEASH_DESCRIPTORS_H
+
+#include <net/if.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define DESCRIPTORS 4096 /* of one process; what it holds beyond them is not looked at */
+
+struct descriptor {
+	uint64_t socket;    /* its inode, as sock_diag has it; 0: no socket */
+	char tun[IFNAMSIZ]; /* the device that it reads and writes; "": no tun */
+};
+
+/* Calls f for each socket and tun. A process that has ended holds nothing. */
+void descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg);
+
+#endif
