@@ -8,16 +8,18 @@
  *   connect sctp|dccp ADDRESS PORT
  *   uring inline|sqpoll|async|outside|outside-async CGROUP|- ADDRESS PORT TEXT COUNT
  *   uring-later MS ADDRESS PORT TEXT    one send behind a timeout, both already in the kernel
- *   tcp FIFO FROM PORT IF|- TO PORT     then on FIFO: send, sendfile, splice TEXT; linger0; exit
- *   serve FIFO ADDRESS PORT             then on FIFO: send PEER-PORT TEXT; exit
- *   multi tcp|serve …                   the same by multipath TCP
- *   receive PORT                        each datagram's text, as it comes
- *   allow CGROUP multi|override         attach programs that let everything pass, both ways
- *   order LEASES-PIN CGROUP             watch which comes first: leases dead, or frozen
+ *   uring-frames IF MS COUNT HEX        the frame, past the qdisc, COUNT times, each behind a
+ * timeout, all already in the kernel tcp FIFO FROM PORT IF|- TO PORT     then on FIFO: send,
+ * sendfile, splice TEXT; linger0; exit serve FIFO ADDRESS PORT             then on FIFO: send
+ * PEER-PORT TEXT; exit multi tcp|serve …                   the same by multipath TCP receive PORT
+ * each datagram's text, as it comes allow CGROUP multi|override         attach programs that let
+ * everything pass, both ways order LEASES-PIN CGROUP             watch which comes first: leases
+ * dead, or frozen
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
 #include <linux/io_uring.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
@@ -150,12 +152,12 @@ static void *ring_map(struct ring *r, size_t size, off_t what)
 	return p;
 }
 
-static struct ring ring_open(unsigned int flags)
+static struct ring ring_open(unsigned int flags, unsigned int entries)
 {
 	struct ring r = { .params = { .flags = flags, .sq_thread_idle = 10000 } };
 	size_t submit, complete;
 
-	r.fd = (int)syscall(SYS_io_uring_setup, 8, &r.params);
+	r.fd = (int)syscall(SYS_io_uring_setup, entries, &r.params);
 	if (r.fd < 0)
 		die("io_uring_setup");
 	submit = r.params.sq_off.array + r.params.sq_entries * sizeof(uint32_t);
@@ -240,7 +242,7 @@ static void way_uring(char **arg)
 	bool async = !strcmp(mode, "async") || !strcmp(mode, "outside-async");
 	struct place p = place(arg[2], arg[3]);
 	unsigned int ok = 0, count = (unsigned int)atoi(arg[5]);
-	struct ring r = ring_open(sqpoll ? IORING_SETUP_SQPOLL : 0);
+	struct ring r = ring_open(sqpoll ? IORING_SETUP_SQPOLL : 0, 8);
 	struct io_uring_sqe each = { .flags = async ? IOSQE_ASYNC : 0 };
 	long fd, error = 0, result;
 
@@ -279,7 +281,7 @@ static void way_uring(char **arg)
 static void way_uring_later(char **arg)
 {
 	struct place p = place(arg[1], arg[2]);
-	struct ring r = ring_open(0);
+	struct ring r = ring_open(0, 8);
 	long ms = atol(arg[0]);
 	struct __kernel_timespec after = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 	int fd = socket(p.family, SOCK_DGRAM, 0);
@@ -307,6 +309,40 @@ static void way_uring_later(char **arg)
 		if (cqe->user_data == LATER)
 			printf("sent: %s\n", outcome(cqe->res));
 	}
+}
+
+static void way_uring_frames(char **arg)
+{
+	static uint8_t frame[2048];
+	unsigned int count = (unsigned int)atoi(arg[2]), length = 0;
+	struct ring r = ring_open(0, 2 * count);
+	long ms = atol(arg[1]);
+	struct __kernel_timespec after = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = (int)if_nametoindex(arg[0]) };
+	int fd = socket(AF_PACKET, SOCK_RAW, 0), one = 1;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
+	    setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) < 0)
+		die("packet socket on %s", arg[0]);
+	for (const char *hex = arg[3];
+	     length < sizeof(frame) && sscanf(hex, "%2hhx", &frame[length]) == 1; hex += 2)
+		length++;
+	for (unsigned int i = 0; i < count; i++) {
+		ring_add(&r, (struct io_uring_sqe) { .opcode = IORING_OP_TIMEOUT,
+						     .len = 1,
+						     .addr = (uintptr_t)&after,
+						     .flags = IOSQE_IO_HARDLINK });
+		ring_add(&r,
+			 (struct io_uring_sqe) { .opcode = IORING_OP_SEND,
+						 .fd = fd,
+						 .len = length,
+						 .addr = (uintptr_t)frame,
+						 .flags = i + 1 < count ? IOSQE_IO_HARDLINK : 0 });
+	}
+	ring_submit(&r, 0);
+	printf("armed\n");
+	pause();
 }
 
 /* ---- connections, driven line by line ---- */
@@ -551,11 +587,17 @@ int main(int argc, char **argv)
 		int args;
 		void (*run)(char **arg);
 	} ways[] = {
-		{ "udp", 4, way_udp },	       { "connect", 3, way_connect },
-		{ "uring", 6, way_uring },     { "uring-later", 4, way_uring_later },
-		{ "tcp", 6, way_tcp },	       { "serve", 3, way_serve },
-		{ "receive", 1, way_receive }, { "allow", 2, way_allow },
-		{ "order", 2, way_order },     { "multi", 4, way_multi },
+		{ "udp", 4, way_udp },
+		{ "connect", 3, way_connect },
+		{ "uring", 6, way_uring },
+		{ "uring-later", 4, way_uring_later },
+		{ "uring-frames", 4, way_uring_frames },
+		{ "tcp", 6, way_tcp },
+		{ "serve", 3, way_serve },
+		{ "receive", 1, way_receive },
+		{ "allow", 2, way_allow },
+		{ "order", 2, way_order },
+		{ "multi", 4, way_multi },
 	};
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
