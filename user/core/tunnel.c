@@ -89,6 +89,8 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		    evidence_ns ? t->changed_ns - evidence_ns : 0, !may_log(&t->log));
 	if ((from == TUNNEL_UP) != (t->state == TUNNEL_UP))
 		tell_members(t);
+	if (from == TUNNEL_UP) /* the VPN may bootstrap */
+		tunnel_look_now(t);
 }
 
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
