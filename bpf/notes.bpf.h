@@ -3,7 +3,7 @@
  * Bootstrap by notes. Outside the namespace nobody can tell who sent a frame; inside, the hook can,
  * but packet sockets go round it. So the hook inside notes the very frame that a socket of the
  * VPN's cgroup sends, and the hook outside passes a frame that was noted, once. Whoever forges one
- * can at most repeat, byte by byte, what the VPN has just sent.
+ * can at most repeat what the VPN has just sent, byte by byte but for its transport checksum.
  */
 #ifndef VPNLEASH_NOTES_BPF_H
 #define VPNLEASH_NOTES_BPF_H
@@ -14,8 +14,9 @@
 
 #include "maps.bpf.h"
 
-#define NOTE_CHUNK  64
-#define NOTE_CHUNKS 256 /* 16 KiB; what is longer is not noted, and TCP sends it again in parts */
+#define NOTE_CHUNK 64
+#define NOTE_CHUNKS \
+	160 /* 10 KiB, so a jumbo frame; longer is not noted, and TCP sends it in parts */
 
 /* Set by the daemon at random, so that nobody can find another frame of the same digest. */
 const volatile __u64 note_secret[2];
@@ -46,14 +47,22 @@ static __always_inline void sip_word(__u64 v[4], __u64 word)
 
 /* The sum of TCP or UDP is there at one hook and may not yet be there at the other: a device's
  * work. It follows from the rest. */
-static __always_inline void leave_out_checksum(__u8 first[NOTE_CHUNK], __u8 protocol)
+static __always_inline void leave_out_checksum(__u8 first[NOTE_CHUNK])
 {
 	const __u32 transport = ETH_HLEN + sizeof(struct iphdr);
+	__u8 protocol = first[ETH_HLEN + offsetof(struct iphdr, protocol)];
 
 	if (protocol == IPPROTO_TCP)
 		first[transport + 16] = first[transport + 17] = 0;
 	else if (protocol == IPPROTO_UDP)
 		first[transport + 6] = first[transport + 7] = 0;
+}
+
+static __always_inline void sip_chunk(__u64 v[4], const __u64 words[NOTE_CHUNK / 8])
+{
+#pragma unroll
+	for (int w = 0; w < NOTE_CHUNK / 8; w++)
+		sip_word(v, words[w]);
 }
 
 /* Of an IPv4 frame without options. False: too long, or not to be read. */
@@ -63,30 +72,26 @@ static __noinline bool digest(struct __sk_buff *skb, __u64 *ret)
 		       note_secret[1] ^ 0x646f72616e646f6dULL,
 		       note_secret[0] ^ 0x6c7967656e657261ULL,
 		       note_secret[1] ^ 0x7465646279746573ULL };
-	__u32 length = skb->len, at = 0;
+	__u32 length = skb->len, rest = length % NOTE_CHUNK;
+	__u64 words[NOTE_CHUNK / 8];
 
 	if (length > NOTE_CHUNK * NOTE_CHUNKS)
 		return false;
-	for (int i = 0; i < NOTE_CHUNKS && at < length; i++, at += NOTE_CHUNK) {
-		__u64 words[NOTE_CHUNK / 8] = {};
-		__u32 left = length - at;
-
-		if (left >= NOTE_CHUNK) {
-			if (bpf_skb_load_bytes(skb, at, words, NOTE_CHUNK))
-				return false;
-		} else {
-			left &= NOTE_CHUNK - 1;
-			if (!left || bpf_skb_load_bytes(skb, at, words, left))
-				return false;
-		}
+	for (__u32 i = 0; i < NOTE_CHUNKS && i < length / NOTE_CHUNK; i++) {
+		if (bpf_skb_load_bytes(skb, i * NOTE_CHUNK, words, NOTE_CHUNK))
+			return false;
 		if (!i)
-			leave_out_checksum(
-				(__u8 *)words,
-				((__u8 *)words)[ETH_HLEN + offsetof(struct iphdr, protocol)]);
-#pragma unroll
-		for (int w = 0; w < NOTE_CHUNK / 8; w++)
-			sip_word(v, words[w]);
+			leave_out_checksum((__u8 *)words);
+		sip_chunk(v, words);
 	}
+	__builtin_memset(words, 0, sizeof(words));
+	asm volatile("" : "+r"(rest)); /* the verifier is to see the bounds, the compiler not */
+	if (rest &&
+	    bpf_skb_load_bytes(skb, length - rest, words, ((rest - 1) & (NOTE_CHUNK - 1)) + 1))
+		return false;
+	if (length < NOTE_CHUNK)
+		leave_out_checksum((__u8 *)words);
+	sip_chunk(v, words);
 	sip_word(v, length);
 	v[2] ^= 0xff;
 	sip_round(v);

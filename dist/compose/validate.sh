@@ -292,8 +292,8 @@ level_3() {
 		beyond qbittorrent IPv4 "> ${from_app}[.:]"
 		beyond "qbittorrent or vpn" IPv6 "> $group"
 		case $(label bootstrap) in
-		any | '')
-			row - "vpn by itself" "bootstrap is any: with everybody else frozen it may"
+		vpn | '')
+			row - "vpn by itself" "bootstrap is vpn: what it sends may pass"
 			beyond "qbittorrent" "DNS" "$from_app.*$name|$from_app.53:"
 			;;
 		*)
