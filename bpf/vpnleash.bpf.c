@@ -121,6 +121,46 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 	return REASON_LOOPBACK;
 }
 
+/* Is it for port 53? What can not be read may be. */
+static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
+{
+	struct packet p = {};
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (!read_ipv4(skb, 0, &p))
+			return true;
+	} else {
+		if (bpf_skb_load_bytes(skb, 6, &p.protocol, 1))
+			return true;
+		if (p.protocol != 6 && p.protocol != 17 && p.protocol != 58)
+			return true; /* behind an extension header */
+		read_transport(skb, 40, skb->len - 40, &p);
+	}
+	return !p.fragment && p.destination_port == bpf_htons(53);
+}
+
+static __always_inline bool is_leased(__u64 id, bool *ret_audit)
+{
+	struct workload *w = bpf_map_lookup_elem(&workloads, &id);
+	struct lease *lease;
+	__u32 slot;
+
+	if (!w)
+		return false;
+	slot = w->slot;
+	*ret_audit = w->flags & WORKLOAD_AUDIT;
+	lease = bpf_map_lookup_elem(&leases, &slot);
+	return lease && w->flags & WORKLOAD_ADMITTED && !(w->flags & WORKLOAD_HELD) &&
+	       alive(*(volatile __u64 *)&lease->expires_ns, bpf_ktime_get_boot_ns());
+}
+
+/* Another resolver on loopback is the VPN's, and what that sends may use the underlay while no
+ * lease lives: then it is asked nothing. */
+static __always_inline enum reason judge_question(struct __sk_buff *skb, __u64 id, bool *ret_audit)
+{
+	return !asks_for_a_name(skb) || is_leased(id, ret_audit) ? REASON_PASS : REASON_RESOLVER;
+}
+
 /* Does the packet leave with an underlay's address from a port that LAN clients talk to? Into the
  * tunnel it would carry the LAN's address to the VPN's provider. */
 static __always_inline bool is_lan_reply(struct __sk_buff *skb, __u64 netns_cookie)
@@ -143,8 +183,11 @@ static __always_inline bool is_lan_exception(struct __sk_buff *skb, __u64 netns_
 static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool ingress,
 					 bool *ret_audit)
 {
-	if (skb->ifindex == LOOPBACK_IFINDEX)
-		return judge_loopback(skb, id);
+	if (skb->ifindex == LOOPBACK_IFINDEX) {
+		enum reason reason = judge_loopback(skb, id);
+
+		return reason || ingress ? reason : judge_question(skb, id, ret_audit);
+	}
 
 	struct workload *w = bpf_map_lookup_elem(&workloads, &id);
 

@@ -28,10 +28,11 @@
 	X(16, HEADER, header, "an IP packet of unusual shape: options, length, multicast")         \
 	X(17, NOT_ENDPOINT, not_endpoint, "beside the tunnel, and not to the VPN's endpoint")      \
 	X(18, UNSOLICITED, unsolicited, "nobody inside asked for it")                              \
-	X(19, PACKET_SOCKET, packet_socket, "a workload's packet socket")
+	X(19, PACKET_SOCKET, packet_socket, "a workload's packet socket")                           \
+	X(20, RESOLVER, resolver, "a resolver on loopback would ask by the underlay")
 /* clang-format on */
 
-#define VPNLEASH_REASON_MAX 20 /* one more than the last number */
+#define VPNLEASH_REASON_MAX 21 /* one more than the last number */
 
 enum reason {
 	REASON_PASS = 0,

@@ -16,8 +16,9 @@
 #include "watch/process.h"
 
 #define CANDIDATES 64
-#define RECENT_NS  (5 * NS_PER_SEC) /* of a server that was tried before, the last answer is older \
-				     */
+#define RECENT_NS                                                                       \
+	(5 * NS_PER_SEC) /* of a server that was tried before, the last answer is older \
+			  */
 
 /* Why a process is taken for the VPN. A better reason, if anybody has it, is the only one. */
 enum belief { OF_ITS_CGROUP, HAS_ITS_NAME, HOLDS_THE_TUNNEL };
