@@ -7,7 +7,7 @@
  *   containers.c  what runs containers and units, and what they are now
  *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
- *   verbs.c     what the control socket is asked
+ *   verbs.c     what the control socket is asked, of the form that schema.h has
  *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   daemon.c    start, loop, end

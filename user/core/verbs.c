@@ -6,14 +6,9 @@
 #include <unistd.h>
 
 #include "act/detach.h"
+#include "core/schema.h"
 #include "core/state.h"
 #include "out/report.h"
-
-struct question {
-	const json_t *request;
-	const char *workload; /* NULL: not named */
-	const struct control_peer *peer;
-};
 
 static const char *guard_state(const struct tunnel *t)
 {
@@ -154,7 +149,7 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 	return 0;
 }
 
-static json_t *answer_status(struct daemon *d, const struct question *q)
+static json_t *answer_status(struct daemon *d, const struct request *q)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads };
@@ -208,23 +203,23 @@ static bool is_idle(const struct daemon *d)
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends, unless an engine or a slice may bring another. */
-static json_t *answer_detach(struct daemon *d, const struct question *q)
+static json_t *answer_detach(struct daemon *d, const struct request *q)
 {
-	struct member *known = q->workload ? find(d, q->workload, NULL) : NULL;
-	char name[VPNLEASH_NAME_LEN * 4], shown[256];
+	struct member *known = q->all ? NULL : find(d, q->workload, NULL);
+	char name[REQUEST_TEXT_LEN], shown[256];
 	struct error err;
 	size_t left = 0;
 	int r;
 
-	snprintf(name, sizeof(name), "%s", known ? known->name : q->workload ? q->workload : "");
-	r = detach_recorded(gate_pins(d->gate), &d->root, q->workload ? name : NULL, true, &err);
-	if (!r && q->workload)
+	snprintf(name, sizeof(name), "%s", known ? known->name : q->all ? "" : q->workload);
+	r = detach_recorded(gate_pins(d->gate), &d->root, q->all ? NULL : name, true, &err);
+	if (!r && !q->all)
 		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
 			 escape(shown, sizeof(shown), name));
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_members; i++) {
-		if (!q->workload || !strcmp(name, d->members[i]->name) ||
+		if (q->all || !strcmp(name, d->members[i]->name) ||
 		    has_lost_its_record(d->members[i])) { /* with its slice */
 			containers_let_go(d, d->members[i]->id);
 			member_free(d->members[i]);
@@ -235,7 +230,7 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	slices_detached(d);
 	labels_detached(d);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
-	if (!q->workload || is_idle(d)) {
+	if (q->all || is_idle(d)) {
 		if (remove_pins(d, &err))
 			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
@@ -256,12 +251,12 @@ static json_t *hold(struct daemon *d, const char *name, bool held)
 	return json_pack("{s:s,s:b}", "state", workload_state_name(m->state), "held", held);
 }
 
-static json_t *answer_hold(struct daemon *d, const struct question *q)
+static json_t *answer_hold(struct daemon *d, const struct request *q)
 {
 	return hold(d, q->workload, true);
 }
 
-static json_t *answer_release(struct daemon *d, const struct question *q)
+static json_t *answer_release(struct daemon *d, const struct request *q)
 {
 	return hold(d, q->workload, false);
 }
@@ -297,7 +292,7 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 }
 
 /* The last decision in words: what, since when, on which evidence, what to do. */
-static json_t *answer_why(struct daemon *d, const struct question *q)
+static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
@@ -324,7 +319,7 @@ static json_t *answer_why(struct daemon *d, const struct question *q)
 	return j;
 }
 
-static json_t *answer_events(struct daemon *d, const struct question *q)
+static json_t *answer_events(struct daemon *d, const struct request *q)
 {
 	struct member *m = NULL;
 	struct error err;
@@ -335,21 +330,19 @@ static json_t *answer_events(struct daemon *d, const struct question *q)
 	/* records have names as they are shown */
 	return json_pack("{s:o,s:b}", "events",
 			 audit_history(d->audit, m ? escape(shown, sizeof(shown), m->name) : NULL),
-			 "follow", json_is_true(json_object_get(q->request, "follow")));
+			 "follow", q->follow);
 }
 
-static json_t *answer_exec(struct daemon *d, const struct question *q)
+static json_t *answer_exec(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	json_t *j = exec_begin(d, json_string_value(json_object_get(q->request, "interface")),
-			       json_string_value(json_object_get(q->request, "netns")),
-			       q->peer->pid, &err);
+	json_t *j = exec_begin(d, q->interface, q->netns, q->client, &err);
 
 	return j ? j : control_refusal(&err);
 }
 
 /* `vpnleash lock` has locked one. */
-static json_t *answer_slices(struct daemon *d, const struct question *q)
+static json_t *answer_slices(struct daemon *d, const struct request *q)
 {
 	(void)q;
 	slices_look(d);
@@ -357,33 +350,25 @@ static json_t *answer_slices(struct daemon *d, const struct question *q)
 }
 
 static const struct verb {
-	const char *name;
 	bool root_only; /* it changes something; the others show */
-	json_t *(*answer)(struct daemon *d, const struct question *q);
-} verbs[] = {
-	{ "status", false, answer_status },  { "why", false, answer_why },
-	{ "events", false, answer_events },  { "hold", true, answer_hold },
-	{ "release", true, answer_release }, { "detach", true, answer_detach },
-	{ "exec", true, answer_exec },	     { "slices", true, answer_slices },
+	json_t *(*answer)(struct daemon *d, const struct request *q);
+} verbs[VERBS] = {
+	[VERB_STATUS] = { false, answer_status },  [VERB_WHY] = { false, answer_why },
+	[VERB_EVENTS] = { false, answer_events },  [VERB_HOLD] = { true, answer_hold },
+	[VERB_RELEASE] = { true, answer_release }, [VERB_DETACH] = { true, answer_detach },
+	[VERB_EXEC] = { true, answer_exec },	   [VERB_SLICES] = { true, answer_slices },
 };
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
 {
-	const char *name = json_string_value(json_object_get(request, "verb"));
-	struct question q = { .request = request,
-			      .peer = peer,
-			      .workload = json_string_value(json_object_get(request, "workload")) };
+	struct request q;
 	struct error err;
 
-	for (size_t i = 0; name && i < ARRAY_SIZE(verbs); i++) {
-		if (strcmp(verbs[i].name, name))
-			continue;
-		if (peer->root || !verbs[i].root_only)
-			return verbs[i].answer(daemon, &q);
-		fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", name);
+	if (request_parse(request, &q, &err))
 		return control_refusal(&err);
-	}
-	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec, slices",
-	     "unknown verb");
+	q.client = peer->pid;
+	if (peer->root || !verbs[q.verb].root_only)
+		return verbs[q.verb].answer(daemon, &q);
+	fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", q.name);
 	return control_refusal(&err);
 }
