@@ -33,7 +33,7 @@ UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 UNITS	      := $(notdir $(wildcard dist/systemd/*))
-TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(B)/tests/attack/lwt.bpf.o
+TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(patsubst %.c,$(B)/%.o,$(wildcard tests/attack/*.bpf.c))
 
 ifneq ($(V),1)
 Q	      := @

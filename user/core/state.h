@@ -91,8 +91,10 @@ struct tunnel {
 	bool ready;	   /* both, and the VPN is well */
 	unsigned int slot; /* 0: none yet */
 
-	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
-	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
+	uint64_t probe_ns;     /* when its probe's socket was made, 0: that failed, and why: */
+	char probe_error[256]; /* "": nothing to say */
+	uint64_t seen_ns;      /* newest sign of life; older ones count no more */
+	uint64_t asked_ns;     /* first probe since seen_ns, 0: none */
 	struct reopen reopen;
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
@@ -151,8 +153,9 @@ struct daemon {
 	struct gate *gate;
 	struct leases *leases;
 	struct guards *guards;
-	struct prober *prober;
+	struct prober *prober; /* NULL: it could not be started (again), and is tried on the tick */
 	sd_event_source *prober_source;
+	uint64_t prober_ns; /* when that was last tried */
 	struct control *control;
 	struct audit *audit;
 	struct drops *drops;
@@ -178,8 +181,12 @@ void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */
 void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
-void tunnel_sweep(struct daemon *d);   /* what is left of netns that are gone */
-void prober_restart(struct daemon *d); /* a dead prober is silence */
+void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
+int prober_begin(struct daemon *d, struct error *err);
+/* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
+void prober_restart(struct daemon *d);
+/* Why it is as it is, in words; escaped. Returns buf. */
+const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);
 
 /* workload.c */
 /* Record and gate, shut or as an earlier daemon left it. given: a path as from cgroup_path(), or

@@ -57,14 +57,11 @@ static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
 	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN];
-	char why[600], detail[400];
+	char why[900];
 
 	if (t->config.probe == PROBE_ICMP)
 		snprintf(watched, sizeof(watched), "icmp:%s",
 			 inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)));
-	snprintf(why, sizeof(why), "%s%s%s",
-		 t->why ? input_text(t->why) : "no such network namespace yet",
-		 *t->why_detail ? ": " : "", escape(detail, sizeof(detail), t->why_detail));
 	return report_tunnel_json(
 		&(struct report_tunnel) { .name = t->config.name,
 					  .interface = t->config.interface,
@@ -73,7 +70,7 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
 					  .watched = watched,
-					  .why = why,
+					  .why = tunnel_why(t, why, sizeof(why)),
 					  .changed_ns = t->changed_ns,
 					  .guard = guard_status(t) });
 }
@@ -296,21 +293,18 @@ static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
-	const char *tunnel_said;
-	char why[600], tunnel[CONFIG_NAME_LEN * 2], detail[200], command[300];
+	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[300];
 	json_t *j;
 
 	if (!m)
 		return control_refusal(&err);
-	tunnel_said = m->tunnel->why ? input_text(m->tunnel->why) : "no such network namespace yet";
 	if (*m->trouble)
 		snprintf(why, sizeof(why), "%s", m->trouble);
 	else
-		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s%s%s",
+		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s",
 			 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
-			 tunnel_state_name(m->tunnel->state), tunnel_said,
-			 *m->tunnel->why_detail ? ": " : "",
-			 escape(detail, sizeof(detail), m->tunnel->why_detail),
+			 tunnel_state_name(m->tunnel->state),
+			 tunnel_why(m->tunnel, said, sizeof(said)),
 			 m->held ? "; an operator holds the workload" : "");
 	j = member_status(m);
 	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
