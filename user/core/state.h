@@ -131,6 +131,8 @@ struct member {
 	/* a container or unit: */
 	enum engine_kind kind; /* 0: neither */
 	bool of_labels, running;
+	bool unusable;	  /* the engine's record of it: shut, whatever its tunnel does */
+	bool again;	  /* what was wrong with its labels may pass: no descriptor, no memory */
 	uint64_t born_ns; /* of a slice's child: when its cgroup appeared */
 	pid_t pid;	  /* its first process, 0: unknown */
 	char id[ENGINE_ID_LEN];
@@ -230,6 +232,8 @@ void containers_watch_member(struct member *m);
 /* m->request is set. 0 or -Exxx. */
 int containers_ask_stop(struct member *m);
 int containers_ask_start(struct member *m);
+/* Somebody could not be leashed as it wants: looked at now, and once a second until it is. */
+void containers_in_trouble(struct daemon *d);
 /* Detached: its labels are not looked at again until it is started anew. */
 void containers_let_go(struct daemon *d, const char *id);
 void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
@@ -254,6 +258,10 @@ void labels_gone(struct daemon *d, const char *id);
 void labels_detached(struct daemon *d); /* tunnels whose last workload was detached */
 /* A container that was not known: those that share its network may have been judged without it. */
 void labels_owner_is(struct daemon *d, const struct engine_item *owner);
+/* Its record could not be used, and can be now. */
+void labels_usable(struct daemon *d, const struct engine_item *item);
+/* Once more those that could not be leashed for want of something. Whether any is left. */
+bool labels_retry(struct daemon *d);
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
 

@@ -266,6 +266,10 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 		return "vpnleash release lets it go on";
 	if (command)
 		return command;
+	if (m->unusable)
+		return "make the container anew; it opens when its record can be used";
+	if (m->again)
+		return "nothing to do, it is tried again";
 	if (m->tunnel == m->daemon->nowhere)
 		return "correct its labels, and make the container anew";
 	if (m->state == WORKLOAD_STOPPED)

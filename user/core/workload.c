@@ -287,8 +287,8 @@ static void unbind_member(struct member *m)
 
 void member_tunnel_changed(struct member *m)
 {
-	bool up = m->tunnel->state == TUNNEL_UP;
-	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE &&
+	bool up = m->tunnel->state == TUNNEL_UP && !m->unusable;
+	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && !m->unusable &&
 			  (!m->kind || contained_has_started(m)) &&
 			  (!m->slice || now_boot_ns() - m->born_ns >= SETTLED_NS);
 
