@@ -28,9 +28,12 @@ struct slice {
 	struct watch_cgroup *self;
 	sd_event_source *children, *again;
 	int inotify_fd, wd; /* wd -1: its children are not told of */
+	bool said;	    /* that a child could not be taken */
 	bool unlocked;	    /* made anew, and it could not be locked yet */
 	bool wanted;	    /* by the configuration that is being taken over */
 };
+
+static void try_again(struct slice *s);
 
 /* ------ children ------ */
 
@@ -60,9 +63,13 @@ static void add_child(struct slice *s, const char *name)
 		m->slice = s;
 		r = daemon_add_member(d, m, &err);
 	}
-	if (r && r != -ENOENT) /* it may be gone already; it was shut all the time */
-		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut",
+	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
+		return;
+	if (!s->said)
+		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut (tried again)",
 			 escape(shown, sizeof(shown), name), s->name, err.text);
+	s->said = true;
+	try_again(s);
 }
 
 /* Those that are gone: a child that comes back is a new one. */
@@ -138,8 +145,6 @@ bool slices_yield(struct daemon *d, const char *path)
 }
 
 /* ------ the slice itself ------ */
-
-static void try_again(struct slice *s);
 
 static void watch_children(struct slice *s)
 {

@@ -54,6 +54,7 @@ struct tunnel_owner {
 	int pidfd;
 	sd_event_source *end;
 	bool unhealthy;
+	bool again; /* it runs, and could not be watched */
 };
 
 /* The key `process`. */

@@ -166,9 +166,10 @@ static void identify(struct tunnel *t)
 	identity.ifindex = link.ifindex;
 	identity.link_type = link.type;
 	slot = lease_slot(d->leases, &identity);
-	if (slot < 0) {
-		log_line(LOG_LEVEL_ERR, "no slot for a lease: %s: '%s' stays without one",
-			 strerror(-slot), t->config.interface);
+	if (slot < 0) { /* the tick asks again */
+		if (may_log(&t->log))
+			log_line(LOG_LEVEL_ERR, "no slot for a lease: %s: '%s' stays without one",
+				 strerror(-slot), t->config.interface);
 		slot = 0;
 	}
 	if ((unsigned int)slot != t->slot) {
@@ -548,6 +549,7 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	pid_t pid = owner && owner->running ? owner->pid : 0;
 	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
 	uint64_t now = now_boot_ns();
+	int r;
 
 	if (owner && owner->running && !pid && may_log(&t->log))
 		log_line(LOG_LEVEL_ERR,
@@ -566,7 +568,9 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
 	t->where[0] = '\0';
 	netns_gone(t, now);
-	if (!pid || watch_process(t, pid, &t->owner.pidfd, &t->owner.end, on_owner_end)) {
+	r = pid ? watch_process(t, pid, &t->owner.pidfd, &t->owner.end, on_owner_end) : -ESRCH;
+	t->owner.again = r && r != -ESRCH;
+	if (r) {
 		forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
 		return;
 	}
@@ -584,6 +588,8 @@ static void look(struct tunnel *t)
 
 	if (t->link && !netns_is_there(t))
 		netns_gone(t, 0);
+	if (t->owner.again)
+		containers_watch_tunnel(t);
 	for (size_t i = 0; i < t->daemon->n_members; i++)
 		if (t->daemon->members[i]->tunnel == t)
 			member_look(t->daemon->members[i]);
@@ -608,6 +614,8 @@ static void look(struct tunnel *t)
 		tunnel_seen(t, now);
 	else
 		tunnel_seen(t, lease_seen_ns(t->daemon->leases, t->slot));
+	if (!t->slot && t->link_ready)
+		identify(t);
 	look_at_probe(t);
 	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
 		ask_probe(t);

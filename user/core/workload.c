@@ -407,6 +407,8 @@ void member_look(struct member *m)
 		contained_look(m);
 	if (m->cgroup && m->started)
 		watch_cgroup_ready(m->cgroup);
+	if (m->state == WORKLOAD_OPEN && watch_cgroup_frozen(m->cgroup))
+		carry_out_workload(m, DO_THAW); /* it failed; who else froze it thaws it */
 	c = watch_cgroup_ref(m->cgroup);
 	if (m->bound || !c || bind_member(m, &err))
 		return;
