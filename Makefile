@@ -32,8 +32,13 @@ LIB	      := $(filter-out $(B)/user/main.o,$(OBJ))
 UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
+# what the fuzz targets parse with; one that includes a file itself takes that one's place
+FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c) $(addprefix user/,core/config.c core/rules.c \
+		 core/resolve.c core/schema.c engine/docker.c out/control.c prober/wire.c watch/process.c watch/wireguard.c))
+FUZZERS	      := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZFLAGS     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNITS	      := $(notdir $(wildcard dist/systemd/*))
-TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(B)/tests/attack/lwt.bpf.o
+TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(patsubst %.c,$(B)/%.o,$(wildcard tests/attack/*.bpf.c))
 
 ifneq ($(V),1)
 Q	      := @
@@ -42,7 +47,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-vm check-systemd check-mutants check-slow tests sanitized demo bench install uninstall clean format lint help
+.PHONY: all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -109,6 +114,17 @@ $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
+$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h
+	$(call msg,FUZZ,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(filter-out -O2,$(CFLAGS)) $(FUZZFLAGS) -c $< -o $@
+
+$(B)/fuzz/lib.a: $(FUZZ_LIB)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz/fuzz_%.o $(B)/fuzz/lib.a
+	$(call msg,LD,$@)
+	$(Q)$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -ldl -o $@
+
 # What building, demo and tests need, by the command or file that shows it is there; dist/deps
 # installs it and says so first. A machine that has all is not touched.
 deps: ## install the distribution's packages (Debian 12, 13)
@@ -116,6 +132,9 @@ deps: ## install the distribution's packages (Debian 12, 13)
 
 demo: deps ## the whole story on this machine, in a minute, in namespaces of its own
 	$(Q)$(MAKE) --no-print-directory all && $(B)/vpnleash demo
+
+fuzz: deps ## what strangers write, by libFuzzer: SECONDS=20 for each target; T=docker chooses
+	$(Q)$(MAKE) --no-print-directory fuzzers && BUILD=$(B) tests/fuzz/run '$(or $(SECONDS),20)' '$(T)'
 
 K	      ?= 5.10 6.1
 
@@ -135,6 +154,8 @@ bench: all $(B)/tests/bench/bench ## ratios to peers, latencies, sizes; T='packe
 	$(Q)BUILD=$(B) tests/bench/run $(T)
 
 tests: all $(TOOLS) $(UNIT) $(BPFTEST) # build what the cases run
+
+fuzzers: $(FUZZERS) # build them
 
 # Unit tests under ASan and UBSan, as one TAP stream through the same runner.
 sanitized: $(UNIT)
@@ -157,7 +178,7 @@ CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[c
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/lib.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
+SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/attack/lib.sh tests/attack/edge.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings
@@ -183,4 +204,4 @@ help: ## this list
 clean: ## remove build/ (never pins, cgroups or namespaces)
 	rm -rf build
 
--include $(OBJ:.o=.d) $(wildcard $(B)/*.bpf.d $(B)/tests/*.d $(B)/tests/*/*.d)
+-include $(OBJ:.o=.d) $(wildcard $(B)/*.bpf.d $(B)/tests/*.d $(B)/tests/*/*.d $(B)/fuzz/*/*/*.d)

@@ -114,7 +114,7 @@ static int enter(const char *cgroup, const char *netns, struct error *err)
 
 static int begin(const struct arguments *args, struct error *err)
 {
-	json_t *request = json_pack("{s:s,s:s,s:s?}", "verb", "exec", "interface", args->interface,
+	json_t *request = json_pack("{s:s,s:s,s:s*}", "verb", "exec", "interface", args->interface,
 				    "netns", args->netns),
 	       *reply = NULL;
 	const char *cgroup, *netns, *workload;

@@ -68,7 +68,7 @@ int cmd_detach(int argc, char **argv, struct error *err)
 			    "what to detach?");
 	name = strcmp(argv[1], "--all") ? argv[1] : NULL;
 	request = name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name)
-		       : json_pack("{s:s}", "verb", "detach");
+		       : json_pack("{s:s,s:b}", "verb", "detach", "all", 1);
 	if (!request)
 		return fail(err, EXIT_USAGE, 0, NULL, "'%s' is not the name of a workload",
 			    escape(shown, sizeof(shown), argv[1]));

@@ -279,7 +279,7 @@ int cmd_events(int argc, char **argv, struct error *err)
 		return r;
 	f.args = &args;
 	escape(f.shown, sizeof(f.shown), args.workload ? args.workload : "");
-	request = json_pack("{s:s,s:b,s:s?}", "verb", "events", "follow", args.follow, "workload",
+	request = json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow, "workload",
 			    args.workload);
 	r = request ? control_follow(request, on_line, &f, err)
 		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");

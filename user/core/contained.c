@@ -249,12 +249,35 @@ static void item_ended(struct member *m)
 	}
 }
 
+/* Shut by what is known of it: its id, and where the kernel has it. Nothing that was said before is
+ * taken back: it may run on. */
+static void item_unusable(struct member *m, const struct engine_item *item)
+{
+	m->unusable = true;
+	memcpy(m->id, item->id, sizeof(m->id));
+	if (m->bound) /* before anything else is done about it */
+		member_tunnel_changed(m);
+	member_in_trouble(m, "what the engine says of it can not be used", item->unusable);
+	if (*item->cgroup)
+		take_place(m, item->cgroup);
+}
+
 void member_item_is(struct member *m, const struct engine_item *item)
 {
 	bool was = m->running, first = !*m->id;
 	pid_t before = m->pid;
 	struct error err;
 
+	if (item && *item->unusable) {
+		item_unusable(m, item);
+		return;
+	}
+	if (m->unusable && m->tunnel != m->daemon->nowhere)
+		m->trouble[0] = '\0';
+	if (m->unusable) {
+		m->unusable = false;
+		member_tunnel_changed(m);
+	}
 	m->running = item && item->running;
 	m->pid = item ? item->pid : 0;
 	snprintf(m->id, sizeof(m->id), "%s", item ? item->id : "");

@@ -10,11 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/privilege.h"
+#include "core/seek.h"
 #include "core/state.h"
 
 #define FIRST_WAIT_NS (2 * NS_PER_SEC) /* below a lease: a new daemon is to adopt it */
 #define RESTART_NS    (1 * NS_PER_SEC) /* after which a dead child is started again */
-#define KINDS	      3		       /* enum engine_kind, from 1 on */
+#define TROUBLE_NS                                                                     \
+	(1 * NS_PER_SEC) /* between two looks at what could not be leashed as it wants \
+			  */
+#define KINDS 3		 /* enum engine_kind, from 1 on */
 
 /* An engine_item without the room for labels that it does not have. */
 struct entry {
@@ -28,12 +33,15 @@ struct containers {
 	struct daemon *daemon;
 	const char *where;
 	struct engine *engine; /* NULL: the child is dead */
-	sd_event_source *source, *again;
+	sd_event_source *source, *again, *trouble;
 	struct entry *entries;
 	bool up[KINDS];
 	bool settled[KINDS]; /* LISTED or DOWN was told: nothing is to be waited for */
 	uint32_t last_request;
 };
+
+static int on_again(sd_event_source *s, uint64_t usec, void *arg);
+static void stop_child(struct containers *c);
 
 /* ------ the table ------ */
 
@@ -209,16 +217,130 @@ static void engine_is(struct containers *c, enum engine_kind kind, bool there, c
 
 static void look_at_labels(struct containers *c, const struct entry *e, bool first)
 {
-	if (e->item.kind == ENGINE_CONTAINER && e->item.n_labels && !e->let_go)
+	bool asks = e->item.n_labels || (*e->item.unusable && e->item.labelled);
+
+	if (e->item.kind == ENGINE_CONTAINER && asks && !e->let_go)
 		labels_are(c->daemon, &e->item, first);
+}
+
+/* ------ records that can not be used ------ */
+
+static void note_place(const char *id, const char *path, void *arg)
+{
+	struct containers *c = arg;
+	struct entry *e = *find(c, ENGINE_CONTAINER, id);
+
+	if (!e || !*e->item.unusable || !strcmp(e->item.cgroup, path))
+		return;
+	snprintf(e->item.cgroup, sizeof(e->item.cgroup), "%s", path);
+	tell(c->daemon, &e->item);
+}
+
+static bool any_unusable(const struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->unusable && d->members[i]->kind == ENGINE_CONTAINER)
+			return true;
+	return false;
+}
+
+static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct containers *c = arg;
+	bool unusable = any_unusable(c->daemon), more;
+
+	(void)s;
+	(void)usec;
+	privilege_long_work(true);
+	if (unusable)
+		seek_containers(&c->daemon->root, note_place, c);
+	more = labels_retry(c->daemon);
+	privilege_long_work(false);
+	if (unusable || more)
+		set_timer(c->daemon, &c->trouble, now_boot_ns() + TROUBLE_NS, on_trouble, c);
+	return 0;
+}
+
+void containers_in_trouble(struct daemon *d)
+{
+	if (d->containers)
+		set_timer(d, &d->containers->trouble, now_boot_ns(), on_trouble, d->containers);
+}
+
+static void say_unusable(const struct engine_item *i)
+{
+	char name[300], why[400];
+
+	log_line(LOG_LEVEL_ERR, "%s '%s': what the engine says of it can not be used: %s: %s",
+		 i->kind == ENGINE_UNIT ? "unit" : "container", escape(name, sizeof(name), i->name),
+		 escape(why, sizeof(why), i->unusable),
+		 i->kind == ENGINE_UNIT ? "it is NOT leashed"
+		 : i->labelled		? "it is shut, and the others go on"
+					: "it has no label of ours; named in the file it is shut");
+}
+
+/* ------ what it says ------ */
+
+/* The child says everything anew. */
+static void start_over(struct containers *c, const char *why)
+{
+	stop_child(c);
+	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
+		engine_is(c, kind, false, why);
+	set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+}
+
+static void take_item(struct containers *c, const struct engine_item *item)
+{
+	struct daemon *d = c->daemon;
+	struct entry *e = *find(c, item->kind, item->id);
+	bool first = !e, was_labelled = e && (e->item.n_labels || e->item.labelled);
+	bool was_unusable = e && *e->item.unusable;
+	bool news = *item->unusable && (first || strcmp(e->item.unusable, item->unusable));
+
+	e = keep(c, item);
+	if (!e) {
+		start_over(c, "no memory");
+		return;
+	}
+	if (*item->unusable) {
+		e->item.labelled |= was_labelled;
+		if (news)
+			say_unusable(&e->item);
+		containers_in_trouble(d);
+	}
+	tell(d, &e->item);
+	if (was_unusable && !*item->unusable)
+		labels_usable(d, &e->item);
+	/* while it lists, not all that a label may refer to is known; to be shut needs nobody */
+	if (c->up[ENGINE_CONTAINER] || *item->unusable)
+		look_at_labels(c, e, first);
+	if (c->up[ENGINE_CONTAINER] && first && item->kind == ENGINE_CONTAINER)
+		labels_owner_is(d, &e->item);
+}
+
+/* What was known of it before is better than nothing: it goes on by that. */
+static void take_unknown(struct containers *c, const struct engine_event *e)
+{
+	struct entry *known = *e->id ? *find(c, ENGINE_CONTAINER, e->id) : NULL;
+	char shown[400];
+
+	if (!*e->id) {
+		log_line(LOG_LEVEL_ERR, "an entry of the engine's list of containers has no id: "
+					"nothing can be done about it");
+	} else if (known && !*known->item.unusable) {
+		known->told = true;
+		log_line(LOG_LEVEL_ERR, "container '%.12s': %s: it is taken for what it was", e->id,
+			 escape(shown, sizeof(shown), e->item.unusable));
+	} else {
+		take_item(c, &e->item);
+	}
 }
 
 static void take(struct containers *c, const struct engine_event *e)
 {
 	struct daemon *d = c->daemon;
 	struct entry **p, *kept;
-	char shown[400];
-	bool first;
 
 	switch (e->kind) {
 	case ENGINE_UP:
@@ -240,26 +362,10 @@ static void take(struct containers *c, const struct engine_event *e)
 		c->settled[e->of] = true;
 		break;
 	case ENGINE_UNKNOWN:
-		p = find(c, ENGINE_CONTAINER, e->id);
-		if (*p)
-			(*p)->told = true;
-		log_line(LOG_LEVEL_ERR, "container '%.12s': %s: it is %s", e->id,
-			 escape(shown, sizeof(shown), e->error),
-			 *p ? "taken for what it was" : "not leashed by its labels or name");
+		take_unknown(c, e);
 		break;
 	case ENGINE_ITEM:
-		p = find(c, e->item.kind, e->item.id);
-		first = !*p;
-		kept = keep(c, &e->item);
-		if (!kept)
-			break;
-		tell(d, &kept->item);
-		/* while it lists, not all that a label may refer to is known */
-		if (c->up[ENGINE_CONTAINER]) {
-			look_at_labels(c, kept, first);
-			if (first && kept->item.kind == ENGINE_CONTAINER)
-				labels_owner_is(d, &kept->item);
-		}
+		take_item(c, &e->item);
 		break;
 	case ENGINE_GONE:
 		p = find(c, ENGINE_CONTAINER, e->id);
@@ -318,10 +424,7 @@ static void drain(struct containers *c)
 		take(c, &e);
 	if (!r || r == -EAGAIN)
 		return;
-	stop_child(c);
-	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
-		engine_is(c, kind, false, "the process that talks to it has ended");
-	set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+	start_over(c, "the process that talks to it has ended");
 }
 
 static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -397,6 +500,7 @@ void containers_stop(struct daemon *d)
 		return;
 	stop_child(c);
 	sd_event_source_disable_unref(c->again);
+	sd_event_source_disable_unref(c->trouble);
 	for (struct entry *e = c->entries, *next; e; e = next) {
 		next = e->next;
 		free(e);

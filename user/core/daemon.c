@@ -625,10 +625,9 @@ static int start_loop(struct daemon *d, const char *file, const char *engine, st
 	sd_event_add_signal(d->loop, NULL, SIGINT, NULL, NULL);
 	d->file = file;
 	sd_event_add_signal(d->loop, NULL, SIGHUP, on_reload, d);
-	prober_restart(d);
-	if (!d->prober)
-		return fail(err, EXIT_PRIVILEGE, -EPERM, "see the log", "start the prober");
-	r = start_drops(d, err);
+	r = prober_begin(d, err);
+	if (!r)
+		r = start_drops(d, err);
 	if (!r)
 		r = start_hooks(d, err);
 	if (!r)

@@ -17,7 +17,7 @@
 
 static void place_of(const struct engine_item *i, char ret[PATH_MAX])
 {
-	snprintf(ret, PATH_MAX, "container:%.240s", i->id);
+	snprintf(ret, PATH_MAX, "container:%s", i->id);
 }
 
 /* "container:NAME" and "container:ID" may be one. */
@@ -281,7 +281,7 @@ static int leash(struct daemon *d, const struct engine_item *i, const struct con
 
 	place_of(i, place);
 	if (!r)
-		r = config_from_labels(i->name, place, netns, labels, n, &config, &keys, err);
+		r = config_from_labels(ret->name, place, netns, labels, n, &config, &keys, err);
 	if (r)
 		return r;
 	*ret = config.workloads[0];
@@ -315,19 +315,42 @@ static void add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 			 escape(shown, sizeof(shown), i->name), err.text);
 }
 
-void labels_are(struct daemon *d, const struct engine_item *i, bool first)
+/* What the name of a workload has no room for is told by the id: two that begin alike are two, to
+ * `hold` and to `detach` as well. */
+static void name_of(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
+{
+	if (strlen(i->name) < CONFIG_NAME_LEN)
+		memcpy(ret, i->name, strlen(i->name) + 1);
+	else
+		snprintf(ret, CONFIG_NAME_LEN, "%.50s~%.12s", i->name, i->id);
+}
+
+/* Shut: of whom it is not known what it is to be leashed to. */
+static int check_usable(const struct engine_item *i, struct error *err)
+{
+	char why[400];
+
+	return *i->unusable ? fail(err, EXIT_USAGE, 0, NULL,
+				   "what the engine says of it can not be used: %s",
+				   escape(why, sizeof(why), i->unusable))
+			    : 0;
+}
+
+/* said: why it is locked, as that was said last; "" if it was not. */
+static void judge(struct daemon *d, const struct engine_item *i, bool first, const char *said)
 {
 	struct config_label labels[ENGINE_LABELS];
 	struct member *m = member_of(d, i->id);
 	struct workload_config *w;
 	struct tunnel *t = NULL;
 	struct error err = { 0 };
-	char shown[300];
+	char shown[300], name[CONFIG_NAME_LEN];
 	int n;
 
+	name_of(i, name);
 	if (m) { /* a container's labels never change, its name may */
-		if (strncmp(m->name, i->name, sizeof(m->name) - 1))
-			member_rename(m, i->name);
+		if (strcmp(m->name, name) && !*i->unusable)
+			member_rename(m, name);
 		return;
 	}
 	escape(shown, sizeof(shown), i->name);
@@ -337,26 +360,40 @@ void labels_are(struct daemon *d, const struct engine_item *i, bool first)
 				 "container '%s' is in the file: its labels are ignored", shown);
 		return;
 	}
-	n = collect(d, i, labels, first, &err);
+	n = check_usable(i, &err);
+	if (!n)
+		n = collect(d, i, labels, first, &err);
 	if (!n)
 		return;
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return;
-	snprintf(w->name, sizeof(w->name), "%.63s", i->name);
+	memcpy(w->name, name, sizeof(w->name));
 	if (n < 0 || leash(d, i, labels, (size_t)n, &t, w, &err)) {
-		log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown, err.text);
-		snprintf(w->name, sizeof(w->name), "%.63s", i->name);
+		if (!*i->unusable && strncmp(said, err.text, sizeof(m->trouble) - 1))
+			log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown,
+				 err.text);
+		memcpy(w->name, name, sizeof(w->name));
 		w->audit = w->ipv6 = false;
 		w->on_failure = ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
 		w->stop_after_ns = STOP_NEVER;
 		add(d, i, d->nowhere, w, err.text);
+		m = member_of(d, i->id);
+		if (m && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
+			m->again = true;
+			containers_in_trouble(d);
+		}
 	} else {
 		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
 			 t->config.interface);
 		add(d, i, t, w, NULL);
 	}
 	free(w);
+}
+
+void labels_are(struct daemon *d, const struct engine_item *i, bool first)
+{
+	judge(d, i, first, "");
 }
 
 static bool is_there(const struct daemon *d, const struct tunnel *t)
@@ -398,6 +435,39 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 			i++;
 		}
 	}
+}
+
+void labels_usable(struct daemon *d, const struct engine_item *item)
+{
+	struct member *m = member_of(d, item->id);
+
+	if (!m || m->tunnel != d->nowhere)
+		return;
+	remove_member(d, m); /* its gate stays on, and is taken over shut */
+	labels_are(d, item, false);
+}
+
+bool labels_retry(struct daemon *d)
+{
+	char said[sizeof(((struct member *)0)->trouble)];
+	bool any = false;
+	size_t i = 0;
+
+	for (size_t left = d->n_members; left; left--) { /* those that are judged anew come last */
+		struct member *m = d->members[i];
+		const struct engine_item *item =
+			m->again ? containers_find(d, ENGINE_CONTAINER, m->given + 10) : NULL;
+
+		any |= item != NULL;
+		if (!item) {
+			i++;
+			continue;
+		}
+		memcpy(said, m->trouble, sizeof(said));
+		remove_member(d, m);
+		judge(d, item, false, said);
+	}
+	return any;
 }
 
 void labels_detached(struct daemon *d)

@@ -16,6 +16,8 @@
 #include "core/slice.h"
 #include "core/state.h"
 
+#define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */
+
 struct slice {
 	struct slice *next;
 	struct daemon *daemon;
@@ -24,10 +26,14 @@ struct slice {
 	struct tunnel *tunnel;		/* NULL: locked, and no more */
 	struct workload_config *config; /* of each child */
 	struct watch_cgroup *self;
-	sd_event_source *children;
-	int inotify_fd, wd;
-	bool wanted; /* by the configuration that is being taken over */
+	sd_event_source *children, *again;
+	int inotify_fd, wd; /* wd -1: its children are not told of */
+	bool said;	    /* that a child could not be taken */
+	bool unlocked;	    /* made anew, and it could not be locked yet */
+	bool wanted;	    /* by the configuration that is being taken over */
 };
+
+static void try_again(struct slice *s);
 
 /* ------ children ------ */
 
@@ -57,9 +63,13 @@ static void add_child(struct slice *s, const char *name)
 		m->slice = s;
 		r = daemon_add_member(d, m, &err);
 	}
-	if (r && r != -ENOENT) /* it may be gone already; it was shut all the time */
-		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut",
+	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
+		return;
+	if (!s->said)
+		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut (tried again)",
 			 escape(shown, sizeof(shown), name), s->name, err.text);
+	s->said = true;
+	try_again(s);
 }
 
 /* Those that are gone: a child that comes back is a new one. */
@@ -144,23 +154,60 @@ static void watch_children(struct slice *s)
 		inotify_rm_watch(s->inotify_fd, s->wd);
 	snprintf(path, sizeof(path), "%s%s", s->daemon->root.path, s->path);
 	s->wd = inotify_add_watch(s->inotify_fd, path, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+	if (s->wd < 0 && watch_cgroup_ref(s->self))
+		try_again(s);
+}
+
+/* It was made anew, by somebody else: open until this has been done. */
+static void lock_anew(struct slice *s)
+{
+	struct error err;
+	int r;
+
+	privilege_long_work(true); /* the first at its depth loads the gate for it */
+	r = slice_lock(s->daemon->gate, &s->daemon->root, s->name, NULL, &err);
+	privilege_long_work(false);
+	if (!r)
+		log_line(LOG_LEVEL_NOTICE, "'slice:%s' was made anew: locked again", s->name);
+	else if (!s->unlocked)
+		log_line(LOG_LEVEL_ERR, "%s: 'slice:%s' is NOT locked (tried again)", err.text,
+			 s->name);
+	s->unlocked = r != 0;
+	if (r)
+		try_again(s);
+}
+
+static int on_again(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct slice *s = arg;
+
+	(void)source;
+	(void)usec;
+	if (!watch_cgroup_ref(s->self)) { /* gone meanwhile */
+		s->unlocked = false;
+		return 0;
+	}
+	if (s->unlocked)
+		lock_anew(s);
+	if (s->wd < 0)
+		watch_children(s);
+	look_at_children(s);
+	return 0;
+}
+
+static void try_again(struct slice *s)
+{
+	set_timer(s->daemon, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
 }
 
 static void on_slice(void *owner, const struct evidence *e)
 {
 	struct slice *s = owner;
-	struct error err;
 
 	if (!s->self) /* told by watch_cgroup_start() */
 		return;
 	if (e->what == IN_CGROUP_BORN) {
-		privilege_long_work(true); /* the first at its depth loads the gate for it */
-		if (slice_lock(s->daemon->gate, &s->daemon->root, s->name, NULL, &err))
-			log_line(LOG_LEVEL_ERR, "%s: 'slice:%s' is NOT locked", err.text, s->name);
-		else
-			log_line(LOG_LEVEL_NOTICE, "'slice:%s' was made anew: locked again",
-				 s->name);
-		privilege_long_work(false);
+		lock_anew(s);
 		watch_children(s);
 	}
 	look_at_children(s);
@@ -170,6 +217,7 @@ static void free_slice(struct slice *s)
 {
 	drop_children(s, true);
 	sd_event_source_disable_unref(s->children);
+	sd_event_source_disable_unref(s->again);
 	watch_cgroup_stop(s->self);
 	close_fd(&s->inotify_fd);
 	free(s->config);

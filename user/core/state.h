@@ -7,7 +7,7 @@
  *   containers.c  what runs containers and units, and what they are now
  *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
- *   verbs.c     what the control socket is asked
+ *   verbs.c     what the control socket is asked, of the form that schema.h has
  *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   daemon.c    start, loop, end
@@ -54,6 +54,7 @@ struct tunnel_owner {
 	int pidfd;
 	sd_event_source *end;
 	bool unhealthy;
+	bool again; /* it runs, and could not be watched */
 };
 
 /* The key `process`. */
@@ -91,8 +92,10 @@ struct tunnel {
 	bool ready;	   /* both, and the VPN is well */
 	unsigned int slot; /* 0: none yet */
 
-	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
-	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
+	uint64_t probe_ns;     /* when its probe's socket was made, 0: that failed, and why: */
+	char probe_error[256]; /* "": nothing to say */
+	uint64_t seen_ns;      /* newest sign of life; older ones count no more */
+	uint64_t asked_ns;     /* first probe since seen_ns, 0: none */
 	struct reopen reopen;
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
@@ -129,6 +132,8 @@ struct member {
 	/* a container or unit: */
 	enum engine_kind kind; /* 0: neither */
 	bool of_labels, running;
+	bool unusable;	  /* the engine's record of it: shut, whatever its tunnel does */
+	bool again;	  /* what was wrong with its labels may pass: no descriptor, no memory */
 	uint64_t born_ns; /* of a slice's child: when its cgroup appeared */
 	pid_t pid;	  /* its first process, 0: unknown */
 	char id[ENGINE_ID_LEN];
@@ -151,8 +156,9 @@ struct daemon {
 	struct gate *gate;
 	struct leases *leases;
 	struct guards *guards;
-	struct prober *prober;
+	struct prober *prober; /* NULL: it could not be started (again), and is tried on the tick */
 	sd_event_source *prober_source;
+	uint64_t prober_ns; /* when that was last tried */
 	struct control *control;
 	struct audit *audit;
 	struct drops *drops;
@@ -178,8 +184,12 @@ void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */
 void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
-void tunnel_sweep(struct daemon *d);   /* what is left of netns that are gone */
-void prober_restart(struct daemon *d); /* a dead prober is silence */
+void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
+int prober_begin(struct daemon *d, struct error *err);
+/* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
+void prober_restart(struct daemon *d);
+/* Why it is as it is, in words; escaped. Returns buf. */
+const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);
 
 /* workload.c */
 /* Record and gate, shut or as an earlier daemon left it. given: a path as from cgroup_path(), or
@@ -223,6 +233,8 @@ void containers_watch_member(struct member *m);
 /* m->request is set. 0 or -Exxx. */
 int containers_ask_stop(struct member *m);
 int containers_ask_start(struct member *m);
+/* Somebody could not be leashed as it wants: looked at now, and once a second until it is. */
+void containers_in_trouble(struct daemon *d);
 /* Detached: its labels are not looked at again until it is started anew. */
 void containers_let_go(struct daemon *d, const char *id);
 void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
@@ -247,6 +259,10 @@ void labels_gone(struct daemon *d, const char *id);
 void labels_detached(struct daemon *d); /* tunnels whose last workload was detached */
 /* A container that was not known: those that share its network may have been judged without it. */
 void labels_owner_is(struct daemon *d, const struct engine_item *owner);
+/* Its record could not be used, and can be now. */
+void labels_usable(struct daemon *d, const struct engine_item *item);
+/* Once more those that could not be leashed for want of something. Whether any is left. */
+bool labels_retry(struct daemon *d);
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
 

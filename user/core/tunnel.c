@@ -20,6 +20,10 @@
 					  * or patience are short, three in that time */
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
 #define ANSWER_NS	(NS_PER_SEC / 2) /* after which a probe is without an answer */
+/* after which a socket whose probes are all without an answer is made anew: its source address may
+ * have gone, or the prober had no descriptor left for it */
+#define SOCKET_NS  (10 * NS_PER_SEC)
+#define RESTART_NS NS_PER_SEC /* a prober that dies at once is not started more often */
 
 static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns);
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
@@ -93,6 +97,61 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		tunnel_look_now(t);
 }
 
+/* Said once, and by `why` as long as it is so. */
+static void probe_failed(struct tunnel *t, const char *why)
+{
+	char name[CONFIG_NAME_LEN * 4];
+
+	t->probe_ns = 0;
+	if (!strcmp(t->probe_error, why))
+		return;
+	snprintf(t->probe_error, sizeof(t->probe_error), "%s", why);
+	if (may_log(&t->log))
+		log_line(LOG_LEVEL_ERR,
+			 "tunnel '%s': its probe can not be set up: %s; it is tried again",
+			 escape(name, sizeof(name), t->config.interface), why);
+}
+
+/* A socket for its probes, bound to the device that it is now. Whatever is lacking now may be there
+ * at the next tick. */
+static void set_probe(struct tunnel *t, unsigned int ifindex)
+{
+	_cleanup_fd int fd = -1;
+	struct error err;
+	int r;
+
+	if (t->config.probe != PROBE_ICMP || !t->daemon->prober)
+		return;
+	fd = prober_icmp_socket(t->netns_fd, ifindex, t->config.probe_address, &err);
+	r = fd < 0 ? fd : prober_set(t->daemon->prober, t->id, fd, t->config.probe_address, &err);
+	if (r) {
+		probe_failed(t, err.text);
+		return;
+	}
+	if (*t->probe_error)
+		log_line(LOG_LEVEL_NOTICE, "tunnel '%s': its probe is set up after all",
+			 t->config.interface);
+	t->probe_error[0] = '\0';
+	t->probe_ns = now_boot_ns();
+}
+
+/* On the tick: what failed is tried again, and so is what never had an answer. */
+static void look_at_probe(struct tunnel *t)
+{
+	struct link_identity link;
+	uint64_t now = now_boot_ns();
+
+	if (t->config.probe != PROBE_ICMP)
+		return;
+	if (!t->daemon->prober)
+		prober_restart(t->daemon);
+	if (!t->link_ready || watch_netlink_identity(t->link, &link))
+		return;
+	if (!t->probe_ns ||
+	    (t->asked_ns && now - t->asked_ns >= SOCKET_NS && now - t->probe_ns >= SOCKET_NS))
+		set_probe(t, link.ifindex);
+}
+
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
 static void identify(struct tunnel *t)
 {
@@ -100,7 +159,6 @@ static void identify(struct tunnel *t)
 	struct lease_identity identity = { .netns_cookie = t->netns_cookie,
 					   .netns_ino = (uint32_t)t->netns_ino };
 	struct link_identity link;
-	struct error err;
 	int slot;
 
 	if (watch_netlink_identity(t->link, &link))
@@ -108,9 +166,10 @@ static void identify(struct tunnel *t)
 	identity.ifindex = link.ifindex;
 	identity.link_type = link.type;
 	slot = lease_slot(d->leases, &identity);
-	if (slot < 0) {
-		log_line(LOG_LEVEL_ERR, "no slot for a lease: %s: '%s' stays without one",
-			 strerror(-slot), t->config.interface);
+	if (slot < 0) { /* the tick asks again */
+		if (may_log(&t->log))
+			log_line(LOG_LEVEL_ERR, "no slot for a lease: %s: '%s' stays without one",
+				 strerror(-slot), t->config.interface);
 		slot = 0;
 	}
 	if ((unsigned int)slot != t->slot) {
@@ -120,13 +179,7 @@ static void identify(struct tunnel *t)
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}
-	if (t->config.probe == PROBE_ICMP && d->prober) {
-		_cleanup_fd int fd = prober_icmp_socket(t->netns_fd, link.ifindex,
-							t->config.probe_address, &err);
-
-		if (fd < 0 || prober_set(d->prober, t->id, fd, t->config.probe_address))
-			log_line(LOG_LEVEL_WARNING, "%s", fd < 0 ? err.text : "the prober is gone");
-	}
+	set_probe(t, link.ifindex);
 }
 
 /* What is known of the tunnel's life now, link and route having been read and found good. */
@@ -289,6 +342,7 @@ static void leave_netns(struct tunnel *t)
 	t->netns_fd = -1;
 	if (t->daemon->prober)
 		prober_drop(t->daemon->prober, t->id);
+	t->probe_ns = 0;
 }
 
 /* A netns is guarded for those who are leashed in it, or will be from their first instruction on.
@@ -495,6 +549,7 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	pid_t pid = owner && owner->running ? owner->pid : 0;
 	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
 	uint64_t now = now_boot_ns();
+	int r;
 
 	if (owner && owner->running && !pid && may_log(&t->log))
 		log_line(LOG_LEVEL_ERR,
@@ -513,7 +568,9 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
 	t->where[0] = '\0';
 	netns_gone(t, now);
-	if (!pid || watch_process(t, pid, &t->owner.pidfd, &t->owner.end, on_owner_end)) {
+	r = pid ? watch_process(t, pid, &t->owner.pidfd, &t->owner.end, on_owner_end) : -ESRCH;
+	t->owner.again = r && r != -ESRCH;
+	if (r) {
 		forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
 		return;
 	}
@@ -531,6 +588,8 @@ static void look(struct tunnel *t)
 
 	if (t->link && !netns_is_there(t))
 		netns_gone(t, 0);
+	if (t->owner.again)
+		containers_watch_tunnel(t);
 	for (size_t i = 0; i < t->daemon->n_members; i++)
 		if (t->daemon->members[i]->tunnel == t)
 			member_look(t->daemon->members[i]);
@@ -555,6 +614,9 @@ static void look(struct tunnel *t)
 		tunnel_seen(t, now);
 	else
 		tunnel_seen(t, lease_seen_ns(t->daemon->leases, t->slot));
+	if (!t->slot && t->link_ready)
+		identify(t);
+	look_at_probe(t);
 	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
 		ask_probe(t);
 }
@@ -630,31 +692,51 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
+static void stop_prober(struct daemon *d)
+{
+	sd_event_source_disable_unref(d->prober_source);
+	d->prober_source = NULL;
+	prober_stop(d->prober);
+	d->prober = NULL;
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		d->tunnels[i]->probe_ns = 0;
+}
+
+int prober_begin(struct daemon *d, struct error *err)
+{
+	int r;
+
+	d->prober_ns = now_boot_ns();
+	r = prober_start(&d->prober, err);
+	if (r)
+		return r;
+	r = sd_event_add_io(d->loop, &d->prober_source, prober_fd(d->prober), EPOLLIN, on_prober,
+			    d);
+	if (r < 0) {
+		stop_prober(d);
+		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the prober");
+	}
+	sd_event_source_set_priority(d->prober_source, PRIORITY_LIFE);
+	return 0;
+}
+
 void prober_restart(struct daemon *d)
 {
 	struct error err;
 	int r;
 
-	sd_event_source_disable_unref(d->prober_source);
-	d->prober_source = NULL;
-	prober_stop(d->prober);
-	d->prober = NULL;
-	r = prober_start(&d->prober, &err);
-	if (!r) {
-		r = sd_event_add_io(d->loop, &d->prober_source, prober_fd(d->prober), EPOLLIN,
-				    on_prober, d);
-		if (r < 0)
-			fail(&err, EXIT_FAILURE_, r, NULL, "listen to the prober");
-	}
-	if (r < 0) {
-		log_line(LOG_LEVEL_ERR, "%s", err.text);
+	stop_prober(d);
+	if (now_boot_ns() - d->prober_ns < RESTART_NS)
 		return;
+	r = prober_begin(d, &err);
+	for (size_t i = 0; i < d->n_tunnels; i++) {
+		struct tunnel *t = d->tunnels[i];
+
+		if (r && t->config.probe == PROBE_ICMP)
+			probe_failed(t, err.text);
+		else if (t->link_ready && t->link) /* a new prober needs new sockets */
+			identify(t);
 	}
-	sd_event_source_set_priority(d->prober_source, PRIORITY_LIFE);
-	/* a new prober needs new sockets */
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->link_ready && d->tunnels[i]->link)
-			identify(d->tunnels[i]);
 }
 
 /* What an earlier daemon granted goes on, if the tunnel is still that device and alive. */
@@ -672,6 +754,17 @@ static void adopt_lease(struct tunnel *t)
 	set_timer(t->daemon, &t->expiry, expires, on_expiry, t);
 	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
 	tell_members(t); /* of labels there may be some already */
+}
+
+const char *tunnel_why(const struct tunnel *t, char *buf, size_t size)
+{
+	char detail[sizeof(t->why_detail) * 2];
+
+	snprintf(buf, size, "%s%s%s%s%s",
+		 t->why ? input_text(t->why) : "no such network namespace yet",
+		 *t->why_detail ? ": " : "", escape(detail, sizeof(detail), t->why_detail),
+		 *t->probe_error ? "; its probe can not be set up: " : "", t->probe_error);
+	return buf;
 }
 
 int tunnel_start(struct tunnel *t, struct error *err)

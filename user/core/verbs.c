@@ -6,14 +6,9 @@
 #include <unistd.h>
 
 #include "act/detach.h"
+#include "core/schema.h"
 #include "core/state.h"
 #include "out/report.h"
-
-struct question {
-	const json_t *request;
-	const char *workload; /* NULL: not named */
-	const struct control_peer *peer;
-};
 
 static const char *guard_state(const struct tunnel *t)
 {
@@ -62,14 +57,11 @@ static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
 	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN];
-	char why[600], detail[400];
+	char why[900];
 
 	if (t->config.probe == PROBE_ICMP)
 		snprintf(watched, sizeof(watched), "icmp:%s",
 			 inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)));
-	snprintf(why, sizeof(why), "%s%s%s",
-		 t->why ? input_text(t->why) : "no such network namespace yet",
-		 *t->why_detail ? ": " : "", escape(detail, sizeof(detail), t->why_detail));
 	return report_tunnel_json(
 		&(struct report_tunnel) { .name = t->config.name,
 					  .interface = t->config.interface,
@@ -78,7 +70,7 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
 					  .watched = watched,
-					  .why = why,
+					  .why = tunnel_why(t, why, sizeof(why)),
 					  .changed_ns = t->changed_ns,
 					  .guard = guard_status(t) });
 }
@@ -154,7 +146,7 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 	return 0;
 }
 
-static json_t *answer_status(struct daemon *d, const struct question *q)
+static json_t *answer_status(struct daemon *d, const struct request *q)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads };
@@ -208,23 +200,23 @@ static bool is_idle(const struct daemon *d)
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends, unless an engine or a slice may bring another. */
-static json_t *answer_detach(struct daemon *d, const struct question *q)
+static json_t *answer_detach(struct daemon *d, const struct request *q)
 {
-	struct member *known = q->workload ? find(d, q->workload, NULL) : NULL;
-	char name[VPNLEASH_NAME_LEN * 4], shown[256];
+	struct member *known = q->all ? NULL : find(d, q->workload, NULL);
+	char name[REQUEST_TEXT_LEN], shown[256];
 	struct error err;
 	size_t left = 0;
 	int r;
 
-	snprintf(name, sizeof(name), "%s", known ? known->name : q->workload ? q->workload : "");
-	r = detach_recorded(gate_pins(d->gate), &d->root, q->workload ? name : NULL, true, &err);
-	if (!r && q->workload)
+	snprintf(name, sizeof(name), "%s", known ? known->name : q->all ? "" : q->workload);
+	r = detach_recorded(gate_pins(d->gate), &d->root, q->all ? NULL : name, true, &err);
+	if (!r && !q->all)
 		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
 			 escape(shown, sizeof(shown), name));
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_members; i++) {
-		if (!q->workload || !strcmp(name, d->members[i]->name) ||
+		if (q->all || !strcmp(name, d->members[i]->name) ||
 		    has_lost_its_record(d->members[i])) { /* with its slice */
 			containers_let_go(d, d->members[i]->id);
 			member_free(d->members[i]);
@@ -235,7 +227,7 @@ static json_t *answer_detach(struct daemon *d, const struct question *q)
 	slices_detached(d);
 	labels_detached(d);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
-	if (!q->workload || is_idle(d)) {
+	if (q->all || is_idle(d)) {
 		if (remove_pins(d, &err))
 			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
@@ -256,12 +248,12 @@ static json_t *hold(struct daemon *d, const char *name, bool held)
 	return json_pack("{s:s,s:b}", "state", workload_state_name(m->state), "held", held);
 }
 
-static json_t *answer_hold(struct daemon *d, const struct question *q)
+static json_t *answer_hold(struct daemon *d, const struct request *q)
 {
 	return hold(d, q->workload, true);
 }
 
-static json_t *answer_release(struct daemon *d, const struct question *q)
+static json_t *answer_release(struct daemon *d, const struct request *q)
 {
 	return hold(d, q->workload, false);
 }
@@ -274,6 +266,10 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 		return "vpnleash release lets it go on";
 	if (command)
 		return command;
+	if (m->unusable)
+		return "make the container anew; it opens when its record can be used";
+	if (m->again)
+		return "nothing to do, it is tried again";
 	if (m->tunnel == m->daemon->nowhere)
 		return "correct its labels, and make the container anew";
 	if (m->state == WORKLOAD_STOPPED)
@@ -297,25 +293,22 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 }
 
 /* The last decision in words: what, since when, on which evidence, what to do. */
-static json_t *answer_why(struct daemon *d, const struct question *q)
+static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
-	const char *tunnel_said;
-	char why[600], tunnel[CONFIG_NAME_LEN * 2], detail[200], command[300];
+	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[300];
 	json_t *j;
 
 	if (!m)
 		return control_refusal(&err);
-	tunnel_said = m->tunnel->why ? input_text(m->tunnel->why) : "no such network namespace yet";
 	if (*m->trouble)
 		snprintf(why, sizeof(why), "%s", m->trouble);
 	else
-		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s%s%s",
+		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s",
 			 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
-			 tunnel_state_name(m->tunnel->state), tunnel_said,
-			 *m->tunnel->why_detail ? ": " : "",
-			 escape(detail, sizeof(detail), m->tunnel->why_detail),
+			 tunnel_state_name(m->tunnel->state),
+			 tunnel_why(m->tunnel, said, sizeof(said)),
 			 m->held ? "; an operator holds the workload" : "");
 	j = member_status(m);
 	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
@@ -324,7 +317,7 @@ static json_t *answer_why(struct daemon *d, const struct question *q)
 	return j;
 }
 
-static json_t *answer_events(struct daemon *d, const struct question *q)
+static json_t *answer_events(struct daemon *d, const struct request *q)
 {
 	struct member *m = NULL;
 	struct error err;
@@ -335,21 +328,19 @@ static json_t *answer_events(struct daemon *d, const struct question *q)
 	/* records have names as they are shown */
 	return json_pack("{s:o,s:b}", "events",
 			 audit_history(d->audit, m ? escape(shown, sizeof(shown), m->name) : NULL),
-			 "follow", json_is_true(json_object_get(q->request, "follow")));
+			 "follow", q->follow);
 }
 
-static json_t *answer_exec(struct daemon *d, const struct question *q)
+static json_t *answer_exec(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	json_t *j = exec_begin(d, json_string_value(json_object_get(q->request, "interface")),
-			       json_string_value(json_object_get(q->request, "netns")),
-			       q->peer->pid, &err);
+	json_t *j = exec_begin(d, q->interface, q->netns, q->client, &err);
 
 	return j ? j : control_refusal(&err);
 }
 
 /* `vpnleash lock` has locked one. */
-static json_t *answer_slices(struct daemon *d, const struct question *q)
+static json_t *answer_slices(struct daemon *d, const struct request *q)
 {
 	(void)q;
 	slices_look(d);
@@ -357,33 +348,25 @@ static json_t *answer_slices(struct daemon *d, const struct question *q)
 }
 
 static const struct verb {
-	const char *name;
 	bool root_only; /* it changes something; the others show */
-	json_t *(*answer)(struct daemon *d, const struct question *q);
-} verbs[] = {
-	{ "status", false, answer_status },  { "why", false, answer_why },
-	{ "events", false, answer_events },  { "hold", true, answer_hold },
-	{ "release", true, answer_release }, { "detach", true, answer_detach },
-	{ "exec", true, answer_exec },	     { "slices", true, answer_slices },
+	json_t *(*answer)(struct daemon *d, const struct request *q);
+} verbs[VERBS] = {
+	[VERB_STATUS] = { false, answer_status },  [VERB_WHY] = { false, answer_why },
+	[VERB_EVENTS] = { false, answer_events },  [VERB_HOLD] = { true, answer_hold },
+	[VERB_RELEASE] = { true, answer_release }, [VERB_DETACH] = { true, answer_detach },
+	[VERB_EXEC] = { true, answer_exec },	   [VERB_SLICES] = { true, answer_slices },
 };
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
 {
-	const char *name = json_string_value(json_object_get(request, "verb"));
-	struct question q = { .request = request,
-			      .peer = peer,
-			      .workload = json_string_value(json_object_get(request, "workload")) };
+	struct request q;
 	struct error err;
 
-	for (size_t i = 0; name && i < ARRAY_SIZE(verbs); i++) {
-		if (strcmp(verbs[i].name, name))
-			continue;
-		if (peer->root || !verbs[i].root_only)
-			return verbs[i].answer(daemon, &q);
-		fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", name);
+	if (request_parse(request, &q, &err))
 		return control_refusal(&err);
-	}
-	fail(&err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec, slices",
-	     "unknown verb");
+	q.client = peer->pid;
+	if (peer->root || !verbs[q.verb].root_only)
+		return verbs[q.verb].answer(daemon, &q);
+	fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", q.name);
 	return control_refusal(&err);
 }

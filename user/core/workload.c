@@ -287,8 +287,8 @@ static void unbind_member(struct member *m)
 
 void member_tunnel_changed(struct member *m)
 {
-	bool up = m->tunnel->state == TUNNEL_UP;
-	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE &&
+	bool up = m->tunnel->state == TUNNEL_UP && !m->unusable;
+	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && !m->unusable &&
 			  (!m->kind || contained_has_started(m)) &&
 			  (!m->slice || now_boot_ns() - m->born_ns >= SETTLED_NS);
 
@@ -407,6 +407,8 @@ void member_look(struct member *m)
 		contained_look(m);
 	if (m->cgroup && m->started)
 		watch_cgroup_ready(m->cgroup);
+	if (m->state == WORKLOAD_OPEN && watch_cgroup_frozen(m->cgroup))
+		carry_out_workload(m, DO_THAW); /* it failed; who else froze it thaws it */
 	c = watch_cgroup_ref(m->cgroup);
 	if (m->bound || !c || bind_member(m, &err))
 		return;

@@ -10,6 +10,7 @@
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,15 +18,18 @@
 #include "watch/process.h"
 
 #define HOST	     "http://localhost" /* of the URL; the way is the socket's */
+#define LIST	     "/containers/json?all=1"
 #define EVENTS	     HOST "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
 #define LINE_MAX_    (1024 * 1024)
 #define BODY_MAX     (8 * 1024 * 1024)
+#define LIST_MAX     (64 * 1024 * 1024) /* of all containers, labels and all */
 #define CONTAINERS   4096
-#define DIRTY	     256     /* containers to be inspected at once; more: list anew */
-#define JOBS	     64	     /* stops and starts at once */
-#define GET_MS	     15000L  /* a slow Podman takes 7 s to describe itself */
-#define STOP_MS	     150000L /* it waits for the container's own stop timeout */
-#define STREAM_MS    2000    /* for the stream's head */
+#define PID_MAX_     (1 << 22) /* PID_MAX_LIMIT */
+#define DIRTY	     256       /* containers to be inspected at once; more: list anew */
+#define JOBS	     64	       /* stops and starts at once */
+#define GET_MS	     15000L    /* a slow Podman takes 7 s to describe itself */
+#define STOP_MS	     150000L   /* it waits for the container's own stop timeout */
+#define STREAM_MS    2000      /* for the stream's head */
 #define RETRY_MIN_MS 200
 #define RETRY_MAX_MS 2000
 
@@ -75,7 +79,7 @@ static int load_curl(struct error *err)
 }
 
 struct body {
-	size_t n, max;
+	size_t n, room, max;
 	char *text;
 };
 
@@ -85,11 +89,11 @@ static size_t add_to_body(char *data, size_t size, size_t n, void *arg)
 	char *more;
 
 	(void)size; /* 1 */
-	if (b->n + n > BODY_MAX)
+	if (b->n + n > b->max)
 		return 0;
-	if (b->n + n + 1 > b->max) {
-		b->max = 2 * (b->n + n + 1);
-		more = realloc(b->text, b->max);
+	if (b->n + n + 1 > b->room) {
+		b->room = 2 * (b->n + n + 1);
+		more = realloc(b->text, b->room);
 		if (!more)
 			return 0;
 		b->text = more;
@@ -117,10 +121,42 @@ static CURL *new_request(const char *socket_path, const char *url, curl_write_ca
 	return c;
 }
 
-/* The engine's own sentence, of an answer that is an error. */
-static void message_of(const char *body, char *ret, size_t size)
+static bool is_surrogate(const char *hex, char from, char to)
 {
-	json_t *j = body ? json_loads(body, 0, NULL) : NULL;
+	char second = hex[1] | 0x20;
+
+	return (*hex | 0x20) == 'd' && second >= from && second <= to;
+}
+
+/*
+ * jansson refuses a text with NUL or half a surrogate pair in it, and with it all the rest. One
+ * label of one container must not hide the others, so these become \u0001, which no text of ours
+ * may hold either. Its own limit for depth (2048) is enough of a bound.
+ */
+static json_t *parse(char *text, size_t n)
+{
+	for (size_t i = 0; i + 6 <= n; i++) {
+		bool pair = i + 12 <= n && text[i + 6] == '\\' && text[i + 7] == 'u';
+
+		if (text[i] != '\\')
+			continue;
+		if (text[i + 1] != 'u') {
+			i++;
+			continue;
+		}
+		if (is_surrogate(text + i + 2, '8', 'b') && pair &&
+		    is_surrogate(text + i + 8, 'c', 'f'))
+			i += 11;
+		else if (!memcmp(text + i + 2, "0000", 4) || is_surrogate(text + i + 2, '8', 'f'))
+			memcpy(text + i + 2, "0001", 4);
+	}
+	return json_loadb(text, n, 0, NULL);
+}
+
+/* The engine's own sentence, of an answer that is an error. */
+static void message_of(const struct body *b, char *ret, size_t size)
+{
+	json_t *j = b->text ? parse(b->text, b->n) : NULL;
 	const char *s = json_string_value(json_object_get(j, "message"));
 
 	snprintf(ret, size, "%s", s ? s : "");
@@ -138,15 +174,17 @@ static int result_of(long code)
 int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err)
 {
 	char url[PATH_MAX], message[200];
-	struct body body = { 0 };
+	struct body body = { .max = strncmp(path, LIST, strlen(LIST)) ? BODY_MAX : LIST_MAX };
 	CURLcode code;
 	long status = 0;
 	CURL *c = NULL;
 	int r = load_curl(err);
 
+	*ret = NULL;
 	if (r)
 		return r;
-	snprintf(url, sizeof(url), HOST "%s", path);
+	if (snprintf(url, sizeof(url), HOST "%s", path) >= (int)sizeof(url))
+		return fail(err, EXIT_FAILURE_, -ENAMETOOLONG, NULL, "ask the engine");
 	c = new_request(socket_path, url, add_to_body, &body);
 	if (!c)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "ask the engine");
@@ -154,22 +192,23 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 	code = lib.curl_easy_perform(c);
 	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	lib.curl_easy_cleanup(c);
-	*ret = NULL;
 	if (code == CURLE_OPERATION_TIMEDOUT) {
 		r = fail(err, EXIT_FAILURE_, -ETIMEDOUT, NULL, "the engine's answer to %s", path);
 	} else if (code == CURLE_WRITE_ERROR) {
-		r = fail(err, EXIT_FAILURE_, -EREMOTEIO, NULL, "the engine's answer to %s", path);
+		r = -EREMOTEIO;
+		fail(err, EXIT_FAILURE_, 0, NULL, "the answer to %s is more than is read", path);
 	} else if (code != CURLE_OK) {
 		r = fail(err, EXIT_FAILURE_, -EIO, NULL, "ask the engine at '%s': %s", socket_path,
 			 lib.curl_easy_strerror(code));
 	} else if ((r = result_of(status))) {
-		message_of(body.text, message, sizeof(message));
+		message_of(&body, message, sizeof(message));
 		fail(err, EXIT_FAILURE_, 0, NULL, "the engine says %ld to %s: %s", status, path,
 		     message);
 	} else {
-		*ret = json_loadb(body.text ? body.text : "", body.n, 0, NULL);
+		*ret = parse(body.text, body.n);
 		if (!*ret)
-			r = fail(err, EXIT_FAILURE_, -EIO, NULL, "the engine's answer to %s", path);
+			r = fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "the engine's answer to %s",
+				 path);
 	}
 	free(body.text);
 	return r;
@@ -198,6 +237,7 @@ struct job {
 
 struct docker {
 	const char *where;
+	const struct docker_care *care; /* NULL: nobody takes any */
 	engine_tell tell;
 	void *owner;
 	const char *socket_path;
@@ -213,7 +253,7 @@ struct docker {
 	char *line;
 	bool lost; /* an event could not be read: list anew */
 	size_t n_dirty;
-	char dirty[DIRTY][65];
+	char dirty[DIRTY][ENGINE_HEX_LEN];
 	struct job jobs[JOBS];
 };
 
@@ -276,13 +316,14 @@ static void go_down(struct docker *d, const char *why)
 	d->tell(d->owner, e);
 }
 
-struct docker *docker_open(const char *where, engine_tell tell, void *owner)
+struct docker *docker_open(const char *where, const struct docker_care *care, engine_tell tell,
+			   void *owner)
 {
 	struct docker *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
-	*d = (struct docker) { .where = where, .tell = tell, .owner = owner };
+	*d = (struct docker) { .where = where, .care = care, .tell = tell, .owner = owner };
 	return d;
 }
 
@@ -296,26 +337,62 @@ void docker_close(struct docker *d)
 	free(d);
 }
 
-/* ------ what a container is ------ */
+/* ------ where its cgroup will be ------ */
+
+/* A path that is cut names another cgroup: it is joined whole or not at all. */
+__attribute__((format(printf, 3, 4))) static int join(char ret[PATH_MAX], size_t *n,
+						      const char *format, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, format);
+	r = vsnprintf(ret + *n, PATH_MAX - *n, format, ap);
+	va_end(ap);
+	if (r < 0 || (size_t)r >= PATH_MAX - *n)
+		return -ENAMETOOLONG;
+	*n += (size_t)r;
+	return 0;
+}
 
 /* "a-b.slice" lies in "a.slice". */
-static size_t slice_path(char *ret, size_t size, const char *slice)
+static int join_slice(char ret[PATH_MAX], size_t *n, const char *slice)
 {
-	size_t n = 0, stem = strlen(slice);
+	size_t stem = strlen(slice);
+	int r = 0;
 
 	if (stem > 6 && !strcmp(slice + stem - 6, ".slice"))
 		stem -= 6;
-	for (size_t i = 1; i <= stem; i++)
-		if ((i == stem || slice[i] == '-') && n < size)
-			n += (size_t)snprintf(ret + n, size - n, "/%.*s.slice", (int)i, slice);
-	return n;
+	for (size_t i = 1; !r && i <= stem; i++)
+		if (i == stem || slice[i] == '-')
+			r = join(ret, n, "/%.*s.slice", (int)i, slice);
+	return r;
 }
 
-void docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
-			   char ret[PATH_MAX])
+/* Can there be a cgroup of that path, below the root? */
+static int check_parts(const char *path)
+{
+	for (const char *part = path; *part;) {
+		size_t length;
+
+		part += strspn(part, "/");
+		length = strcspn(part, "/");
+		if (length > NAME_MAX)
+			return -ENAMETOOLONG;
+		if (length == 2 && !memcmp(part, "..", 2))
+			return -EINVAL;
+		part += length;
+	}
+	return 0;
+}
+
+int docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
+			  char ret[PATH_MAX])
 {
 	const char *prefix = info->podman ? "libpod" : "docker";
-	size_t n;
+	char path[PATH_MAX];
+	size_t n = 0;
+	int r;
 
 	if (!*parent)
 		parent = info->default_parent;
@@ -323,20 +400,89 @@ void docker_predict_cgroup(const struct docker_info *info, const char *parent, c
 		parent = info->systemd_driver ? info->podman ? "machine.slice" : "system.slice"
 			 : info->podman	      ? "/libpod_parent"
 					      : "/docker";
-	if (strlen(parent) > PATH_MAX / 4 || strstr(parent, "..")) {
-		ret[0] = '\0';
-		return;
-	}
 	if (info->systemd_driver && *parent != '/')
-		n = slice_path(ret, PATH_MAX, parent);
+		r = join_slice(path, &n, parent);
 	else
-		n = (size_t)snprintf(ret, PATH_MAX, "%s%s", *parent == '/' ? "" : "/", parent);
-	while (n && n < PATH_MAX && ret[n - 1] == '/')
-		ret[--n] = '\0';
-	if (info->systemd_driver)
-		snprintf(ret + n, PATH_MAX - n, "/%s-%s.scope", prefix, id);
-	else
-		snprintf(ret + n, PATH_MAX - n, info->podman ? "/libpod-%s" : "/%s", id);
+		r = join(path, &n, "%s%s", *parent == '/' ? "" : "/", parent);
+	while (!r && n && path[n - 1] == '/')
+		path[--n] = '\0';
+	if (!r && info->systemd_driver)
+		r = join(path, &n, "/%s-%s.scope", prefix, id);
+	else if (!r)
+		r = join(path, &n, info->podman ? "/libpod-%s" : "/%s", id);
+	if (!r)
+		r = check_parts(path);
+	if (!r)
+		memcpy(ret, path, n + 1);
+	return r;
+}
+
+/* ------ what a container is ------ */
+
+/* What is said first of it that can not be used: `wrong` is an item's `unusable`. What is not there
+ * is empty; an engine leaves out what it does not know. */
+static void is_wrong(char *wrong, const char *key, const char *why)
+{
+	if (!*wrong)
+		snprintf(wrong, ENGINE_ERROR_LEN, "its %s %s", key, why);
+}
+
+static bool fits(const char *s, size_t size)
+{
+	size_t n = strlen(s);
+
+	for (const char *c = s; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			return false;
+	return n < size;
+}
+
+static const json_t *read_object(const json_t *of, const char *key, char *wrong)
+{
+	const json_t *j = json_object_get(of, key);
+
+	if (j && !json_is_null(j) && !json_is_object(j))
+		is_wrong(wrong, key, "is no object");
+	return j;
+}
+
+/* Of at most `size` bytes with its end. */
+static const char *read_text(const json_t *of, const char *key, size_t size, char *wrong)
+{
+	const json_t *j = json_object_get(of, key);
+	const char *s = json_string_value(j);
+
+	if (!j || json_is_null(j))
+		return "";
+	if (!s || !fits(s, size)) {
+		is_wrong(wrong, key, s ? "is too long, or no text" : "is no text");
+		return "";
+	}
+	return s;
+}
+
+static int read_number(const json_t *of, const char *key, json_int_t least, json_int_t most,
+		       char *wrong)
+{
+	const json_t *j = json_object_get(of, key);
+	json_int_t value = json_integer_value(j);
+
+	if (!j || json_is_null(j))
+		return 0;
+	if (!json_is_integer(j) || value < least || value > most) {
+		is_wrong(wrong, key, "is no such number");
+		return 0;
+	}
+	return (int)value;
+}
+
+static bool read_flag(const json_t *of, const char *key, char *wrong)
+{
+	const json_t *j = json_object_get(of, key);
+
+	if (j && !json_is_null(j) && !json_is_boolean(j))
+		is_wrong(wrong, key, "is neither true nor false");
+	return json_is_true(j);
 }
 
 static const char *text_of(const json_t *j, const char *key)
@@ -350,9 +496,12 @@ static const char *text_of(const json_t *j, const char *key)
 static void find_cgroup(struct docker *d, struct engine_item *i, const char *parent)
 {
 	char path[PATH_MAX], *at, *slash;
+	int r = docker_predict_cgroup(&d->info, parent, i->id, i->cgroup);
 
-	docker_predict_cgroup(&d->info, parent, i->id, i->cgroup);
-	if (!i->pid)
+	if (r)
+		is_wrong(i->unusable, "CgroupParent",
+			 r == -ENAMETOOLONG ? "is too long for a cgroup" : "leads out");
+	if (r || !i->pid)
 		return;
 	if (process_cgroup(i->pid, path) || !(at = strstr(path, i->id))) {
 		i->pid = 0;
@@ -361,151 +510,271 @@ static void find_cgroup(struct docker *d, struct engine_item *i, const char *par
 	slash = strchr(at, '/'); /* Podman's own level below it, or the container's */
 	if (slash)
 		*slash = '\0';
-	snprintf(i->cgroup, sizeof(i->cgroup), "%s", path);
+	memcpy(i->cgroup, path, strlen(path) + 1);
 	if (*parent) /* else the engine's own default, which it tells nowhere */
 		return;
 	for (slash = at; slash > path && *slash != '/'; slash--)
 		;
 	*slash = '\0';
-	snprintf(d->info.default_parent, sizeof(d->info.default_parent), "%s", path);
+	memcpy(d->info.default_parent, path, strlen(path) + 1);
 }
 
-static bool is_id(const char *s)
+bool docker_is_id(const char *s)
 {
-	return *s && strspn(s, "0123456789abcdef") == strlen(s);
+	return strlen(s) == ENGINE_HEX_LEN - 1 &&
+	       strspn(s, "0123456789abcdef") == ENGINE_HEX_LEN - 1;
 }
 
-static bool fits(const char *s, size_t size)
+/* The labels of the image of a container that has labels of ours. *ret_image NULL: the engine does
+ * not show it; a proxy before the engine may not let it through. Else the connection is of no use.
+ */
+static int find_image(struct docker *d, const json_t *inspect, json_t **ret_image,
+		      const json_t **ret, struct error *err)
 {
-	size_t n = strlen(s);
-
-	for (const char *c = s; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			return false;
-	return n < size;
-}
-
-/* The image of a container that has labels of ours. 0, also if the engine does not show it (NULL):
- * a proxy before the engine may not let it through. Else the connection is of no use. */
-static int find_image(struct docker *d, const json_t *inspect, json_t **ret, struct error *err)
-{
-	char path[400];
+	const char *image = text_of(inspect, "Image");
+	char path[ENGINE_NAME_LEN + 20], wrong[ENGINE_ERROR_LEN] = "";
 	int r;
 
-	*ret = NULL;
-	if (!*text_of(inspect, "Image"))
+	*ret_image = NULL;
+	if (!*image || strlen(image) >= ENGINE_NAME_LEN ||
+	    strspn(image, "0123456789abcdefghijklmnopqrstuvwxyz:") != strlen(image))
 		return 0;
-	snprintf(path, sizeof(path), "/images/%.300s/json", text_of(inspect, "Image"));
-	r = docker_get(d->socket_path, path, ret, err);
-	return r == -ENOENT || r == -EACCES || r == -EREMOTEIO ? 0 : r;
+	snprintf(path, sizeof(path), "/images/%s/json", image);
+	r = docker_get(d->socket_path, path, ret_image, err);
+	if (r)
+		return r == -ENOENT || r == -EACCES || r == -EREMOTEIO || r == -EBADMSG ? 0 : r;
+	*ret = read_object(read_object(*ret_image, "Config", wrong), "Labels", wrong);
+	if (!*wrong && json_is_object(*ret_image))
+		return 0;
+	json_decref(*ret_image);
+	*ret_image = NULL;
+	return 0;
+}
+
+static bool is_ours(const char *key)
+{
+	return !strncmp(key, "vpnleash.", 9);
+}
+
+static void add_label(struct engine_item *i, const char *key, const json_t *value,
+		      const json_t *of_image)
+{
+	const char *text = json_string_value(value), *same;
+	struct engine_label *l = &i->labels[i->n_labels];
+
+	if (!text) {
+		is_wrong(i->unusable, "Labels", "hold one of ours that is no text");
+		return;
+	}
+	i->n_labels++;
+	same = text_of(of_image, key);
+	l->from_image = *same && !strcmp(same, text);
+	l->too_long = !fits(key + 9, sizeof(l->key)) || !fits(text, sizeof(l->value));
+	snprintf(l->key, sizeof(l->key), "%s", key + 9);
+	snprintf(l->value, sizeof(l->value), "%s", text);
 }
 
 static int take_labels(struct docker *d, struct engine_item *i, const json_t *inspect,
 		       struct error *err)
 {
-	json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels");
-	json_t *image = NULL, *of_image = NULL, *value;
+	const json_t *config = read_object(inspect, "Config", i->unusable);
+	json_t *labels = (json_t *)read_object(config, "Labels", i->unusable); /* for the macro */
+	json_t *image = NULL, *value;
+	const json_t *of_image = NULL;
 	const char *key;
 	bool asked = false;
 	int r = 0;
 
-	snprintf(i->compose_project, sizeof(i->compose_project), "%s",
-		 text_of(labels, "com.docker.compose.project"));
-	snprintf(i->compose_service, sizeof(i->compose_service), "%s",
-		 text_of(labels, "com.docker.compose.service"));
+	if (*i->unusable)
+		return 0;
+	if (fits(text_of(labels, "com.docker.compose.project"), ENGINE_NAME_LEN) &&
+	    fits(text_of(labels, "com.docker.compose.service"), ENGINE_NAME_LEN)) {
+		snprintf(i->compose_project, sizeof(i->compose_project), "%s",
+			 text_of(labels, "com.docker.compose.project"));
+		snprintf(i->compose_service, sizeof(i->compose_service), "%s",
+			 text_of(labels, "com.docker.compose.service"));
+	}
 	json_object_foreach(labels, key, value)
 	{
-		struct engine_label *l;
-		const char *text = json_string_value(value), *same;
-
-		if (strncmp(key, "vpnleash.", 9) || !text)
+		if (!is_ours(key))
 			continue;
 		if (i->n_labels == ENGINE_LABELS) {
 			i->labels_left_out++;
 			continue;
 		}
 		if (!asked) {
-			r = find_image(d, inspect, &image, err);
+			r = find_image(d, inspect, &image, &of_image, err);
 			if (r)
 				break;
 			i->image_unknown = !image;
-			of_image = json_object_get(json_object_get(image, "Config"), "Labels");
 			asked = true;
 		}
-		same = json_string_value(json_object_get(of_image, key));
-		l = &i->labels[i->n_labels++];
-		l->from_image = same && !strcmp(same, text);
-		/* jansson refuses a NUL in a string */
-		l->too_long = !fits(key + 9, sizeof(l->key)) || !fits(text, sizeof(l->value));
-		snprintf(l->key, sizeof(l->key), "%s", key + 9);
-		snprintf(l->value, sizeof(l->value), "%s", text);
+		add_label(i, key, value, image ? of_image : NULL);
 	}
 	json_decref(image);
 	return r;
 }
 
-static int tell_container(struct docker *d, const json_t *inspect, struct error *err)
+static void read_item(struct engine_item *i, const json_t *inspect, const char *id)
 {
-	const json_t *state = json_object_get(inspect, "State");
-	const json_t *host = json_object_get(inspect, "HostConfig");
-	const char *name = text_of(inspect, "Name"), *health;
-	struct engine_event *e = new_event(d, ENGINE_ITEM);
-	struct engine_item *i = &e->item;
-	int r;
+	char *wrong = i->unusable;
+	const json_t *state = read_object(inspect, "State", wrong);
+	const json_t *host = read_object(inspect, "HostConfig", wrong);
+	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health;
 
-	i->kind = ENGINE_CONTAINER;
-	snprintf(i->id, sizeof(i->id), "%s", text_of(inspect, "Id"));
+	if (strcmp(read_text(inspect, "Id", ENGINE_HEX_LEN, wrong), id))
+		is_wrong(wrong, "Id", "is of another");
 	snprintf(i->name, sizeof(i->name), "%s", *name == '/' ? name + 1 : name);
-	i->running = json_is_true(json_object_get(state, "Running")) ||
-		     json_is_true(json_object_get(state, "Paused"));
-	i->paused = json_is_true(json_object_get(state, "Paused"));
-	i->pid = i->running ? (pid_t)json_integer_value(json_object_get(state, "Pid")) : 0;
-	if (i->pid < 0)
+	i->paused = read_flag(state, "Paused", wrong);
+	i->running = read_flag(state, "Running", wrong) || i->paused;
+	i->pid = read_number(state, "Pid", 0, PID_MAX_, wrong);
+	if (!i->running)
 		i->pid = 0;
-	i->exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
-	health = text_of(json_object_get(state, "Health"), "Status");
+	i->exit_code = read_number(state, "ExitCode", INT_MIN, INT_MAX, wrong);
+	health = read_text(read_object(state, "Health", wrong), "Status", ENGINE_NAME_LEN, wrong);
 	i->health = !strcmp(health, "starting")	   ? HEALTH_STARTING
 		    : !strcmp(health, "healthy")   ? HEALTH_HEALTHY
 		    : !strcmp(health, "unhealthy") ? HEALTH_UNHEALTHY
 						   : HEALTH_NONE;
-	snprintf(i->network_mode, sizeof(i->network_mode), "%s", text_of(host, "NetworkMode"));
-	if (!is_id(i->id))
-		return 0;
-	find_cgroup(d, i, text_of(host, "CgroupParent"));
+	snprintf(i->network_mode, sizeof(i->network_mode), "%s",
+		 read_text(host, "NetworkMode", ENGINE_NAME_LEN, wrong));
+}
+
+/* Has it labels of ours? If that can not be told, it may have. */
+static bool may_be_labelled(const json_t *listed)
+{
+	json_t *labels = json_object_get(listed, "Labels"), *value;
+	const char *key;
+
+	if (json_is_null(labels))
+		return false;
+	json_object_foreach(labels, key, value) if (is_ours(key)) return true;
+	return !json_is_object(labels);
+}
+
+/* listed: what the engine's list has of it; NULL: not known, and asked for. */
+static void tell_unusable(struct docker *d, enum engine_event_kind kind, const char *id,
+			  const json_t *listed, const char *why)
+{
+	static const char filter[] = LIST "&filters=%7B%22id%22%3A%5B%22", end[] = "%22%5D%7D";
+	char path[sizeof(filter) + sizeof(end) + ENGINE_HEX_LEN];
+	struct engine_event *e;
+	struct engine_item *i;
+	json_t *found = NULL;
+	const char *name;
+
+	if (!docker_is_id(id))
+		return;
+	snprintf(path, sizeof(path), "%s%s%s", filter, id, end);
+	if (!listed && !docker_get(d->socket_path, path, &found, NULL) &&
+	    !strcmp(text_of(json_array_get(found, 0), "Id"), id))
+		listed = json_array_get(found, 0);
+	name = json_string_value(json_array_get(json_object_get(listed, "Names"), 0));
+	name = name && *name == '/' ? name + 1 : name;
+	e = new_event(d, kind);
+	i = &e->item;
+	i->kind = ENGINE_CONTAINER;
+	memcpy(e->id, id, ENGINE_HEX_LEN);
+	memcpy(i->id, id, ENGINE_HEX_LEN);
+	snprintf(i->name, sizeof(i->name), "%s",
+		 name && *name && fits(name, sizeof(i->name)) ? name : id);
+	snprintf(i->unusable, sizeof(i->unusable), "%s", why);
+	i->labelled = may_be_labelled(listed);
+	d->tell(d->owner, e);
+	json_decref(found);
+}
+
+static int tell_container(struct docker *d, const char *id, const json_t *inspect,
+			  const json_t *listed, struct error *err)
+{
+	struct engine_event *e = new_event(d, ENGINE_ITEM);
+	struct engine_item *i = &e->item;
+	char wrong[ENGINE_ERROR_LEN];
+	int r;
+
+	i->kind = ENGINE_CONTAINER;
+	memcpy(i->id, id, ENGINE_HEX_LEN);
+	read_item(i, inspect, id);
+	find_cgroup(d, i,
+		    read_text(json_object_get(inspect, "HostConfig"), "CgroupParent", PATH_MAX,
+			      i->unusable));
 	r = take_labels(d, i, inspect, err);
-	if (!r)
+	if (r)
+		return r;
+	if (!*i->unusable) {
 		d->tell(d->owner, e);
-	return r;
+		return 0;
+	}
+	memcpy(wrong, i->unusable, sizeof(wrong)); /* the event is one for all */
+	tell_unusable(d, ENGINE_ITEM, id, listed, wrong);
+	return 0;
+}
+
+/* Nobody waits for an engine that does not answer, but one container that it does not describe in
+ * time, as it is just being started, holds up itself alone. */
+static bool is_late_alone(struct docker *d)
+{
+	json_t *version = NULL;
+	bool alone = !d->late || !docker_get(d->socket_path, "/version", &version, NULL);
+
+	json_decref(version);
+	d->late = true;
+	return alone;
 }
 
 /* 0, also if it is gone, or only this one can not be shown; else the connection is of no use. */
-static int inspect(struct docker *d, const char *id, struct error *err)
+static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, struct error *err)
 {
 	char path[128];
 	json_t *j;
 	int r;
 
-	snprintf(path, sizeof(path), "/containers/%.64s/json", id);
+	snprintf(path, sizeof(path), "/containers/%s/json", id);
 	r = docker_get(d->socket_path, path, &j, err);
 	if (!r) {
 		d->late = false;
-		r = tell_container(d, j, err);
+		r = tell_container(d, id, j, listed, err);
 	} else if (r == -ENOENT) {
 		struct engine_event *e = new_event(d, ENGINE_GONE);
 
-		snprintf(e->id, sizeof(e->id), "%s", id);
+		memcpy(e->id, id, ENGINE_HEX_LEN);
 		d->tell(d->owner, e);
 		r = 0;
-	} else if (r == -EACCES || r == -EREMOTEIO || (r == -ETIMEDOUT && !d->late)) {
-		struct engine_event *e = new_event(d, ENGINE_UNKNOWN);
-
-		d->late = r == -ETIMEDOUT; /* one that is being started holds up itself alone */
-		snprintf(e->id, sizeof(e->id), "%s", id);
-		snprintf(e->error, sizeof(e->error), "%.255s", err->text);
-		d->tell(d->owner, e);
+	} else if (r == -EBADMSG) {
+		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is no JSON");
+		r = 0;
+	} else if (r == -EACCES || r == -EREMOTEIO || (r == -ETIMEDOUT && is_late_alone(d))) {
+		tell_unusable(d, ENGINE_UNKNOWN, id, listed, err->text);
 		r = 0;
 	}
 	json_decref(j);
+	return r;
+}
+
+static bool is_aside(const struct docker *d, const char *id)
+{
+	for (size_t i = 0; d->care && i < d->care->n_aside; i++)
+		if (!strcmp(d->care->aside[i], id))
+			return true;
+	return false;
+}
+
+static int inspect(struct docker *d, const char *id, const json_t *listed, struct error *err)
+{
+	int r;
+
+	if (is_aside(d, id)) {
+		/* told when it was listed, after the end of the process that looked at it last */
+		if (listed)
+			tell_unusable(d, ENGINE_ITEM, id, listed,
+				      "the process that reads it has ended by it, twice");
+		return 0;
+	}
+	if (d->care)
+		memcpy(d->care->at_work, id, ENGINE_HEX_LEN);
+	r = ask_and_tell(d, id, listed, err);
+	if (d->care)
+		d->care->at_work[0] = '\0';
 	return r;
 }
 
@@ -534,9 +803,10 @@ static int read_info(struct docker *d, struct error *err)
 
 static int list(struct docker *d, struct error *err)
 {
+	bool nameless = false;
 	json_t *all, *one;
 	size_t i;
-	int r = docker_get(d->socket_path, "/containers/json?all=1", &all, err);
+	int r = docker_get(d->socket_path, LIST, &all, err);
 
 	if (r)
 		return r;
@@ -544,9 +814,18 @@ static int list(struct docker *d, struct error *err)
 	{
 		const char *id = text_of(one, "Id");
 
-		if (i < CONTAINERS && !r && is_id(id))
-			r = inspect(d, id, err);
+		if (r || i > CONTAINERS)
+			break;
+		if (i == CONTAINERS)
+			tell_unusable(d, ENGINE_UNKNOWN, id, one,
+				      "those beyond 4096 containers are not looked at");
+		else if (docker_is_id(id))
+			r = inspect(d, id, one, err);
+		else
+			nameless = true;
 	}
+	if (!r && nameless)
+		d->tell(d->owner, new_event(d, ENGINE_UNKNOWN));
 	json_decref(all);
 	return r;
 }
@@ -561,28 +840,29 @@ static void is_dirty(struct docker *d, const char *id)
 	if (d->n_dirty == DIRTY)
 		d->lost = true;
 	else
-		snprintf(d->dirty[d->n_dirty++], sizeof(d->dirty[0]), "%.64s", id);
+		memcpy(d->dirty[d->n_dirty++], id, ENGINE_HEX_LEN);
 }
 
 static void take_line(struct docker *d)
 {
-	json_t *j = json_loadb(d->line, d->n_line, 0, NULL), *actor = json_object_get(j, "Actor");
+	json_t *j = parse(d->line, d->n_line), *actor = json_object_get(j, "Actor");
 	const char *id = text_of(actor, "ID"), *action = text_of(j, "Action");
 	struct engine_event *e = NULL;
 
 	if (!*action)
 		action = text_of(j, "status");
-	if (!j || (*id && !is_id(id)))
+	if (!j || (*id && !docker_is_id(id)))
 		d->lost = true;
 	else if (*id && strncmp(action, "exec_", 5) && strcmp(action, "top")) {
 		if (!strcmp(action, "kill")) {
 			e = new_event(d, ENGINE_KILL);
-			e->signal = atoi(text_of(json_object_get(actor, "Attributes"), "signal"));
+			e->signal = (int)strtol(
+				text_of(json_object_get(actor, "Attributes"), "signal"), NULL, 10);
 		} else if (!strcmp(action, "die") || !strcmp(action, "died")) {
 			e = new_event(d, ENGINE_DIED);
 		}
 		if (e) {
-			snprintf(e->id, sizeof(e->id), "%.64s", id);
+			memcpy(e->id, id, ENGINE_HEX_LEN);
 			d->tell(d->owner, e);
 		}
 		if (strcmp(action, "kill")) /* what comes of it is an event of its own */
@@ -683,7 +963,7 @@ static void look_anew(struct docker *d)
 	}
 	/* in order: a VPN's container is made before who shares it */
 	for (size_t i = 0; !r && i < d->n_dirty; i++)
-		r = inspect(d, d->dirty[i], &err);
+		r = inspect(d, d->dirty[i], NULL, &err);
 	d->n_dirty = 0;
 	if (r)
 		go_down(d, err.text);
@@ -708,7 +988,7 @@ static void end_of(struct docker *d, CURL *curl, CURLcode code)
 		if (j->curl != curl)
 			continue;
 		if (code == CURLE_OK)
-			message_of(j->body.text, message, sizeof(message));
+			message_of(&j->body, message, sizeof(message));
 		else
 			snprintf(message, sizeof(message), "%s", lib.curl_easy_strerror(code));
 		if (r == -EACCES && !*message)
@@ -749,8 +1029,12 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
 {
 	struct job *j = NULL;
-	char url[400];
+	char url[128];
 
+	if (!docker_is_id(id)) {
+		done(d, request, -ENOENT, "");
+		return;
+	}
 	for (size_t i = 0; i < JOBS && !j; i++)
 		j = d->jobs[i].curl ? NULL : &d->jobs[i];
 	if (!d->stream || !j) {
@@ -758,8 +1042,8 @@ void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
 		     d->stream ? "too much is being asked" : "the engine does not answer");
 		return;
 	}
-	snprintf(url, sizeof(url), HOST "/containers/%.64s/%s", id, start ? "start" : "stop");
-	*j = (struct job) { .request = request };
+	snprintf(url, sizeof(url), HOST "/containers/%s/%s", id, start ? "start" : "stop");
+	*j = (struct job) { .request = request, .body.max = BODY_MAX };
 	j->curl = new_request(d->socket_path, url, add_to_body, &j->body);
 	if (!j->curl) {
 		done(d, request, -ENOMEM, "no memory");

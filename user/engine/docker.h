@@ -15,8 +15,19 @@ struct docker;
 
 typedef void (*engine_tell)(void *owner, const struct engine_event *e);
 
+#define DOCKER_ASIDE 1024
+
+/* For a process that reads what strangers wrote, and may end by it: where it is, for whoever starts
+ * the next one, and what the next one is not to read again. */
+struct docker_care {
+	char *at_work; /* the id of the container whose record is read, ENGINE_HEX_LEN; "": none */
+	size_t n_aside;
+	char aside[DOCKER_ASIDE][ENGINE_HEX_LEN];
+};
+
 /* where: see engine_start(), not "none". NULL: no memory. */
-struct docker *docker_open(const char *where, engine_tell tell, void *owner);
+struct docker *docker_open(const char *where, const struct docker_care *care, engine_tell tell,
+			   void *owner);
 void docker_close(struct docker *d);
 /* Waits until something is to be done, or one of `extra` is ready (its revents are set), at most
  * timeout_ms (-1: no limit), and does it. */
@@ -27,8 +38,12 @@ void docker_ask(struct docker *d, bool start, const char *id, uint32_t request);
 /* The socket that `where` means; NULL: there is none. */
 const char *docker_socket(const char *where);
 /* GET `path` of the API: what it says as JSON. -ENOENT: 404, -EACCES: 403 or 405,
- * -EREMOTEIO: another error of its, or more than is read; -ETIMEDOUT; else -EIO. */
+ * -EREMOTEIO: another error of its, or more than is read; -EBADMSG: no JSON; -ETIMEDOUT;
+ * -ENAMETOOLONG: `path` is; else -EIO. */
 int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err);
+
+/* 64 hexadecimal digits. */
+bool docker_is_id(const char *s);
 
 /* Of an inspected container; for tests. driver_systemd, is_podman, default_parent ("": not known):
  * of its engine. */
@@ -36,7 +51,8 @@ struct docker_info {
 	bool systemd_driver, podman;
 	char default_parent[PATH_MAX];
 };
-void docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
-			   char ret[PATH_MAX]);
+/* -ENAMETOOLONG: no cgroup can be called that; -EINVAL: the path leaves the hierarchy. */
+int docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
+			  char ret[PATH_MAX]);
 
 #endif

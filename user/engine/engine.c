@@ -5,7 +5,8 @@
  *
  * The child is two processes: the outer one has nothing to do but to start the inner one again,
  * which reads what others wrote. So a crash there is a lost connection, also when the daemon
- * itself may no longer load a library.
+ * itself may no longer load a library. A container whose record has ended it twice in a minute is
+ * set aside by the outer one: the next does not read that, and goes on to the others.
  */
 #include "engine/engine.h"
 
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -27,6 +29,8 @@
 
 #define START_TIMEOUT_MS 5000
 #define AGAIN_SEC	 1
+#define DEATHS		 64
+#define TWICE_NS	 (60 * NS_PER_SEC) /* two deaths by one record within this are no accident */
 
 enum op { OP_READY = 1, OP_STOP, OP_START, OP_WATCH };
 
@@ -111,7 +115,8 @@ static bool is_text(const char *s, size_t size)
 static bool is_item(const struct engine_item *i)
 {
 	bool good = (i->kind == ENGINE_CONTAINER || i->kind == ENGINE_UNIT) &&
-		    i->n_labels <= ENGINE_LABELS && i->pid >= 0 && is_text(i->id, sizeof(i->id)) &&
+		    is_text(i->unusable, sizeof(i->unusable)) && i->n_labels <= ENGINE_LABELS &&
+		    i->pid >= 0 && is_text(i->id, sizeof(i->id)) &&
 		    is_text(i->name, sizeof(i->name)) && *i->id &&
 		    is_text(i->network_mode, sizeof(i->network_mode)) &&
 		    is_text(i->cgroup, sizeof(i->cgroup)) &&
@@ -124,9 +129,14 @@ static bool is_item(const struct engine_item *i)
 	return good;
 }
 
+static bool has_item(const struct engine_event *e)
+{
+	return e->kind == ENGINE_ITEM || (e->kind == ENGINE_UNKNOWN && *e->id);
+}
+
 static size_t size_of(const struct engine_event *e)
 {
-	if (e->kind != ENGINE_ITEM)
+	if (!has_item(e))
 		return offsetof(struct engine_event, item);
 	return offsetof(struct engine_event, item.labels) +
 	       e->item.n_labels * sizeof(e->item.labels[0]);
@@ -140,12 +150,12 @@ int engine_read(struct engine *e, struct engine_event *ret)
 	if (n <= 0)
 		return n == 0 || errno == ECONNRESET ? -EPIPE : -errno;
 	if ((size_t)n > sizeof(*ret) || (size_t)n < least ||
-	    (ret->kind == ENGINE_ITEM && (size_t)n < offsetof(struct engine_event, item.labels)))
+	    (has_item(ret) && (size_t)n < offsetof(struct engine_event, item.labels)))
 		return -EBADMSG;
 	if (ret->kind < ENGINE_UP || ret->kind > ENGINE_DONE ||
 	    !is_text(ret->id, sizeof(ret->id)) || !is_text(ret->error, sizeof(ret->error)) ||
 	    (ret->of != ENGINE_CONTAINER && ret->of != ENGINE_UNIT) ||
-	    (ret->kind == ENGINE_ITEM && !is_item(&ret->item)) || (size_t)n != size_of(ret))
+	    (has_item(ret) && !is_item(&ret->item)) || (size_t)n != size_of(ret))
 		return -EBADMSG;
 	return 0;
 }
@@ -221,12 +231,12 @@ static void take(struct worker *w, const struct request *r)
 		refuse(w, r);
 }
 
-static _Noreturn void work(int fd, const char *where)
+static _Noreturn void work(int fd, const char *where, const struct docker_care *care)
 {
 	struct worker w = { .fd = fd };
 
 	if (strcmp(where, "none"))
-		w.docker = docker_open(where, tell, &w);
+		w.docker = docker_open(where, care, tell, &w);
 	for (;;) {
 		struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = -1 } };
 		int timeout = w.units ? units_prepare(w.units, &p[1]) : -1;
@@ -270,8 +280,46 @@ static bool tell_of_loss(void)
 	return true;
 }
 
+/* The inner one has ended. By what it was reading? It may have written anything there. */
+static void note_death(struct docker_care *care)
+{
+	static struct {
+		char id[ENGINE_HEX_LEN];
+		uint64_t at_ns;
+	} deaths[DEATHS];
+	static size_t next;
+	uint64_t now = now_boot_ns();
+	char id[ENGINE_HEX_LEN];
+
+	memcpy(id, care->at_work, sizeof(id));
+	care->at_work[0] = id[sizeof(id) - 1] = '\0';
+	if (!docker_is_id(id))
+		return;
+	for (size_t i = 0; i < DEATHS; i++)
+		if (!strcmp(deaths[i].id, id) && now - deaths[i].at_ns < TWICE_NS &&
+		    care->n_aside < DOCKER_ASIDE) {
+			memcpy(care->aside[care->n_aside++], id, sizeof(id));
+			break;
+		}
+	memcpy(deaths[next].id, id, sizeof(id));
+	deaths[next].at_ns = now;
+	next = (next + 1) % DEATHS;
+}
+
+static int take_care(struct docker_care *ret)
+{
+	void *page = mmap(NULL, ENGINE_HEX_LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	ret->at_work = page;
+	return 0;
+}
+
 static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
 {
+	static struct docker_care care;
 	struct request ready = { .op = OP_READY };
 	sigset_t none;
 
@@ -282,7 +330,7 @@ static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* of a terminal: the daemon ends us */
 	if ((getppid() != daemon && getppid() != 0) || child_drop_shared_memory() || give_up(fd) ||
-	    send(3, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
+	    take_care(&care) || send(3, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
 		_exit(1);
 	for (;;) {
 		pid_t self = getpid(), pid = fork();
@@ -291,10 +339,11 @@ static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			if (getppid() != self)
 				_exit(0);
-			work(3, where);
+			work(3, where, &care);
 		}
 		if (pid > 0 && (waitpid(pid, NULL, 0) < 0 || !tell_of_loss()))
 			_exit(0);
+		note_death(&care);
 		sleep(AGAIN_SEC);
 	}
 }

@@ -26,6 +26,7 @@
 #define ENGINE_KEY_LEN	 64
 #define ENGINE_VALUE_LEN 1024
 #define ENGINE_ERROR_LEN 256
+#define ENGINE_HEX_LEN	 65 /* a container's id as text: always 64 digits */
 
 struct engine;
 
@@ -40,12 +41,19 @@ struct engine_label {
 	bool too_long;	 /* key or value did not fit, or holds a control character; cut */
 };
 
-/* One container or unit, as it is now. */
+/*
+ * One container or unit, as it is now. Nothing in it is cut, but what a sentence is made of: what
+ * does not fit, is of another type than it must be, or can not be put together makes the whole
+ * record unusable. Then only kind, id, name and `labelled` are said, and the container is to be
+ * shut, wherever it runs: a cut path or name would be another's.
+ */
 struct engine_item {
 	enum engine_kind kind;
 	char id[ENGINE_ID_LEN];
-	char name[ENGINE_NAME_LEN]; /* a container's without the leading '/' */
-	bool running;		    /* also while paused; false: created, exited, dead, inactive */
+	char name[ENGINE_NAME_LEN]; /* a container's without the leading '/'; not known: its id */
+	char unusable[ENGINE_ERROR_LEN]; /* why; "": it is not */
+	bool labelled; /* of what is unusable: has labels of ours, for all that is known */
+	bool running;  /* also while paused; false: created, exited, dead, inactive */
 	bool paused;
 	pid_t pid; /* its first process in our pid namespace, 0: none, or not to be seen by us */
 	int exit_code;
@@ -54,7 +62,7 @@ struct engine_item {
 	/* Where its cgroup is or will be, below the cgroup v2 root; "": not known before it runs.
 	 * The directory need not be there. A unit's is its ControlGroup. */
 	char cgroup[PATH_MAX];
-	/* what made it, for a sentence to type; "" if not by compose */
+	/* what made it, for a sentence to type; "" if not by compose, or too long */
 	char compose_project[ENGINE_NAME_LEN], compose_service[ENGINE_NAME_LEN];
 	size_t n_labels, labels_left_out;
 	bool image_unknown; /* the engine does not show the image: from_image is not known */
@@ -74,7 +82,8 @@ enum engine_event_kind {
 	ENGINE_DOWN,	/* the connection is lost; `error` says why, "" if there never was a socket.
 			 * `result` -EPIPE: so is what was to be watched */
 	ENGINE_ITEM,	/* new or changed; after UP told for each */
-	ENGINE_UNKNOWN, /* `id` is there; why the engine does not say what it is: `error` */
+	ENGINE_UNKNOWN, /* the engine does not say what it is: `item`, unusable; if it was known, it
+			 * is what it was. `id` "": an entry of its list has none */
 	ENGINE_GONE,	/* `id` was removed */
 	ENGINE_KILL,	/* a signal is about to be sent to `id` on somebody's request */
 	ENGINE_DIED,	/* the container `id` has ended; an ITEM follows */
@@ -91,7 +100,7 @@ struct engine_event {
 		     * also by a read-only proxy; -EREMOTEIO or -EIO
 		     * with `error` for the rest */
 	char error[ENGINE_ERROR_LEN];
-	struct engine_item item; /* ITEM */
+	struct engine_item item; /* ITEM, UNKNOWN */
 };
 
 /* where: "auto" (Docker's socket, else Podman's, whichever is there), "unix:///PATH", or "none": no

@@ -13,7 +13,8 @@
 #define SYSTEMD	 "org.freedesktop.systemd1"
 #define MANAGER	 SYSTEMD ".Manager"
 #define PATH	 "/org/freedesktop/systemd1"
-#define UNITS	 128
+#define UNITS	 512 /* more than a configuration can name */
+#define PID_MAX_ (1U << 22)
 #define JOBS	 64
 #define RETRY_NS (2 * NS_PER_SEC)
 #define CALL_US	 5000000
@@ -112,10 +113,12 @@ static bool get_text(struct units *u, const struct unit *n, const char *interfac
 	char *text = NULL;
 	int r = sd_bus_get_property_string(u->bus, SYSTEMD, n->object, interface, property, NULL,
 					   &text);
+	bool fits = r >= 0 && strlen(text) < size;
 
-	snprintf(ret, size, "%s", r < 0 ? "" : text);
+	/* a path that is cut names another cgroup */
+	snprintf(ret, size, "%s", fits ? text : "");
 	free(text);
-	return r >= 0;
+	return fits;
 }
 
 static void tell_unit(struct units *u, struct unit *n)
@@ -135,9 +138,22 @@ static void tell_unit(struct units *u, struct unit *n)
 	if (interface && !strcmp(interface, SYSTEMD ".Service"))
 		sd_bus_get_property_trivial(u->bus, SYSTEMD, n->object, interface, "MainPID", NULL,
 					    'u', &pid);
-	i->pid = (pid_t)pid;
+	i->pid = pid <= PID_MAX_ ? (pid_t)pid : 0;
 	/* in between it has processes as well */
 	i->running = *i->cgroup && strcmp(state, "inactive") && strcmp(state, "failed");
+	u->tell(u->owner, e);
+}
+
+static void tell_unusable(struct units *u, const char *name)
+{
+	struct engine_event *e = new_event(ENGINE_ITEM);
+
+	e->item.kind = ENGINE_UNIT;
+	e->item.labelled = true;
+	snprintf(e->item.id, sizeof(e->item.id), "%s", name);
+	snprintf(e->item.name, sizeof(e->item.name), "%s", name);
+	snprintf(e->item.unusable, sizeof(e->item.unusable), "%s",
+		 u->n == UNITS ? "there are more units than are watched" : "it can not be watched");
 	u->tell(u->owner, e);
 }
 
@@ -267,8 +283,11 @@ void units_watch(struct units *u, const char *name)
 	for (size_t i = 0; i < u->n; i++)
 		if (!strcmp(u->units[i].name, name))
 			return;
-	if (u->n == UNITS || sd_bus_path_encode(PATH "/unit", name, &n->object) < 0)
+	if (u->n == UNITS || strlen(name) >= sizeof(n->name) ||
+	    sd_bus_path_encode(PATH "/unit", name, &n->object) < 0) {
+		tell_unusable(u, name);
 		return;
+	}
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	u->n++;
 	if (!u->bus)
@@ -293,6 +312,8 @@ void units_ask(struct units *u, bool start, const char *name, uint32_t request)
 				       "replace");
 	if (r >= 0)
 		r = sd_bus_message_read(answer, "o", &path);
+	if (r >= 0 && strlen(path) >= sizeof(j->path))
+		r = -ENAMETOOLONG;
 	if (r >= 0) {
 		j->request = request;
 		snprintf(j->path, sizeof(j->path), "%s", path);

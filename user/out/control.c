@@ -131,12 +131,16 @@ static bool may_follow(const struct client *c)
 static void answer(struct client *c, size_t line_length)
 {
 	struct error err;
-	json_t *request = json_loadb(c->request, line_length, JSON_REJECT_DUPLICATES, NULL), *reply;
+	json_error_t why = { .text = "no object" };
+	char shown[JSON_ERROR_TEXT_LENGTH];
+	json_t *request = json_loadb(c->request, line_length, JSON_REJECT_DUPLICATES, &why), *reply;
 
 	if (json_is_object(request)) {
 		reply = c->control->answer(c->control->owner, request, &c->peer);
 	} else {
-		fail(&err, EXIT_USAGE, 0, NULL, "a request is one JSON object on one line");
+		fail(&err, EXIT_USAGE, 0, "one JSON object on one line, each key once",
+		     "a request that is none: %s",
+		     escape(shown, sizeof(shown), request ? "no object" : why.text));
 		reply = control_refusal(&err);
 	}
 	json_decref(request);

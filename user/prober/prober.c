@@ -162,7 +162,8 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 	int size = ICMP_RCVBUF, on = 1;
 
 	if (fd < 0)
-		return fail(err, EXIT_PRIVILEGE, fd, "needs CAP_NET_RAW and CAP_SYS_ADMIN",
+		return fail(err, EXIT_PRIVILEGE, fd,
+			    fd == -EPERM ? "needs CAP_NET_RAW and CAP_SYS_ADMIN" : NULL,
 			    "open a socket for probes");
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, sizeof(ifindex)) < 0 ||
 	    setsockopt(fd, SOL_RAW, ICMP_FILTER, &filter, sizeof(filter)) < 0 ||
@@ -174,17 +175,16 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 	return TAKE_FD(fd);
 }
 
-int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to)
+int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, struct error *err)
 {
 	size_t i = find(p, target);
-	int r;
+	int r = i == PROBER_TARGETS ? -ENOSPC : send_wire(p->fd, WIRE_SET, target, to.s_addr, fd);
 
-	if (i == PROBER_TARGETS)
-		return -ENOSPC;
-	r = send_wire(p->fd, WIRE_SET, target, to.s_addr, fd);
-	if (r == 0 && i == p->count)
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "hand a socket to the prober");
+	if (i == p->count)
 		p->targets[p->count++] = target;
-	return r;
+	return 0;
 }
 
 int prober_ask(struct prober *p, uint32_t target)

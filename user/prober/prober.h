@@ -40,9 +40,10 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 /*
  * None of these blocks. 0; -EAGAIN: the prober does not keep up (as good as silence); -EPIPE: it is
  * dead. prober_set() replaces an older socket of that target, forgets its unanswered probes and
- * leaves `fd` to the caller; -ENOSPC: more than PROBER_TARGETS targets.
+ * leaves `fd` to the caller; any error: try again, with -ENOSPC when one of PROBER_TARGETS targets
+ * has been dropped.
  */
-int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to);
+int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, struct error *err);
 int prober_ask(struct prober *p, uint32_t target);
 int prober_drop(struct prober *p, uint32_t target);
 
