@@ -297,7 +297,7 @@ static void look_into(const char *where, const struct tunnel_config *t, doctor_t
 		     &line);
 		return;
 	}
-	l.netlink = netns_socket(netns, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	l.netlink = nl_open(netns, NETLINK_ROUTE);
 	l.ioctls = netns_socket(netns, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", t->interface);
 	if (l.netlink < 0 || l.ioctls < 0)
