@@ -18,7 +18,8 @@ __attribute__((format(printf, 3, 4))) int say(struct error *line, int result, co
 /* One line of the report; may be called several times for one check. */
 typedef void (*doctor_tell)(void *owner, int result, const struct error *line);
 
-#define RESOLV_CONF "ResolvConf" /* the text of a container's /etc/resolv.conf, put to the rest */
+/* the text of a container's /etc/resolv.conf, put to the rest; -Exxx: it could not be read */
+#define RESOLV_CONF "ResolvConf"
 
 /*
  * Leashed containers, those that share their network, and the VPN's, as the engine inspected all

@@ -340,9 +340,17 @@ static struct resolv read_resolv(const char *text)
 
 static void check_names(const struct view *v, const json_t *c, enum role role)
 {
-	const char *text = json_string_value(json_object_get(c, RESOLV_CONF));
+	const json_t *found = json_object_get(c, RESOLV_CONF);
+	const char *text = json_string_value(found);
 	struct resolv r;
 
+	if (json_is_integer(found)) {
+		int r = (int)json_integer_value(found);
+
+		finding(v, c, "see what stands there; links that lead out are not followed",
+			"has an /etc/resolv.conf that is not read: %s",
+			r == -EINVAL ? "no regular file" : strerror(-r));
+	}
 	if (!text)
 		return;
 	r = read_resolv(text);
