@@ -102,7 +102,7 @@ static const struct workload_config *in_file(const json_t *c, const struct confi
 	return NULL;
 }
 
-static bool is_leashed(const json_t *c, const struct config *file)
+bool doctor_is_leashed(const json_t *c, const struct config *file)
 {
 	return has_labels(c) || in_file(c, file);
 }
@@ -142,7 +142,7 @@ static bool is_guarded(const struct view *v, const json_t *place)
 			return true;
 	json_array_foreach(v->containers, i, c)
 	{
-		if (is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
+		if (doctor_is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
 			return true;
 	}
 	return false;
@@ -152,7 +152,7 @@ static enum role role_of(const struct view *v, const json_t *c)
 {
 	const json_t *place = doctor_owner(v->containers, c);
 
-	if (is_leashed(c, v->file))
+	if (doctor_is_leashed(c, v->file))
 		return LEASHED;
 	if (!place || !is_guarded(v, place))
 		return NOBODY;
