@@ -12,7 +12,7 @@ CC	      ?= gcc
 CLANG	      ?= clang
 BPFTOOL	      ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
 PKG_CONFIG    ?= pkg-config
-LIBS	      := libbpf libelf zlib libsystemd libmnl jansson libcap-ng libseccomp
+LIBS	      := libbpf libelf zlib libsystemd libmnl jansson libcap-ng
 
 CFLAGS	      ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fstack-protector-strong \
@@ -69,7 +69,12 @@ $(B)/lab.sh.h: user/lab.sh
 	$(Q)mkdir -p $(@D) && { echo 'static const char lab_sh[] ='; \
 		sed 's/\\/\\\\/g; s/"/\\"/g; s/^/\t"/; s/$$/\\n"/' $<; echo ';'; } > $@
 
-$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h
+$(B)/%_calls.h: bpf/syscalls.c
+	$(call msg,SECCOMP,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
+		$@.gen $* > $@; r=$$?; rm -f $@.gen; exit $$r
+
+$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -c $< -o $@
 

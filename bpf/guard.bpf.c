@@ -25,6 +25,7 @@
 
 #include "drops.bpf.h"
 #include "flows.bpf.h"
+#include "neighbours.bpf.h"
 #include "notes.bpf.h"
 
 /* In vpnleash.bpf.c: the kernel does not show a packet's device. clsact, as old as such a kernel
@@ -35,8 +36,6 @@ __u64 netns_of_device(struct __sk_buff *skb);
 #define ICMP_UNREACHABLE 3
 #define ICMP_FRAG_NEEDED 4
 #define ICMP6_TOO_BIG	 2
-#define ICMP6_NS	 135
-#define ICMP6_NA	 136
 
 /* Other tc programs and filters go on behind us: their drops count. */
 #define GUARD_PASS TC_ACT_UNSPEC
@@ -52,35 +51,12 @@ static __always_inline __u32 slot_of(struct __sk_buff *skb)
 	return slot ? *slot : 0;
 }
 
-/* The address in addresses[] that it is, or NULL. */
-static __always_inline const struct guard_address *own_address(const struct guard *g,
-							       const __u8 address[16])
-{
-	const __u64 *a = (const __u64 *)address;
-
-#pragma unroll
-	for (__u32 i = 0; i < VPNLEASH_ADDRESSES; i++) {
-		const __u32 *own = (const __u32 *)g->addresses[i].address;
-
-		if (i < g->n_addresses && own[0] == (__u32)a[0] && own[1] == a[0] >> 32 &&
-		    own[2] == (__u32)a[1] && own[3] == a[1] >> 32)
-			return &g->addresses[i];
-	}
-	return 0;
-}
-
 struct frame {
 	__u8 to[6], from[6];
 	__be16 ethertype;
 	bool vlan;
 	struct packet ip;
 };
-
-static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
-{
-	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]) |
-		 (a[5] ^ b[5]));
-}
 
 /* ------ ARP: for IPv4 over Ethernet and nothing else ------ */
 
@@ -103,19 +79,16 @@ static __always_inline bool read_arp(struct __sk_buff *skb, struct arp *a)
 static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g)
 {
 	const struct guard_address *own;
-	__u8 sender[16], differ[4];
+	__u8 sender[16], target[16];
 	struct arp a;
 
 	if (skb->len != ETH_HLEN + sizeof(a) || !read_arp(skb, &a) ||
 	    !same_mac(a.sender_mac, g->mac))
 		return false;
 	map_ipv4(sender, a.sender);
+	map_ipv4(target, a.target);
 	own = own_address(g, sender);
-	if (!own)
-		return false;
-	for (int i = 0; i < 4; i++)
-		differ[i] = (a.sender[i] ^ a.target[i]) & own->prefix_mask[i];
-	if (differ[0] | differ[1] | differ[2] | differ[3])
+	if (!own || !is_in_network(own, target))
 		return false;
 	return a.operation == bpf_htons(2) ||
 	       !(a.target_mac[0] | a.target_mac[1] | a.target_mac[2] | a.target_mac[3] |
@@ -168,28 +141,6 @@ static __always_inline bool in_bootstrap(const struct guard *g)
 		return false;
 	now_ns = bpf_ktime_get_boot_ns();
 	return now_ns < until_ns && until_ns - now_ns <= VPNLEASH_LEASE_CAP_NS;
-}
-
-/* A neighbour is asked for, or answered: 86 bytes, no more. The destination may be multicast. */
-static __always_inline bool is_neighbour_discovery(struct __sk_buff *skb)
-{
-	__u8 h[42]; /* the IPv6 header, ICMPv6's type and code */
-	__u32 length;
-
-	if (skb->len > 86 || bpf_skb_load_bytes(skb, ETH_HLEN, h, sizeof(h)) || h[0] >> 4 != 6)
-		return false;
-	length = ETH_HLEN + 40 + ((__u32)h[4] << 8 | h[5]);
-	return h[6] == 58 && h[7] == 255 && skb->len == length && !h[41] &&
-	       (h[40] == ICMP6_NS || h[40] == ICMP6_NA);
-}
-
-static __always_inline bool own_neighbour_discovery(struct __sk_buff *skb, const struct guard *g)
-{
-	__u64 source[2];
-
-	if (!is_neighbour_discovery(skb) || bpf_skb_load_bytes(skb, ETH_HLEN + 8, source, 16))
-		return false;
-	return !(source[0] | source[1]) || own_address(g, (const __u8 *)source);
 }
 
 /* An answer may come in to what leaves now. WireGuard's port is open by itself. */
@@ -323,7 +274,7 @@ static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const st
 	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
 		if (!(g->flags & GUARD_IPV6))
 			return REASON_IPV6;
-		if (is_neighbour_discovery(skb))
+		if (neighbour_comes_in(skb, g))
 			return REASON_PASS;
 	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
 		return REASON_ETHERTYPE;
@@ -357,7 +308,7 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
 		if (!(g->flags & GUARD_IPV6))
 			return REASON_IPV6;
-		if (is_neighbour_discovery(skb))
+		if (own_neighbour_discovery(skb, g))
 			return REASON_PASS;
 	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
 		return REASON_ETHERTYPE;

@@ -148,7 +148,8 @@ enum guard_flag {
 
 struct guard_address {
 	__u8 address[16];
-	__u8 prefix_mask[4]; /* IPv4: of its network; IPv6: zero, nothing asks */
+	__u8 prefix; /* of its network, of these 128 bits: IPv4's is 96 longer */
+	__u8 reserved[3];
 };
 
 /* `guards`, by slot. */

@@ -50,7 +50,8 @@
 	X(ORPHANED, orphaned, "its network namespace is no longer the VPN's")                      \
 	X(ENDING, ending, "somebody ends it")                                                      \
 	X(TAKEN_DOWN, taken_down, "it was running, and nobody stopped it on purpose")              \
-	X(GIVEN_UP, given_up, "it has ended, or was stopped on purpose")
+	X(GIVEN_UP, given_up, "it has ended, or was stopped on purpose")                           \
+	X(DELEGATED, delegated, "its own user may leave it")
 
 /* In the order in which a crash between any two leaves traffic blocked. */
 #define VPNLEASH_ACTIONS(X)                                                                        \
@@ -84,7 +85,7 @@ enum input {
 	IN_TUNNEL_FIRST = IN_LINK_READY,
 	IN_TUNNEL_LAST = IN_PROVEN,
 	IN_WORKLOAD_FIRST = IN_CGROUP_BORN,
-	IN_WORKLOAD_LAST = IN_GIVEN_UP,
+	IN_WORKLOAD_LAST = IN_DELEGATED,
 };
 
 enum action {

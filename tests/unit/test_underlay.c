@@ -109,7 +109,7 @@ static void read_a_veth(void)
 		CHECK(link_place(v) == LINK_INSIDE);
 		CHECK(v->n_addresses >= 2 && v->flags & IFF_UP);
 		CHECK(!memcmp(v->addresses[0].address + 12, "\x0a\x01\x02\x03", 4));
-		CHECK(!memcmp(v->addresses[0].prefix_mask, "\xff\xff\xf0\x00", 4));
+		CHECK(v->addresses[0].prefix == 96 + 20 && v->addresses[1].prefix == 64);
 		CHECK(default_gateway(rtnl, v->ifindex) == htonl(0x0a010009));
 		CHECK(!default_gateway(rtnl, v->peer_ifindex));
 	}

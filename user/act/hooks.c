@@ -24,6 +24,8 @@
 #define TIME_NS	   (10 * NS_PER_SEC)
 #define OUTPUT_MAX 65536
 #define NOBODY	   65534
+#define LINKS_MAX  40 /* of one path, as the kernel's */
+#define PROGRAM_FD 3
 
 struct hooks {
 	int fd;
@@ -32,32 +34,103 @@ struct hooks {
 
 static _Noreturn void run_hooks(int fd, pid_t daemon);
 
-int hooks_check(const char *program, struct error *err)
+/* ------ the program ------ */
+
+/* Which way the path goes: as far as `at`, by directories that only root changes. */
+struct way {
+	int at;
+	char rest[PATH_MAX]; /* empty, or from a slash on */
+	unsigned int links;
+};
+
+/* Root's, and nobody else may write it; into a sticky directory others only put what is new. */
+static bool is_roots(const struct stat *st)
 {
-	char path[PATH_MAX], shown[300];
+	bool sticky = S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX;
+
+	return !st->st_uid && (S_ISLNK(st->st_mode) || !(st->st_mode & 022) || sticky);
+}
+
+/* What a link says comes before the rest. 0 or -Exxx. */
+static int follow(struct way *w, int link_fd)
+{
+	char rest[PATH_MAX];
+	ssize_t n = readlinkat(link_fd, "", rest, sizeof(rest) - 1);
+
+	if (n < 0)
+		return -errno;
+	if (++w->links > LINKS_MAX)
+		return -ELOOP;
+	if ((size_t)snprintf(rest + n, sizeof(rest) - (size_t)n, "%s", w->rest) >=
+	    sizeof(rest) - (size_t)n)
+		return -ENAMETOOLONG;
+	strcpy(w->rest, rest);
+	if (*rest != '/')
+		return 0;
+	close_fd(&w->at);
+	w->at = open("/", O_PATH | O_CLOEXEC);
+	return w->at < 0 ? -errno : 0;
+}
+
+/* One name further. 0 or -Exxx, -EPERM: what has that name is not root's alone. */
+static int step(struct way *w, char name[NAME_MAX + 1])
+{
+	char *begin = w->rest + strspn(w->rest, "/");
+	size_t n = strcspn(begin, "/");
+	_cleanup_fd int next = -1;
 	struct stat st;
 
-	escape(shown, sizeof(shown), program);
-	if (*program != '/' || !realpath(program, path))
-		return fail(err, EXIT_USAGE, *program == '/' ? -errno : 0,
-			    "the full path of a program", "hook '%s'", shown);
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return fail(err, EXIT_USAGE, 0, "chmod +x", "hook '%s' is not a program", shown);
-	for (;;) {
-		char *slash = strrchr(path, '/');
-
-		if (st.st_uid ||
-		    (st.st_mode & 022 && !(S_ISDIR(st.st_mode) && st.st_mode & S_ISVTX)))
-			return fail(err, EXIT_USAGE, 0, "chown root, chmod go-w",
-				    "hook '%s': '%s' can be written by others than root", shown,
-				    *path ? path : "/");
-		if (!slash)
-			return 0;
-		*slash = '\0';
-		if (stat(*path ? path : "/", &st) < 0)
-			return fail(err, EXIT_USAGE, -errno, NULL, "hook '%s'", shown);
-	}
+	if (n > NAME_MAX)
+		return -ENAMETOOLONG;
+	snprintf(name, NAME_MAX + 1, "%.*s", (int)n, begin);
+	memmove(w->rest, begin + n, strlen(begin + n) + 1);
+	next = openat(w->at, n ? name : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (next < 0 || fstat(next, &st) < 0)
+		return -errno;
+	if (!is_roots(&st))
+		return -EPERM;
+	if (S_ISLNK(st.st_mode))
+		return follow(w, next);
+	close_fd(&w->at);
+	w->at = TAKE_FD(next);
+	return 0;
 }
+
+int hooks_open(const char *program, struct error *err)
+{
+	struct way w = { .at = open("/", O_PATH | O_CLOEXEC) };
+	char shown[300], name[NAME_MAX + 1] = "", shown_name[300];
+	_cleanup_fd int fd = -1;
+	int r = w.at < 0 ? -errno : 0;
+	struct stat st = { 0 };
+
+	escape(shown, sizeof(shown), program);
+	if (*program != '/' ||
+	    (size_t)snprintf(w.rest, sizeof(w.rest), "/.%s", program) >= sizeof(w.rest))
+		r = -EINVAL;
+	while (!r && *w.rest)
+		r = step(&w, name);
+	fd = w.at;
+	if (r == -EPERM)
+		return fail(err, EXIT_USAGE, 0, "chown root, chmod go-w",
+			    "hook '%s': '%s' can be written by others than root", shown,
+			    escape(shown_name, sizeof(shown_name), name));
+	if (r)
+		return fail(err, EXIT_USAGE, r == -EINVAL ? 0 : r, "the full path of a program",
+			    "hook '%s'", shown);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+		return fail(err, EXIT_USAGE, 0, "chmod +x", "hook '%s' is not a program", shown);
+	return TAKE_FD(fd);
+}
+
+int hooks_check(const char *program, struct error *err)
+{
+	_cleanup_fd int fd = hooks_open(program, err);
+
+	return fd < 0 ? fd : 0;
+}
+
+/* ------ what the daemon has of it ------ */
 
 int hooks_start(struct hooks **ret, struct error *err)
 {
@@ -150,7 +223,7 @@ static int become_user(void)
 	return 0;
 }
 
-static _Noreturn void become(const struct hook_call *c, int netns_fd, int output)
+static _Noreturn void become(const struct hook_call *c, int program_fd, int netns_fd, int output)
 {
 	char *argv[] = { (char *)c->program, NULL };
 	int in = open("/dev/null", O_RDONLY);
@@ -167,9 +240,11 @@ static _Noreturn void become(const struct hook_call *c, int netns_fd, int output
 	signal(SIGPIPE, SIG_DFL);
 	if (in < 0 || dup2(in, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
 	    (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0) || become_user() ||
-	    close_range(3, ~0U, 0) < 0 || chdir("/") < 0)
+	    dup2(program_fd, PROGRAM_FD) < 0 || close_range(PROGRAM_FD + 1, ~0U, 0) < 0 ||
+	    chdir("/") < 0)
 		_exit(126);
-	execv(argv[0], argv);
+	/* it stays open: what interprets a script is told of it as /dev/fd/3 */
+	execveat(PROGRAM_FD, "", argv, environ, AT_EMPTY_PATH);
 	_exit(127);
 }
 
@@ -224,8 +299,16 @@ static void reap(struct running *r)
 
 static void begin(struct running *r, const struct hook_call *c, int netns_fd)
 {
+	_cleanup_fd int program = -1;
+	struct error err;
 	int out[2];
 
+	/* what is judged is what is run, whatever has its name then */
+	program = hooks_open(c->program, &err);
+	if (program < 0) {
+		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+		return;
+	}
 	if (pipe2(out, O_CLOEXEC | O_NONBLOCK) < 0)
 		return;
 	fcntl(out[1], F_SETFL, 0); /* the program's end is an ordinary one */
@@ -233,7 +316,7 @@ static void begin(struct running *r, const struct hook_call *c, int netns_fd)
 	snprintf(r->program, sizeof(r->program), "%s", c->program);
 	r->pid = fork();
 	if (r->pid == 0)
-		become(c, netns_fd, out[1]);
+		become(c, program, netns_fd, out[1]);
 	close(out[1]);
 	if (r->pid < 0) {
 		close(out[0]);

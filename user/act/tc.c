@@ -10,7 +10,6 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "act/pins.h"
@@ -137,9 +136,9 @@ static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, const 
 
 static int talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
 {
-	_cleanup_fd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	_cleanup_fd int fd = nl_open(-1, NETLINK_ROUTE);
 
-	return fd < 0 ? -errno : nl_ask(fd, nlh, each, arg);
+	return fd < 0 ? fd : nl_ask(fd, nlh, each, arg);
 }
 
 static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot)

@@ -122,8 +122,13 @@ int netns_call(int netns_fd, int (*f)(void *), void *arg)
 	if (home < 0 || setns(netns_fd, CLONE_NEWNET) < 0)
 		return -errno;
 	r = f(arg);
-	if (setns(home, CLONE_NEWNET) < 0)
+	if (setns(home, CLONE_NEWNET) < 0) {
+		log_line(LOG_LEVEL_ERR,
+			 "return from another network namespace: %s (ended, so that nothing is "
+			 "judged by its routes; start it again)",
+			 strerror(errno));
 		abort();
+	}
 	return r;
 }
 

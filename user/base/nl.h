@@ -1,16 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One question to the kernel by netlink, and all of its answer. */
+/*
+ * The kernel by netlink: the only place of the program where such a socket is opened or read. With
+ * CAP_NET_ADMIN in a netns, as a VPN's container has it, one may write to every socket there, and
+ * look up its port: what says that a message is the kernel's is its sender's port, 0, alone.
+ */
 #ifndef VPNLEASH_NL_H
 #define VPNLEASH_NL_H
 
 #include <libmnl/libmnl.h>
 
 /*
+ * A socket of that netns (-1: of ours), bound and connected to the kernel, which then refuses what
+ * others address to it (ECONNREFUSED); what they send to a group still comes. The descriptor or
+ * -Exxx.
+ */
+int nl_open(int netns_fd, int protocol);
+
+/* One message of the kernel's, its length; 0: somebody else's, to be skipped; -EAGAIN: no more;
+ * -EMSGSIZE, -ENOBUFS: something was lost; -Exxx. */
+ssize_t nl_receive(int fd, void *buf, size_t size);
+
+/* The largest that the kernel makes of one message (NLMSG_GOODSIZE is 8 KiB, VFs add more). */
+#define NL_MESSAGE_SIZE 32768
+
+/*
  * Sends *nlh (its sequence number is set here) and calls each(message, arg), NULL: none, for the
  * messages of the answer, to the end of a dump. The kernel answers in the asker's context: what is
- * not there at once will not come, so this never waits. What is not the kernel's is skipped: with
- * CAP_NET_ADMIN in a netns one may write to the sockets there. 0 or -Exxx, -EINTR for a dump that
- * changed meanwhile.
+ * not there at once will not come, so this never waits. 0 or -Exxx, -EINTR for a dump that changed
+ * meanwhile.
  */
 int nl_ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg);
 

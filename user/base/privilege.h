@@ -7,6 +7,7 @@
 #ifndef VPNLEASH_PRIVILEGE_H
 #define VPNLEASH_PRIVILEGE_H
 
+#include <linux/filter.h>
 #include <stdbool.h>
 
 #include "base/util.h"
@@ -19,6 +20,11 @@ void privilege_take(void);
 
 /* 0; or -Exxx with EXIT_PRIVILEGE: then less than all of it may have been given up. */
 int privilege_drop(struct error *err);
+
+/* Whoever calls another system call than those of the filter (bpf/syscalls.c) is ended. The last
+ * step, after no_new_privs; all or nothing: 0 or -Exxx. */
+int privilege_filter(const struct sock_filter *filter, size_t n);
+#define PRIVILEGE_FILTER(f) privilege_filter(f, sizeof(f) / sizeof((f)[0]))
 
 /*
  * Around work that may need a CPU for longer than the real-time budget and that no lease waits

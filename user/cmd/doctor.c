@@ -302,7 +302,8 @@ static int check_config(const char *file, struct config *ret, bool *ret_read, st
 		   ret->n_workloads);
 }
 
-static void check_surroundings(struct report *report, const struct config *file)
+static void check_surroundings(struct report *report, const struct cgroup_root *root,
+			       const struct config *file)
 {
 	json_t *containers = NULL;
 	struct error line = { 0 };
@@ -321,6 +322,13 @@ static void check_surroundings(struct report *report, const struct config *file)
 		     leashed ? say(&line, OK, "%zu leashed container(s), nothing in the way",
 				   leashed)
 			     : say(&line, INFO, "no leashed container to look at"),
+		     &line);
+
+	begin(report, "delegation");
+	doctor_cgroups(root, containers, file, tell, report);
+	if (!report->told)
+		tell(report,
+		     say(&line, OK, "no workload in a cgroup that others than root may change"),
 		     &line);
 
 	begin(report, "names");
@@ -378,12 +386,12 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 		r = checks[i].run(&root, &line);
 		tell(&report, r, &line);
 	}
-	close_fd(&root.fd);
 	line = (struct error) { 0 };
 	begin(&report, "config");
 	r = check_config(file, &config, &read_one, &line);
 	tell(&report, r, &line);
-	check_surroundings(&report, read_one ? &config : NULL);
+	check_surroundings(&report, &root, read_one ? &config : NULL);
+	close_fd(&root.fd);
 	if (read_one)
 		config_free(&config);
 	j = json_pack("{s:b,s:o}", "ready", report.ready, "checks", report.lines);

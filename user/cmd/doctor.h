@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "core/config.h"
+#include "core/resolve.h"
 
 /* What a check found; a finding is what fail() returns, with its remedy. */
 enum { OK = 0, INFO = 1 };
@@ -18,7 +19,8 @@ __attribute__((format(printf, 3, 4))) int say(struct error *line, int result, co
 /* One line of the report; may be called several times for one check. */
 typedef void (*doctor_tell)(void *owner, int result, const struct error *line);
 
-#define RESOLV_CONF "ResolvConf" /* the text of a container's /etc/resolv.conf, put to the rest */
+/* the text of a container's /etc/resolv.conf, put to the rest; -Exxx: it could not be read */
+#define RESOLV_CONF "ResolvConf"
 
 /*
  * Leashed containers, those that share their network, and the VPN's, as the engine inspected all
@@ -27,6 +29,8 @@ typedef void (*doctor_tell)(void *owner, int result, const struct error *line);
  */
 size_t doctor_containers(const json_t *containers, const struct config *file, bool podman,
 			 doctor_tell tell, void *owner);
+/* By its labels, or by the file (NULL: none). */
+bool doctor_is_leashed(const json_t *c, const struct config *file);
 /* The container in whose network this one is: itself, another, or NULL (the host's, or unknown). */
 const json_t *doctor_owner(const json_t *containers, const json_t *container);
 /* By name or id; NULL: none. */
@@ -36,6 +40,9 @@ const json_t *doctor_find(const json_t *containers, const char *name);
 int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line);
 /* Who answers programs of this machine before they look at resolv.conf. */
 int doctor_names(const struct config *file, struct error *line);
+/* Workloads in cgroups that somebody else than root may take a process out of. */
+void doctor_cgroups(const struct cgroup_root *root, const json_t *containers,
+		    const struct config *file, doctor_tell tell, void *owner);
 /* Private ranges and resolvers that the routes lead beside a tunnel. */
 void doctor_routes(const json_t *containers, const struct config *file, doctor_tell tell,
 		   void *owner);

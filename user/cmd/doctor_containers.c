@@ -102,7 +102,7 @@ static const struct workload_config *in_file(const json_t *c, const struct confi
 	return NULL;
 }
 
-static bool is_leashed(const json_t *c, const struct config *file)
+bool doctor_is_leashed(const json_t *c, const struct config *file)
 {
 	return has_labels(c) || in_file(c, file);
 }
@@ -142,7 +142,7 @@ static bool is_guarded(const struct view *v, const json_t *place)
 			return true;
 	json_array_foreach(v->containers, i, c)
 	{
-		if (is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
+		if (doctor_is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
 			return true;
 	}
 	return false;
@@ -152,7 +152,7 @@ static enum role role_of(const struct view *v, const json_t *c)
 {
 	const json_t *place = doctor_owner(v->containers, c);
 
-	if (is_leashed(c, v->file))
+	if (doctor_is_leashed(c, v->file))
 		return LEASHED;
 	if (!place || !is_guarded(v, place))
 		return NOBODY;
@@ -340,9 +340,17 @@ static struct resolv read_resolv(const char *text)
 
 static void check_names(const struct view *v, const json_t *c, enum role role)
 {
-	const char *text = json_string_value(json_object_get(c, RESOLV_CONF));
+	const json_t *found = json_object_get(c, RESOLV_CONF);
+	const char *text = json_string_value(found);
 	struct resolv r;
 
+	if (json_is_integer(found)) {
+		int r = (int)json_integer_value(found);
+
+		finding(v, c, "see what stands there; links that lead out are not followed",
+			"has an /etc/resolv.conf that is not read: %s",
+			r == -EINVAL ? "no regular file" : strerror(-r));
+	}
 	if (!text)
 		return;
 	r = read_resolv(text);

@@ -14,6 +14,7 @@
 
 #include "base/netns.h"
 #include "base/nl.h"
+#include "base/root.h"
 #include "cmd/doctor.h"
 #include "engine/docker.h"
 #include "watch/netlink.h"
@@ -32,18 +33,20 @@ static long long pid_of(const json_t *container)
 	return json_integer_value(json_object_get(json_object_get(container, "State"), "Pid"));
 }
 
-/* What the container sees, or what the engine keeps for it. */
+/* What the container sees, or, of one that does not run, what the engine keeps for it. */
 static void add_resolv_conf(json_t *container)
 {
-	char path[PATH_MAX], text[8192];
-	ssize_t n;
+	pid_t pid = (pid_t)pid_of(container);
+	char text[8192];
+	ssize_t n = pid > 0 ? read_in_root(pid, "/etc/resolv.conf", text, sizeof(text)) : -ENOENT;
 
-	snprintf(path, sizeof(path), "/proc/%lld/root/etc/resolv.conf", pid_of(container));
-	n = pid_of(container) ? read_small(AT_FDCWD, path, text, sizeof(text)) : -ENOENT;
-	if (n < 0)
-		n = read_small(AT_FDCWD, text_of(container, "ResolvConfPath"), text, sizeof(text));
+	if (n == -ENOENT)
+		n = read_in_root(getpid(), text_of(container, "ResolvConfPath"), text,
+				 sizeof(text));
 	if (n >= 0)
 		json_object_set_new(container, RESOLV_CONF, json_string(text));
+	else if (n != -ENOENT)
+		json_object_set_new(container, RESOLV_CONF, json_integer(n));
 }
 
 static int inspect_all(const char *socket_path, json_t **ret, struct error *line)
@@ -297,7 +300,7 @@ static void look_into(const char *where, const struct tunnel_config *t, doctor_t
 		     &line);
 		return;
 	}
-	l.netlink = netns_socket(netns, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	l.netlink = nl_open(netns, NETLINK_ROUTE);
 	l.ioctls = netns_socket(netns, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", t->interface);
 	if (l.netlink < 0 || l.ioctls < 0)

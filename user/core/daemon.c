@@ -621,10 +621,14 @@ static int start_loop(struct daemon *d, const char *file, const char *engine, st
 	sigaddset(&stop, SIGINT);
 	sigaddset(&stop, SIGHUP);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
-	sd_event_add_signal(d->loop, NULL, SIGTERM, NULL, NULL);
-	sd_event_add_signal(d->loop, NULL, SIGINT, NULL, NULL);
 	d->file = file;
-	sd_event_add_signal(d->loop, NULL, SIGHUP, on_reload, d);
+	r = sd_event_add_signal(d->loop, NULL, SIGTERM, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(d->loop, NULL, SIGINT, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(d->loop, NULL, SIGHUP, on_reload, d);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "listen to SIGTERM, SIGINT and SIGHUP");
 	r = prober_begin(d, err);
 	if (!r)
 		r = start_drops(d, err);

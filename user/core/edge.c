@@ -4,9 +4,9 @@
 #include <linux/netlink.h>
 #include <net/if_arp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "base/netns.h"
+#include "base/nl.h"
 #include "base/privilege.h"
 #include "core/edge_internal.h"
 #include "out/report.h"
@@ -62,10 +62,10 @@ int edge_open(struct edge **ret, struct tunnel *t, struct error *err)
 	e->tunnel = t;
 	e->guards = t->daemon->guards;
 	e->home_fd = -1;
-	e->home_rtnl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	e->rtnl = netns_socket(t->netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-	e->genl = netns_socket(t->netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_GENERIC);
-	e->diag = netns_socket(t->netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+	e->home_rtnl = nl_open(-1, NETLINK_ROUTE);
+	e->rtnl = nl_open(t->netns_fd, NETLINK_ROUTE);
+	e->genl = nl_open(t->netns_fd, NETLINK_GENERIC);
+	e->diag = nl_open(t->netns_fd, NETLINK_SOCK_DIAG);
 	r = netns_open("host", &e->home_fd, err);
 	if (!r && (e->home_rtnl < 0 || e->rtnl < 0 || e->genl < 0 || e->diag < 0))
 		r = fail(err, EXIT_FAILURE_, -EMFILE, NULL, "open netlink to guard '%s'",
@@ -131,8 +131,7 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 /* Is that device there really the other end? An index may have been given away meanwhile. */
 static int check_peer(struct edge *e, const struct underlay *u, struct error *err)
 {
-	_cleanup_fd int there =
-		u->peer_fd < 0 ? -1 : netns_socket(u->peer_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	_cleanup_fd int there = u->peer_fd < 0 ? -1 : nl_open(u->peer_fd, NETLINK_ROUTE);
 	int rtnl = u->peer_fd < 0 ? e->home_rtnl : there;
 	struct links l;
 	int32_t us = -1;

@@ -38,8 +38,8 @@ static bool on_link(const struct underlay *u, const uint8_t address[16])
 		const struct guard_address *own = &u->link.addresses[i];
 		bool same = is_mapped(own->address) && is_mapped(address);
 
-		for (size_t b = 0; same && b < 4; b++)
-			same = !((own->address[12 + b] ^ address[12 + b]) & own->prefix_mask[b]);
+		for (size_t b = 96; same && b < own->prefix; b++)
+			same = !((own->address[b / 8] ^ address[b / 8]) & 0x80 >> b % 8);
 		if (same)
 			return true;
 	}

@@ -22,6 +22,7 @@
 #include "act/hooks.h"
 #include "act/lease.h"
 #include "core/config.h"
+#include "core/delegation.h"
 #include "core/edge.h"
 #include "core/policy.h"
 #include "core/reopen.h"
@@ -144,6 +145,8 @@ struct member {
 	bool engine_lost; /* while it ran: what it does now is the engine's doing, not a person's */
 	uint64_t orphaned_ns, orphaned_of; /* when, and into which netns (its cookie), it was last
 					      started anew */
+	char delegated[DELEGATION_LEN];	   /* by whom, see delegation.h; "" */
+	uint64_t delegation_ns;		   /* when that was looked at */
 	char trouble[400]; /* why it can not be stopped, started, or leashed at all; "" */
 };
 
@@ -206,6 +209,8 @@ void member_tunnel_changed(struct member *m);	      /* m->tunnel went up or down
 void member_move(struct member *m, struct tunnel *t); /* to another tunnel */
 void member_look(struct member *m); /* at what nobody tells: once a second at least */
 int member_hold(struct member *m, bool held, struct error *err);
+/* What is wrong with it, for people; "": nothing. */
+const char *member_trouble(const struct member *m, char *buf, size_t size);
 void member_summary(struct member *m); /* what was dropped since the last one */
 
 /* contained.c */

@@ -99,7 +99,7 @@ static const char *resolver_of(const struct member *m, char *buf, size_t size)
 
 static json_t *member_status(struct member *m)
 {
-	char dns[64];
+	char dns[64], trouble[2 * DELEGATION_LEN];
 	struct daemon *d = m->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
 	struct workload w = { 0 };
@@ -122,7 +122,7 @@ static json_t *member_status(struct member *m)
 					? "yes"
 					: "no";
 	r.held = m->held;
-	r.trouble = m->trouble;
+	r.trouble = member_trouble(m, trouble, sizeof(trouble));
 	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
 	return report_workload_json(&r);
 }
@@ -270,6 +270,8 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 		return "make the container anew; it opens when its record can be used";
 	if (m->again)
 		return "nothing to do, it is tried again";
+	if (*m->delegated)
+		return DELEGATION_REMEDY;
 	if (m->tunnel == m->daemon->nowhere)
 		return "correct its labels, and make the container anew";
 	if (m->state == WORKLOAD_STOPPED)
@@ -298,13 +300,15 @@ static json_t *answer_why(struct daemon *d, const struct request *q)
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
 	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[300];
+	const char *trouble;
 	json_t *j;
 
 	if (!m)
 		return control_refusal(&err);
-	if (*m->trouble)
-		snprintf(why, sizeof(why), "%s", m->trouble);
-	else
+	trouble = member_trouble(m, why, sizeof(why));
+	if (*trouble && trouble != why)
+		snprintf(why, sizeof(why), "%s", trouble);
+	if (!*trouble)
 		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s",
 			 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
 			 tunnel_state_name(m->tunnel->state),

@@ -285,6 +285,40 @@ static void unbind_member(struct member *m)
 	m->bound = 0;
 }
 
+/* Who leaves a cgroup in a netns with a guard of its own is held by that guard. Elsewhere by
+ * nothing: a leash that its wearer may take off is none. */
+static bool may_leave(const struct member *m)
+{
+	return *m->delegated && !(m->tunnel->edge && !edge_is_weak(m->tunnel->edge));
+}
+
+const char *member_trouble(const struct member *m, char *buf, size_t size)
+{
+	if (*m->trouble || !*m->delegated)
+		return m->trouble;
+	snprintf(buf, size, "%s: %s, who may take its processes out of it (" DELEGATION_REMEDY ")",
+		 may_leave(m) ? "it stays shut" : "degraded, the guard holds whoever leaves it",
+		 m->delegated);
+	return buf;
+}
+
+/* Owners change without a word. */
+static bool delegation_changed(struct member *m)
+{
+	char now[DELEGATION_LEN] = "", text[2 * DELEGATION_LEN];
+
+	if (m->bound)
+		delegation_of(&m->daemon->root, m->path, now);
+	m->delegation_ns = now_boot_ns();
+	if (!strcmp(now, m->delegated))
+		return false;
+	memcpy(m->delegated, now, sizeof(now));
+	log_line(LOG_LEVEL_WARNING, "workload '%s': %s", m->name,
+		 *now ? member_trouble(m, text, sizeof(text))
+		      : "only root may take it out of its cgroup");
+	return true;
+}
+
 void member_tunnel_changed(struct member *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP && !m->unusable;
@@ -293,6 +327,7 @@ void member_tunnel_changed(struct member *m)
 			  (!m->slice || now_boot_ns() - m->born_ns >= SETTLED_NS);
 
 	member_input(m, m->held && up			 ? IN_HELD
+			: up && may_leave(m)		 ? IN_DELEGATED
 			: up && contained_is_orphaned(m) ? contained_of_orphan(m)
 			: up				 ? IN_TUNNEL_UP
 			: may_freeze			 ? IN_TUNNEL_DOWN
@@ -346,13 +381,14 @@ static void join_member(struct member *m)
 	struct tunnel *t = m->tunnel;
 	struct workload w;
 
+	delegation_changed(m);
 	workload_point(d->leases, m->bound, t->slot);
 	if (m->held) /* before any admission */
 		workload_flags(d->leases, m->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
 	else
 		workload_flags(d->leases, m->bound, 0, WORKLOAD_HELD);
 	if (!workload_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
-	    t->state == TUNNEL_UP) {
+	    t->state == TUNNEL_UP && !may_leave(m)) {
 		m->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
 		m->changed_ns = w.since_ns;
 	} else {
@@ -410,6 +446,9 @@ void member_look(struct member *m)
 	if (m->state == WORKLOAD_OPEN && watch_cgroup_frozen(m->cgroup))
 		carry_out_workload(m, DO_THAW); /* it failed; who else froze it thaws it */
 	c = watch_cgroup_ref(m->cgroup);
+	if (m->bound && m->started && now_boot_ns() - m->delegation_ns >= NS_PER_SEC &&
+	    delegation_changed(m))
+		member_tunnel_changed(m);
 	if (m->bound || !c || bind_member(m, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);

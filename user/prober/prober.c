@@ -12,7 +12,6 @@
 #include <linux/icmp.h>
 #include <poll.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +24,9 @@
 
 #include "base/child.h"
 #include "base/netns.h"
+#include "base/privilege.h"
 #include "prober/wire.h"
+#include "prober_calls.h"
 
 #define NOBODY		 65534
 #define START_TIMEOUT_MS 5000
@@ -267,26 +268,6 @@ static int drop_privilege(pid_t daemon)
 	return getppid() == daemon ? 0 : -EPIPE;
 }
 
-static int enter_seccomp(void)
-{
-	static const int allowed[] = {
-		SCMP_SYS(recvmsg),	 SCMP_SYS(recvfrom),	 SCMP_SYS(sendmsg),
-		SCMP_SYS(sendto),	 SCMP_SYS(read),	 SCMP_SYS(write),
-		SCMP_SYS(close),	 SCMP_SYS(poll),	 SCMP_SYS(ppoll),
-		SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),	 SCMP_SYS(exit),
-		SCMP_SYS(exit_group),	 SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
-	};
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r = ctx ? 0 : -ENOMEM;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
-	if (r == 0)
-		r = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return r;
-}
-
 struct target {
 	uint32_t number;
 	int fd; /* -1: free */
@@ -435,7 +416,7 @@ static _Noreturn void child(int fd, pid_t daemon)
 	if (r == 0)
 		r = drop_privilege(daemon);
 	if (r == 0)
-		r = enter_seccomp();
+		r = PRIVILEGE_FILTER(prober_filter);
 	if (send_wire(fd, WIRE_READY, 0, (uint64_t)-r, -1) < 0 || r < 0)
 		_exit(1);
 	for (size_t i = 0; i < PROBER_TARGETS; i++)

@@ -20,16 +20,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/netns.h"
+#include "base/nl.h"
 
-/* The largest that the kernel makes of one message (NLMSG_GOODSIZE is 8 KiB, VFs add more). */
-#define MESSAGE_SIZE 32768
 /* 500 unread link toggles overflow the default. */
 #define EVENTS_RCVBUF (4 << 20)
 
 struct watch_netlink {
 	int events, requests;
-	uint32_t seq;
 	char name[IFNAMSIZ];
 	char route[INET6_ADDRSTRLEN]; /* empty: none */
 	int route_family;
@@ -125,73 +122,79 @@ int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
 	return 0;
 }
 
-/* One question, one answer. What the kernel refuses comes back as its -Exxx. */
-static int ask(struct watch_netlink *w, struct nlmsghdr *question, char answer[MESSAGE_SIZE])
+struct link_answer {
+	struct link_identity link;
+	int r; /* of the parsing; -EBADMSG: no such message came */
+};
+
+static int note_link(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct nlmsghdr *nlh = (const struct nlmsghdr *)answer;
-	ssize_t n;
+	struct link_answer *a = arg;
 
-	question->nlmsg_flags = NLM_F_REQUEST;
-	question->nlmsg_seq = ++w->seq;
-	if (send(w->requests, question, question->nlmsg_len, 0) < 0)
-		return -errno;
-	do {
-		n = recv(w->requests, answer, MESSAGE_SIZE, MSG_DONTWAIT | MSG_TRUNC);
-		if (n < 0)
-			return errno == EAGAIN ? -EBADMSG : -errno;
-		if (n > MESSAGE_SIZE || !mnl_nlmsg_ok(nlh, (int)n))
-			return -EBADMSG;
-	} while (nlh->nlmsg_seq != w->seq); /* the rest of an earlier question that went wrong */
-	if (nlh->nlmsg_type == NLMSG_ERROR) {
-		const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
-
-		if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*e) || e->error >= 0)
-			return -EBADMSG;
-		return e->error;
-	}
-	return 0;
+	a->r = nlh->nlmsg_type == RTM_NEWLINK ? link_parse(nlh, &a->link) : -EBADMSG;
+	return MNL_CB_OK;
 }
 
 /* By name, or by ifindex where name is NULL. */
 static int ask_link(struct watch_netlink *w, const char *name, uint32_t ifindex,
 		    struct link_identity *ret)
 {
-	_Alignas(struct nlmsghdr) char question[256] = { 0 }, answer[MESSAGE_SIZE];
+	_Alignas(struct nlmsghdr) char question[256] = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
 	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
-	struct link_identity link;
+	struct link_answer a = { .r = -EBADMSG };
 	int r;
 
 	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
 	ifi->ifi_index = (int)ifindex;
 	if (name)
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
-	r = ask(w, nlh, answer);
+	r = nl_ask(w->requests, nlh, note_link, &a);
 	if (r == 0)
-		r = link_parse((const struct nlmsghdr *)answer, &link);
+		r = a.r;
 	if (r < 0)
 		return r;
 	/* v5.5: the kernel finds a device by its alternative names too. */
-	if (name && strcmp(name, link.name))
+	if (name && strcmp(name, a.link.name))
 		return -ENODEV;
-	*ret = link;
+	*ret = a.link;
 	return 0;
+}
+
+struct route_answer {
+	uint32_t oif;
+	int r;
+};
+
+static int note_route(const struct nlmsghdr *nlh, void *arg)
+{
+	struct route_answer *a = arg;
+
+	a->r = route_parse(nlh, &a->oif);
+	return MNL_CB_OK;
 }
 
 static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
 {
-	_Alignas(struct nlmsghdr) char question[256] = { 0 }, answer[MESSAGE_SIZE];
+	_Alignas(struct nlmsghdr) char question[256] = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
 	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
 	size_t size = w->route_family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+	struct route_answer a = { .r = -EBADMSG };
 	int r;
 
 	nlh->nlmsg_type = RTM_GETROUTE;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
 	rt->rtm_family = (unsigned char)w->route_family;
 	rt->rtm_dst_len = (unsigned char)(size * 8);
 	mnl_attr_put(nlh, RTA_DST, size, &w->route_address);
-	r = ask(w, nlh, answer);
-	return r < 0 ? r : route_parse((const struct nlmsghdr *)answer, ret_oif);
+	r = nl_ask(w->requests, nlh, note_route, &a);
+	if (r == 0)
+		r = a.r;
+	if (r == 0)
+		*ret_oif = a.oif;
+	return r;
 }
 
 /* On change only. An ifindex can not change without a GONE in between. */
@@ -321,32 +324,14 @@ static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
 	return 0;
 }
 
-/* One datagram into buf: its length; 0: not the kernel's, skip it; -EAGAIN: no more; -Exxx. */
-static ssize_t receive(struct watch_netlink *w, char buf[MESSAGE_SIZE])
-{
-	struct sockaddr_nl from = { 0 };
-	struct iovec iov = { .iov_base = buf, .iov_len = MESSAGE_SIZE };
-	struct msghdr msg = {
-		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1
-	};
-	ssize_t n = recvmsg(w->events, &msg, MSG_DONTWAIT);
-
-	if (n < 0)
-		return -errno;
-	if (msg.msg_flags & MSG_TRUNC)
-		return -EMSGSIZE;
-	/* CAP_NET_ADMIN in the netns is enough to write to this socket; port 0 is the kernel. */
-	return msg.msg_namelen == sizeof(from) && from.nl_pid == 0 ? n : 0;
-}
-
 /* Follow what was told to us; whatever is not understood ends in blindness, never in a guess. */
 static void follow(struct watch_netlink *w)
 {
-	_Alignas(struct nlmsghdr) char buf[MESSAGE_SIZE];
+	_Alignas(struct nlmsghdr) char buf[NL_MESSAGE_SIZE];
 
 	for (int i = 0; i < WATCH_BOUND; i++) {
 		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
-		ssize_t n = receive(w, buf);
+		ssize_t n = nl_receive(w->events, buf, sizeof(buf));
 		int left = (int)n, r = n < 0 ? (int)n : 0;
 
 		if (r == -EAGAIN)
@@ -412,12 +397,11 @@ static int subscribe(int fd)
 	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
 				      RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,  RTNLGRP_IPV4_IFADDR,
 				      RTNLGRP_IPV6_IFADDR, RTNLGRP_NEXTHOP };
-	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
 	int size = EVENTS_RCVBUF;
 
-	/* A member that is not bound hears nothing: its port is 0, the sender, who is skipped. */
-	if (bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+	/* A member that is not bound, see nl_open(), would hear nothing: its port is 0, the
+	 * sender, who is skipped. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		return -errno;
 	for (const int *g = groups; g < groups + ARRAY_SIZE(groups); g++)
 		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, g, sizeof(*g)) < 0)
@@ -445,8 +429,8 @@ int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *if
 	strcpy(w->name, ifname);
 	if (route)
 		inet_ntop(family, &address, w->route, sizeof(w->route));
-	w->events = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-	w->requests = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	w->events = nl_open(netns_fd, NETLINK_ROUTE);
+	w->requests = nl_open(netns_fd, NETLINK_ROUTE);
 	r = w->events < 0 ? w->events : w->requests < 0 ? w->requests : subscribe(w->events);
 	if (r < 0) {
 		watch_netlink_stop(w);

@@ -104,16 +104,14 @@ static void add_address(struct link *link, uint8_t family, uint8_t prefix, const
 	if (link->n_addresses == ARRAY_SIZE(link->addresses))
 		return;
 	a = &link->addresses[link->n_addresses++];
+	a->prefix = prefix;
 	if (family == AF_INET6) {
 		memcpy(a->address, bytes, 16);
 		return;
 	}
+	a->prefix += 96;
 	a->address[10] = a->address[11] = 0xff;
 	memcpy(a->address + 12, bytes, 4);
-	for (unsigned int i = 0; i < 4; i++)
-		a->prefix_mask[i] = prefix >= 8 * (i + 1) ? 0xff
-				    : prefix <= 8 * i	  ? 0
-							  : (uint8_t)(0xff00 >> (prefix - 8 * i));
 }
 
 static int on_address(const struct nlmsghdr *nlh, void *arg)

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * IPv6's neighbour discovery, as far as an IPv6 endpoint needs it: solicitations (NS) and
+ * advertisements (NA) as the kernel writes them, with no byte of the sender's choice but the
+ * address that is asked for. A router passes on what is addressed to somewhere else, whatever it
+ * is; so what leaves goes to a group that no router forwards, to a link-local address, or to a
+ * neighbour that proved to be one: its own NS or NA came in with a hop limit of 255, which no
+ * router leaves at that. A prefix alone proves nothing: the namespace chooses it.
+ */
+#ifndef VPNLEASH_NEIGHBOURS_BPF_H
+#define VPNLEASH_NEIGHBOURS_BPF_H
+
+#include <linux/if_ether.h>
+
+#include "flows.bpf.h"
+
+/* ------ what is the namespace's own ------ */
+
+/* The address in addresses[] that it is, or NULL. */
+static __always_inline const struct guard_address *own_address(const struct guard *g,
+							       const __u8 address[16])
+{
+	const __u64 *a = (const __u64 *)address;
+
+#pragma unroll
+	for (__u32 i = 0; i < VPNLEASH_ADDRESSES; i++) {
+		const __u32 *own = (const __u32 *)g->addresses[i].address;
+
+		if (i < g->n_addresses && own[0] == (__u32)a[0] && own[1] == a[0] >> 32 &&
+		    own[2] == (__u32)a[1] && own[3] == a[1] >> 32)
+			return &g->addresses[i];
+	}
+	return 0;
+}
+
+/* Is it in the network of that address? */
+static __always_inline bool is_in_network(const struct guard_address *own, const __u8 address[16])
+{
+	const __u32 *a = (const __u32 *)address, *b = (const __u32 *)own->address;
+	__u32 differ = 0;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		int bits = own->prefix - 32 * i;
+
+		if (bits > 0)
+			differ |= (a[i] ^ b[i]) & bpf_htonl(bits >= 32 ? ~0U : ~(~0U >> bits));
+	}
+	return !differ;
+}
+
+static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
+{
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]) |
+		 (a[5] ^ b[5]));
+}
+
+/* ------ the messages ------ */
+
+#define ICMP6_NS 135
+#define ICMP6_NA 136
+
+#define ND_SOURCE_MAC 1 /* options, RFC 4861 */
+#define ND_TARGET_MAC 2
+#define ND_NONCE      14 /* RFC 7527: in the kernel's question whether an address is free */
+
+/* IPv6's header, the message, and at most one option of eight bytes. */
+struct neighbour {
+	__be32 version;
+	__be16 length;
+	__u8 next, hop_limit;
+	__u8 source[16], destination[16];
+	__u8 type, code;
+	__be16 checksum;
+	__be32 flags;
+	__u8 target[16];
+	__u8 option, option_length, mac[6];
+};
+#define ND_SHORT (sizeof(struct neighbour) - 8) /* without the option */
+
+/* n->option is 0 where there is none. */
+static __always_inline bool read_neighbour(struct __sk_buff *skb, struct neighbour *n)
+{
+	__u32 length = skb->len - ETH_HLEN;
+
+	__builtin_memset(n, 0, sizeof(*n));
+	if (length == sizeof(*n)) {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, n, sizeof(*n)) || !n->option)
+			return false;
+	} else if (length != ND_SHORT || bpf_skb_load_bytes(skb, ETH_HLEN, n, ND_SHORT)) {
+		return false;
+	}
+	return (n->version & bpf_htonl(0xf0000000)) == bpf_htonl(0x60000000) &&
+	       n->length == bpf_htons((__u16)(length - 40)) && n->next == 58 &&
+	       n->hop_limit == 255 && !n->code && (n->type == ICMP6_NS || n->type == ICMP6_NA);
+}
+
+/* fe80::/64 */
+static __always_inline bool is_link_local(const __u8 address[16])
+{
+	const __u32 *a = (const __u32 *)address;
+
+	return a[0] == bpf_htonl(0xfe800000) && !a[1];
+}
+
+static __always_inline bool is_unspecified(const __u8 address[16])
+{
+	const __u32 *a = (const __u32 *)address;
+
+	return !(a[0] | a[1] | a[2] | a[3]);
+}
+
+/* By its own addresses' networks. */
+static __always_inline bool is_on_link(const struct guard *g, const __u8 address[16])
+{
+#pragma unroll
+	for (__u32 i = 0; i < VPNLEASH_ADDRESSES; i++)
+		if (i < g->n_addresses && is_in_network(&g->addresses[i], address))
+			return true;
+	return is_link_local(address);
+}
+
+static __always_inline void neighbour_key(struct flow_key *key, const struct guard *g,
+					  const __u8 address[16])
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->netns_cookie = g->netns_cookie;
+	key->ifindex = g->ifindex;
+	key->protocol = 58;
+	__builtin_memcpy(key->remote, address, 16);
+}
+
+/* ff02::1:ffXX:XXXX of the target; to one neighbour: that one itself, and a neighbour. */
+static __always_inline bool asks_on_link(const struct guard *g, const struct neighbour *n)
+{
+	const __u32 *d = (const __u32 *)n->destination, *t = (const __u32 *)n->target;
+	struct flow_key key;
+
+	if (!is_on_link(g, n->target))
+		return false;
+	if (d[0] == bpf_htonl(0xff020000) && !d[1] && d[2] == bpf_htonl(1) &&
+	    d[3] == (t[3] | bpf_htonl(0xff000000)))
+		return true;
+	if (((d[0] ^ t[0]) | (d[1] ^ t[1]) | (d[2] ^ t[2]) | (d[3] ^ t[3])))
+		return false;
+	if (is_link_local(n->destination))
+		return true;
+	neighbour_key(&key, g, n->destination);
+	return flow_goes_on(&key);
+}
+
+/* To whom asked, or to all (ff02::1) where nobody could be named. */
+static __always_inline bool answers_on_link(const struct guard *g, const struct neighbour *n)
+{
+	const __u32 *d = (const __u32 *)n->destination;
+	struct flow_key key;
+
+	if (is_link_local(n->destination) ||
+	    (d[0] == bpf_htonl(0xff020000) && !(d[1] | d[2]) && d[3] == bpf_htonl(1)))
+		return true;
+	neighbour_key(&key, g, n->destination);
+	return flow_goes_on(&key);
+}
+
+/* It may be left out: the kernel does so where it answers one neighbour. */
+static __always_inline bool has_option(const struct neighbour *n, __u8 option, const __u8 mac[6])
+{
+	return !n->option ||
+	       (n->option == option && n->option_length == 1 && same_mac(n->mac, mac));
+}
+
+static __always_inline bool own_neighbour_discovery(struct __sk_buff *skb, const struct guard *g)
+{
+	struct neighbour n;
+
+	/* no traffic class, no flow label; R, S and O of an answer, nothing else that is reserved
+	 */
+	if (!read_neighbour(skb, &n) || n.version != bpf_htonl(0x60000000))
+		return false;
+	if (n.type == ICMP6_NA)
+		return !(n.flags & bpf_htonl(0x1fffffff)) && own_address(g, n.source) &&
+		       own_address(g, n.target) && has_option(&n, ND_TARGET_MAC, g->mac) &&
+		       answers_on_link(g, &n);
+	if (n.flags || !asks_on_link(g, &n))
+		return false;
+	if (is_unspecified(n.source)) /* is this address free? */
+		return !n.option || (n.option == ND_NONCE && n.option_length == 1);
+	return own_address(g, n.source) && has_option(&n, ND_SOURCE_MAC, g->mac);
+}
+
+/* A neighbour asks, or answers; if it is about us it may be spoken to from now on. */
+static __always_inline bool neighbour_comes_in(struct __sk_buff *skb, const struct guard *g)
+{
+	struct flow_key key;
+	struct neighbour n;
+
+	if (!read_neighbour(skb, &n))
+		return false;
+	if (is_link_local(n.source) || !is_on_link(g, n.source) ||
+	    !own_address(g, n.type == ICMP6_NS ? n.target : n.destination))
+		return true;
+	neighbour_key(&key, g, n.source);
+	if (!flow_goes_on(&key))
+		flow_begins(&key, 0);
+	return true;
+}
+
+#endif
