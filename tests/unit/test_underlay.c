@@ -3,16 +3,19 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
+#include <net/if.h>
 #include <linux/netlink.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +24,9 @@
 #undef fail /* cmocka's; ours is in base/util.h */
 
 #include "base/netns.h"
+#include "watch/descriptors.h"
 #include "watch/process.h"
+#include "watch/uapi.h"
 #include "watch/underlay.h"
 #include "watch/wireguard.h"
 
@@ -163,7 +168,8 @@ static void what_wireguard_says(void **state)
 		assert_int_equal(reads(*bad, &w), -EBADMSG);
 }
 
-/* A server that behaves as told: 'e' endless, 's' silent, 'g' good, 'h' half an answer. */
+/* A server that behaves as told: 'e' endless, 's' silent, 'g' good, 'h' half an answer, 'c' closes
+ * at once, 'n' accepts nobody. */
 static pid_t serve(const char *path, char how)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -176,10 +182,12 @@ static pid_t serve(const char *path, char how)
 	assert_int_equal(listen(fd, 1), 0);
 	pid = fork();
 	if (!pid) {
-		int client = accept(fd, NULL, NULL);
-		char text[] = "endpoint=192.0.2.1:443\nlisten_port=7\nerrno=0\n\n";
+		int client = how == 'n' ? -1 : accept(fd, NULL, NULL);
+		char text[] = "endpoint=192.0.2.1:443\nlisten_port=7\nerrno=0\n\n", get[8];
 
-		if (how == 'g')
+		if (how == 'c')
+			_exit(0);
+		if (how != 'n' && recv(client, get, 7, MSG_WAITALL) == 7 && how == 'g')
 			write(client, text, sizeof(text) - 1);
 		if (how == 'h')
 			write(client, text, 10);
@@ -191,56 +199,172 @@ static pid_t serve(const char *path, char how)
 	return pid;
 }
 
+struct talk {
+	pid_t server; /* 0: whoever it is, it is not believed */
+	pid_t listener;
+	bool done;
+	int r;
+	struct wireguard w;
+};
+
+struct socket_of {
+	uint64_t inode;
+	bool held;
+};
+
+static void compare_socket(const struct descriptor *d, void *arg)
+{
+	struct socket_of *s = arg;
+
+	s->held |= d->socket == s->inode;
+}
+
+static bool holds(pid_t pid, uint64_t inode)
+{
+	struct socket_of s = { .inode = inode };
+
+	descriptors_each(pid, compare_socket, &s);
+	return s.held;
+}
+
+static bool is_believed(void *owner, pid_t listener, uint64_t inode)
+{
+	struct talk *a = owner;
+
+	a->listener = listener;
+	assert_false(holds(getpid(), inode)); /* who listened, and does not hold the other end */
+	return a->server && holds(a->server, inode);
+}
+
+static void on_done(void *owner, int r, const struct wireguard *w)
+{
+	struct talk *a = owner;
+
+	assert_false(a->done);
+	a->done = true;
+	a->r = r;
+	if (!r)
+		a->w = *w;
+}
+
+/* How it ended; no turn of the loop may have waited for the other end. */
+static int hold_talk(struct talk *a, const char *path)
+{
+	struct uapi_question q = { .owner = a, .is_believed = is_believed, .done = on_done };
+	int root = open("/", O_PATH | O_DIRECTORY), socket_fd = uapi_find(root, path + 1), r;
+	uint64_t start, longest = 0;
+	struct uapi *u;
+
+	close(root);
+	if (socket_fd < 0)
+		return socket_fd;
+	q.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	q.diag_fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+	assert_true(sd_event_new(&q.loop) >= 0);
+	start = now_boot_ns();
+	a->done = false;
+	r = uapi_ask(&u, socket_fd, &q);
+	close(socket_fd);
+	while (!r && !a->done) {
+		uint64_t before;
+
+		assert_true(sd_event_prepare(q.loop) > 0 || sd_event_wait(q.loop, UINT64_MAX) > 0);
+		before = now_boot_ns();
+		assert_true(sd_event_dispatch(q.loop) >= 0);
+		longest = now_boot_ns() - before > longest ? now_boot_ns() - before : longest;
+	}
+	assert_true(now_boot_ns() - start < 2 * NS_PER_SEC);
+	assert_true(longest < 20 * NS_PER_MSEC);
+	sd_event_unref(q.loop);
+	close(q.diag_fd);
+	return r ? r : a->r;
+}
+
 static void hostile_sockets(void **state)
 {
+	static const struct {
+		char how;
+		int r;
+	} servers[] = { { 'g', 0 },	     { 'e', -EBADMSG }, { 's', -ETIMEDOUT },
+			{ 'h', -ETIMEDOUT }, { 'c', -EBADMSG }, { 'n', -ETIMEDOUT } };
 	char dir[] = "/tmp/vpnleash-XXXXXX", path[64];
-	int fd = open("/proc/self/ns/net", O_RDONLY);
-	uint64_t ours = netns_ino(fd);
-	struct wireguard w;
 
 	(void)state;
-	close(fd);
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/wg9.sock", dir);
-	assert_int_equal(wireguard_userspace(dir, "wg9", ours, -1, &w), -ENOENT);
-	assert_int_equal(symlink("/dev/log", path), 0);
-	assert_int_equal(wireguard_userspace(dir, "wg9", ours, -1, &w), -ENOTSOCK);
-	assert_int_equal(wireguard_userspace(dir,
-					     "../../../../../../../../../../../../../../../../../"
-					     "../../../../../../../../../../../../../../x",
-					     ours, -1, &w),
-			 -ENAMETOOLONG);
-	for (const char *how = "gesh"; *how; how++) {
-		pid_t pid = serve(path, *how);
-		uint64_t start = now_boot_ns();
-		int r = wireguard_userspace(dir, "wg9", ours, -1, &w);
+	for (size_t i = 0; i < ARRAY_SIZE(servers); i++) {
+		struct talk a = { .server = serve(path, servers[i].how) };
+		int r = hold_talk(&a, path);
 
-		assert_true(now_boot_ns() - start < 1 * NS_PER_SEC);
-		/* on a busy machine the good one may be too late as well */
-		for (int i = 0; *how == 'g' && r == -ETIMEDOUT && i < 20; i++) {
-			kill(pid, SIGKILL);
-			waitpid(pid, NULL, 0);
-			pid = serve(path, *how);
-			usleep(50000);
-			r = wireguard_userspace(dir, "wg9", ours, -1, &w);
-		}
-		assert_true(*how == 'g' ? !r : r == -EBADMSG || r == -ETIMEDOUT);
-		if (*how == 'g')
-			assert_int_equal(w.pid, getpid()); /* who listened */
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
+		/* one that closes may do so before it was seen who it is */
+		assert_true(r == servers[i].r ||
+			    (servers[i].how == 'c' && (r == -EXDEV || r == -ETIMEDOUT)));
+		if (servers[i].how != 'c')
+			assert_int_equal(a.listener, servers[i].how == 'n' ? 0 : getpid());
+		if (!r)
+			assert_int_equal(a.w.listen_port, 7);
+		kill(a.server, SIGKILL);
+		waitpid(a.server, NULL, 0);
 	}
-	{
+	{ /* not the one that is believed: it is not even asked */
 		pid_t pid = serve(path, 'g');
+		struct talk a = { .server = 0 };
 
-		assert_int_equal(wireguard_userspace(dir, "wg9", ours + 1, -1, &w), -EXDEV);
+		assert_int_equal(hold_talk(&a, path), -EXDEV);
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
+		assert_int_equal(hold_talk(&a, path), -ENOENT); /* nobody listens */
 	}
-	assert_int_equal(wireguard_userspace(dir, "wg9", ours, -1, &w),
-			 -ENOENT); /* nobody listens */
 	unlink(path);
 	rmdir(dir);
+}
+
+/* Below somebody else's root a path is his to make. */
+static void hostile_paths(void **state)
+{
+	char dir[] = "/tmp/vpnleash-XXXXXX", host[] = "/tmp/vpnleash-XXXXXX", path[128], to[128];
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), root, fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_non_null(mkdtemp(host));
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/host.sock", host);
+	assert_int_equal(bind(s, (struct sockaddr *)&at, sizeof(at)), 0);
+	root = open(dir, O_PATH | O_DIRECTORY);
+	assert_int_equal(uapi_find(root, "run/wg9.sock"), -ENOENT);
+	assert_int_equal(mkdirat(root, "run", 0700), 0);
+	assert_int_equal(symlinkat(at.sun_path, root, "run/wg9.sock"), 0);
+	assert_int_equal(uapi_find(root, "run/wg9.sock"), -ENOTSOCK); /* a link is none */
+	assert_int_equal(unlinkat(root, "run/wg9.sock", 0), 0);
+	assert_int_equal(mkfifoat(root, "run/wg9.sock", 0600), 0);
+	assert_int_equal(uapi_find(root, "run/wg9.sock"), -ENOTSOCK); /* and did not wait */
+	for (const char *const *link =
+		     (const char *const[]) { "", "../../../../..", "/proc/self/root",
+					     "/proc/1/root", NULL };
+	     *link; link++) { /* out of it, by a directory */
+		snprintf(to, sizeof(to), "%s%s", *link, host);
+		assert_int_equal(symlinkat(to, root, "out"), 0);
+		fd = uapi_find(root, "out/host.sock");
+		assert_true(fd == -ENOENT || fd == -ELOOP);
+		unlinkat(root, "out", 0);
+	}
+	snprintf(to, sizeof(to), "/proc/self/fd/%d", root);
+	snprintf(path, sizeof(path), "%s/host.sock", host + 1);
+	fd = open("/", O_PATH | O_DIRECTORY);
+	assert_true(uapi_find(fd, path) >= 0); /* the control: from the root it is there */
+	assert_int_equal(symlinkat("/proc/self/root", root, "magic"), 0);
+	snprintf(path, sizeof(path), "%s/magic%s/host.sock", dir + 1, host);
+	assert_int_equal(uapi_find(fd, path), -ELOOP);
+	assert_int_equal(symlinkat("/run", root, "var"), 0); /* a link inside is followed */
+	unlinkat(root, "run/wg9.sock", 0);
+	assert_int_equal(close(s), 0);
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/run/wg9.sock", dir);
+	s = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(bind(s, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_true(uapi_find(root, "var/wg9.sock") >= 0);
+	snprintf(path, sizeof(path), "rm -rf %s %s", dir, host);
+	assert_int_equal(system(path), 0);
 }
 
 static int find_self(const struct netns_process *p, void *arg)
@@ -267,6 +391,83 @@ static void live_alone(void)
 	CHECK(!sockets_each(diag, find_sockets, &n) && n == 1);
 }
 
+struct found {
+	pid_t pid;
+	int n;
+	char comm[16], cgroup[PATH_MAX];
+};
+
+static int find_pid(const struct netns_process *p, void *arg)
+{
+	struct found *f = arg;
+
+	if (p->pid != f->pid)
+		return 0;
+	f->n++;
+	snprintf(f->comm, sizeof(f->comm), "%s", p->comm);
+	snprintf(f->cgroup, sizeof(f->cgroup), "%s", p->cgroup);
+	return 0;
+}
+
+static void *go_on(void *unused)
+{
+	pause();
+	return unused;
+}
+
+/* Its first thread ends, and another lives on; or all end, and nobody has taken note. */
+static pid_t leave_leader(bool thread)
+{
+	pid_t pid = fork();
+	pthread_t t;
+	char path[64], text[256] = "";
+
+	if (!pid) {
+		prctl(PR_SET_NAME, "leader");
+		if (thread)
+			pthread_create(&t, NULL, go_on, NULL);
+		syscall(SYS_exit, 0); /* this thread alone */
+	}
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (int i = 0; i < 500 && !strstr(text, ") Z"); i++) {
+		int fd = open(path, O_RDONLY);
+
+		usleep(10000);
+		CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+		close(fd);
+	}
+	CHECK(strstr(text, ") Z"));
+	return pid;
+}
+
+static void live_without_a_leader(void)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY), pidfd;
+	char own[PATH_MAX], path[PATH_MAX];
+
+	CHECK(!process_cgroup(getpid(), own));
+	for (int thread = 0; thread <= 1; thread++) {
+		struct found f = { .pid = leave_leader(thread) };
+
+		CHECK(!netns_processes(netns_ino(fd), find_pid, &f));
+		CHECK(f.n == thread);
+		CHECK(!thread || (!strcmp(f.comm, "leader") && !strcmp(f.cgroup, own)));
+		CHECK(process_lives_in(f.pid, netns_ino(fd)) == thread);
+		pidfd = (int)syscall(SYS_pidfd_open, f.pid, 0);
+		CHECK(process_cgroup_held(f.pid, pidfd, path) == (thread ? 0 : -ESRCH));
+		kill(f.pid, SIGKILL);
+		waitpid(f.pid, NULL, 0);
+		CHECK(process_cgroup_held(getpid(), pidfd, path) == -ESRCH); /* another's number */
+		close(pidfd);
+	}
+}
+
+static void threads_without_a_leader(void **state)
+{
+	(void)state;
+	in_new_netns(live_without_a_leader);
+}
+
 static void who_lives_there(void **state)
 {
 	(void)state;
@@ -276,9 +477,10 @@ static void who_lives_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(links_that_lead_out), cmocka_unit_test(links_are_read),
-		cmocka_unit_test(what_wireguard_says), cmocka_unit_test(hostile_sockets),
-		cmocka_unit_test(who_lives_there),
+		cmocka_unit_test(links_that_lead_out),	    cmocka_unit_test(links_are_read),
+		cmocka_unit_test(what_wireguard_says),	    cmocka_unit_test(hostile_sockets),
+		cmocka_unit_test(who_lives_there),	    cmocka_unit_test(hostile_paths),
+		cmocka_unit_test(threads_without_a_leader),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -30,6 +30,7 @@ void edge_close(struct edge *e)
 		return;
 	for (size_t i = 0; i < e->n; i++)
 		forget(&e->known[i]);
+	uapi_stop(e->uapi);
 	if (e->vpn.level)
 		close_fd(&e->vpn.fd);
 	close_fd(&e->home_fd);
@@ -62,6 +63,7 @@ int edge_open(struct edge **ret, struct tunnel *t, struct error *err)
 	e->tunnel = t;
 	e->guards = t->daemon->guards;
 	e->home_fd = -1;
+	e->vpn_why = "";
 	e->home_rtnl = nl_open(-1, NETLINK_ROUTE);
 	e->rtnl = nl_open(t->netns_fd, NETLINK_ROUTE);
 	e->genl = nl_open(t->netns_fd, NETLINK_GENERIC);
@@ -277,8 +279,7 @@ int edge_read(struct edge *e, struct error *err)
 
 	if (!e->n && !e->n_learned)
 		edge_adopt_learned(e);
-	if (!e->vpn_pid)
-		edge_find_vpn(e);
+	edge_find_vpn(e);
 	edge_ask_wireguard(e);
 	edge_write_endpoints(e);
 	r = read_present(e, err);
@@ -442,6 +443,7 @@ void edge_device_gone(struct edge *e)
 
 	if (!e || !e->is_wireguard)
 		return;
+	e->was_asked = false;
 	e->is_wireguard = false; /* its endpoints stay: a new one will find its server there */
 	for (size_t i = 0; i < e->n; i++) {
 		fill_spec(e, &e->known[i]);
@@ -474,7 +476,7 @@ bool edge_is_open(const struct edge *e)
 
 const char *edge_why(const struct edge *e)
 {
-	return e->why;
+	return *e->vpn_why ? e->vpn_why : *e->wireguard_why ? e->wireguard_why : e->why;
 }
 
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max)

@@ -5,6 +5,8 @@
  *   noted.c       the same of a VPN that does not say so, by what it was seen to send
  *   exceptions.c  who of the LAN may come in
  *   sweep.c       sockets that were opened elsewhere; who sent what was dropped
+ *   ask.c         what WireGuard says of it
+ *   vpn.c         who the VPN is
  *   bootstrap.c   when the VPN may use the underlay before its tunnel exists
  */
 #ifndef VPNLEASH_EDGE_INTERNAL_H
@@ -15,6 +17,7 @@
 #include "act/guard.h"
 #include "core/edge.h"
 #include "core/state.h"
+#include "watch/uapi.h"
 #include "watch/underlay.h"
 #include "watch/wireguard.h"
 
@@ -52,6 +55,14 @@ struct edge {
 
 	struct wireguard wireguard;
 	bool is_wireguard;
+	struct uapi *uapi;	 /* it is being asked; NULL: it is not */
+	bool was_asked;		 /* since the device is there */
+	size_t place;		 /* of its socket, the next that is tried */
+	char asked_for[16];	 /* the interface */
+	pid_t answers;		 /* the process that did; 0: none */
+	uint64_t searched_ns;	 /* for it, in vain */
+	uint64_t news_ns;	 /* its last */
+	char wireguard_why[300]; /* why it is not believed; "" */
 	size_t n_learned;
 	struct vpn_endpoint learned[LEARNED]; /* from what was noted, at the last grant */
 	size_t n_rules;
@@ -59,6 +70,7 @@ struct edge {
 
 	struct cgroup_ref vpn;	     /* level 0: not known */
 	pid_t vpn_pid;		     /* a process of it, as last seen; 0: none */
+	const char *vpn_why;	     /* why it is not known; "": there is no more to say */
 	uint64_t bootstrap_since_ns; /* flows that began earlier are forgotten; 0: shut */
 	bool open;
 	char why[256];
@@ -79,8 +91,13 @@ static inline bool is_mapped(const uint8_t address[16])
 	return !memcmp(address, mapped, sizeof(mapped));
 }
 
+/* vpn.c */
+void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known; else vpn_why says why */
+
+/* ask.c */
+void edge_ask_wireguard(struct edge *e); /* what it says of itself now, or will say */
+
 /* endpoints.c */
-void edge_ask_wireguard(struct edge *e); /* what it says of itself now */
 void edge_write_endpoints(struct edge *e);
 void edge_adopt_learned(struct edge *e); /* what an earlier daemon learnt, while its lease lives */
 void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix);
@@ -92,8 +109,6 @@ int edge_learn(struct edge *e, struct error *err);
 void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
 
 /* bootstrap.c */
-void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known */
-void edge_pause(struct edge *e);    /* shut, and what was noted is kept */
-bool edge_is_leashed(const struct daemon *d, const char *path); /* above or below a workload */
+void edge_pause(struct edge *e); /* shut, and what was noted is kept */
 
 #endif

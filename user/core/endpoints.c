@@ -6,8 +6,6 @@
 
 #include "core/edge_internal.h"
 
-#define USERSPACE_DIR "/run/wireguard"
-
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
 		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)
 {
@@ -21,35 +19,6 @@ static void add_endpoint(struct edge *e, uint8_t protocol, uint16_t port, const 
 {
 	add_rule(e, ADDRESS_ENDPOINT, protocol, port, address, prefix, source);
 	add_rule(e, ADDRESS_HOST, protocol, 0, address, prefix, source);
-}
-
-/* A process that is stopped does not answer: then what it said last still holds. */
-void edge_ask_wireguard(struct edge *e)
-{
-	struct tunnel *t = e->tunnel;
-	struct link_identity link;
-	struct wireguard w = { 0 };
-	char dir[64];
-	int r = -ENODEV;
-
-	if (watch_netlink_identity(t->link, &link))
-		return; /* no tunnel: a new one will find its server where the old one was */
-	if (!strcmp(link.kind, "wireguard"))
-		r = wireguard_kernel(e->genl, link.ifindex, &w);
-	else if (e->vpn_pid) { /* of a container: the socket is in its file system */
-		snprintf(dir, sizeof(dir), "/proc/%d/root" USERSPACE_DIR, e->vpn_pid);
-		r = wireguard_userspace(dir, link.name, t->netns_ino, e->diag, &w);
-		if (r == -ENOENT) { /* an image in which /var/run is no link to /run */
-			snprintf(dir, sizeof(dir), "/proc/%d/root/var" USERSPACE_DIR, e->vpn_pid);
-			r = wireguard_userspace(dir, link.name, t->netns_ino, e->diag, &w);
-		}
-	}
-	if (r && r != -ETIMEDOUT)
-		r = wireguard_userspace(USERSPACE_DIR, link.name, t->netns_ino, e->diag, &w);
-	if (!r) {
-		e->wireguard = w;
-		e->is_wireguard = true;
-	}
 }
 
 /* The rules of a netns are those of all its tunnels: in the host's there may be several. */
@@ -115,17 +84,37 @@ static bool edge_has_endpoint(const struct edge *e)
 	return false;
 }
 
-/* What an earlier daemon learnt, while its lease lives. */
+static void adopt_wireguard(struct edge *e, const struct address_key *key)
+{
+	struct vpn_endpoint *p = &e->wireguard.endpoints[e->wireguard.n];
+
+	if (e->wireguard.n == WIREGUARD_PEERS)
+		return;
+	e->wireguard.n++;
+	e->is_wireguard = true;
+	*p = (struct vpn_endpoint) { .protocol = key->protocol, .port = ntohs(key->port) };
+	memcpy(p->address, key->address, 16);
+}
+
+/* What an earlier daemon learnt; what WireGuard told it, until it tells us, while its lease lives.
+ */
 void edge_adopt_learned(struct edge *e)
 {
 	struct address_rule rules[2 * LEARNED];
 	size_t n = guard_rules_read(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, rules,
 				    ARRAY_SIZE(rules));
+	bool lives = e->tunnel->slot &&
+		     lease_expires_ns(daemon_of(e)->leases, e->tunnel->slot) > now_boot_ns();
+	bool wireguard = lives && !e->is_wireguard;
 
 	for (size_t i = 0; i < n && e->n_learned < LEARNED; i++) {
 		struct vpn_endpoint *p = &e->learned[e->n_learned];
 
-		if (rules[i].value.source != FROM_FLOW || rules[i].key.kind != ADDRESS_ENDPOINT)
+		if (rules[i].key.kind != ADDRESS_ENDPOINT)
+			continue;
+		if (wireguard && rules[i].value.source == FROM_WIREGUARD)
+			adopt_wireguard(e, &rules[i].key);
+		if (rules[i].value.source != FROM_FLOW)
 			continue;
 		*p = (struct vpn_endpoint) { .protocol = rules[i].key.protocol,
 					     .port = ntohs(rules[i].key.port) };
@@ -134,12 +123,27 @@ void edge_adopt_learned(struct edge *e)
 	}
 }
 
+static int no_endpoint(const struct edge *e, struct error *err)
+{
+	const char *why = *e->vpn_why ? e->vpn_why : e->wireguard_why;
+
+	if (*why) /* what to do is in there */
+		return SAY(err, -ENOENT, NULL, "no endpoint of the VPN is known: %s", why);
+	return SAY(
+		err, -ENOENT,
+		"set endpoint = IP:PORT/udp; or process = NAME of the VPN, if it is not found by "
+		"its container",
+		"no endpoint of the VPN is known");
+}
+
 int edge_settle(struct edge *e, struct error *err)
 {
 	int r = 0;
 
 	if (e->weak)
 		return 0;
+	if (e->uapi && !e->was_asked && !e->tunnel->config.endpoints.n)
+		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
 	edge_pause(e); /* from here on no flow is noted nor answered */
 	if (!e->is_wireguard)
 		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
@@ -149,10 +153,7 @@ int edge_settle(struct edge *e, struct error *err)
 		return r;
 	edge_write_endpoints(e);
 	if (!edge_has_endpoint(e))
-		return SAY(err, -ENOENT,
-			   "set endpoint = IP:PORT/udp; or process = NAME of the VPN, if it is not "
-			   "found by its container",
-			   "no endpoint of the VPN is known");
+		return no_endpoint(e, err);
 	edge_shut(e);
 	return 0;
 }

@@ -132,6 +132,14 @@ static int on_children(sd_event_source *source, int fd, uint32_t events, void *a
 	return 0;
 }
 
+bool slices_touch(const struct daemon *d, const char *path)
+{
+	for (const struct slice *s = d->slices; s; s = s->next)
+		if (cgroup_is_below(path, s->path) || cgroup_is_below(s->path, path))
+			return true;
+	return false;
+}
+
 bool slices_yield(struct daemon *d, const char *path)
 {
 	struct member *m = child_at(d, path);

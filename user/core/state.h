@@ -8,6 +8,7 @@
  *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
  *   verbs.c     what the control socket is asked, of the form that schema.h has
+ *   vpn.c       who the VPN is: its cgroup, its process
  *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   daemon.c    start, loop, end
@@ -27,6 +28,7 @@
 #include "core/policy.h"
 #include "core/reopen.h"
 #include "core/resolve.h"
+#include "core/vpn.h"
 #include "engine/engine.h"
 #include "out/audit.h"
 #include "out/control.h"
@@ -55,15 +57,8 @@ struct tunnel_owner {
 	int pidfd;
 	sd_event_source *end;
 	bool unhealthy;
-	bool again; /* it runs, and could not be watched */
-};
-
-/* The key `process`. */
-struct vpn_process {
-	pid_t pid; /* 0: not there */
-	int pidfd;
-	sd_event_source *end;
-	bool dead; /* it was there, and no other has come */
+	bool again;	       /* it runs, and could not be watched */
+	char cgroup[PATH_MAX]; /* as the engine has it */
 };
 
 struct tunnel {
@@ -79,7 +74,7 @@ struct tunnel {
 	 */
 	char where[PATH_MAX];
 	struct tunnel_owner owner;
-	struct vpn_process process;
+	struct vpn vpn;
 
 	int netns_fd; /* -1: not there */
 	uint64_t netns_cookie, netns_ino;
@@ -187,6 +182,9 @@ void tunnel_members_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */
 void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
+/* Its VPN's last process has ended; there is one (again). */
+void tunnel_vpn_ended(struct tunnel *t, uint64_t evidence_ns);
+void tunnel_vpn_found(struct tunnel *t);
 void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
 int prober_begin(struct daemon *d, struct error *err);
 /* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
@@ -254,6 +252,8 @@ int slices_reload(struct daemon *d, const struct config *config, struct error *e
 void slices_look(struct daemon *d);
 /* The child at that path, if it is one, is somebody else's from now on. Whether it was held. */
 bool slices_yield(struct daemon *d, const char *path);
+/* Is it one, or above or below one? */
+bool slices_touch(const struct daemon *d, const char *path);
 void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */
 void slices_stop(struct daemon *d);	/* locked they stay, and their children as they are */
 

@@ -13,7 +13,6 @@
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/state.h"
-#include "watch/process.h"
 
 #define TICK_NS                                                                                    \
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
@@ -220,7 +219,7 @@ static void set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
-	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !t->process.dead;
+	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !t->vpn.dead;
 	if (was && !t->ready) {
 		reopen_failed(&t->reopen);
 		t->seen_ns = now_boot_ns();
@@ -318,20 +317,9 @@ static bool netns_is_there(const struct tunnel *t)
 	return !strcmp(t->where, "host") || (!stat(t->where, &st) && st.st_ino == t->netns_ino);
 }
 
-static void forget_process(pid_t *pid, int *pidfd, sd_event_source **end)
-{
-	sd_event_source_disable_unref(*end);
-	*end = NULL;
-	if (*pidfd >= 0)
-		close_fd(pidfd);
-	*pidfd = -1;
-	*pid = 0;
-}
-
 static void leave_netns(struct tunnel *t)
 {
-	forget_process(&t->process.pid, &t->process.pidfd, &t->process.end);
-	t->process.dead = false;
+	vpn_forget(t);
 	sd_event_source_disable_unref(t->link_source);
 	t->link_source = NULL;
 	watch_netlink_stop(t->link);
@@ -412,6 +400,7 @@ static int enter_netns(struct tunnel *t, struct error *err)
 		if (guard_take_off(gate_pins(d->gate), t->netns_cookie, err)) /* an earlier run's */
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
+	vpn_look(t);
 	if (!follow_members(t))
 		look_at_edge(t);
 	set_ready(t);
@@ -467,66 +456,42 @@ static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 	tunnel_sweep(t->daemon);
 }
 
-/* ------ the VPN's process, and the container or unit that the netns is of ------ */
+/* ------ the container or unit that the netns is of ------ */
 
-static int watch_process(struct tunnel *t, pid_t pid, int *ret_pidfd, sd_event_source **ret,
-			 sd_event_io_handler_t on_end)
+static void forget_owner(struct tunnel_owner *o)
+{
+	sd_event_source_disable_unref(o->end);
+	o->end = NULL;
+	if (o->pidfd >= 0)
+		close_fd(&o->pidfd);
+	o->pidfd = -1;
+	o->pid = 0;
+}
+
+static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg);
+
+static int watch_owner(struct tunnel *t, pid_t pid)
 {
 	int r;
 
-	*ret_pidfd = pidfd_open(pid, 0);
-	if (*ret_pidfd < 0)
+	t->owner.pidfd = pidfd_open(pid, 0);
+	if (t->owner.pidfd < 0)
 		return -errno;
-	r = sd_event_add_io(t->daemon->loop, ret, *ret_pidfd, EPOLLIN, on_end, t);
+	r = sd_event_add_io(t->daemon->loop, &t->owner.end, t->owner.pidfd, EPOLLIN, on_owner_end,
+			    t);
 	if (r >= 0)
-		sd_event_source_set_priority(*ret, PRIORITY_EVIDENCE);
+		sd_event_source_set_priority(t->owner.end, PRIORITY_EVIDENCE);
 	return r < 0 ? r : 0;
 }
 
-static int on_process_end(sd_event_source *s, int fd, uint32_t events, void *arg)
+void tunnel_vpn_ended(struct tunnel *t, uint64_t evidence_ns)
 {
-	struct tunnel *t = arg;
-	uint64_t now = now_boot_ns();
-
-	(void)s;
-	(void)fd;
-	(void)events;
-	forget_process(&t->process.pid, &t->process.pidfd, &t->process.end);
-	t->process.dead = true;
 	set_ready(t);
-	tunnel_input(t, IN_VPN_DEAD, t->config.process, now);
-	return 0;
+	tunnel_input(t, IN_VPN_DEAD, t->config.process, evidence_ns);
 }
 
-static int note_process(const struct netns_process *p, void *arg)
+void tunnel_vpn_found(struct tunnel *t)
 {
-	struct tunnel *t = arg;
-
-	if (strcmp(p->comm, t->config.process))
-		return 0;
-	t->process.pid = p->pid;
-	return 1;
-}
-
-static void look_for_process(struct tunnel *t)
-{
-	struct stat st;
-	char path[64];
-
-	if (!*t->config.process || t->process.pid)
-		return;
-	privilege_long_work(true); /* all of /proc */
-	netns_processes(t->netns_ino, note_process, t);
-	privilege_long_work(false);
-	if (!t->process.pid)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", t->process.pid);
-	if (watch_process(t, t->process.pid, &t->process.pidfd, &t->process.end, on_process_end) ||
-	    stat(path, &st) < 0 || st.st_ino != t->netns_ino) { /* the number may be another's */
-		forget_process(&t->process.pid, &t->process.pidfd, &t->process.end);
-		return;
-	}
-	t->process.dead = false;
 	set_ready(t);
 }
 
@@ -538,7 +503,7 @@ static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	(void)s;
 	(void)fd;
 	(void)events;
-	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+	forget_owner(&t->owner);
 	t->where[0] = '\0';
 	netns_gone(t, now);
 	return 0;
@@ -565,16 +530,17 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	}
 	if (pid == t->owner.pid)
 		return;
-	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+	forget_owner(&t->owner);
 	t->where[0] = '\0';
 	netns_gone(t, now);
-	r = pid ? watch_process(t, pid, &t->owner.pidfd, &t->owner.end, on_owner_end) : -ESRCH;
+	r = pid ? watch_owner(t, pid) : -ESRCH;
 	t->owner.again = r && r != -ESRCH;
 	if (r) {
-		forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+		forget_owner(&t->owner);
 		return;
 	}
 	t->owner.pid = pid;
+	snprintf(t->owner.cgroup, sizeof(t->owner.cgroup), "%s", owner->cgroup);
 	snprintf(t->where, sizeof(t->where), "/proc/%d/ns/net", pid);
 	tunnel_look_now(t);
 }
@@ -601,7 +567,7 @@ static void look(struct tunnel *t)
 		if (r)
 			return;
 	}
-	look_for_process(t);
+	vpn_look(t);
 	r = follow_members(t);
 	if (!r)
 		r = look_at_edge(t); /* endpoints move without a word */
@@ -799,8 +765,7 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 			       .id = last_id++,
 			       .state = TUNNEL_ABSENT,
 			       .netns_fd = -1,
-			       .owner.pidfd = -1,
-			       .process.pidfd = -1 };
+			       .owner.pidfd = -1 };
 	kind = place_kind(config->netns, &name);
 	if (kind != PLACE_CONTAINER && kind != PLACE_UNIT)
 		snprintf(t->where, sizeof(t->where), "%s", config->netns);
@@ -812,7 +777,7 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 void tunnel_free(struct tunnel *t)
 {
 	leave_netns(t);
-	forget_process(&t->owner.pid, &t->owner.pidfd, &t->owner.end);
+	forget_owner(&t->owner);
 	sd_event_source_disable_unref(t->tick);
 	sd_event_source_disable_unref(t->expiry);
 	free(t);

@@ -281,6 +281,8 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 		return "start it; the gate is attached when its cgroup appears";
 	if (m->state == WORKLOAD_OPEN)
 		return "nothing to do";
+	if (m->tunnel->state != TUNNEL_UP && *m->tunnel->vpn.why)
+		return escape(buf, size, m->tunnel->vpn.why);
 	switch (m->tunnel->state) {
 	case TUNNEL_UP:
 		return "nothing to do, it opens in a moment";
@@ -299,7 +301,7 @@ static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
 	struct member *m = find(d, q->workload, &err);
-	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[300];
+	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
 	const char *trouble;
 	json_t *j;
 

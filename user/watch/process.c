@@ -9,6 +9,7 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +30,16 @@ static int read_file(const char *path, char *buf, size_t size)
 	return 0;
 }
 
-int process_cgroup(pid_t pid, char ret[PATH_MAX])
+/* dir: /proc/PID, or that of one thread. */
+static int cgroup_of(const char *dir, char ret[PATH_MAX])
 {
-	char path[64], *line, *end;
+	char path[96], *line, *end;
 	_cleanup_free char *buf = malloc(2 * PATH_MAX);
 	int r;
 
 	if (!buf)
 		return -ENOMEM;
-	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+	snprintf(path, sizeof(path), "%.80s/cgroup", dir);
 	r = read_file(path, buf, 2 * PATH_MAX);
 	if (r)
 		return r;
@@ -49,6 +51,28 @@ int process_cgroup(pid_t pid, char ret[PATH_MAX])
 	if (!end || end - line >= PATH_MAX)
 		return -ENAMETOOLONG;
 	snprintf(ret, PATH_MAX, "%.*s", (int)(end - line), line);
+	return 0;
+}
+
+int process_cgroup(pid_t pid, char ret[PATH_MAX])
+{
+	char dir[32];
+
+	snprintf(dir, sizeof(dir), "/proc/%d", pid);
+	return cgroup_of(dir, ret);
+}
+
+int process_cgroup_held(pid_t pid, int pidfd, char ret[PATH_MAX])
+{
+	struct pollfd ended = { .fd = pidfd, .events = POLLIN };
+	char path[PATH_MAX];
+	int r = process_cgroup(pid, path);
+
+	if (r)
+		return r;
+	if (poll(&ended, 1, 0))
+		return -ESRCH;
+	memcpy(ret, path, sizeof(path));
 	return 0;
 }
 
@@ -74,31 +98,98 @@ bool process_is_to_end(pid_t pid)
 	return false;
 }
 
-/* Threads may live apart: the leader is looked at first, then the others. */
-static bool lives_in(const char *pid, uint64_t netns_ino)
+/* PID (COMM) STATE …, of which COMM may hold anything. The state, 0: it is not there (any more). */
+static char state_of(const char *dir, char ret_comm[16])
 {
-	char path[300];
+	char path[96], text[128], *end, *begin;
+
+	snprintf(path, sizeof(path), "%.80s/stat", dir);
+	if (read_file(path, text, sizeof(text)))
+		return 0;
+	begin = strchr(text, '(');
+	end = strrchr(text, ')');
+	if (!begin || !end || end[1] != ' ')
+		return 0;
+	*end = '\0';
+	snprintf(ret_comm, 16, "%.15s", begin + 1);
+	return end[2] == 'X' ? 0 : end[2];
+}
+
+static bool is_netns(const char *dir, uint64_t netns_ino)
+{
+	char path[96];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%.80s/ns/net", dir);
+	return !stat(path, &st) && st.st_ino == netns_ino;
+}
+
+/* One of the threads beside the first for which f() holds, its directory in ret. */
+static bool find_thread(const char *dir, bool (*f)(const char *thread, uint64_t arg), uint64_t arg,
+			char ret[64])
+{
+	const char *pid = strrchr(dir, '/') + 1;
+	bool found = false;
 	struct dirent *e;
 	struct stat st;
-	bool found;
 	DIR *d;
 
-	snprintf(path, sizeof(path), "/proc/%.20s/ns/net", pid);
-	if (!stat(path, &st) && st.st_ino == netns_ino)
-		return true;
-	snprintf(path, sizeof(path), "/proc/%.20s/task", pid);
-	if (stat(path, &st) < 0 || st.st_nlink <= 3) /* ".", ".." and one thread */
+	snprintf(ret, 64, "%.30s/task", dir);
+	if (stat(ret, &st) < 0 || st.st_nlink <= 3) /* ".", ".." and one thread */
 		return false;
-	d = opendir(path);
-	for (found = false; d && !found && (e = readdir(d));) {
+	d = opendir(ret);
+	while (d && !found && (e = readdir(d))) {
 		if (e->d_name[0] == '.' || !strcmp(e->d_name, pid))
 			continue;
-		snprintf(path, sizeof(path), "/proc/%.20s/task/%.20s/ns/net", pid, e->d_name);
-		found = !stat(path, &st) && st.st_ino == netns_ino;
+		snprintf(ret, 64, "%.30s/task/%.20s", dir, e->d_name);
+		found = f(ret, arg);
 	}
 	if (d)
 		closedir(d);
 	return found;
+}
+
+/* Threads may live apart: the leader is looked at first, then the others. */
+static bool lives_in(const char *dir, uint64_t netns_ino)
+{
+	char thread[64];
+
+	return is_netns(dir, netns_ino) || find_thread(dir, is_netns, netns_ino, thread);
+}
+
+bool process_lives_in(pid_t pid, uint64_t netns_ino)
+{
+	char dir[32];
+
+	snprintf(dir, sizeof(dir), "/proc/%d", pid);
+	return lives_in(dir, netns_ino);
+}
+
+static bool is_alive(const char *thread, uint64_t unused)
+{
+	char comm[16], state = state_of(thread, comm);
+
+	(void)unused;
+	return state && state != 'Z';
+}
+
+/* A process whose first thread has ended lives on in the others, and where these are: a leader that
+ * is dead stays in the cgroup in which it died. */
+static bool read_process(struct netns_process *p)
+{
+	char dir[32], thread[64], state;
+	const char *alive = dir;
+
+	snprintf(dir, sizeof(dir), "/proc/%d", p->pid);
+	state = state_of(dir, p->comm);
+	if (!state)
+		return false;
+	if (state == 'Z') {
+		if (!find_thread(dir, is_alive, 0, thread))
+			return false;
+		alive = thread;
+	}
+	return cgroup_of(alive, p->cgroup) != -ENOENT; /* it has just ended */
 }
 
 int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, void *arg),
@@ -110,24 +201,14 @@ int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, 
 
 	while (!r && d && (e = readdir(d))) {
 		struct netns_process p = { 0 };
-		char path[64], stat_line[128], *state;
+		char dir[32];
 
-		if (!isdigit((unsigned char)e->d_name[0]) || !lives_in(e->d_name, netns_ino))
+		if (!isdigit((unsigned char)e->d_name[0]))
 			continue;
+		snprintf(dir, sizeof(dir), "/proc/%.20s", e->d_name);
 		p.pid = atoi(e->d_name);
-		snprintf(path, sizeof(path), "/proc/%d/stat", p.pid);
-		/* PID (COMM) STATE …; COMM may hold anything */
-		if (read_file(path, stat_line, sizeof(stat_line)))
-			continue;
-		state = strrchr(stat_line, ')');
-		if (!state || state[1] != ' ' || state[2] == 'Z' || state[2] == 'X')
-			continue;
-		*state = '\0';
-		snprintf(p.comm, sizeof(p.comm), "%.15s",
-			 strchr(stat_line, '(') ? strchr(stat_line, '(') + 1 : "");
-		if (process_cgroup(p.pid, p.cgroup) == -ENOENT)
-			continue; /* it has just ended */
-		r = f(&p, arg);
+		if (lives_in(dir, netns_ino) && read_process(&p))
+			r = f(&p, arg);
 	}
 	if (d)
 		closedir(d);

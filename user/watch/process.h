@@ -16,12 +16,15 @@ struct netns_process {
 	char cgroup[PATH_MAX]; /* below the cgroup v2 root, as from cgroup_path() */
 };
 
-/* Each process, zombies left out, with a thread in that netns. f ends the walk by a return other
- * than 0, which is returned. */
+/* Each process with a thread in that netns, none that has ended: one lives as long as any of its
+ * threads. f ends the walk by a return other than 0, which is returned. */
 int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, void *arg),
 		    void *arg);
 /* The cgroup of one process. 0 or -Exxx. */
 int process_cgroup(pid_t pid, char ret[PATH_MAX]);
+/* The same of the process of that pidfd, and of no other that has its number by now: -ESRCH. */
+int process_cgroup_held(pid_t pid, int pidfd, char ret[PATH_MAX]);
+bool process_lives_in(pid_t pid, uint64_t netns_ino); /* with a thread */
 
 /* Does a signal wait for it that asks it to end: SIGTERM, SIGINT, SIGQUIT, systemd's SIGRTMIN+3? */
 bool process_is_to_end(pid_t pid);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * WireGuard asked where its peers are: the kernel's at once, a process beside the loop; what it
+ * said last holds meanwhile. It is believed if it is the VPN: see vpn.h. See edge.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+
+#include "base/netns.h"
+#include "core/edge_internal.h"
+#include "watch/descriptors.h"
+#include "watch/uapi.h"
+
+#define SEARCH_NS (NS_PER_SEC / 10) /* at most, for who holds the other end */
+#define AGAIN_NS  NS_PER_SEC	    /* not sooner, if it was in vain */
+#define NEWS_NS	  (NS_PER_SEC / 10) /* news more often than this wait for the next look */
+
+/* Where the socket may be: of a container, in its file system; in an image in which /var/run is no
+ * link to /run; in the host's. */
+static const struct {
+	bool of_vpn;
+	const char *dir;
+} places[] = {
+	{ true, "run/wireguard" },
+	{ true, "var/run/wireguard" },
+	{ false, "run/wireguard" },
+};
+
+static void ask_next(struct edge *e);
+
+/* ------ who answers ------ */
+
+struct holder {
+	struct edge *edge;
+	uint64_t inode, until_ns;
+	bool holds;
+	pid_t pid; /* 0: not found */
+	char cgroup[PATH_MAX];
+};
+
+static void compare_descriptor(const struct descriptor *d, void *arg)
+{
+	struct holder *h = arg;
+
+	h->holds |= d->socket == h->inode;
+}
+
+/* Does it hold that very socket, is it the VPN, and still the process that was looked at? */
+static bool is_holder(struct holder *h, pid_t pid)
+{
+	const struct tunnel *t = h->edge->tunnel;
+	_cleanup_fd int pidfd = pidfd_open(pid, 0);
+
+	h->holds = false;
+	if (pidfd < 0 || !process_lives_in(pid, t->netns_ino))
+		return false;
+	descriptors_each(pid, compare_descriptor, h);
+	if (!h->holds || process_cgroup_held(pid, pidfd, h->cgroup) || !vpn_may_be(t, h->cgroup))
+		return false;
+	h->pid = pid;
+	return true;
+}
+
+static int note_holder(const struct netns_process *p, void *arg)
+{
+	struct holder *h = arg;
+
+	if (!vpn_may_be(h->edge->tunnel, p->cgroup))
+		return 0;
+	return is_holder(h, p->pid) || now_boot_ns() > h->until_ns;
+}
+
+/* Who listened is known by its number alone, which may be another's by now, and ends where a daemon
+ * forks. Whoever holds the other end is who answers. */
+static bool is_believed(void *owner, pid_t listener, uint64_t inode)
+{
+	struct edge *e = owner;
+	uint64_t now = now_boot_ns();
+	struct holder h = { .edge = e, .inode = inode, .until_ns = now + SEARCH_NS };
+
+	if (!(e->answers && is_holder(&h, e->answers)) && !(listener && is_holder(&h, listener)) &&
+	    now - e->searched_ns >= AGAIN_NS) {
+		each_in_netns(e->tunnel, note_holder, &h);
+		e->searched_ns = h.pid ? 0 : now;
+	}
+	if (!h.pid)
+		return false;
+	e->answers = h.pid;
+	vpn_answered(e->tunnel, h.cgroup);
+	return true;
+}
+
+/* ------ the conversation ------ */
+
+static bool is_same(const struct wireguard *a, const struct wireguard *b)
+{
+	if (a->listen_port != b->listen_port || a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->endpoints[i].port != b->endpoints[i].port ||
+		    memcmp(a->endpoints[i].address, b->endpoints[i].address, 16))
+			return false;
+	return true;
+}
+
+static void take(struct edge *e, const struct wireguard *w)
+{
+	uint64_t now = now_boot_ns();
+	bool news = !e->is_wireguard || !is_same(w, &e->wireguard);
+
+	e->wireguard_why[0] = '\0';
+	e->wireguard = *w;
+	e->is_wireguard = true;
+	if (news && now - e->news_ns >= NEWS_NS) {
+		e->news_ns = now;
+		tunnel_look_now(e->tunnel);
+	}
+}
+
+static void refuse(struct edge *e)
+{
+	const char *cgroup = e->tunnel->vpn.cgroup;
+	char why[sizeof(e->wireguard_why)], shown[2 * sizeof(why)];
+
+	snprintf(why, sizeof(why),
+		 "who answers for WireGuard at %s.sock is not the VPN%s%.100s (set endpoint = "
+		 "IP:PORT/udp, or netns = container:NAME or unit:NAME of the VPN)",
+		 e->asked_for, *cgroup ? ", whose cgroup is " : "", cgroup);
+	if (strcmp(why, e->wireguard_why) && may_log(&e->tunnel->log))
+		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", e->tunnel->config.interface,
+			 escape(shown, sizeof(shown), why));
+	memcpy(e->wireguard_why, why, sizeof(why));
+}
+
+static void on_answer(void *owner, int r, const struct wireguard *w)
+{
+	struct edge *e = owner;
+
+	e->uapi = NULL;
+	if (r == -EXDEV)
+		refuse(e);
+	if (!r)
+		take(e, w);
+	else if (r != -ETIMEDOUT)
+		ask_next(e);
+	e->was_asked |= !e->uapi;
+}
+
+static int find_socket(const struct edge *e, size_t place)
+{
+	char path[64];
+	_cleanup_fd int root = -1;
+
+	if (places[place].of_vpn && !e->vpn_pid)
+		return -ENOENT;
+	snprintf(path, sizeof(path), "/proc/%d/root", e->vpn_pid);
+	root = open(places[place].of_vpn ? path : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/%.15s.sock", places[place].dir, e->asked_for);
+	return uapi_find(root, path);
+}
+
+static int ask_at(struct edge *e, size_t place)
+{
+	struct uapi_question q = { .loop = daemon_of(e)->loop,
+				   .priority = PRIORITY_TIMERS,
+				   .diag_fd = e->diag,
+				   .owner = e,
+				   .is_believed = is_believed,
+				   .done = on_answer };
+	_cleanup_fd int fd = find_socket(e, place);
+
+	if (fd < 0)
+		return fd;
+	q.fd = netns_socket(e->tunnel->netns_fd, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	return q.fd < 0 ? q.fd : uapi_ask(&e->uapi, fd, &q);
+}
+
+static void ask_next(struct edge *e)
+{
+	int r = -ENOENT;
+
+	while (r && r != -ETIMEDOUT && e->place < ARRAY_SIZE(places))
+		r = ask_at(e, e->place++);
+}
+
+void edge_ask_wireguard(struct edge *e)
+{
+	struct link_identity link;
+	struct wireguard w;
+
+	if (e->uapi || watch_netlink_identity(e->tunnel->link, &link))
+		return; /* no tunnel: a new one will find its server where the old one was */
+	if (!strcmp(link.kind, "wireguard") && !wireguard_kernel(e->genl, link.ifindex, &w)) {
+		e->wireguard = w;
+		e->is_wireguard = true;
+		return;
+	}
+	e->place = 0;
+	snprintf(e->asked_for, sizeof(e->asked_for), "%s", link.name);
+	ask_next(e);
+}
