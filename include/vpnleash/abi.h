@@ -62,6 +62,7 @@ enum workload_flag {
 	WORKLOAD_AUDIT = 1 << 6,	/* what would be dropped is counted, and passes */
 	WORKLOAD_SLICE = 1 << 7, /* no workload: its gate judges each of its direct children by
 				  * the child's own record, and drops what has none */
+	WORKLOAD_EXEC = 1 << 8,	 /* made by `vpnleash exec`: its cgroup is the daemon's to remove */
 	WORKLOAD_GONE = 1 << 9,	 /* its cgroup was removed: barred for good; it stays for as long as
 				  * the kernel runs the gate for a socket that is left of it */
 };

@@ -185,7 +185,8 @@ int workload_get(const struct leases *l, uint64_t cgroup_id, struct workload *re
 	return bpf_map_lookup_elem(l->pins->workloads, &cgroup_id, ret) < 0 ? -errno : 0;
 }
 
-int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name)
+int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
+		  uint16_t made)
 {
 	struct workload w;
 
@@ -195,7 +196,7 @@ int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const ch
 	}
 	if (w.flags & WORKLOAD_SLICE)
 		return -EBUSY;
-	w.flags &= (uint16_t)~WORKLOAD_GONE;
+	w.flags = (uint16_t)((w.flags & ~(WORKLOAD_EXEC | WORKLOAD_GONE)) | made);
 	w.level = level;
 	snprintf(w.name, sizeof(w.name), "%s", name);
 	return put(l, cgroup_id, &w);

@@ -40,9 +40,10 @@ uint32_t lease_ifindex(const struct leases *l, unsigned int slot); /* 0: slot 0 
 uint64_t lease_seen_ns(const struct leases *l, unsigned int slot);
 
 /* Records. All return 0 or -errno. */
-/* New: barred, without a slot; one that is there keeps its flags and slot. -EBUSY: a slice; -E2BIG:
- * no room. */
-int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name);
+/* New: barred, without a slot; one that is there keeps its flags and slot, but for `made`, which is
+ * WORKLOAD_EXEC or 0. -EBUSY: a slice; -E2BIG: no room. */
+int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
+		  uint16_t made);
 int workload_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id); /* 0: in none */
 int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot);
 int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear);

@@ -288,8 +288,8 @@ static void undo_member(struct daemon *d, const struct parts *old, struct member
 		return;
 	}
 	if (before)
-		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
-			      before->name);
+		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
+			      before->made ? WORKLOAD_EXEC : 0);
 	member_free(m);
 }
 

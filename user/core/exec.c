@@ -170,6 +170,7 @@ static int add_member(struct daemon *d, const char *path, struct tunnel *t, int 
 	if (!w || !more)
 		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
 	if (!r) {
+		w->is_made = true;
 		snprintf(w->name, sizeof(w->name), EXEC_NAME "%.40s", path + sizeof("/" EXEC_DIR));
 		privilege_long_work(true); /* the first one loads the gate for its depth */
 		r = member_new(d, w, path, t, &m, err);
@@ -344,8 +345,8 @@ static int note_leftover(uint64_t cgroup_id, const struct workload *w, void *arg
 {
 	struct leftovers *l = arg;
 
-	if (!strncmp(w->name, EXEC_NAME, strlen(EXEC_NAME)) && !(w->flags & WORKLOAD_GONE) &&
-	    l->n < EXEC_MAX)
+	/* never by its name: anybody may be called so */
+	if (w->flags & WORKLOAD_EXEC && !(w->flags & WORKLOAD_GONE) && l->n < EXEC_MAX)
 		l->ids[l->n++] = cgroup_id;
 	return 0;
 }

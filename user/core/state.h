@@ -128,6 +128,7 @@ struct member {
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 	struct exec *exec;		      /* NULL: of the configuration */
 	struct slice *slice;		      /* whose child it is; NULL: it is named by itself */
+	bool made;			      /* its cgroup is the daemon's to remove */
 	bool started;			      /* member_start() was called */
 
 	/* a container or unit: */

@@ -260,7 +260,7 @@ void member_note_slice(struct member *m)
 static int record(struct member *m, const struct cgroup_ref *c, struct error *err)
 {
 	struct daemon *d = m->daemon;
-	int r = workload_bind(d->leases, c->id, c->level, m->name);
+	int r = workload_bind(d->leases, c->id, c->level, m->name, m->made ? WORKLOAD_EXEC : 0);
 
 	daemon_note_level(d, c->level);
 	if (!r) {
@@ -477,7 +477,7 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 	if (!m)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*m = (struct member) {
-		.daemon = d, .tunnel = t, .state = WORKLOAD_WAITING
+		.daemon = d, .tunnel = t, .state = WORKLOAD_WAITING, .made = config->is_made
 	};
 	m->kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER : kind == PLACE_UNIT ? ENGINE_UNIT : 0;
 	member_configure(m, config);
