@@ -718,14 +718,15 @@ static int attach_witness(struct gate *g, const struct cgroup_ref *c, struct err
 	return attach_dns(g->instances[1]->progs.dns_recvmsg4, c, err);
 }
 
+static const char *const gate_hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
+
 /* The gate alone: what else is on the cgroup stays. */
 static void take_gate_off(uint64_t cgroup_id)
 {
-	static const char *const hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
 	char path[PINS_PATH_MAX];
 
-	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		pins_link_path(path, hooks[i], cgroup_id);
+	for (size_t i = 0; i < ARRAY_SIZE(gate_hooks); i++) {
+		pins_link_path(path, gate_hooks[i], cgroup_id);
 		unlink(path);
 	}
 }
@@ -1012,5 +1013,12 @@ int gate_deny_packets(const struct cgroup_ref *c)
 
 int gate_detach(uint64_t cgroup_id, struct error *err)
 {
+	/* at once: of a pin that is removed the kernel takes the program off a while later */
+	for (size_t i = 0; i < ARRAY_SIZE(gate_hooks); i++) {
+		_cleanup_fd int link = pins_open_link(gate_hooks[i], cgroup_id);
+
+		if (link >= 0)
+			bpf_link_detach(link);
+	}
 	return pins_remove_links(cgroup_id, err);
 }

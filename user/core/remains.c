@@ -91,7 +91,7 @@ static void release(struct daemon *d, uint64_t cgroup_id)
 	struct error err;
 
 	workload_get(d->leases, cgroup_id, &w);
-	if (gate_detach(cgroup_id, &err))
+	if (pins_remove_links(cgroup_id, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 	workload_unbind(gate_pins(d->gate), cgroup_id);
 	if (w.netns_cookie && !is_in_tunnel(d, w.netns_cookie) &&
