@@ -62,6 +62,9 @@ enum workload_flag {
 	WORKLOAD_AUDIT = 1 << 6,	/* what would be dropped is counted, and passes */
 	WORKLOAD_SLICE = 1 << 7, /* no workload: its gate judges each of its direct children by
 				  * the child's own record, and drops what has none */
+	WORKLOAD_EXEC = 1 << 8,	 /* made by `vpnleash exec`: its cgroup is the daemon's to remove */
+	WORKLOAD_GONE = 1 << 9,	 /* its cgroup was removed: barred for good; it stays for as long as
+				  * the kernel runs the gate for a socket that is left of it */
 };
 
 /*
@@ -74,9 +77,11 @@ struct workload {
 	__u16 slot;	  /* of its tunnel's lease */
 	__u16 flags;	  /* enum workload_flag */
 	__u32 level;	  /* depth of the cgroup below the root */
-	__u32 reserved;
-	__u64 since_ns; /* of the last change of flags */
-	__u64 event_ns; /* of its last drop event; written by the gate */
+	__u32 slice_tag; /* low half of the id of the locked slice that it is a child of; 0: none */
+	__u64 since_ns;	 /* of the last change of flags */
+	__u64 event_ns;	 /* of its last drop event; written by the gate */
+	/* WORKLOAD_GONE: of its tunnel's netns, whose guard stays; 0: not known */
+	__u64 netns_cookie;
 	char name[VPNLEASH_NAME_LEN];
 };
 
@@ -265,7 +270,7 @@ struct asked {
 
 _Static_assert(sizeof(struct header) == 32, "header");
 _Static_assert(sizeof(struct lease) == 64, "lease: one cache line");
-_Static_assert(sizeof(struct workload) == 96, "workload");
+_Static_assert(sizeof(struct workload) == 104, "workload");
 _Static_assert(__builtin_offsetof(struct workload, level) == 8, "workload: one word for the gate");
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");

@@ -166,7 +166,7 @@ int bench_scale(const char *cgroup)
 				/* ids near our own, as the kernel hands them out */
 				uint64_t id = p.work.id + made;
 
-				if (workload_bind(p.leases, id, p.work.level, "filler"))
+				if (workload_bind(p.leases, id, p.work.level, "filler", 0))
 					die("add a record: %s", strerror(errno));
 				workload_point(p.leases, id, p.slot);
 			}

@@ -125,7 +125,7 @@ void place_open(struct place *p, const char *cgroup, const char *interface)
 	if (!r)
 		r = lease_open(&p->leases, gate_pins(p->gate), &err);
 	if (!r)
-		r = workload_bind(p->leases, p->work.id, p->work.level, path);
+		r = workload_bind(p->leases, p->work.id, p->work.level, path, 0);
 	if (!r)
 		r = gate_attach(p->gate, &p->root, &p->work, &err);
 	if (!r)

@@ -201,7 +201,7 @@ static int set_up(void **state)
 
 	good(gate_open(&t.gate, &t.root, &err), &err);
 	good(lease_open(&t.leases, gate_pins(t.gate), &err), &err);
-	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, path), 0);
+	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, path, 0), 0);
 	good(gate_attach(t.gate, &t.root, &t.workload, &err), &err);
 	t.egress = program_on("gate_egress", t.workload.id);
 	t.ingress = program_on("gate_ingress", t.workload.id);
@@ -425,7 +425,7 @@ static void no_record_is_unknown(void **state)
 	workload_unbind(gate_pins(t.gate), t.workload.id);
 	memset(t.dropped, 0, sizeof(t.dropped)); /* unbind forgets the counters */
 	expect_both(&p4, t.tunnel.ifindex, REASON_UNKNOWN);
-	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, w.name), 0);
+	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, w.name, 0), 0);
 	workload_point(t.leases, t.workload.id, t.slot);
 }
 
@@ -573,7 +573,7 @@ static void a_slices_child_by_its_own_record(void **state)
 	struct workload w;
 
 	(void)state;
-	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child"), 0);
+	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
 	good(gate_attach(t.gate, &t.root, &s.child, &err), &err);
 	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
 	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.child.fd, &w, NULL), 1);
@@ -614,7 +614,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	s.child = make_ref(path);
 	snprintf(path, sizeof(path), "%s/s/child/inner", t.top);
 	inner = make_ref(path);
-	assert_int_equal(workload_bind(t.leases, inner.id, inner.level, "inner"), 0);
+	assert_int_equal(workload_bind(t.leases, inner.id, inner.level, "inner", 0), 0);
 	good(gate_attach(t.gate, &t.root, &inner, &err), &err);
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &s.slice, &err), -EBUSY);
 	assert_int_equal(err.exit_code, EXIT_USAGE);
@@ -622,7 +622,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	assert_false(gate_is_slice(gate_pins(t.gate), s.slice.id, NULL));
 	good(gate_detach(inner.id, &err), &err);
 
-	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child"), 0);
+	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
 	r = gate_attach(t.gate, &t.root, &s.child, &err);
 	for (int i = 0; r == -EBUSY && i < 200; i++) { /* an unpinned link goes a moment later */
 		usleep(10000);
@@ -638,7 +638,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &inner, &err), -EBUSY);
 	assert_int_equal(gate_attach(t.gate, &t.root, &s.slice, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "locked as a slice"));
-	assert_int_equal(workload_bind(t.leases, s.slice.id, s.slice.level, "x"), -EBUSY);
+	assert_int_equal(workload_bind(t.leases, s.slice.id, s.slice.level, "x", 0), -EBUSY);
 	/* above: a workload's parent, and one that has a workload deeper below */
 	good(resolve_cgroup(&t.root, t.top, &top, &err), &err);
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &top, &err), -EBUSY);

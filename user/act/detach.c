@@ -17,6 +17,9 @@ struct walk {
 	const char *name;
 	struct error *err;
 	int detached;
+	/* of slices of that name, also of one that was removed and made anew */
+	size_t n_slices;
+	uint64_t slices[32];
 };
 
 /* Is the cgroup in a slice? Not once it is gone. */
@@ -30,6 +33,27 @@ static bool slice_of(const struct walk *walk, uint64_t cgroup_id, struct workloa
 static bool is_named(const struct walk *walk, const struct workload *w)
 {
 	return !walk->name || !strncmp(walk->name, w->name, sizeof(w->name));
+}
+
+static int note_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct walk *walk = arg;
+
+	if (w->flags & WORKLOAD_SLICE && is_named(walk, w) &&
+	    walk->n_slices < ARRAY_SIZE(walk->slices))
+		walk->slices[walk->n_slices++] = cgroup_id;
+	return 0;
+}
+
+/* A removed one has no path any more, but its record knows. */
+static bool is_in_named_slice(const struct walk *walk, uint64_t cgroup_id, const struct workload *w)
+{
+	struct workload slice;
+
+	for (size_t i = 0; w->slice_tag && i < walk->n_slices; i++)
+		if (w->slice_tag == (uint32_t)walk->slices[i])
+			return true;
+	return slice_of(walk, cgroup_id, &slice) && is_named(walk, &slice);
 }
 
 /* Before anything is done. */
@@ -75,11 +99,10 @@ static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct worklo
 static int detach_workload(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	struct walk *walk = arg;
-	struct workload slice;
 
 	if (w->flags & WORKLOAD_SLICE)
 		return 0;
-	return is_named(walk, w) || (slice_of(walk, cgroup_id, &slice) && is_named(walk, &slice))
+	return is_named(walk, w) || is_in_named_slice(walk, cgroup_id, w)
 		       ? detach_one(walk, cgroup_id, w)
 		       : 0;
 }
@@ -111,8 +134,17 @@ static int is_on(uint64_t cgroup_id, const struct workload *w, void *arg)
 	struct lease lease;
 
 	(void)cgroup_id;
+	if (w->flags & WORKLOAD_GONE) /* has no slot; one of an unknown netns may be in any */
+		return !w->netns_cookie || w->netns_cookie == s->netns_cookie;
 	return !bpf_map_lookup_elem(s->pins->leases, &slot, &lease) &&
 	       lease.netns_cookie == s->netns_cookie;
+}
+
+int detach_guard(const struct pins *pins, uint64_t netns_cookie, struct error *err)
+{
+	struct search s = { pins, netns_cookie };
+
+	return pins_each_workload(pins, is_on, &s) ? 0 : guard_take_off(pins, netns_cookie, err);
 }
 
 /* A guard stays as long as anybody is leashed in its netns. */
@@ -121,30 +153,35 @@ static int take_guards_off(const struct pins *pins, bool all, struct error *err)
 	int r = 0;
 
 	for (__u32 slot = 1; !r && slot < VPNLEASH_GUARDS; slot++) {
-		struct search s = { .pins = pins };
 		struct guard g;
 
 		if (bpf_map_lookup_elem(pins->guards, &slot, &g) || !g.netns_cookie)
 			continue;
-		s.netns_cookie = g.netns_cookie;
-		if (all || !pins_each_workload(pins, is_on, &s))
-			r = guard_take_off(pins, g.netns_cookie, err);
+		r = all ? guard_take_off(pins, g.netns_cookie, err)
+			: detach_guard(pins, g.netns_cookie, err);
 	}
 	return r;
 }
 
+static int count_link(uint64_t cgroup_id, void *arg)
+{
+	return count_kept(cgroup_id, NULL, arg);
+}
+
 int detach_last(const struct pins *pins, struct error *err)
 {
-	int kept = 0;
+	int kept = 0, r;
 
 	pins_each_workload(pins, count_kept, &kept);
-	return kept ? 0 : pins_remove_all(err);
+	/* a gate whose record found no room */
+	r = kept ? 0 : pins_each_link("gate_egress", count_link, &kept, err);
+	return kept || r ? r : pins_remove_all(err);
 }
 
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
 		    bool keep_pins, struct error *err)
 {
-	struct walk walk = { pins, root, name, err, 0 };
+	struct walk walk = { .pins = pins, .root = root, .name = name, .err = err };
 	char path[PATH_MAX], canonical[VPNLEASH_NAME_LEN];
 	int kept = 0, r;
 
@@ -152,6 +189,7 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 		slice_name(path, canonical); /* "slice:/a.slice" is "slice:a.slice" */
 		walk.name = canonical;
 	}
+	pins_each_workload(pins, note_slice, &walk);
 	r = pins_each_workload(pins, refuse_alone, &walk);
 	/* those in a slice first: shut by its gate until that comes off, the last of all */
 	if (!r)
@@ -161,29 +199,11 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 	pins_each_workload(pins, count_kept, &kept);
 	if (!r && (walk.detached || !kept))
 		r = take_guards_off(pins, !kept, err);
+	if (!r && !name)
+		r = pins_remove_every_link(err);
 	if (!r)
 		pins_touch(pins);
 	if (!r && !keep_pins)
 		r = detach_last(pins, err);
 	return r ? r : walk.detached;
-}
-
-static int forget_gone(uint64_t cgroup_id, const struct workload *w, void *arg)
-{
-	struct walk *walk = arg;
-	_cleanup_fd int fd = resolve_cgroup_id(walk->root, cgroup_id);
-
-	/* whatever else went wrong proves nothing */
-	if (fd != -ESTALE || w->flags & WORKLOAD_SLICE || gate_detach(cgroup_id, walk->err))
-		return 0;
-	workload_unbind(walk->pins, cgroup_id);
-	return 0;
-}
-
-void detach_gone(const struct pins *pins, const struct cgroup_root *root)
-{
-	struct error err;
-	struct walk walk = { .pins = pins, .root = root, .err = &err };
-
-	pins_each_workload(pins, forget_gone, &walk);
 }

@@ -7,20 +7,19 @@
 #include "core/resolve.h"
 
 /*
- * Thaw what we froze, take the gate off, forget the record: of the workload of that name, of the
- * slice ("slice:NAME") with all that is leashed in it, or, with NULL, of all. Returns how many; 0
- * is no error. With the last one the pins go as well, unless they are kept for a daemon, which may
- * go on. A workload in a slice does not go alone: without its record it would be shut for good, and
- * the slice's gate is the others' as well.
+ * Thaw what we froze, take the gate off, forget the record: of the workload of that name (also of
+ * its removed cgroups that have sockets left), of the slice ("slice:NAME") with all that is leashed
+ * in it, or, with NULL, of all. Returns how many; 0 is no error. With the last one the pins go as
+ * well, unless they are kept for a daemon, which may go on. A workload in a slice does not go
+ * alone: without its record it would be shut for good, and the slice's gate is the others' as well.
  */
 int detach_recorded(const struct pins *pins, const struct cgroup_root *root, const char *name,
 		    bool keep_pins, struct error *err);
 
-/* Remove the pins, if no record is left that needs them; under control_lock_pins(). */
+/* Remove the pins, if no record and no gate is left that needs them; under control_lock_pins(). */
 int detach_last(const struct pins *pins, struct error *err);
 
-/* Records and links of cgroups that are gone: their containers ended while no daemon ran. Slices
- * stay, for `doctor` to name. */
-void detach_gone(const struct pins *pins, const struct cgroup_root *root);
+/* The guard of that netns, if nobody is left in it whom it guards: also of removed cgroups. */
+int detach_guard(const struct pins *pins, uint64_t netns_cookie, struct error *err);
 
 #endif

@@ -338,7 +338,7 @@ static int load_either_way(struct gate *g, const struct pins *pins, struct error
 
 struct noted {
 	uint64_t cgroup_id;
-	uint16_t flags; /* WORKLOAD_FROZEN_BY_US, WORKLOAD_SLICE */
+	struct pins_record record;
 };
 
 struct replacing {
@@ -349,29 +349,24 @@ struct replacing {
 	size_t n;
 };
 
-/* By its path, as its id says where it is. To be closed by the caller. */
-static int find_cgroup(const struct cgroup_root *root, uint64_t cgroup_id, struct cgroup_ref *ret)
-{
-	_cleanup_fd int fd = resolve_cgroup_id(root, cgroup_id);
-	char link[64], path[PATH_MAX];
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n <= (ssize_t)strlen(root->path))
-		return -ESTALE;
-	path[n] = '\0';
-	return resolve_cgroup(root, path + strlen(root->path), ret, NULL);
-}
-
 static bool was_slice(const struct replacing *r, uint64_t cgroup_id)
 {
 	for (size_t i = 0; i < r->n; i++)
 		if (r->noted[i].cgroup_id == cgroup_id)
-			return r->noted[i].flags & WORKLOAD_SLICE;
+			return r->noted[i].record.flags & WORKLOAD_SLICE;
 	return false;
+}
+
+/* The instance for its gate. Of a removed cgroup nobody knows the depth; the deepest instance finds
+ * no ancestor of its sockets, and so no record. */
+static int instance_for(struct replacing *r, uint64_t cgroup_id, struct vpnleash_bpf **ret)
+{
+	struct cgroup_ref c;
+
+	if (resolve_cgroup_of_id(r->root, cgroup_id, &c))
+		return instance(r->gate, LEVELS - 1, ret, r->err);
+	close_fd(&c.fd);
+	return instance(r->gate, c.level + was_slice(r, cgroup_id), ret, r->err);
 }
 
 /* From here on the cgroup's packets meet the new gate, which has no record of it: all are dropped.
@@ -380,13 +375,11 @@ static int replace_link(uint64_t cgroup_id, void *arg)
 {
 	struct replacing *r = arg;
 	struct vpnleash_bpf *skel = NULL;
-	struct cgroup_ref c;
 	int e;
 
-	if (find_cgroup(r->root, cgroup_id, &c)) /* gone: so is what it was attached to */
+	if (!pins_in_force(cgroup_id)) /* removed, and without a socket left */
 		return pins_remove_links(cgroup_id, r->err);
-	close_fd(&c.fd);
-	e = instance(r->gate, c.level + was_slice(r, cgroup_id), &skel, r->err);
+	e = instance_for(r, cgroup_id, &skel);
 	if (e)
 		return e;
 	for (int i = 0; i < 2; i++) {
@@ -404,19 +397,15 @@ static int replace_link(uint64_t cgroup_id, void *arg)
 	return 0;
 }
 
-static int note_flags(uint64_t cgroup_id, uint64_t flags, void *arg)
+static int note_record(uint64_t cgroup_id, const struct pins_record *record, void *arg)
 {
 	struct replacing *r = arg;
-	struct noted *more;
+	struct noted *more = realloc(r->noted, (r->n + 1) * sizeof(*more));
 
-	flags &= WORKLOAD_FROZEN_BY_US | WORKLOAD_SLICE;
-	if (!flags)
-		return 0;
-	more = realloc(r->noted, (r->n + 1) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;
 	r->noted = more;
-	r->noted[r->n++] = (struct noted) { cgroup_id, (uint16_t)flags };
+	r->noted[r->n++] = (struct noted) { cgroup_id, *record };
 	return 0;
 }
 
@@ -431,20 +420,26 @@ static void put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t s
 	bpf_map_update_elem(g->pins.workloads, &slice->id, &w, BPF_ANY);
 }
 
-/* What it froze is ours to thaw, and what was locked as a slice is one. */
+/* What it froze is ours to thaw, what was locked as a slice is one, and of a removed cgroup with
+ * sockets left the weak guard has to know. */
 static void take_over(struct replacing *r, const struct noted *noted)
 {
+	const struct pins_record *was = &noted->record;
 	struct workload w = { .cgroup_tag = (uint32_t)noted->cgroup_id,
-			      .flags = WORKLOAD_FROZEN_BY_US,
+			      .flags = was->flags & WORKLOAD_FROZEN_BY_US,
+			      .level = (uint32_t)was->level,
 			      .since_ns = now_boot_ns() };
-	struct cgroup_ref slice;
+	struct cgroup_ref c;
+	int gone = resolve_cgroup_of_id(r->root, noted->cgroup_id, &c);
 
-	if (!(noted->flags & WORKLOAD_SLICE)) {
+	if (gone ? pins_in_force(noted->cgroup_id) : w.flags) {
+		memcpy(w.name, was->name, sizeof(w.name));
 		bpf_map_update_elem(r->gate->pins.workloads, &noted->cgroup_id, &w, BPF_ANY);
-	} else if (!find_cgroup(r->root, noted->cgroup_id, &slice)) {
-		put_slice(r->gate, &slice, w.since_ns);
-		close_fd(&slice.fd);
+	} else if (!gone && was->flags & WORKLOAD_SLICE) {
+		put_slice(r->gate, &c, w.since_ns);
 	}
+	if (!gone)
+		close_fd(&c.fd);
 }
 
 /* Fail-closed: every gate is replaced by one without records, then the maps' pins, the header last.
@@ -452,13 +447,13 @@ static void take_over(struct replacing *r, const struct noted *noted)
 static int replace_other_version(struct gate *g, const struct cgroup_root *root, struct error *err)
 {
 	struct replacing r = { .gate = g, .root = root, .err = err };
-	int e = pins_each_flags_of_other(note_flags, &r);
+	int e = pins_each_record_of_other(note_record, &r);
 
 	/* instances of other levels share the maps of this one */
 	if (!e)
 		e = pins_of(g->instances[1], &g->pins, err);
 	if (!e)
-		e = pins_each_link(replace_link, &r, err);
+		e = pins_each_link("gate_egress", replace_link, &r, err);
 	if (!e)
 		e = pins_create(g->instances[1], &g->pins, err);
 	for (size_t i = 0; !e && i < r.n; i++)
@@ -694,14 +689,44 @@ static int attach(struct gate *g, const struct cgroup_root *root, const struct c
 	return r;
 }
 
+/* One of the programs that look at no cgroup's depth. In place if it is there already. */
+static int attach_dns(struct bpf_program *p, const struct cgroup_ref *c, struct error *err)
+{
+	const char *name = bpf_program__name(p);
+	_cleanup_fd int link = pins_open_link(name, c->id);
+	char path[PINS_PATH_MAX];
+
+	if (link >= 0)
+		return bpf_link_update(link, bpf_program__fd(p), NULL) < 0
+			       ? fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
+				      c->name)
+			       : 0;
+	link = bpf_link_create(bpf_program__fd(p), c->fd, bpf_program__expected_attach_type(p),
+			       NULL);
+	pins_link_path(path, name, c->id);
+	unlink(path);
+	return link < 0 || bpf_obj_pin(link, path) < 0
+		       ? fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD, "attach %s to '%s'", name,
+			      c->name)
+		       : 0;
+}
+
+/* On a slice's child, which has no gate of its own: by a link of the child's the kernel tells when
+ * the last socket of it is gone. Without a question asked it changes nothing. */
+static int attach_witness(struct gate *g, const struct cgroup_ref *c, struct error *err)
+{
+	return attach_dns(g->instances[1]->progs.dns_recvmsg4, c, err);
+}
+
+static const char *const gate_hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
+
 /* The gate alone: what else is on the cgroup stays. */
 static void take_gate_off(uint64_t cgroup_id)
 {
-	static const char *const hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
 	char path[PINS_PATH_MAX];
 
-	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
-		pins_link_path(path, hooks[i], cgroup_id);
+	for (size_t i = 0; i < ARRAY_SIZE(gate_hooks); i++) {
+		pins_link_path(path, gate_hooks[i], cgroup_id);
 		unlink(path);
 	}
 }
@@ -722,10 +747,13 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 			    "leash '%s': it lies deeper in '%s'", c->name,
 			    escape(shown, sizeof(shown), slice.name));
 	if (above == 1)
-		return 0;
+		return attach_witness(g, c, err);
 	r = attach(g, root, c, c->level, check_alone, err);
 	/* locked meanwhile, by a `lock --slice` that looked below before there was a gate */
-	if (!r && gate_slice_above(&g->pins, c->fd, NULL, NULL) == 1)
+	if (r || gate_slice_above(&g->pins, c->fd, NULL, NULL) != 1)
+		return r;
+	r = attach_witness(g, c, err);
+	if (!r)
 		take_gate_off(c->id);
 	return r;
 }
@@ -832,30 +860,40 @@ static int check_slice(struct gate *g, const struct cgroup_root *root, const str
 static int take_childs_gate_off(int fd, uint64_t id, const char *name, void *arg)
 {
 	const struct below *b = arg;
+	struct cgroup_ref c = { .fd = fd, .id = id };
+	_cleanup_fd int gate = pins_open_link("gate_egress", id);
+	int r;
 
-	(void)fd;
-	(void)name;
-	if (!gate_is_slice(&b->gate->pins, id, NULL))
+	if (gate < 0 || gate_is_slice(&b->gate->pins, id, NULL))
+		return 0;
+	snprintf(c.name, sizeof(c.name), "%.63s", name);
+	r = attach_witness(b->gate, &c, b->err);
+	if (!r)
 		take_gate_off(id);
-	return 0;
+	return r;
 }
 
-/* The slice of that name was another cgroup, which is gone. */
-static int forget_former(uint64_t cgroup_id, const struct workload *w, void *arg)
+/* The slice of that name was another cgroup, which was removed: its gate stays while a socket of a
+ * child of it lives. */
+static int part_with_former(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	const struct below *b = arg;
+	struct workload gone = *w;
 	char name[VPNLEASH_NAME_LEN];
-	int fd;
+	_cleanup_fd int fd = -1;
 
 	slice_name(b->slice->path, name);
 	if (!(w->flags & WORKLOAD_SLICE) || strcmp(w->name, name))
 		return 0;
 	fd = resolve_cgroup_id(b->root, cgroup_id);
-	if (fd == -ESTALE) {
-		pins_remove_links(cgroup_id, NULL);
+	if (fd != -ESTALE)
+		return 0;
+	if (pins_in_force(cgroup_id)) { /* the daemon's, to look after */
+		gone.flags |= WORKLOAD_GONE;
+		bpf_map_update_elem(b->gate->pins.workloads, &cgroup_id, &gone, BPF_EXIST);
+	} else if (!pins_remove_links(cgroup_id, NULL)) {
 		workload_unbind(&b->gate->pins, cgroup_id);
 	}
-	close_fd(&fd);
 	return 0;
 }
 
@@ -899,7 +937,7 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 	r = each_child(slice, take_childs_gate_off, &b);
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "look into '%s'", slice->name);
-	pins_each_workload(&g->pins, forget_former, &b);
+	pins_each_workload(&g->pins, part_with_former, &b);
 	pins_touch(&g->pins);
 	return 0;
 }
@@ -908,27 +946,14 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 		    struct error *err)
 {
 	struct bpf_program *dns[DNS_HOOKS];
-	char path[PINS_PATH_MAX];
 	__u64 id = c->id;
 
 	list_dns(g->instances[1], dns);
 	for (size_t i = 0; i < DNS_HOOKS; i++) {
-		const char *name = bpf_program__name(dns[i]);
-		_cleanup_fd int link = pins_open_link(name, c->id);
-		bool there = link >= 0;
+		int r = attach_dns(dns[i], c, err);
 
-		if (there && bpf_link_update(link, bpf_program__fd(dns[i]), NULL) < 0)
-			return fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
-				    c->name);
-		if (there)
-			continue;
-		link = bpf_link_create(bpf_program__fd(dns[i]), c->fd,
-				       bpf_program__expected_attach_type(dns[i]), NULL);
-		pins_link_path(path, name, c->id);
-		unlink(path);
-		if (link < 0 || bpf_obj_pin(link, path) < 0)
-			return fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD, "attach %s to '%s'",
-				    name, c->name);
+		if (r)
+			return r;
 	}
 	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "set the resolver of '%s'", c->name);
@@ -988,5 +1013,12 @@ int gate_deny_packets(const struct cgroup_ref *c)
 
 int gate_detach(uint64_t cgroup_id, struct error *err)
 {
+	/* at once: of a pin that is removed the kernel takes the program off a while later */
+	for (size_t i = 0; i < ARRAY_SIZE(gate_hooks); i++) {
+		_cleanup_fd int link = pins_open_link(gate_hooks[i], cgroup_id);
+
+		if (link >= 0)
+			bpf_link_detach(link);
+	}
 	return pins_remove_links(cgroup_id, err);
 }

@@ -185,7 +185,8 @@ int workload_get(const struct leases *l, uint64_t cgroup_id, struct workload *re
 	return bpf_map_lookup_elem(l->pins->workloads, &cgroup_id, ret) < 0 ? -errno : 0;
 }
 
-int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name)
+int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
+		  uint16_t made)
 {
 	struct workload w;
 
@@ -195,8 +196,20 @@ int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const ch
 	}
 	if (w.flags & WORKLOAD_SLICE)
 		return -EBUSY;
+	w.flags = (uint16_t)((w.flags & ~(WORKLOAD_EXEC | WORKLOAD_GONE)) | made);
 	w.level = level;
 	snprintf(w.name, sizeof(w.name), "%s", name);
+	return put(l, cgroup_id, &w);
+}
+
+int workload_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id)
+{
+	struct workload w;
+	int r = workload_get(l, cgroup_id, &w);
+
+	if (r || w.slice_tag == (uint32_t)slice_id)
+		return r;
+	w.slice_tag = (uint32_t)slice_id;
 	return put(l, cgroup_id, &w);
 }
 
@@ -227,12 +240,42 @@ int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t 
 	return put(l, cgroup_id, &w);
 }
 
-void workload_unbind(const struct pins *pins, uint64_t cgroup_id)
+int workload_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
-	bpf_map_delete_elem(pins->workloads, &cgroup_id);
+	struct workload w;
+	int r = workload_get(l, cgroup_id, &w);
+
+	if (r)
+		return r;
+	if (!netns_cookie && w.slot < VPNLEASH_SLOTS)
+		netns_cookie = l->slots[w.slot].netns_cookie;
+	w.netns_cookie = netns_cookie;
+	w.slot = 0;
+	w.flags &= (uint16_t) ~(WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
+	w.flags |= WORKLOAD_GONE;
+	w.since_ns = now_boot_ns();
+	return put(l, cgroup_id, &w);
+}
+
+static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_t guard)
+{
 	for (__u32 reason = 1; reason < VPNLEASH_REASON_MAX; reason++) {
-		struct counter_key key = { .cgroup_id = cgroup_id, .reason = reason };
+		struct counter_key key = { cgroup_id, reason, guard };
 
 		bpf_map_delete_elem(pins->counters, &key);
+	}
+}
+
+void workload_unbind(const struct pins *pins, uint64_t cgroup_id)
+{
+	struct edge_key edge, *previous = NULL;
+
+	bpf_map_delete_elem(pins->workloads, &cgroup_id);
+	forget_counters(pins, cgroup_id, 0);
+	for (; !bpf_map_get_next_key(pins->edges, previous, &edge); previous = &edge) {
+		__u32 slot;
+
+		if (!bpf_map_lookup_elem(pins->edges, &edge, &slot))
+			forget_counters(pins, cgroup_id, slot);
 	}
 }

@@ -257,9 +257,11 @@ static void close_dir(DIR **d)
 		closedir(*d);
 }
 
-int pins_each_link(int (*f)(uint64_t cgroup_id, void *arg), void *arg, struct error *err)
+int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), void *arg,
+		   struct error *err)
 {
 	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	size_t length = strlen(hook);
 	struct dirent *e;
 	int r = 0;
 
@@ -269,34 +271,52 @@ int pins_each_link(int (*f)(uint64_t cgroup_id, void *arg), void *arg, struct er
 		unsigned long long id;
 		char end;
 
-		if (sscanf(e->d_name, "gate_egress-%llu%c", &id, &end) == 1)
+		if (!strncmp(e->d_name, hook, length) &&
+		    sscanf(e->d_name + length, "-%llu%c", &id, &end) == 1)
 			r = f(id, arg);
 	}
 	return r;
 }
 
-/* Where `flags` is in the value: offset and size in bytes, or false. */
-static bool find_flags(const struct btf *btf, __u32 type, __u32 *ret_offset, __u32 *ret_size)
+/* A member of the value: offset and size in bytes, or false. */
+struct place {
+	__u32 offset, size;
+};
+
+static bool find_member(const struct btf *btf, __u32 type, const char *name, struct place *ret)
 {
 	const struct btf_type *t = btf__type_by_id(btf, type);
 
 	for (__u32 i = 0; t && btf_kind(t) == BTF_KIND_STRUCT && i < btf_vlen(t); i++) {
 		const struct btf_member *m = &btf_members(t)[i];
 
-		if (strcmp(btf__name_by_offset(btf, m->name_off), "flags"))
+		if (strcmp(btf__name_by_offset(btf, m->name_off), name))
 			continue;
-		*ret_offset = btf_member_bit_offset(t, i) / 8;
-		*ret_size = (__u32)btf__resolve_size(btf, m->type);
-		return *ret_size <= 8;
+		ret->offset = btf_member_bit_offset(t, i) / 8;
+		ret->size = (__u32)btf__resolve_size(btf, m->type);
+		return true;
 	}
 	return false;
 }
 
-int pins_each_flags_of_other(int (*f)(uint64_t cgroup_id, uint64_t flags, void *arg), void *arg)
+/* Inside the value, whatever the BTF says. */
+static uint64_t read_number(const unsigned char *value, size_t size, const struct place *p)
+{
+	uint64_t number = 0;
+
+	if (p->size <= sizeof(number) && p->offset <= size && p->size <= size - p->offset)
+		memcpy(&number, value + p->offset,
+		       p->size); /* little end first, as BPF's is here */
+	return number;
+}
+
+int pins_each_record_of_other(int (*f)(uint64_t cgroup_id, const struct pins_record *r, void *arg),
+			      void *arg)
 {
 	_cleanup_fd int fd = bpf_obj_get(VPNLEASH_PIN_DIR "/workloads");
+	struct place flags, level = { 0 }, name = { 0 };
 	struct bpf_map_info is = { 0 };
-	__u32 length = sizeof(is), offset, size;
+	__u32 length = sizeof(is);
 	__u64 id, *previous = NULL;
 	unsigned char value[4096];
 	struct btf *btf;
@@ -306,64 +326,115 @@ int pins_each_flags_of_other(int (*f)(uint64_t cgroup_id, uint64_t flags, void *
 	    is.value_size > sizeof(value) || !is.btf_id)
 		return 0;
 	btf = btf__load_from_kernel_by_id(is.btf_id);
-	if (btf && find_flags(btf, is.btf_value_type_id, &offset, &size)) {
+	if (btf && find_member(btf, is.btf_value_type_id, "flags", &flags)) {
+		find_member(btf, is.btf_value_type_id, "level", &level);
+		find_member(btf, is.btf_value_type_id, "name", &name);
 		for (; !r && !bpf_map_get_next_key(fd, previous, &id); previous = &id) {
-			uint64_t flags = 0;
+			struct pins_record record = { 0 };
 
 			if (bpf_map_lookup_elem(fd, &id, value))
 				continue;
-			if (size == 2)
-				flags = *(uint16_t *)(value + offset);
-			else if (size == 4)
-				flags = *(uint32_t *)(value + offset);
-			else if (size == 8)
-				flags = *(uint64_t *)(value + offset);
-			r = f(id, flags, arg);
+			record.flags = read_number(value, is.value_size, &flags);
+			record.level = read_number(value, is.value_size, &level);
+			if (name.offset < is.value_size)
+				snprintf(record.name, sizeof(record.name), "%.*s",
+					 (int)(is.value_size - name.offset) < (int)name.size
+						 ? (int)(is.value_size - name.offset)
+						 : (int)name.size,
+					 (const char *)value + name.offset);
+			r = f(id, &record, arg);
 		}
 	}
 	btf__free(btf);
 	return r;
 }
 
-int pins_open_link(const char *hook, uint64_t cgroup_id)
+/* The pinned link, and whose it is: *ret_cgroup 0 once the kernel has released that cgroup. */
+static int open_link(const char *hook, uint64_t cgroup_id, uint64_t *ret_cgroup)
 {
 	struct bpf_link_info info = { 0 };
 	__u32 length = sizeof(info);
 	char path[PINS_PATH_MAX];
-	int fd;
+	int fd, r = -EPROTO;
 
 	pins_link_path(path, hook, cgroup_id);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.type != BPF_LINK_TYPE_CGROUP ||
-	    info.cgroup.cgroup_id != cgroup_id) {
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
+		r = -errno;
+	else if (info.type == BPF_LINK_TYPE_CGROUP)
+		r = fd;
+	if (r < 0)
+		close(fd);
+	else
+		*ret_cgroup = info.cgroup.cgroup_id;
+	return r;
+}
+
+int pins_open_link(const char *hook, uint64_t cgroup_id)
+{
+	uint64_t of;
+	int fd = open_link(hook, cgroup_id, &of);
+
+	if (fd >= 0 && of != cgroup_id) {
 		close(fd);
 		return -EPROTO;
 	}
 	return fd;
 }
 
+int pins_in_force(uint64_t cgroup_id)
+{
+	/* a slice's child has the second alone, see gate_attach() */
+	static const char *const hooks[] = { "gate_egress", PINS_WITNESS };
+
+	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
+		uint64_t of = 0;
+		int fd = open_link(hooks[i], cgroup_id, &of);
+
+		if (fd < 0 && fd != -ENOENT)
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		if (of)
+			return 1;
+	}
+	return 0;
+}
+
+/* All that gate.c pins for a cgroup. Not by a walk over the directory, which may hold thousands. */
+static const char *const cgroup_hooks[] = {
+	"gate_egress",	"gate_ingress", "gate_socket",	    "deny_packet",
+	"dns_connect4", "dns_connect6", "dns_sendmsg4",	    "dns_sendmsg6",
+	"dns_recvmsg4", "dns_recvmsg6", "dns_getpeername4", "dns_getpeername6"
+};
+
 int pins_remove_links(uint64_t cgroup_id, struct error *err)
+{
+	char path[PINS_PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cgroup_hooks); i++) {
+		pins_link_path(path, cgroup_hooks[i], cgroup_id);
+		if (unlink(path) < 0 && errno != ENOENT)
+			return fail(err, EXIT_FAILURE_, -errno, NULL, "remove %s", path);
+	}
+	return 0;
+}
+
+int pins_remove_every_link(struct error *err)
 {
 	_cleanup_(close_dir) DIR *d = opendir(LINKS);
 	struct dirent *e;
-	char suffix[32];
 
 	if (!d)
 		return errno == ENOENT
 			       ? 0
 			       : fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
-	snprintf(suffix, sizeof(suffix), "-%llu", (unsigned long long)cgroup_id);
-	while ((e = readdir(d))) {
-		const char *id = strrchr(e->d_name, '-');
-
-		if (e->d_name[0] == '.' || (cgroup_id && (!id || strcmp(id, suffix))))
-			continue;
-		if (unlinkat(dirfd(d), e->d_name, 0) < 0)
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.' && unlinkat(dirfd(d), e->d_name, 0) < 0)
 			return fail(err, EXIT_FAILURE_, -errno, NULL, "remove " LINKS "/%s",
 				    e->d_name);
-	}
 	return 0;
 }
 
@@ -371,7 +442,7 @@ int pins_remove_all(struct error *err)
 {
 	_cleanup_(close_dir) DIR *d = NULL;
 	struct dirent *e;
-	int r = pins_remove_links(0, err);
+	int r = pins_remove_every_link(err);
 
 	if (r)
 		return r;

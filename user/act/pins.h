@@ -28,12 +28,19 @@ int pins_check_dir(struct error *err);
 /* The pins of an earlier run. -ENOENT: none; -EPROTO: of another version, or not what they should
  * be. */
 int pins_open(struct pins *ret, struct error *err);
-/* Call f for the cgroup id of each pinned gate_egress link. A return other than 0 ends the walk. */
-int pins_each_link(int (*f)(uint64_t cgroup_id, void *arg), void *arg, struct error *err);
-/* Pins of another version: the flags of its records (a flag's meaning never changes). By the names
- * in the map's own BTF; f as above. Best effort: a version that does not say so leaves what it
- * froze to people. */
-int pins_each_flags_of_other(int (*f)(uint64_t cgroup_id, uint64_t flags, void *arg), void *arg);
+/* Call f for the cgroup id of each pinned link of that hook. A return other than 0 ends the walk.
+ */
+int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), void *arg,
+		   struct error *err);
+/* Pins of another version: what its records say (a flag's meaning never changes). By the names in
+ * the map's own BTF; f as above. Best effort: a version that does not say so leaves what it froze
+ * to people. */
+struct pins_record {
+	uint64_t flags, level;
+	char name[VPNLEASH_NAME_LEN];
+};
+int pins_each_record_of_other(int (*f)(uint64_t cgroup_id, const struct pins_record *r, void *arg),
+			      void *arg);
 /* Pin the maps of a freshly loaded object; the header comes last and says that all are there. */
 int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
 /* The maps of a loaded object, not pinned. */
@@ -45,12 +52,20 @@ int pins_touch(const struct pins *p);
 
 /* "links/<hook>-<cgroup id>" */
 #define PINS_PATH_MAX 128
+#define PINS_WITNESS  "dns_recvmsg4" /* on every leashed cgroup: see gate_attach() */
 void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_id);
-/* The pinned link of this hook, if it is what its name says: an fd, -ENOENT, or -EPROTO (also: its
- * cgroup is gone). */
+/* The pinned link of this hook, if it is what its name says: an fd, -ENOENT, or -EPROTO (also: the
+ * kernel has released its cgroup). */
 int pins_open_link(const char *hook, uint64_t cgroup_id);
-/* Remove every link of that cgroup (0: of all cgroups): the gate comes off. */
+/*
+ * Is a pinned program of that cgroup in force? The kernel keeps a removed cgroup's programs for as
+ * long as a socket of it, or of one below it, lives: until then the link shows the cgroup's id,
+ * from then on 0. 1: in force; 0: released, or nothing is pinned; -errno: nobody knows.
+ */
+int pins_in_force(uint64_t cgroup_id);
+/* Remove every link of that cgroup: the gate comes off. */
 int pins_remove_links(uint64_t cgroup_id, struct error *err);
+int pins_remove_every_link(struct error *err);
 /* Remove everything. */
 int pins_remove_all(struct error *err);
 

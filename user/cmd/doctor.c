@@ -144,7 +144,7 @@ static int look_at_slice(uint64_t cgroup_id, const struct workload *w, void *arg
 {
 	struct slices *s = arg;
 
-	if (!(w->flags & WORKLOAD_SLICE))
+	if (!(w->flags & WORKLOAD_SLICE) || w->flags & WORKLOAD_GONE)
 		return 0;
 	if (s->root->fd >= 0) {
 		_cleanup_fd int fd = resolve_cgroup_id(s->root, cgroup_id);

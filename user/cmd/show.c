@@ -11,12 +11,17 @@
 struct walk {
 	const struct pins *pins;
 	json_t *workloads;
+	size_t n_removed;
 };
 
 static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	struct walk *walk = arg;
 
+	if (w->flags & WORKLOAD_GONE) {
+		walk->n_removed++;
+		return 0;
+	}
 	json_array_append_new(walk->workloads, report_record_json(walk->pins, cgroup_id, w));
 	return 0;
 }
@@ -24,7 +29,7 @@ static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *a
 static int report_pins(json_t **ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
-	struct walk walk = { &pins, json_array() };
+	struct walk walk = { .pins = &pins, .workloads = json_array() };
 	int r = pins_open(&pins, err);
 
 	if (!r)
@@ -33,7 +38,7 @@ static int report_pins(json_t **ret, struct error *err)
 		json_decref(walk.workloads);
 		return r;
 	}
-	*ret = report_json(0, json_array(), walk.workloads);
+	*ret = report_json(0, json_array(), walk.workloads, walk.n_removed);
 	return 0;
 }
 

@@ -9,7 +9,6 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "act/detach.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/slice.h"
@@ -27,6 +26,12 @@ int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_ti
 					 arg);
 	sd_event_source_set_time(*s, at_ns / 1000);
 	return sd_event_source_set_enabled(*s, SD_EVENT_ONESHOT);
+}
+
+void daemon_note_level(struct daemon *d, uint32_t level)
+{
+	if (level < 16)
+		d->levels |= 1U << level;
 }
 
 bool may_log(struct log_budget *b)
@@ -97,6 +102,7 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 		if (d->members[i]->tunnel == d->nowhere) /* whose others have a tick */
 			member_look(d->members[i]);
 	}
+	remains_scan(d);
 	set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
 }
@@ -138,6 +144,7 @@ static void close_daemon(struct daemon **p)
 	containers_stop(d);
 	hooks_stop(d->hooks);
 	slices_stop(d);
+	remains_close(d);
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
@@ -219,6 +226,7 @@ static void free_arrays(struct parts *p)
 /* Has it a record already: of an earlier daemon, of `lock`, of a workload no longer in the file? */
 static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 {
+	_cleanup_fd int link = -1;
 	struct workload w;
 	struct cgroup_ref c;
 
@@ -227,7 +235,8 @@ static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 		return false;
 	close_fd(&c.fd);
 	*ret_id = c.id;
-	return !workload_get(d->leases, c.id, &w);
+	link = pins_open_link("gate_egress", c.id);
+	return !workload_get(d->leases, c.id, &w) || link >= 0;
 }
 
 static int make_member(struct daemon *d, const struct workload_config *w, const struct parts *old,
@@ -279,8 +288,8 @@ static void undo_member(struct daemon *d, const struct parts *old, struct member
 		return;
 	}
 	if (before)
-		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
-			      before->name);
+		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
+			      before->made ? WORKLOAD_EXEC : 0);
 	member_free(m);
 }
 
@@ -389,6 +398,8 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	r = gate_open(&d->gate, &d->root, err);
 	if (!r)
 		r = lease_open(&d->leases, gate_pins(d->gate), err);
+	if (!r)
+		r = remains_open(d, err);
 	if (!r)
 		r = guards_open(&d->guards, d->gate, err);
 	if (!r)
@@ -672,7 +683,6 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		r = slices_reload(d, config, err);
 	if (!r) {
 		exec_adopt(d);
-		detach_gone(gate_pins(d->gate), &d->root);
 		tunnel_sweep(d);
 		privilege_take();
 		r = privilege_drop(err);

@@ -181,14 +181,7 @@ static void fill_spec(struct edge *e, struct underlay *u)
 	s->inside = (struct device) { e->tunnel->netns_fd, (uint32_t)e->tunnel->netns_ino,
 				      e->tunnel->netns_cookie, u->link.ifindex };
 	s->weak = e->weak;
-	s->levels = 0;
-	for (size_t i = 0; e->weak && i < daemon_of(e)->n_members; i++) {
-		const struct member *m = daemon_of(e)->members[i];
-		const struct cgroup_ref *c = m->cgroup ? watch_cgroup_ref(m->cgroup) : NULL;
-
-		if (m->tunnel == e->tunnel && c && c->level < 16)
-			s->levels |= 1U << c->level;
-	}
+	s->levels = e->weak ? daemon_of(e)->levels : 0;
 	s->flags = guard_flags(e);
 	/* there, of which of them? endpoints do */
 	s->listen_port = htons(e->is_wireguard && !e->weak ? e->wireguard.listen_port : 0);

@@ -88,11 +88,10 @@ static void forget(struct daemon *d, struct member *m)
 	struct tunnel *t = m->tunnel;
 
 	daemon_remove_member(d, m);
-	member_undo(m);
+	member_forget(m);
 	tunnel_members_changed(t);
 }
 
-/* The cgroup first, then record and links: nobody can be in it without a gate. */
 static void end_if_over(struct member *m)
 {
 	int empty = events_say(m->exec->events_fd, "populated 0");
@@ -171,6 +170,7 @@ static int add_member(struct daemon *d, const char *path, struct tunnel *t, int 
 	if (!w || !more)
 		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
 	if (!r) {
+		w->is_made = true;
 		snprintf(w->name, sizeof(w->name), EXEC_NAME "%.40s", path + sizeof("/" EXEC_DIR));
 		privilege_long_work(true); /* the first one loads the gate for its depth */
 		r = member_new(d, w, path, t, &m, err);
@@ -339,41 +339,39 @@ struct tunnel *exec_tunnel(const struct member *m, struct tunnel *const *tunnels
 struct leftovers {
 	size_t n;
 	uint64_t ids[EXEC_MAX];
-	char paths[EXEC_MAX][64];
 };
 
 static int note_leftover(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	struct leftovers *l = arg;
 
-	if (strncmp(w->name, EXEC_NAME, strlen(EXEC_NAME)) || l->n == EXEC_MAX)
-		return 0;
-	l->ids[l->n] = cgroup_id;
-	/* a pin is input: whatever it says stays below the root, see resolve_cgroup() */
-	snprintf(l->paths[l->n++], sizeof(l->paths[0]), "/" EXEC_DIR "/%.40s",
-		 w->name + strlen(EXEC_NAME));
+	/* never by its name: anybody may be called so */
+	if (w->flags & WORKLOAD_EXEC && !(w->flags & WORKLOAD_GONE) && l->n < EXEC_MAX)
+		l->ids[l->n++] = cgroup_id;
 	return 0;
 }
 
-static void adopt_one(struct daemon *d, const char *path, uint64_t id)
+/* Where the kernel has it, not where the record says. */
+static void adopt_one(struct daemon *d, uint64_t id)
 {
-	struct cgroup_ref c = { .fd = -1 };
-	struct tunnel *t = NULL;
+	struct tunnel *t;
+	struct cgroup_ref c;
 	struct member *m;
-	int r = resolve_cgroup(&d->root, path, &c, NULL);
-	bool gone = r == -ENOENT || (!r && c.id != id);
 
-	if (!r && !gone)
-		t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
+	if (resolve_cgroup_of_id(&d->root, id, &c)) /* removed: the next scan's */
+		return;
+	t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
 	close_fd(&c.fd);
-	if (gone || !remove_cgroup(d, path)) { /* nobody is in it any more */
-		gate_detach(id, NULL);
-		workload_unbind(gate_pins(d->gate), id);
-	} else if (!t || add_member(d, path, t, -1, &m, NULL)) {
+	if (strncmp(c.path, "/" EXEC_DIR "/", sizeof("/" EXEC_DIR)))
+		return;
+	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
+		remains_take(d, id, t ? t->netns_cookie : 0);
+	} else if (!t || add_member(d, c.path, t, -1, &m, NULL)) {
+		workload_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
 		log_line(LOG_LEVEL_WARNING,
 			 "'%s' is of an earlier daemon and its tunnel is not in "
 			 "the configuration: it stays shut",
-			 path);
+			 c.path);
 	}
 }
 
@@ -385,6 +383,6 @@ void exec_adopt(struct daemon *d)
 		pins_each_workload(gate_pins(d->gate), note_leftover, l);
 	for (size_t i = 0; l && i < l->n; i++)
 		if (!member_of_cgroup(d, l->ids[i]))
-			adopt_one(d, l->paths[i], l->ids[i]);
+			adopt_one(d, l->ids[i]);
 	free(l);
 }

@@ -262,7 +262,7 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 		lease_revoke(d->leases, t->slot);
 		lease_retire(d->leases, t->slot);
 	}
-	if (t->netns_cookie && !guard_used &&
+	if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
 	    guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	tunnel_free(t);
@@ -481,8 +481,10 @@ void labels_gone(struct daemon *d, const char *id)
 {
 	struct member *m = member_of(d, id);
 
-	if (m)
-		remove_member(d, m);
+	if (!m)
+		return;
+	member_shut(m); /* its cgroup may be there a little longer */
+	remove_member(d, m);
 }
 
 /* ------ after a reload ------ */

@@ -217,3 +217,19 @@ int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id)
 
 	return fd < 0 ? -errno : fd;
 }
+
+int resolve_cgroup_of_id(const struct cgroup_root *root, uint64_t id, struct cgroup_ref *ret)
+{
+	_cleanup_fd int fd = resolve_cgroup_id(root, id);
+	char link[64], path[PATH_MAX];
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n <= (ssize_t)strlen(root->path))
+		return -ESTALE;
+	path[n] = '\0';
+	return resolve_cgroup(root, path + strlen(root->path), ret, NULL);
+}

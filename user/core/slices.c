@@ -90,7 +90,7 @@ static void drop_children(struct slice *s, bool all)
 		if (all)
 			member_free(m);
 		else
-			member_undo(m);
+			member_forget(m);
 	}
 	if (dropped && !all)
 		tunnel_members_changed(s->tunnel);
@@ -374,8 +374,8 @@ static int note_locked(uint64_t cgroup_id, const struct workload *w, void *arg)
 
 	(void)cgroup_id;
 	/* a name that fills its field may have been cut */
-	if (w->flags & WORKLOAD_SLICE && l->n < CONFIG_SLICES && length < sizeof(w->name) - 1 &&
-	    !strncmp(w->name, "slice:", 6))
+	if (w->flags & WORKLOAD_SLICE && !(w->flags & WORKLOAD_GONE) && l->n < CONFIG_SLICES &&
+	    length < sizeof(w->name) - 1 && !strncmp(w->name, "slice:", 6))
 		memcpy(l->names[l->n++], w->name + 6, length - 6 + 1);
 	return 0;
 }
@@ -415,6 +415,8 @@ void slices_look(struct daemon *d)
 		}
 		s->wanted = true;
 	}
+	for (size_t i = 0; i < d->n_members; i++)
+		member_note_slice(d->members[i]);
 	privilege_long_work(false);
 }
 

@@ -11,6 +11,7 @@
  *   vpn.c       who the VPN is: its cgroup, its process
  *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
+ *   remains.c   what is left of removed cgroups, for as long as a socket of theirs lives
  *   daemon.c    start, loop, end
  */
 #ifndef VPNLEASH_STATE_H
@@ -123,6 +124,7 @@ struct member {
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 	struct exec *exec;		      /* NULL: of the configuration */
 	struct slice *slice;		      /* whose child it is; NULL: it is named by itself */
+	bool made;			      /* its cgroup is the daemon's to remove */
 	bool started;			      /* member_start() was called */
 
 	/* a container or unit: */
@@ -163,11 +165,15 @@ struct daemon {
 	struct containers *containers;
 	struct hooks *hooks; /* NULL: nobody has one */
 	struct slice *slices;
+	struct remains *remains;
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
 	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_members;
 	struct tunnel **tunnels;
 	struct member **members;
+	/* bit n: a record is n deep, or was: for the weak guard, whose workloads may outlive their
+	 * member, and their cgroup */
+	uint32_t levels;
 	int lock_fd;
 };
 
@@ -200,8 +206,10 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 /* What a reload may change while it runs. */
 void member_configure(struct member *m, const struct workload_config *config);
 void member_start(struct member *m);		      /* joins its tunnel's state */
+void member_note_slice(struct member *m);	      /* in its record, that it is in one */
 void member_free(struct member *m);		      /* the gate stays on, as it is */
 void member_undo(struct member *m);		      /* as if member_new() had not been */
+void member_forget(struct member *m);		      /* its cgroup was removed; freed */
 void member_shut(struct member *m);		      /* barred, and no tunnel's any more */
 void member_tunnel_changed(struct member *m);	      /* m->tunnel went up or down */
 void member_move(struct member *m, struct tunnel *t); /* to another tunnel */
@@ -283,12 +291,26 @@ void exec_adopt(struct daemon *d);
 struct tunnel *exec_tunnel(const struct member *m, struct tunnel *const *tunnels, size_t n);
 void exec_free(struct exec *e); /* NULL is fine; the cgroup stays */
 
+/* remains.c */
+/* What an earlier run left, barred; what the kernel has released goes. Before anything is leased.
+ */
+int remains_open(struct daemon *d, struct error *err);
+void remains_close(struct daemon *d); /* takes nothing off */
+/* The workload's cgroup was removed. netns_cookie of its tunnel, 0: unknown. */
+void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie);
+void remains_look(struct daemon *d); /* at all of them now: some were detached */
+void remains_scan(struct daemon *d); /* for those that nobody listened to */
+/* May there be some in that netns? Then its guard stays; it goes with the last of them. */
+bool remains_in(const struct daemon *d, uint64_t netns_cookie);
+size_t remains_count(const struct daemon *d);
+
 /* verbs.c */
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
 /* daemon.c: a timer at boot time at_ns; *s is made at first use. */
 int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
 	      void *arg);
+void daemon_note_level(struct daemon *d, uint32_t level);
 /* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
 bool may_log(struct log_budget *b);
 struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */

@@ -140,7 +140,7 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 	/* one turn of the loop has a budget, and 8192 records fit the map */
 	if (json_array_size(l->workloads) >= 2 * CONFIG_WORKLOADS)
 		return 1;
-	if (!member_of_cgroup(l->daemon, cgroup_id))
+	if (!(w->flags & WORKLOAD_GONE) && !member_of_cgroup(l->daemon, cgroup_id))
 		json_array_append_new(l->workloads,
 				      report_record_json(gate_pins(l->daemon->gate), cgroup_id, w));
 	return 0;
@@ -157,7 +157,7 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 	for (size_t i = 0; i < d->n_members; i++)
 		json_array_append_new(workloads, member_status(d->members[i]));
 	pins_each_workload(gate_pins(d->gate), add_left_behind, &left);
-	return report_json(getpid(), tunnels, workloads);
+	return report_json(getpid(), tunnels, workloads, remains_count(d));
 }
 
 /* By its name, or by what `status` shows of it: that one can always be typed. */
@@ -195,7 +195,7 @@ static bool is_idle(const struct daemon *d)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i]->of_slice)
 			return false;
-	return !d->n_members && !containers_reachable(d, ENGINE_CONTAINER);
+	return !d->n_members && !remains_count(d) && !containers_reachable(d, ENGINE_CONTAINER);
 }
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
@@ -226,6 +226,7 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	d->n_members = left;
 	slices_detached(d);
 	labels_detached(d);
+	remains_look(d);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
 	if (q->all || is_idle(d)) {
 		if (remove_pins(d, &err))

@@ -245,6 +245,37 @@ static void freeze_instead(const struct member *m, const struct cgroup_ref *c)
 	freezer_freeze(c->fd);
 }
 
+void member_note_slice(struct member *m)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	struct daemon *d = m->daemon;
+	uint64_t slice_id = 0;
+
+	if (!c)
+		return;
+	gate_slice_above(gate_pins(d->gate), c->fd, NULL, &slice_id);
+	workload_in_slice(d->leases, c->id, slice_id);
+}
+
+static int record(struct member *m, const struct cgroup_ref *c, struct error *err)
+{
+	struct daemon *d = m->daemon;
+	int r = workload_bind(d->leases, c->id, c->level, m->name, m->made ? WORKLOAD_EXEC : 0);
+
+	daemon_note_level(d, c->level);
+	if (!r) {
+		member_note_slice(m);
+		return 0;
+	}
+	if (r != -E2BIG)
+		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name);
+	gate_attach(d->gate, &d->root, c, NULL); /* without a record it drops all */
+	return fail(err, EXIT_FAILURE_, r,
+		    "end who holds the sockets of removed cgroups, see: vpnleash status",
+		    "record workload '%s': %d are recorded, %zu of them removed", m->name,
+		    VPNLEASH_WORKLOADS, remains_count(d));
+}
+
 /* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags;
  * what the configuration allows takes effect with member_start(), when all of it is known to be
  * good. */
@@ -255,9 +286,9 @@ static int bind_member(struct member *m, struct error *err)
 	int r;
 
 	edge_shut(m->tunnel ? m->tunnel->edge : NULL); /* who is in it is not frozen yet */
-	r = workload_bind(d->leases, c->id, c->level, m->name);
+	r = record(m, c, err);
 	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", m->name);
+		return r;
 	r = gate_attach(d->gate, &d->root, c, err);
 	if (r)
 		return r;
@@ -272,15 +303,12 @@ static int bind_member(struct member *m, struct error *err)
 	return 0;
 }
 
-static void unbind_member(struct member *m)
+/* Its cgroup was removed. Sockets of it may live: the gate stays on. */
+static void part(struct member *m)
 {
-	struct error err;
-
 	if (!m->bound)
 		return;
-	if (gate_detach(m->bound, &err)) /* the cgroup is gone, so is what it was attached to */
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
-	workload_unbind(gate_pins(m->daemon->gate), m->bound);
+	remains_take(m->daemon, m->bound, m->tunnel ? m->tunnel->netns_cookie : 0);
 	pins_touch(gate_pins(m->daemon->gate));
 	m->bound = 0;
 }
@@ -425,8 +453,8 @@ static void on_cgroup(void *owner, const struct evidence *e)
 	if (!m->cgroup || !m->started) /* told while it is being started, which goes on itself */
 		return;
 	if (e->what == IN_CGROUP_GONE) {
+		part(m); /* shut, before anything else */
 		member_input(m, IN_CGROUP_GONE);
-		unbind_member(m);
 	} else if (e->what == IN_CGROUP_BORN) {
 		bind_and_join(m);
 	} else {
@@ -487,7 +515,9 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 
 	if (!m)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*m = (struct member) { .daemon = d, .tunnel = t, .state = WORKLOAD_WAITING };
+	*m = (struct member) {
+		.daemon = d, .tunnel = t, .state = WORKLOAD_WAITING, .made = config->is_made
+	};
 	m->kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER : kind == PLACE_UNIT ? ENGINE_UNIT : 0;
 	member_configure(m, config);
 	snprintf(m->given, sizeof(m->given), "%s", given);
@@ -514,7 +544,22 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 
 void member_undo(struct member *m)
 {
-	unbind_member(m);
+	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	struct error err;
+
+	if (m->bound && c && c->id == m->bound) {
+		if (gate_detach(m->bound, &err))
+			log_line(LOG_LEVEL_WARNING, "%s", err.text);
+		workload_unbind(gate_pins(m->daemon->gate), m->bound);
+		pins_touch(gate_pins(m->daemon->gate));
+		m->bound = 0;
+	}
+	member_forget(m);
+}
+
+void member_forget(struct member *m)
+{
+	part(m);
 	member_free(m);
 }
 
@@ -566,7 +611,7 @@ void member_leave(struct member *m)
 	}
 	if (!r)
 		close_fd(&still.fd);
-	unbind_member(m);
+	part(m);
 	watch_cgroup_stop(m->cgroup);
 	m->cgroup = NULL;
 	m->path[0] = '\0';
@@ -586,7 +631,7 @@ void member_start(struct member *m)
 		set_timer(m->daemon, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
 	}
 	if (m->bound && (!c || c->id != m->bound))
-		unbind_member(m); /* it went while it was not listened to */
+		part(m); /* it went while it was not listened to */
 	if (m->bound) {
 		set_flags(m);
 		set_resolver(m, c);

@@ -169,13 +169,14 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struc
 	return report_workload_json(&r);
 }
 
-json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads)
+json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed)
 {
 	json_t *j = json_object();
 
 	json_object_set_new(j, "daemon", daemon ? json_integer(daemon) : json_null());
 	json_object_set_new(j, "tunnels", tunnels);
 	json_object_set_new(j, "workloads", workloads);
+	json_object_set_new(j, "removed_cgroups", json_integer((json_int_t)n_removed));
 	return j;
 }
 
@@ -277,6 +278,18 @@ static void print_resolver(FILE *out, const char *tunnel, const json_t *workload
 	}
 }
 
+static void print_removed(FILE *out, const json_t *report)
+{
+	json_int_t n = json_integer_value(json_object_get(report, "removed_cgroups"));
+
+	if (n)
+		fprintf(out,
+			"%lld removed cgroup%s with sockets left: shut until the last one is "
+			"closed, or: "
+			"vpnleash detach WORKLOAD\n",
+			n, n == 1 ? "" : "s");
+}
+
 void report_print(FILE *out, const json_t *report)
 {
 	json_t *workloads = json_object_get(report, "workloads");
@@ -317,6 +330,7 @@ void report_print(FILE *out, const json_t *report)
 			"ip route add LAN via GATEWAY dev UNDERLAY\n",
 			get(j, "name"));
 	print_unlocked(out, workloads);
+	print_removed(out, report);
 	json_array_foreach(workloads, i, j) if (json_string_value(json_object_get(j, "trouble")))
 		fprintf(out, "%s: %s\n", get(j, "name"), get(j, "trouble"));
 	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "enforce"), "audit"))
@@ -366,7 +380,8 @@ void report_print_event(FILE *out, const json_t *record)
 
 bool report_any(const json_t *report)
 {
-	return json_array_size(json_object_get(report, "workloads")) > 0;
+	return json_array_size(json_object_get(report, "workloads")) > 0 ||
+	       json_integer_value(json_object_get(report, "removed_cgroups")) > 0;
 }
 
 bool report_all_open(const json_t *report)
