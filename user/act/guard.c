@@ -18,6 +18,8 @@
 
 #define LINKS VPNLEASH_PIN_DIR "/links"
 
+#define FLOWS_AT_ONCE 1024 /* more than ever share a bucket */
+
 /* In the order of attaching: the one that counts first. */
 enum { OUTSIDE, INBOUND, INSIDE, WEAK, PROGRAMS };
 static const struct {
@@ -479,16 +481,22 @@ void guard_each_flow(struct guards *g,
 		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
 		     void *arg)
 {
-	struct flow_key key, *previous = NULL;
+	struct flow_key *keys = calloc(FLOWS_AT_ONCE, sizeof(*keys));
+	struct flow *flows = calloc(FLOWS_AT_ONCE, sizeof(*flows));
+	__u32 at, *from = NULL, n = FLOWS_AT_ONCE;
+	int r = keys && flows ? 0 : -ENOMEM;
 
-	/* bounded: a key that goes meanwhile begins the walk anew */
-	for (size_t i = 0; i < 2 * VPNLEASH_FLOWS; i++) {
-		struct flow flow;
-
-		if (bpf_map_get_next_key(g->pins->flows, previous, &key))
-			return;
-		if (!bpf_map_lookup_elem(g->pins->flows, &key, &flow))
-			f(&key, &flow, arg);
-		previous = &key;
+	/* in batches (v5.6): whoever may begin LAN flows fills the map, and a lease waits for this
+	 */
+	while (!r) {
+		n = FLOWS_AT_ONCE;
+		r = bpf_map_lookup_batch(g->pins->flows, from, &at, keys, flows, &n, NULL);
+		if (r && r != -ENOENT)
+			break;
+		for (__u32 i = 0; i < n; i++)
+			f(&keys[i], &flows[i], arg);
+		from = &at;
 	}
+	free(keys);
+	free(flows);
 }

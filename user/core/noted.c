@@ -10,15 +10,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/privilege.h"
 #include "core/edge_internal.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 
 #define CANDIDATES 64
-#define RECENT_NS                                                                       \
-	(5 * NS_PER_SEC) /* of a server that was tried before, the last answer is older \
-			  */
+#define SEARCH_NS  (NS_PER_SEC / 5) /* at most, for who holds what: leases are to be renewed */
+#define RECENT_NS  (5 * NS_PER_SEC) /* the last answer of a server tried before is older */
 
 /* Why a process is taken for the VPN. A better reason, if anybody has it, is the only one. */
 enum belief { OF_ITS_CGROUP, HAS_ITS_NAME, HOLDS_THE_TUNNEL };
@@ -33,6 +31,7 @@ struct candidate {
 struct choice {
 	struct edge *edge;
 	enum belief best;
+	uint64_t until_ns;
 	size_t n;
 	struct candidate flows[CANDIDATES];
 };
@@ -99,6 +98,8 @@ static int note_process(const struct netns_process *p, void *arg)
 	struct holder h = { .choice = c, .judging = true, .belief = OF_ITS_CGROUP };
 	const char *name = c->edge->tunnel->config.process;
 
+	if (now_boot_ns() > c->until_ns)
+		return -ETIME;
 	if (!cgroup_is_below(p->cgroup, c->edge->vpn.path))
 		return 0;
 	if (*name && !strcmp(p->comm, name))
@@ -229,9 +230,11 @@ int edge_learn(struct edge *e, struct error *err)
 	r = sockets_each(e->diag, note_inode, &c);
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "look at the VPN's sockets");
-	privilege_long_work(true); /* all of /proc */
-	netns_processes(e->tunnel->netns_ino, note_process, &c);
-	privilege_long_work(false);
+	c.until_ns = now_boot_ns() + SEARCH_NS;
+	r = each_in_netns(e->tunnel, note_process, &c);
+	if (r) /* who was not looked at may be the VPN */
+		return fail(err, EXIT_FAILURE_, r, "set endpoint = that of its server",
+			    "look through what the VPN's processes hold");
 	drop_others(&c);
 	return choose(&c, err);
 }
