@@ -144,6 +144,11 @@ _lab_signal() {	# SIGNAL WHO
 	esac
 }
 
+# Listening, not only there: `wg` takes away a socket at which nobody listens yet.
+_lab_listens() {	# NETNS INTERFACE
+	lab_in "$1" grep -q " 00010000 .*/$2\.sock$" /proc/net/unix	# __SO_ACCEPTCON
+}
+
 _lab_wireguard_go() {	# WHO NETNS INTERFACE [CGROUP]
 	local pid
 	if pid=$(_lab_pid "$1"); then
@@ -159,7 +164,7 @@ _lab_wireguard_go() {	# WHO NETNS INTERFACE [CGROUP]
 	) </dev/null >>"$LAB_STATE/$1.log" 2>&1 &
 	echo $! >"$LAB_STATE/$1.pid"
 	disown $!	# else the shell comments on its death, in the middle of somebody's output
-	_lab_until test -S "/run/wireguard/$3.sock" || { tail -n 5 "$LAB_STATE/$1.log" >&2; return 1; }
+	_lab_until _lab_listens "$2" "$3" || { tail -n 5 "$LAB_STATE/$1.log" >&2; return 1; }
 }
 
 # Addresses and routes of the tunnel, which go whenever it goes down or away.

@@ -84,7 +84,7 @@ _vpn_dressed() {
 	ip -n "$LAB_CLIENT" link show dev "$TUNNEL" || return
 	case $KIND in
 	wireguard)
-		lab_in_client wg set "$LAB_TUNNEL" private-key "$LAB_STATE/client.key" peer "$(<"$LAB_STATE/far.pub")" \
+		_lab_listens "$LAB_CLIENT" "$TUNNEL" && lab_in_client wg set "$LAB_TUNNEL" private-key "$LAB_STATE/client.key" peer "$(<"$LAB_STATE/far.pub")" \
 			endpoint "$LAB_FAR4:51820" allowed-ips 0.0.0.0/0,::/0 && _lab_dress
 		;;
 	warp)
