@@ -104,7 +104,7 @@ int cmd_lock(int argc, char **argv, struct error *err)
 		       "Attaches the gate with no leases and ends: nothing passes until `vpnleash "
 		       "run` "
 		       "grants.\n"
-		       "A cgroup that is locked or leased already stays as it is. --slice locks a "
+		       "A cgroup that is locked or leashed already stays as it is. --slice locks a "
 		       "parent (made\nif it is missing): its children are locked from their first "
 		       "instruction. Also while a\ndaemon runs. NAME is systemd's (a-b.slice), or "
 		       "/PATH below the cgroup root.\n\n"
