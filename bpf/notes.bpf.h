@@ -52,6 +52,8 @@ static __always_inline void leave_out_checksum(__u8 first[NOTE_CHUNK])
 	const __u32 transport = ETH_HLEN + sizeof(struct iphdr);
 	__u8 protocol = first[ETH_HLEN + offsetof(struct iphdr, protocol)];
 
+	if (first[ETH_HLEN + 6] & 0x1f || first[ETH_HLEN + 7])
+		return; /* a later fragment: no header is in it */
 	if (protocol == IPPROTO_TCP)
 		first[transport + 16] = first[transport + 17] = 0;
 	else if (protocol == IPPROTO_UDP)

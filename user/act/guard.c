@@ -235,7 +235,7 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 	uint32_t slot = find_slot(g->pins, s, &record);
 
 	if (!slot)
-		return -ENOENT;
+		return until_ns ? -ENOENT : 0;
 	if (record.bootstrap_until_ns == until_ns && record.bootstrap_since_ns == since_ns &&
 	    record.vpn_cgroup == vpn_cgroup)
 		return 0;

@@ -10,17 +10,24 @@
 
 #define BOOTSTRAP_NS (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
 
-static void write_bootstrap(struct edge *e, uint64_t until_ns)
+static int write_bootstrap(struct edge *e, uint64_t until_ns)
 {
+	int result = 0;
+
 	e->open = until_ns;
-	for (size_t i = 0; i < e->n; i++)
-		guard_bootstrap(e->guards, &e->known[i].spec, until_ns, e->bootstrap_since_ns,
-				e->vpn.level ? e->vpn.id : 0, e->vpn.level);
+	for (size_t i = 0; i < e->n; i++) {
+		int r = guard_bootstrap(e->guards, &e->known[i].spec, until_ns,
+					e->bootstrap_since_ns, e->vpn.level ? e->vpn.id : 0,
+					e->vpn.level);
+
+		result = r ? r : result;
+	}
+	return result;
 }
 
-void edge_pause(struct edge *e)
+int edge_pause(struct edge *e)
 {
-	write_bootstrap(e, 0);
+	return write_bootstrap(e, 0);
 }
 
 void edge_shut(struct edge *e)
@@ -29,6 +36,13 @@ void edge_shut(struct edge *e)
 		return;
 	e->bootstrap_since_ns = 0;
 	write_bootstrap(e, 0);
+}
+
+void edge_leashed(struct edge *e, const char *cgroup)
+{
+	if (e && e->vpn.level &&
+	    (cgroup_is_below(cgroup, e->vpn.path) || cgroup_is_below(e->vpn.path, cgroup)))
+		edge_shut(e);
 }
 
 /* Why the VPN may not use the underlay now; NULL: it may. */
@@ -50,16 +64,17 @@ void edge_bootstrap(struct edge *e)
 	if (e->weak) /* the VPN is free there, as everybody is */
 		return;
 	edge_find_vpn(e);
+	if (e->n_learned) { /* the last VPN's server: from here on only what is noted passes */
+		e->n_learned = 0;
+		edge_write_endpoints(e);
+	}
 	why = obstacle(e);
 	if (why) {
 		snprintf(e->why, sizeof(e->why), "%s", why);
 		return edge_shut(e);
 	}
-	if (!e->bootstrap_since_ns) { /* from here on only what is noted passes */
+	if (!e->bootstrap_since_ns)
 		e->bootstrap_since_ns = now_boot_ns();
-		e->n_learned = 0;
-		edge_write_endpoints(e);
-	}
 	write_bootstrap(e, now_boot_ns() + BOOTSTRAP_NS);
 }
 

@@ -434,9 +434,13 @@ void edge_device_gone(struct edge *e)
 {
 	struct error err;
 
-	if (!e || !e->is_wireguard)
+	if (!e)
 		return;
+	uapi_stop(e->uapi); /* what it still says is of the device that is gone */
+	e->uapi = NULL;
 	e->was_asked = false;
+	if (!e->is_wireguard)
+		return;
 	e->is_wireguard = false; /* its endpoints stay: a new one will find its server there */
 	for (size_t i = 0; i < e->n; i++) {
 		fill_spec(e, &e->known[i]);

@@ -41,6 +41,9 @@ int edge_verify(struct edge *e, struct error *err);
 void edge_bootstrap(struct edge *e);
 /* What was noted is forgotten. NULL is fine. */
 void edge_shut(struct edge *e);
+/* The cgroup is a workload's from now on: if the VPN's is that, above it or below, it is the VPN's
+ * no more. NULL is fine. */
+void edge_leashed(struct edge *e, const char *cgroup);
 /* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
  * none; -ENOTUNIQ: one of several, and nobody says which. */
 int edge_settle(struct edge *e, struct error *err);

@@ -98,8 +98,8 @@ void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known; else vpn_
 void edge_ask_wireguard(struct edge *e); /* what it says of itself now, or will say */
 
 /* endpoints.c */
-void edge_write_endpoints(struct edge *e);
-void edge_adopt_learned(struct edge *e); /* what an earlier daemon learnt, while its lease lives */
+int edge_write_endpoints(struct edge *e); /* 0 or -Exxx, logged: more than these may be in force */
+void edge_adopt_learned(struct edge *e);  /* what an earlier daemon learnt, while its lease lives */
 void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix);
 
 /* noted.c: e->learned anew. 0, though there may be none; -ENOTUNIQ: see edge_settle(). */
@@ -109,6 +109,6 @@ int edge_learn(struct edge *e, struct error *err);
 void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
 
 /* bootstrap.c */
-void edge_pause(struct edge *e); /* shut, and what was noted is kept */
+int edge_pause(struct edge *e); /* shut, and what was noted is kept; 0 or -Exxx: it may be open */
 
 #endif

@@ -46,7 +46,7 @@ static int publish_endpoints(struct edge *e)
 	return r;
 }
 
-void edge_write_endpoints(struct edge *e)
+int edge_write_endpoints(struct edge *e)
 {
 	const struct tunnel_config *c = &e->tunnel->config;
 	int r;
@@ -74,6 +74,7 @@ void edge_write_endpoints(struct edge *e)
 	if (r && may_log(&e->tunnel->log))
 		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s",
 			 e->tunnel->config.interface, strerror(-r));
+	return r;
 }
 
 static bool edge_has_endpoint(const struct edge *e)
@@ -96,8 +97,8 @@ static void adopt_wireguard(struct edge *e, const struct address_key *key)
 	memcpy(p->address, key->address, 16);
 }
 
-/* What an earlier daemon learnt; what WireGuard told it, until it tells us, while its lease lives.
- */
+/* What an earlier daemon learnt, and what WireGuard told it, until it tells us: while its lease
+ * lives. */
 void edge_adopt_learned(struct edge *e)
 {
 	struct address_rule rules[2 * LEARNED];
@@ -105,9 +106,9 @@ void edge_adopt_learned(struct edge *e)
 				    ARRAY_SIZE(rules));
 	bool lives = e->tunnel->slot &&
 		     lease_expires_ns(daemon_of(e)->leases, e->tunnel->slot) > now_boot_ns();
-	bool wireguard = lives && !e->is_wireguard;
+	bool wireguard = !e->is_wireguard;
 
-	for (size_t i = 0; i < n && e->n_learned < LEARNED; i++) {
+	for (size_t i = 0; lives && i < n && e->n_learned < LEARNED; i++) {
 		struct vpn_endpoint *p = &e->learned[e->n_learned];
 
 		if (rules[i].key.kind != ADDRESS_ENDPOINT)
@@ -144,14 +145,18 @@ int edge_settle(struct edge *e, struct error *err)
 		return 0;
 	if (e->uapi && !e->was_asked && !e->tunnel->config.endpoints.n)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
-	edge_pause(e); /* from here on no flow is noted nor answered */
+	r = edge_pause(e); /* from here on no flow is noted nor answered */
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "shut the edge");
 	if (!e->is_wireguard)
 		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
 	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
 		r = edge_learn(e, err);
 	if (r)
 		return r;
-	edge_write_endpoints(e);
+	r = edge_write_endpoints(e);
+	if (r) /* and what no longer is one may still pass */
+		return fail(err, EXIT_FAILURE_, r, NULL, "write the VPN's endpoints");
 	if (!edge_has_endpoint(e))
 		return no_endpoint(e, err);
 	edge_shut(e);

@@ -65,9 +65,17 @@ static void note_inode(const struct open_socket *s, void *arg)
 {
 	struct choice *c = arg;
 
-	for (size_t i = 0; i < c->n; i++)
-		if (c->flows[i].socket_cookie == s->cookie)
-			c->flows[i].inode = s->inode;
+	for (size_t i = 0; i < c->n; i++) {
+		struct candidate *f = &c->flows[i];
+
+		if (f->socket_cookie != s->cookie)
+			continue;
+		/* a connected one's frames were led elsewhere (DNAT): whoever did it is no VPN */
+		if (s->remote_port && (s->remote_port != f->to.port ||
+				       memcmp(s->remote, f->to.address, sizeof(s->remote))))
+			continue;
+		f->inode = s->inode;
+	}
 }
 
 /* ------ whose they are ------ */
@@ -97,6 +105,7 @@ static int note_process(const struct netns_process *p, void *arg)
 	struct choice *c = arg;
 	struct holder h = { .choice = c, .judging = true, .belief = OF_ITS_CGROUP };
 	const char *name = c->edge->tunnel->config.process;
+	int r;
 
 	if (now_boot_ns() > c->until_ns)
 		return -ETIME;
@@ -104,16 +113,15 @@ static int note_process(const struct netns_process *p, void *arg)
 		return 0;
 	if (*name && !strcmp(p->comm, name))
 		h.belief = HAS_ITS_NAME;
-	descriptors_each(p->pid, note_descriptor, &h);
-	if (h.belief < c->best)
-		return 0;
+	r = descriptors_each(p->pid, note_descriptor, &h);
+	if (r || h.belief < c->best)
+		return r;
 	if (h.belief > c->best)
 		for (size_t i = 0; i < c->n; i++)
 			c->flows[i].held = false;
 	c->best = h.belief;
 	h.judging = false;
-	descriptors_each(p->pid, note_descriptor, &h);
-	return 0;
+	return descriptors_each(p->pid, note_descriptor, &h);
 }
 
 /* Leaves those that count. */
@@ -190,6 +198,24 @@ static int which_is_it(struct edge *e, struct error *err)
 		   names);
 }
 
+/* The protocol of the newest answer: the tunnel has just shown a sign of life. */
+static uint8_t newest_protocol(const struct choice *c)
+{
+	const struct candidate *newest = c->flows;
+
+	for (size_t i = 1; i < c->n; i++)
+		if (c->flows[i].answered_ns > newest->answered_ns)
+			newest = &c->flows[i];
+	return newest->to.protocol;
+}
+
+static void learn_all(struct choice *c)
+{
+	c->edge->n_learned = 0;
+	for (size_t i = 0; i < c->n; i++)
+		add_learned(c->edge, &c->flows[i].to);
+}
+
 /* A VPN has one server: by UDP, on one or several ports of it, or by one TCP connection. */
 static int choose(struct choice *c, struct error *err)
 {
@@ -201,8 +227,10 @@ static int choose(struct choice *c, struct error *err)
 			return 0;
 		return e->n_learned ? which_is_it(e, err) : 0;
 	}
-	if (!are_of_one_host(e))
+	if (!are_of_one_host(e) || newest_protocol(c) != IPPROTO_UDP) {
+		learn_all(c);
 		return which_is_it(e, err);
+	}
 	/* a resolver by TLS, say; not the way that the tunnel goes */
 	if (learn_those_of(c, IPPROTO_TCP) &&
 	    strcmp(name_learned(e, names, sizeof(names)), e->beside)) {

@@ -213,6 +213,15 @@ static int note_named(const struct netns_process *p, void *arg)
 	return 0;
 }
 
+/* Which of them it is, nobody knows; but that it has ended is not known either. */
+static void alive_somewhere(struct tunnel *t)
+{
+	if (!t->vpn.dead)
+		return;
+	t->vpn.dead = false;
+	tunnel_vpn_found(t);
+}
+
 /* By nothing but its name, which anybody may take: so one cgroup, or none. While the one in which
  * it was is there, nobody takes its place, not even while it is being started anew. */
 static void find_by_name(struct tunnel *t, const struct found *f)
@@ -222,6 +231,8 @@ static void find_by_name(struct tunnel *t, const struct found *f)
 	bool was = *v->was && !edge_is_leashed(t->daemon, v->was) &&
 		   cgroup_id(t->daemon, v->was) == v->was_id;
 
+	if (f->other || (f->n && was && strcmp(f->cgroup, v->was)))
+		alive_somewhere(t);
 	if (f->other)
 		nobody(t,
 		       "process %s is %d in cgroup %.80s and %d in cgroup %.80s: which of "

@@ -285,7 +285,8 @@ static int bind_member(struct member *m, struct error *err)
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	int r;
 
-	edge_shut(m->tunnel ? m->tunnel->edge : NULL); /* who is in it is not frozen yet */
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		edge_leashed(d->tunnels[i]->edge, c->path);
 	r = record(m, c, err);
 	if (r)
 		return r;

@@ -3,6 +3,7 @@
 #include "watch/descriptors.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,25 +43,31 @@ static void read_descriptor(int proc, int fds, const char *number, struct descri
 		read_tun(proc, number, ret->tun);
 }
 
-void descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg)
+static bool is_gone(int error)
+{
+	return error == ENOENT || error == ESRCH;
+}
+
+int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg)
 {
 	_cleanup_fd int proc = -1;
 	struct dirent *e;
 	char path[64];
-	int fds;
+	int fds, n = 0;
 	DIR *d;
 
 	/* by one descriptor of the process: its number may be another's a moment later */
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	fds = proc < 0 ? -1 : openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fds < 0 ? NULL : fdopendir(fds);
+	if (fds < 0)
+		return is_gone(errno) ? 0 : -errno;
+	d = fdopendir(fds);
 	if (!d) {
-		if (fds >= 0)
-			close_fd(&fds);
-		return;
+		close_fd(&fds);
+		return -ENOMEM;
 	}
-	for (int i = 0; i < DESCRIPTORS && (e = readdir(d)); i++) {
+	while ((e = readdir(d)) && n++ < DESCRIPTORS) {
 		struct descriptor held;
 
 		if (e->d_name[0] == '.')
@@ -70,4 +77,5 @@ void descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg
 			f(&held, arg);
 	}
 	closedir(d);
+	return e ? -E2BIG : 0;
 }
