@@ -86,8 +86,8 @@ static int lock_all(const struct config *config, struct error *err)
 
 	for (size_t i = 0; i < config->n_workloads; i++)
 		slices += config->workloads[i].is_slice;
-	r = slices ? slices_lock(config, err) : 0;
-	if (slices && !r)
+	r = slices || config->n_slices ? slices_lock(config, err) : 0;
+	if (!r && (slices || config->n_slices))
 		tell_daemon();
 	return r || slices == config->n_workloads ? r : daemon_lock(config, err);
 }

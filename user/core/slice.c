@@ -65,6 +65,8 @@ static int open_and_lock(const struct config *config, const struct cgroup_root *
 
 	if (!r)
 		r = gate_open(&g, root, err);
+	for (size_t i = 0; !r && i < config->n_slices; i++)
+		r = slice_lock(g, root, config->slices[i], NULL, err);
 	for (size_t i = 0; !r && i < config->n_workloads; i++) {
 		const char *name;
 
