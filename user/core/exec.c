@@ -287,6 +287,11 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 
 	if (!t)
 		return NULL;
+	if (!*t->where) { /* a container's or a unit's */
+		fail(err, EXIT_FAILURE_, -ENOENT, "start it", "exec: %s has no process",
+		     t->config.netns);
+		return NULL;
+	}
 	if (count(d) >= EXEC_MAX) {
 		fail(err, EXIT_FAILURE_, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
 		return NULL;
@@ -309,8 +314,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		return NULL;
 	}
 	snprintf(full, sizeof(full), "%s%s", d->root.path, path);
-	return json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->config.netns, "workload",
-			 m->name);
+	return json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->where, "workload", m->name);
 }
 
 /* ------ over restarts and reloads ------ */
