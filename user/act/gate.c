@@ -657,7 +657,10 @@ static int attach(struct gate *g, const struct cgroup_root *root, const struct c
 					 h->name, c->name);
 			continue;
 		}
-		if (i == 0)
+		if (h->adopted != -ENOENT && h->adopted != -EPROTO)
+			r = fail(err, EXIT_FAILURE_, h->adopted, NULL, "open %s of '%s'", h->name,
+				 c->name);
+		if (!r && i == 0)
 			r = check(g, root, c, err);
 		if (!r && i == 0 && has_gate(c->fd))
 			r = fail(err, EXIT_USAGE, -EBUSY, "end the other vpnleash first",
@@ -694,6 +697,7 @@ static int attach_dns(struct bpf_program *p, const struct cgroup_ref *c, struct 
 {
 	const char *name = bpf_program__name(p);
 	_cleanup_fd int link = pins_open_link(name, c->id);
+	bool of_another = link == -EPROTO; /* which is gone */
 	char path[PINS_PATH_MAX];
 
 	if (link >= 0)
@@ -701,10 +705,14 @@ static int attach_dns(struct bpf_program *p, const struct cgroup_ref *c, struct 
 			       ? fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
 				      c->name)
 			       : 0;
+	/* any other failure may leave one that is in force, and a witness of sockets */
+	if (link != -ENOENT && !of_another)
+		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
 	link = bpf_link_create(bpf_program__fd(p), c->fd, bpf_program__expected_attach_type(p),
 			       NULL);
 	pins_link_path(path, name, c->id);
-	unlink(path);
+	if (link >= 0 && of_another)
+		unlink(path);
 	return link < 0 || bpf_obj_pin(link, path) < 0
 		       ? fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD, "attach %s to '%s'", name,
 			      c->name)
