@@ -567,8 +567,8 @@ void member_shut(struct member *m)
 {
 	if (!m->bound)
 		return;
-	workload_flags(m->daemon->leases, m->bound, 0, WORKLOAD_ADMITTED);
-	workload_point(m->daemon->leases, m->bound, 0);
+	workload_shut(m->daemon->leases, m->bound, m->tunnel ? m->tunnel->netns_cookie : 0);
+	remains_scan_soon(m->daemon); /* it may be on its way out */
 }
 
 void member_move(struct member *m, struct tunnel *t)
