@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/random.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "act/lease.h"
@@ -420,8 +421,8 @@ static void put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t s
 	bpf_map_update_elem(g->pins.workloads, &slice->id, &w, BPF_ANY);
 }
 
-/* What it froze is ours to thaw, what was locked as a slice is one, and of a removed cgroup with
- * sockets left the weak guard has to know. */
+/* What it froze is ours to thaw, what `vpnleash exec` made ours to go on with, what was locked as a
+ * slice is one, and of a removed cgroup with sockets left the weak guard has to know. */
 static void take_over(struct replacing *r, const struct noted *noted)
 {
 	const struct pins_record *was = &noted->record;
@@ -432,6 +433,9 @@ static void take_over(struct replacing *r, const struct noted *noted)
 	struct cgroup_ref c;
 	int gone = resolve_cgroup_of_id(r->root, noted->cgroup_id, &c);
 
+	/* before ABI 4 there was no flag for it */
+	if (!gone && fgetxattr(c.fd, EXEC_XATTR, NULL, 0) >= 0)
+		w.flags |= WORKLOAD_EXEC;
 	if (gone ? pins_in_force(noted->cgroup_id) : w.flags) {
 		memcpy(w.name, was->name, sizeof(w.name));
 		bpf_map_update_elem(r->gate->pins.workloads, &noted->cgroup_id, &w, BPF_ANY);
