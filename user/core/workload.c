@@ -325,7 +325,9 @@ const char *member_trouble(const struct member *m, char *buf, size_t size)
 	if (*m->trouble || !*m->delegated)
 		return m->trouble;
 	snprintf(buf, size, "%s: %s, who may take its processes out of it (" DELEGATION_REMEDY ")",
-		 may_leave(m) ? "it stays shut" : "degraded, the guard holds whoever leaves it",
+		 m->audit	? "enforced, it would stay shut"
+		 : may_leave(m) ? "it stays shut"
+				: "degraded, the guard holds whoever leaves it",
 		 m->delegated);
 	return buf;
 }
