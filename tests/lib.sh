@@ -168,6 +168,16 @@ in_cgroup() (	# PATH COMMAND…
 # `cgroup.freeze` is a wish; this is the kernel's answer.
 frozen() { grep -qx 'frozen 1' "$1/cgroup.events"; }
 
+# What `vpnleash exec` made lies beside the case's cgroup, so no runner takes it away: defer this.
+reap_exec() {	# CGROUP
+	local pids
+	pids=$(cat "$1/cgroup.procs") || return 0
+	# shellcheck disable=SC2086 # a list
+	[ -z "$pids" ] || kill -KILL $pids
+	_until 5 rmdir "$1"
+	rmdir "${1%/*}"
+} 2>/dev/null
+
 in_client() { lab_in_client "$@"; }
 in_far() { lab_in_far "$@"; }
 

@@ -80,7 +80,7 @@ struct workload {
 	__u32 slice_tag; /* low half of the id of the locked slice that it is a child of; 0: none */
 	__u64 since_ns;	 /* of the last change of flags */
 	__u64 event_ns;	 /* of its last drop event; written by the gate */
-	/* WORKLOAD_GONE: of its tunnel's netns, whose guard stays; 0: not known */
+	/* of the netns of its last tunnel, whose guard stays as long as the record; 0: not known */
 	__u64 netns_cookie;
 	char name[VPNLEASH_NAME_LEN];
 };

@@ -40,7 +40,7 @@ static json_t *report_of(const struct report_workload *workloads, size_t n,
 		json_array_append_new(w, report_workload_json(&workloads[i]));
 	if (tunnel)
 		json_array_append_new(t, report_tunnel_json(tunnel));
-	return reread(report_json(42, t, w, 0));
+	return reread(report_json(42, t, w, 0, json_array()));
 }
 
 static char *printed(const json_t *report)
@@ -121,7 +121,7 @@ static void what_is_not_known_is_null(void **state)
 	assert_true(json_is_null(json_object_get(j, "state")));
 	assert_true(json_is_null(json_object_get(j, "why")));
 	json_decref(j);
-	j = reread(report_json(0, json_array(), json_array(), 0));
+	j = reread(report_json(0, json_array(), json_array(), 0, json_array()));
 	assert_true(json_is_null(json_object_get(j, "daemon")));
 	json_decref(j);
 }

@@ -122,44 +122,60 @@ static int count_kept(uint64_t cgroup_id, const struct workload *w, void *arg)
 	return 0;
 }
 
-struct search {
-	const struct pins *pins;
-	uint64_t netns_cookie;
-};
-
-static int is_on(uint64_t cgroup_id, const struct workload *w, void *arg)
+bool detach_holds(const struct pins *pins, const struct workload *w, uint64_t netns_cookie)
 {
-	struct search *s = arg;
 	__u32 slot = w->slot;
 	struct lease lease;
 
+	if (slot)
+		return !bpf_map_lookup_elem(pins->leases, &slot, &lease) &&
+		       lease.netns_cookie == netns_cookie;
+	if (w->netns_cookie)
+		return w->netns_cookie == netns_cookie;
+	/* in any; but of a removed slice each child has a record of its own */
+	return w->flags & WORKLOAD_GONE && !(w->flags & WORKLOAD_SLICE);
+}
+
+struct guarded {
+	const struct pins *pins;
+	size_t n;
+	uint64_t cookies[VPNLEASH_GUARDS];
+	bool held[VPNLEASH_GUARDS];
+};
+
+static int note_held(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	struct guarded *g = arg;
+
 	(void)cgroup_id;
-	if (w->flags & WORKLOAD_GONE) /* has no slot; one of an unknown netns may be in any */
-		return !w->netns_cookie || w->netns_cookie == s->netns_cookie;
-	return !bpf_map_lookup_elem(s->pins->leases, &slot, &lease) &&
-	       lease.netns_cookie == s->netns_cookie;
+	for (size_t i = 0; i < g->n; i++)
+		g->held[i] = g->held[i] || detach_holds(g->pins, w, g->cookies[i]);
+	return 0;
 }
 
-int detach_guard(const struct pins *pins, uint64_t netns_cookie, struct error *err)
+int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, void *arg),
+		  void *arg, struct error *err)
 {
-	struct search s = { pins, netns_cookie };
-
-	return pins_each_workload(pins, is_on, &s) ? 0 : guard_take_off(pins, netns_cookie, err);
-}
-
-/* A guard stays as long as anybody is leashed in its netns. */
-static int take_guards_off(const struct pins *pins, bool all, struct error *err)
-{
+	struct guarded all = { .pins = pins };
 	int r = 0;
 
-	for (__u32 slot = 1; !r && slot < VPNLEASH_GUARDS; slot++) {
+	for (__u32 slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard g;
+		size_t i = 0;
 
-		if (bpf_map_lookup_elem(pins->guards, &slot, &g) || !g.netns_cookie)
+		if (bpf_map_lookup_elem(pins->guards, &slot, &g) || !g.netns_cookie ||
+		    (keep && keep(g.netns_cookie, arg)))
 			continue;
-		r = all ? guard_take_off(pins, g.netns_cookie, err)
-			: detach_guard(pins, g.netns_cookie, err);
+		while (i < all.n && all.cookies[i] != g.netns_cookie)
+			i++;
+		if (i == all.n)
+			all.cookies[all.n++] = g.netns_cookie;
 	}
+	if (all.n)
+		pins_each_workload(pins, note_held, &all);
+	for (size_t i = 0; !r && i < all.n; i++)
+		if (!all.held[i])
+			r = guard_take_off(pins, all.cookies[i], err);
 	return r;
 }
 
@@ -198,7 +214,7 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 		r = pins_each_workload(pins, detach_slice, &walk);
 	pins_each_workload(pins, count_kept, &kept);
 	if (!r && (walk.detached || !kept))
-		r = take_guards_off(pins, !kept, err);
+		r = detach_guards(pins, NULL, NULL, err);
 	if (!r && !name)
 		r = pins_remove_every_link(err);
 	if (!r)

@@ -19,7 +19,12 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 /* Remove the pins, if no record and no gate is left that needs them; under control_lock_pins(). */
 int detach_last(const struct pins *pins, struct error *err);
 
-/* The guard of that netns, if nobody is left in it whom it guards: also of removed cgroups. */
-int detach_guard(const struct pins *pins, uint64_t netns_cookie, struct error *err);
+/* Does the record hold the guard of that netns? Also of a removed cgroup, and of one that is shut
+ * and no tunnel's. */
+bool detach_holds(const struct pins *pins, const struct workload *w, uint64_t netns_cookie);
+
+/* The guards that no record holds, of netns for which keep (NULL: none) is false. */
+int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, void *arg),
+		  void *arg, struct error *err);
 
 #endif

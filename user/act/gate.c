@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/random.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "act/lease.h"
@@ -420,8 +421,8 @@ static void put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t s
 	bpf_map_update_elem(g->pins.workloads, &slice->id, &w, BPF_ANY);
 }
 
-/* What it froze is ours to thaw, what was locked as a slice is one, and of a removed cgroup with
- * sockets left the weak guard has to know. */
+/* What it froze is ours to thaw, what `vpnleash exec` made ours to go on with, what was locked as a
+ * slice is one, and of a removed cgroup with sockets left the weak guard has to know. */
 static void take_over(struct replacing *r, const struct noted *noted)
 {
 	const struct pins_record *was = &noted->record;
@@ -432,6 +433,9 @@ static void take_over(struct replacing *r, const struct noted *noted)
 	struct cgroup_ref c;
 	int gone = resolve_cgroup_of_id(r->root, noted->cgroup_id, &c);
 
+	/* before ABI 4 there was no flag for it */
+	if (!gone && fgetxattr(c.fd, EXEC_XATTR, NULL, 0) >= 0)
+		w.flags |= WORKLOAD_EXEC;
 	if (gone ? pins_in_force(noted->cgroup_id) : w.flags) {
 		memcpy(w.name, was->name, sizeof(w.name));
 		bpf_map_update_elem(r->gate->pins.workloads, &noted->cgroup_id, &w, BPF_ANY);
@@ -657,7 +661,10 @@ static int attach(struct gate *g, const struct cgroup_root *root, const struct c
 					 h->name, c->name);
 			continue;
 		}
-		if (i == 0)
+		if (h->adopted != -ENOENT && h->adopted != -EPROTO)
+			r = fail(err, EXIT_FAILURE_, h->adopted, NULL, "open %s of '%s'", h->name,
+				 c->name);
+		if (!r && i == 0)
 			r = check(g, root, c, err);
 		if (!r && i == 0 && has_gate(c->fd))
 			r = fail(err, EXIT_USAGE, -EBUSY, "end the other vpnleash first",
@@ -694,6 +701,7 @@ static int attach_dns(struct bpf_program *p, const struct cgroup_ref *c, struct 
 {
 	const char *name = bpf_program__name(p);
 	_cleanup_fd int link = pins_open_link(name, c->id);
+	bool of_another = link == -EPROTO; /* which is gone */
 	char path[PINS_PATH_MAX];
 
 	if (link >= 0)
@@ -701,10 +709,14 @@ static int attach_dns(struct bpf_program *p, const struct cgroup_ref *c, struct 
 			       ? fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
 				      c->name)
 			       : 0;
+	/* any other failure may leave one that is in force, and a witness of sockets */
+	if (link != -ENOENT && !of_another)
+		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
 	link = bpf_link_create(bpf_program__fd(p), c->fd, bpf_program__expected_attach_type(p),
 			       NULL);
 	pins_link_path(path, name, c->id);
-	unlink(path);
+	if (link >= 0 && of_another)
+		unlink(path);
 	return link < 0 || bpf_obj_pin(link, path) < 0
 		       ? fail(err, EXIT_PRIVILEGE, -errno, REMEDY_LOAD, "attach %s to '%s'", name,
 			      c->name)

@@ -11,6 +11,8 @@
 
 /* Children of the root by this name are ours, for a moment while a daemon starts. */
 #define GATE_SCRATCH "/vpnleash-scratch-"
+/* On the cgroups of `vpnleash exec`: "INTERFACE NETNS". trusted.: root's alone. */
+#define EXEC_XATTR "trusted.vpnleash.tunnel"
 
 struct gate;
 

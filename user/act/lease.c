@@ -221,6 +221,8 @@ int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
 	if (r || w.slot == slot)
 		return r;
 	w.slot = (uint16_t)slot;
+	if (slot)
+		w.netns_cookie = l->slots[slot].netns_cookie;
 	return put(l, cgroup_id, &w);
 }
 
@@ -240,21 +242,33 @@ int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t 
 	return put(l, cgroup_id, &w);
 }
 
-int workload_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
+static int part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie, uint16_t set,
+		uint16_t clear)
 {
 	struct workload w;
 	int r = workload_get(l, cgroup_id, &w);
 
 	if (r)
 		return r;
-	if (!netns_cookie && w.slot < VPNLEASH_SLOTS)
+	if (!netns_cookie && w.slot && w.slot < VPNLEASH_SLOTS)
 		netns_cookie = l->slots[w.slot].netns_cookie;
-	w.netns_cookie = netns_cookie;
+	if (netns_cookie)
+		w.netns_cookie = netns_cookie;
 	w.slot = 0;
-	w.flags &= (uint16_t) ~(WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
-	w.flags |= WORKLOAD_GONE;
+	w.flags = (uint16_t)((w.flags & ~clear) | set);
 	w.since_ns = now_boot_ns();
 	return put(l, cgroup_id, &w);
+}
+
+int workload_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
+{
+	return part(l, cgroup_id, netns_cookie, 0, WORKLOAD_ADMITTED);
+}
+
+int workload_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
+{
+	return part(l, cgroup_id, netns_cookie, WORKLOAD_GONE,
+		    WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
 }
 
 static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_t guard)

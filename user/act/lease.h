@@ -48,8 +48,10 @@ int workload_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id); 
 int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot);
 int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear);
 int workload_get(const struct leases *l, uint64_t cgroup_id, struct workload *ret);
-/* Its cgroup was removed: barred, and no tunnel's any more (see WORKLOAD_GONE). netns_cookie of its
- * tunnel; 0: as the record's lease says. */
+/* Barred, and no tunnel's any more; it holds the guard of that netns. netns_cookie of its tunnel;
+ * 0: as the record says. */
+int workload_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
+/* The same, and its cgroup was removed (see WORKLOAD_GONE). */
 int workload_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
 /* Forget record and counters of a cgroup that was detached, or that the kernel has released. */
 void workload_unbind(const struct pins *pins, uint64_t cgroup_id);

@@ -198,6 +198,31 @@ int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 	return 0;
 }
 
+static void close_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
+static bool is_row(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!strcmp(rows[i].name, name))
+			return true;
+	return false;
+}
+
+/* Maps that another version had and this one has not. */
+static void remove_unknown(void)
+{
+	_cleanup_(close_dir) DIR *d = opendir(VPNLEASH_PIN_DIR);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		if (e->d_type == DT_REG && !is_row(e->d_name))
+			unlinkat(dirfd(d), e->d_name, 0);
+}
+
 int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 {
 	char path[PINS_PATH_MAX];
@@ -217,6 +242,7 @@ int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 		if (bpf_obj_pin(*row_fd(ret, &rows[i]), path) < 0)
 			return fail(err, EXIT_FAILURE_, -errno, NULL, "pin %s", path);
 	}
+	remove_unknown();
 	return 0;
 }
 
@@ -249,12 +275,6 @@ int pins_touch(const struct pins *p)
 void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_id)
 {
 	snprintf(path, PINS_PATH_MAX, LINKS "/%s-%llu", hook, (unsigned long long)cgroup_id);
-}
-
-static void close_dir(DIR **d)
-{
-	if (*d)
-		closedir(*d);
 }
 
 int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), void *arg,

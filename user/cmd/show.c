@@ -10,7 +10,7 @@
 
 struct walk {
 	const struct pins *pins;
-	json_t *workloads;
+	json_t *workloads, *removed;
 	size_t n_removed;
 };
 
@@ -19,7 +19,8 @@ static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *a
 	struct walk *walk = arg;
 
 	if (w->flags & WORKLOAD_GONE) {
-		walk->n_removed++;
+		if (walk->n_removed++ < REPORT_REMOVED)
+			json_array_append_new(walk->removed, report_removed_json(cgroup_id, w));
 		return 0;
 	}
 	json_array_append_new(walk->workloads, report_record_json(walk->pins, cgroup_id, w));
@@ -29,16 +30,17 @@ static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *a
 static int report_pins(json_t **ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
-	struct walk walk = { .pins = &pins, .workloads = json_array() };
+	struct walk walk = { .pins = &pins, .workloads = json_array(), .removed = json_array() };
 	int r = pins_open(&pins, err);
 
 	if (!r)
 		pins_each_workload(&pins, add_from_record, &walk);
 	if (r && r != -ENOENT) {
 		json_decref(walk.workloads);
+		json_decref(walk.removed);
 		return r;
 	}
-	*ret = report_json(0, json_array(), walk.workloads, walk.n_removed);
+	*ret = report_json(0, json_array(), walk.workloads, walk.n_removed, walk.removed);
 	return 0;
 }
 

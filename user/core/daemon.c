@@ -62,6 +62,30 @@ struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id)
 	return NULL;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n)
+{
+	uint64_t *ids = calloc(d->n_members + 1, sizeof(*ids));
+
+	for (size_t i = 0; ids && i < d->n_members; i++)
+		ids[i] = d->members[i]->bound;
+	if (ids)
+		qsort(ids, d->n_members, sizeof(*ids), compare_ids);
+	*ret_n = d->n_members;
+	return ids;
+}
+
+bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id)
+{
+	return bsearch(&cgroup_id, bound, n, sizeof(*bound), compare_ids) != NULL;
+}
+
 /* ------ what the gates dropped ------ */
 
 static void on_drop(void *owner, const struct drop_event *e)
@@ -103,6 +127,7 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 			member_look(d->members[i]);
 	}
 	remains_scan(d);
+	tunnels_unguard(d);
 	set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
 }
@@ -578,6 +603,7 @@ static int reload(struct daemon *d, struct error *err)
 	move_execs(d);
 	if (slices_reload(d, &config, err))
 		log_line(LOG_LEVEL_ERR, "reload: %s", err->text);
+	remains_scan(d); /* what was audit may be no longer */
 	for (size_t i = 0; i < old.n_tunnels; i++)
 		if (!has_tunnel(&new, old.tunnels[i]))
 			old.tunnels[n_gone++] = old.tunnels[i];
@@ -682,8 +708,11 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	if (!r)
 		r = slices_reload(d, config, err);
 	if (!r) {
+		d->running = true;
+		d->no_engine = !strcmp(config->engine, "none");
 		exec_adopt(d);
 		tunnel_sweep(d);
+		remains_scan(d);
 		privilege_take();
 		r = privilege_drop(err);
 	}

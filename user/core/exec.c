@@ -24,7 +24,6 @@
 #define EXEC_NAME   "exec-"
 #define EXEC_MAX    128 /* at once */
 #define CHILD_DEPTH 32
-#define EXEC_XATTR  "trusted.vpnleash.tunnel" /* "INTERFACE NETNS" */
 #define NOTE_MAX    (IFNAMSIZ + PATH_MAX)
 
 struct exec {
@@ -83,6 +82,46 @@ static int remove_cgroup(struct daemon *d, const char *path)
 	return 0;
 }
 
+/* Of one that nobody speaks for any more: detached while it ran, or its daemon died. By what root
+ * alone can have written; a record that is no exec's is of a section that took it over. */
+static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
+{
+	_cleanup_fd int events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	struct workload w;
+	struct stat st;
+
+	if (events < 0 || fstat(fd, &st) < 0 || fgetxattr(fd, EXEC_XATTR, NULL, 0) < 0 ||
+	    events_say(events, "populated 0") <= 0)
+		return false;
+	*ret_id = st.st_ino;
+	return !member_of_cgroup(d, *ret_id) &&
+	       (workload_get(d->leases, *ret_id, &w) || w.flags & WORKLOAD_EXEC);
+}
+
+static void remove_left_over(struct daemon *d)
+{
+	int fd = openat(d->root.fd, EXEC_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	char path[PATH_MAX];
+	struct dirent *e;
+	uint64_t id;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && (e = readdir(dir))) {
+		_cleanup_fd int child = -1;
+
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+		snprintf(path, sizeof(path), "/" EXEC_DIR "/%s", e->d_name);
+		if (child >= 0 && is_left_over(d, child, &id) && !remove_cgroup(d, path))
+			remains_take(d, id, 0);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static void forget(struct daemon *d, struct member *m)
 {
 	struct tunnel *t = m->tunnel;
@@ -95,13 +134,16 @@ static void forget(struct daemon *d, struct member *m)
 static void end_if_over(struct member *m)
 {
 	int empty = events_say(m->exec->events_fd, "populated 0");
+	struct daemon *d = m->daemon;
 
 	if (empty < 0)
 		sd_event_source_set_enabled(m->exec->events_source, SD_EVENT_OFF);
 	if (m->exec->client >= 0 || !empty)
 		return;
-	if (!remove_cgroup(m->daemon, m->path))
-		forget(m->daemon, m);
+	if (remove_cgroup(d, m->path))
+		return;
+	forget(d, m);
+	remove_left_over(d);
 }
 
 static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -358,6 +400,7 @@ static int note_leftover(uint64_t cgroup_id, const struct workload *w, void *arg
 /* Where the kernel has it, not where the record says. */
 static void adopt_one(struct daemon *d, uint64_t id)
 {
+	struct error err = { .text = "its tunnel is not in the configuration" };
 	struct tunnel *t;
 	struct cgroup_ref c;
 	struct member *m;
@@ -370,12 +413,10 @@ static void adopt_one(struct daemon *d, uint64_t id)
 		return;
 	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
 		remains_take(d, id, t ? t->netns_cookie : 0);
-	} else if (!t || add_member(d, c.path, t, -1, &m, NULL)) {
+	} else if (!t || add_member(d, c.path, t, -1, &m, &err)) {
 		workload_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
-		log_line(LOG_LEVEL_WARNING,
-			 "'%s' is of an earlier daemon and its tunnel is not in "
-			 "the configuration: it stays shut",
-			 c.path);
+		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon: %s: it stays shut",
+			 c.path, err.text);
 	}
 }
 
@@ -389,4 +430,5 @@ void exec_adopt(struct daemon *d)
 		if (!member_of_cgroup(d, l->ids[i]))
 			adopt_one(d, l->ids[i]);
 	free(l);
+	remove_left_over(d);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "act/detach.h"
+#include "base/privilege.h"
 #include "core/state.h"
 
 #define LOOK_NS	 (1 * NS_PER_SEC)  /* between two looks at all of them */
@@ -19,12 +20,18 @@
 #define AT_ONCE	 32		   /* of them in one turn of the loop: some milliseconds */
 #define NEXT_NS	 (NS_PER_SEC / 50) /* until the next AT_ONCE */
 #define REMEMBER (2 * VPNLEASH_WORKLOADS)
+#define SCAN_NS	 (1 * NS_PER_SEC) /* one that was shut has most likely gone by then */
+#define JUDGED	 256		  /* records in one turn of a scan */
 
 struct remains {
 	size_t n, next, room;
-	bool scanned;
 	uint64_t *all; /* ids */
 	sd_event_source *timer;
+	/* the scan: ids that have a record or a gate */
+	bool scanned;
+	size_t n_found, judged, found_room;
+	uint64_t *found;
+	sd_event_source *scan;
 };
 
 size_t remains_count(const struct daemon *d)
@@ -62,41 +69,36 @@ static void remember(struct daemon *d, uint64_t cgroup_id)
 	r->all[r->n++] = cgroup_id;
 }
 
+struct search {
+	const struct pins *pins;
+	uint64_t netns_cookie;
+};
+
 static int is_in(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
-	const uint64_t *netns_cookie = arg;
+	const struct search *s = arg;
 
 	(void)cgroup_id;
-	return w->flags & WORKLOAD_GONE && (!w->netns_cookie || w->netns_cookie == *netns_cookie);
+	return detach_holds(s->pins, w, s->netns_cookie);
 }
 
 bool remains_in(const struct daemon *d, uint64_t netns_cookie)
 {
-	return pins_each_workload(gate_pins(d->gate), is_in, &netns_cookie);
+	struct search s = { gate_pins(d->gate), netns_cookie };
+
+	return pins_each_workload(s.pins, is_in, &s);
 }
 
 /* ------ released ------ */
 
-static bool is_in_tunnel(const struct daemon *d, uint64_t netns_cookie)
-{
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_cookie == netns_cookie)
-			return true;
-	return false;
-}
-
 static void release(struct daemon *d, uint64_t cgroup_id)
 {
-	struct workload w = { 0 };
 	struct error err;
 
-	workload_get(d->leases, cgroup_id, &w);
 	if (pins_remove_links(cgroup_id, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 	workload_unbind(gate_pins(d->gate), cgroup_id);
-	if (w.netns_cookie && !is_in_tunnel(d, w.netns_cookie) &&
-	    detach_guard(gate_pins(d->gate), w.netns_cookie, &err))
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+	d->guards_due = true;
 }
 
 /* Goes on where it was. */
@@ -105,6 +107,7 @@ static void look(struct daemon *d, size_t at_once)
 	struct remains *r = d->remains;
 	size_t before = r->n;
 
+	privilege_long_work(true);
 	for (size_t looked = 0; looked < at_once && r->next < r->n; looked++) {
 		if (pins_in_force(r->all[r->next])) { /* or nobody knows */
 			r->next++;
@@ -113,6 +116,7 @@ static void look(struct daemon *d, size_t at_once)
 		release(d, r->all[r->next]);
 		r->all[r->next] = r->all[--r->n];
 	}
+	privilege_long_work(false);
 	if (r->n != before)
 		pins_touch(gate_pins(d->gate));
 }
@@ -122,6 +126,7 @@ void remains_look(struct daemon *d)
 	d->remains->next = 0;
 	look(d, d->remains->n);
 	d->remains->next = 0;
+	tunnels_unguard(d);
 }
 
 static int on_look(sd_event_source *s, uint64_t usec, void *arg)
@@ -136,6 +141,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 	if (r->next >= r->n) {
 		r->next = 0;
 		in_ns = LOOK_NS;
+		tunnels_unguard(d);
 	}
 	if (r->n)
 		set_timer(d, &r->timer, now_boot_ns() + in_ns, on_look, d);
@@ -177,50 +183,143 @@ static bool was_removed(const struct daemon *d, uint64_t cgroup_id)
 	return fd == -ESTALE;
 }
 
-static int find_removed(uint64_t cgroup_id, const struct workload *w, void *arg)
+static bool is_audit(const struct daemon *d, const char *name)
 {
-	struct daemon *d = arg;
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->audit && !strcmp(d->members[i]->name, name))
+			return true;
+	return false;
+}
 
-	daemon_note_level(d, w->level);
-	if (w->flags & WORKLOAD_GONE) {
-		/* those of another program are slices, see gate_lock_slice() */
-		if (d->remains->scanned &&
-		    (!(w->flags & WORKLOAD_SLICE) || is_known(d->remains, cgroup_id)))
-			return 0;
-	} else {
-		/* a slice that was not made anew is left for people to see */
-		if (w->flags & WORKLOAD_SLICE || member_of_cgroup(d, cgroup_id) ||
-		    !was_removed(d, cgroup_id))
-			return 0;
-		workload_gone(d->leases, cgroup_id, 0);
+static void judge(struct daemon *d, uint64_t cgroup_id)
+{
+	const struct remains *r = d->remains;
+	struct workload w;
+	int known = workload_get(d->leases, cgroup_id, &w);
+
+	if (known == -ENOENT) { /* there was no room for a record, or it is lost */
+		if (!is_known(r, cgroup_id) && was_removed(d, cgroup_id))
+			remember(d, cgroup_id);
+		return;
 	}
-	remember(d, cgroup_id);
+	if (known)
+		return;
+	w.name[sizeof(w.name) - 1] = '\0';
+	if (!(w.flags & WORKLOAD_GONE)) {
+		/* a slice that was not made anew is left for people to see */
+		if (w.flags & WORKLOAD_SLICE || !was_removed(d, cgroup_id))
+			return;
+		workload_gone(d->leases, cgroup_id, 0);
+		remember(d, cgroup_id);
+		return;
+	}
+	/* enforced again: what is left of it must not go on as it did */
+	if (w.flags & WORKLOAD_AUDIT && d->running && !is_audit(d, w.name))
+		workload_flags(d->leases, cgroup_id, 0, WORKLOAD_AUDIT);
+	/* those of another program are slices, see gate_lock_slice() */
+	if ((!r->scanned || w.flags & WORKLOAD_SLICE) && !is_known(r, cgroup_id))
+		remember(d, cgroup_id);
+}
+
+static int note(uint64_t cgroup_id, void *arg)
+{
+	struct remains *r = ((struct daemon *)arg)->remains;
+
+	if (r->n_found == r->found_room) {
+		size_t room = r->found_room ? 2 * r->found_room : 256;
+		uint64_t *more =
+			room > 4 * REMEMBER ? NULL : realloc(r->found, room * sizeof(*more));
+
+		if (!more)
+			return 0; /* the next scan's */
+		r->found = more;
+		r->found_room = room;
+	}
+	r->found[r->n_found++] = cgroup_id;
 	return 0;
 }
 
-/* Attached when there was no room for a record, or the record is lost. */
-static int find_without_record(uint64_t cgroup_id, void *arg)
+static int note_record(uint64_t cgroup_id, const struct workload *w, void *arg)
+{
+	daemon_note_level(arg, w->level);
+	return note(cgroup_id, arg);
+}
+
+static void find_all(struct daemon *d)
+{
+	struct remains *r = d->remains;
+	struct error err;
+
+	r->n_found = r->judged = 0;
+	pins_each_workload(gate_pins(d->gate), note_record, d);
+	if (pins_each_link("gate_egress", note, d, &err) ||
+	    pins_each_link(PINS_WITNESS, note, d, &err))
+		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+}
+
+static void judge_some(struct daemon *d, size_t at_once)
+{
+	struct remains *r = d->remains;
+	size_t n_bound, end = r->n_found - r->judged < at_once ? r->n_found : r->judged + at_once;
+	_cleanup_free uint64_t *bound = daemon_bound(d, &n_bound);
+
+	for (; bound && r->judged < end; r->judged++)
+		if (!is_bound(bound, n_bound, r->found[r->judged]))
+			judge(d, r->found[r->judged]);
+	if (r->judged < r->n_found)
+		return;
+	r->scanned = true;
+	free(r->found);
+	r->found = NULL;
+	r->n_found = r->judged = r->found_room = 0;
+}
+
+static void scan_all(struct daemon *d)
+{
+	find_all(d);
+	judge_some(d, SIZE_MAX);
+}
+
+static int on_scan(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
-	struct workload w;
+	struct remains *r = d->remains;
 
-	if (workload_get(d->leases, cgroup_id, &w) == -ENOENT && !is_known(d->remains, cgroup_id) &&
-	    was_removed(d, cgroup_id))
-		remember(d, cgroup_id);
+	(void)s;
+	(void)usec;
+	privilege_long_work(true);
+	if (!r->n_found)
+		find_all(d);
+	judge_some(d, JUDGED);
+	privilege_long_work(false);
+	if (r->n_found)
+		set_timer(d, &r->scan, now_boot_ns() + NEXT_NS, on_scan, d);
+	else if (r->n)
+		look_soon(d, LOOK_NS);
 	return 0;
+}
+
+static void scan_in(struct daemon *d, uint64_t in_ns)
+{
+	set_timer(d, &d->remains->scan, now_boot_ns() + in_ns, on_scan, d);
+	if (d->remains->scan)
+		sd_event_source_set_priority(d->remains->scan, PRIORITY_LAST);
 }
 
 void remains_scan(struct daemon *d)
 {
-	struct error err;
+	d->remains->n_found = d->remains->judged = 0;
+	scan_in(d, 0);
+}
 
-	pins_each_workload(gate_pins(d->gate), find_removed, d);
-	d->remains->scanned = true;
-	if (pins_each_link("gate_egress", find_without_record, d, &err) ||
-	    pins_each_link(PINS_WITNESS, find_without_record, d, &err))
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
-	if (d->remains->n)
-		look_soon(d, LOOK_NS);
+void remains_scan_soon(struct daemon *d)
+{
+	int enabled = SD_EVENT_OFF;
+
+	if (d->remains->scan)
+		sd_event_source_get_enabled(d->remains->scan, &enabled);
+	if (enabled == SD_EVENT_OFF)
+		scan_in(d, SCAN_NS);
 }
 
 /* ------ the beginning, and the end ------ */
@@ -230,7 +329,7 @@ int remains_open(struct daemon *d, struct error *err)
 	d->remains = calloc(1, sizeof(*d->remains));
 	if (!d->remains)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	remains_scan(d);
+	scan_all(d);
 	look(d, AT_START);
 	d->remains->next = 0;
 	return 0;
@@ -241,6 +340,8 @@ void remains_close(struct daemon *d)
 	if (!d->remains)
 		return;
 	sd_event_source_disable_unref(d->remains->timer);
+	sd_event_source_disable_unref(d->remains->scan);
+	free(d->remains->found);
 	free(d->remains->all);
 	free(d->remains);
 	d->remains = NULL;

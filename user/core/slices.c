@@ -28,7 +28,7 @@ struct slice {
 	struct watch_cgroup *self;
 	sd_event_source *children, *again;
 	int inotify_fd, wd; /* wd -1: its children are not told of */
-	bool said;	    /* that a child could not be taken */
+	bool said, failed;  /* that a child could not be taken; one, in this pass */
 	bool unlocked;	    /* made anew, and it could not be locked yet */
 	bool wanted;	    /* by the configuration that is being taken over */
 };
@@ -68,7 +68,7 @@ static void add_child(struct slice *s, const char *name)
 	if (!s->said)
 		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut (tried again)",
 			 escape(shown, sizeof(shown), name), s->name, err.text);
-	s->said = true;
+	s->said = s->failed = true;
 	try_again(s);
 }
 
@@ -112,9 +112,11 @@ static void look_at_children(struct slice *s)
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
 	privilege_long_work(true);
+	s->failed = false;
 	while (dir && (e = readdir(dir))) /* a hidden one only keeps the slice from rmdir */
 		if (e->d_type == DT_DIR && e->d_name[0] != '.')
 			add_child(s, e->d_name);
+	s->said = s->failed;
 	privilege_long_work(false);
 	if (dir)
 		closedir(dir);

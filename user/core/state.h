@@ -174,6 +174,9 @@ struct daemon {
 	/* bit n: a record is n deep, or was: for the weak guard, whose workloads may outlive their
 	 * member, and their cgroup */
 	uint32_t levels;
+	bool running;	 /* all that the file names has been started */
+	bool no_engine;	 /* none is asked: no container has labels */
+	bool guards_due; /* a record has gone that may have been the last to hold a guard */
 	int lock_fd;
 };
 
@@ -192,6 +195,8 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
 void tunnel_vpn_ended(struct tunnel *t, uint64_t evidence_ns);
 void tunnel_vpn_found(struct tunnel *t);
 void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
+/* The guards whose last record has gone, once all tunnels are known; see d->guards_due. */
+void tunnels_unguard(struct daemon *d);
 int prober_begin(struct daemon *d, struct error *err);
 /* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
 void prober_restart(struct daemon *d);
@@ -298,8 +303,9 @@ int remains_open(struct daemon *d, struct error *err);
 void remains_close(struct daemon *d); /* takes nothing off */
 /* The workload's cgroup was removed. netns_cookie of its tunnel, 0: unknown. */
 void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie);
-void remains_look(struct daemon *d); /* at all of them now: some were detached */
-void remains_scan(struct daemon *d); /* for those that nobody listened to */
+void remains_look(struct daemon *d);	  /* at all of them now: some were detached */
+void remains_scan(struct daemon *d);	  /* for those that nobody listened to, from now on */
+void remains_scan_soon(struct daemon *d); /* one is on its way out */
 /* May there be some in that netns? Then its guard stays; it goes with the last of them. */
 bool remains_in(const struct daemon *d, uint64_t netns_cookie);
 size_t remains_count(const struct daemon *d);
@@ -314,6 +320,9 @@ void daemon_note_level(struct daemon *d, uint32_t level);
 /* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
 bool may_log(struct log_budget *b);
 struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
+/* daemon.c: the same question for thousands: the ids, sorted, to be freed; NULL: no memory. */
+uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
+bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
 /* daemon.c: at the end of d's arrays, started. On failure it is freed. */
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
 int daemon_add_member(struct daemon *d, struct member *m, struct error *err);

@@ -10,6 +10,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 
+#include "act/detach.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/state.h"
@@ -440,9 +441,46 @@ static bool is_in_netns(uint64_t netns_cookie, void *arg)
 	return false;
 }
 
+static bool is_of_tunnel(uint64_t netns_cookie, void *arg)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->netns_cookie == netns_cookie)
+			return true;
+	return false;
+}
+
+/* Is it known which netns are of a tunnel? Of labels once the engine has told its containers. */
+static bool all_tunnels_known(const struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (!d->tunnels[i]->netns_cookie)
+			return false;
+	return d->running && (d->no_engine || containers_reachable(d, ENGINE_CONTAINER));
+}
+
+/* Nowhere else, but for `detach`, a guard goes because a record has gone: before this is known
+ * somebody may live behind it whom nobody has leashed yet. */
+void tunnels_unguard(struct daemon *d)
+{
+	struct error err;
+
+	if (!d->guards_due || !all_tunnels_known(d))
+		return;
+	d->guards_due = false;
+	privilege_long_work(true); /* all records, all of /proc */
+	if (detach_guards(gate_pins(d->gate), is_of_tunnel, d, &err)) {
+		d->guards_due = true;
+		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+	}
+	privilege_long_work(false);
+}
+
 void tunnel_sweep(struct daemon *d)
 {
 	guard_sweep(d->guards, is_in_netns, d);
+	tunnels_unguard(d);
 }
 
 static void netns_gone(struct tunnel *t, uint64_t evidence_ns)

@@ -2,10 +2,12 @@
 /* What the control socket is asked, and who may ask it. See state.h. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "act/detach.h"
+#include "base/privilege.h"
 #include "core/schema.h"
 #include "core/state.h"
 #include "out/report.h"
@@ -129,7 +131,9 @@ static json_t *member_status(struct member *m)
 
 struct left_behind {
 	struct daemon *daemon;
-	json_t *workloads;
+	json_t *workloads, *removed;
+	size_t n_bound;
+	uint64_t *bound;
 };
 
 /* Locked by an earlier run, or no longer in the file: shut, and nobody's but `detach`'s. */
@@ -137,10 +141,14 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 {
 	struct left_behind *l = arg;
 
-	/* one turn of the loop has a budget, and 8192 records fit the map */
-	if (json_array_size(l->workloads) >= 2 * CONFIG_WORKLOADS)
-		return 1;
-	if (!(w->flags & WORKLOAD_GONE) && !member_of_cgroup(l->daemon, cgroup_id))
+	/* what is answered has a bound, and 8192 records fit the map */
+	if (w->flags & WORKLOAD_GONE) {
+		if (json_array_size(l->removed) < REPORT_REMOVED)
+			json_array_append_new(l->removed, report_removed_json(cgroup_id, w));
+		return 0;
+	}
+	if (json_array_size(l->workloads) < 2 * CONFIG_WORKLOADS &&
+	    !is_bound(l->bound, l->n_bound, cgroup_id))
 		json_array_append_new(l->workloads,
 				      report_record_json(gate_pins(l->daemon->gate), cgroup_id, w));
 	return 0;
@@ -149,15 +157,20 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *a
 static json_t *answer_status(struct daemon *d, const struct request *q)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
-	struct left_behind left = { d, workloads };
+	struct left_behind left = { d, workloads, json_array(), 0, NULL };
 
 	(void)q;
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
 	for (size_t i = 0; i < d->n_members; i++)
 		json_array_append_new(workloads, member_status(d->members[i]));
-	pins_each_workload(gate_pins(d->gate), add_left_behind, &left);
-	return report_json(getpid(), tunnels, workloads, remains_count(d));
+	left.bound = daemon_bound(d, &left.n_bound);
+	privilege_long_work(true);
+	if (left.bound)
+		pins_each_workload(gate_pins(d->gate), add_left_behind, &left);
+	privilege_long_work(false);
+	free(left.bound);
+	return report_json(getpid(), tunnels, workloads, remains_count(d), left.removed);
 }
 
 /* By its name, or by what `status` shows of it: that one can always be typed. */

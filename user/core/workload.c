@@ -326,7 +326,9 @@ const char *member_trouble(const struct member *m, char *buf, size_t size)
 	if (*m->trouble || !*m->delegated)
 		return m->trouble;
 	snprintf(buf, size, "%s: %s, who may take its processes out of it (" DELEGATION_REMEDY ")",
-		 may_leave(m) ? "it stays shut" : "degraded, the guard holds whoever leaves it",
+		 m->audit	? "enforced, it would stay shut"
+		 : may_leave(m) ? "it stays shut"
+				: "degraded, the guard holds whoever leaves it",
 		 m->delegated);
 	return buf;
 }
@@ -568,8 +570,8 @@ void member_shut(struct member *m)
 {
 	if (!m->bound)
 		return;
-	workload_flags(m->daemon->leases, m->bound, 0, WORKLOAD_ADMITTED);
-	workload_point(m->daemon->leases, m->bound, 0);
+	workload_shut(m->daemon->leases, m->bound, m->tunnel ? m->tunnel->netns_cookie : 0);
+	remains_scan_soon(m->daemon); /* it may be on its way out */
 }
 
 void member_move(struct member *m, struct tunnel *t)

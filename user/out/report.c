@@ -169,7 +169,19 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struc
 	return report_workload_json(&r);
 }
 
-json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed)
+json_t *report_removed_json(uint64_t cgroup_id, const struct workload *w)
+{
+	json_t *j = json_object();
+	uint64_t now = now_boot_ns();
+
+	json_object_set_new(j, "name", text(w->name));
+	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)cgroup_id));
+	json_object_set_new(j, "since_ms", milliseconds(now > w->since_ns ? now - w->since_ns : 0));
+	return j;
+}
+
+json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed,
+		    json_t *removed)
 {
 	json_t *j = json_object();
 
@@ -177,6 +189,7 @@ json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_r
 	json_object_set_new(j, "tunnels", tunnels);
 	json_object_set_new(j, "workloads", workloads);
 	json_object_set_new(j, "removed_cgroups", json_integer((json_int_t)n_removed));
+	json_object_set_new(j, "removed", removed);
 	return j;
 }
 
@@ -278,9 +291,13 @@ static void print_resolver(FILE *out, const char *tunnel, const json_t *workload
 	}
 }
 
+#define SHOWN_REMOVED 10
+
 static void print_removed(FILE *out, const json_t *report)
 {
 	json_int_t n = json_integer_value(json_object_get(report, "removed_cgroups"));
+	const json_t *removed = json_object_get(report, "removed"), *j;
+	size_t i;
 
 	if (n)
 		fprintf(out,
@@ -288,6 +305,14 @@ static void print_removed(FILE *out, const json_t *report)
 			"closed, or: "
 			"vpnleash detach WORKLOAD\n",
 			n, n == 1 ? "" : "s");
+	json_array_foreach(removed, i, j)
+	{
+		if (i == SHOWN_REMOVED)
+			break;
+		fprintf(out, "%s%s", i ? ", " : "  they were: ", get(j, "name"));
+	}
+	if (i)
+		fprintf(out, "%s\n", i < json_array_size(removed) ? ", ... (status --json)" : "");
 }
 
 void report_print(FILE *out, const json_t *report)
