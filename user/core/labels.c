@@ -239,8 +239,7 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 	return 0;
 }
 
-/* One whose netns nobody knows may live in any. */
-static bool any_without_netns(const struct daemon *d)
+bool labels_without_netns(const struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_members; i++)
 		if (d->members[i]->unusable && d->members[i]->tunnel == d->nowhere)
@@ -273,7 +272,7 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 		lease_retire(d->leases, t->slot);
 	}
 	if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
-	    !any_without_netns(d) && guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
+	    !labels_without_netns(d) && guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	tunnel_free(t);
 }

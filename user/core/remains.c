@@ -82,7 +82,7 @@ static bool is_in_tunnel(const struct daemon *d, uint64_t netns_cookie)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i]->netns_cookie == netns_cookie)
 			return true;
-	return false;
+	return labels_without_netns(d);
 }
 
 static void release(struct daemon *d, uint64_t cgroup_id)

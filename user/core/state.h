@@ -273,6 +273,8 @@ void slices_stop(struct daemon *d);	/* locked they stay, and their children as t
 /* first: it was not known before. */
 void labels_are(struct daemon *d, const struct engine_item *item, bool first);
 void labels_gone(struct daemon *d, const char *id);
+/* Is there one whose record can not be used, and whose netns nobody knows? It may live in any. */
+bool labels_without_netns(const struct daemon *d);
 void labels_detached(struct daemon *d); /* tunnels whose last workload was detached */
 /* A container that was not known: those that share its network may have been judged without it. */
 void labels_owner_is(struct daemon *d, const struct engine_item *owner);
