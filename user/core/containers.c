@@ -258,8 +258,7 @@ static bool any_unusable(const struct daemon *d)
 	return false;
 }
 
-/* Its gate is on, or it has none: what runs where nobody finds it is free, and that must be seen.
- */
+/* What runs where nobody finds it is free, and that must be seen. */
 static void say_whether_found(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_members; i++) {

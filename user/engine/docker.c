@@ -660,8 +660,7 @@ static bool may_be_labelled(const json_t *listed)
 	return !json_is_object(labels);
 }
 
-/* What the engine's list has of it, in *ret_all, which is the caller's to free. -ENOENT: nothing.
- */
+/* What the engine's list has of it, in *ret_all, to be freed. -ENOENT: nothing. */
 static int find_listed(struct docker *d, const char *id, json_t **ret_all, const json_t **ret)
 {
 	static const char filter[] = LIST "&filters=%7B%22id%22%3A%5B%22", end[] = "%22%5D%7D";
