@@ -4,7 +4,8 @@
 
 What no real engine says on demand: DIR/list is the list of containers, DIR/ID.json the record of
 one; with DIR/ID.status it has another status, with DIR/ID.kills whoever asks for it is killed, as
-by a bug in reading it. Lines that are added to DIR/events are told. Each request is printed.
+by a bug in reading it, with DIR/ID.late the next answer comes so many seconds late. With
+DIR/filter.status a list that is filtered has another status. Lines that are added to DIR/events are told. Each request is printed.
 """
 import json, os, signal, socket, struct, sys, threading, time
 
@@ -38,6 +39,8 @@ def answer_of(url, client):
         return 200, b"{}"
     if what == "/containers/json":
         listed = file("list")
+        if "filters=" in query and file("filter.status") is not None:
+            return int(file("filter.status")), b"{}"
         if "filters=" in query:
             listed = json.dumps([c for c in json.loads(listed) if c.get("Id") and str(c["Id"]) in query]).encode()
         return 200, listed
@@ -47,6 +50,10 @@ def answer_of(url, client):
         pid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
         os.kill(pid, signal.SIGKILL)
         return 0, b""
+    late = file(name + ".late")
+    if late is not None:
+        os.remove(os.path.join(folder, name + ".late"))
+        time.sleep(float(late))
     body = file(name + ".json")
     return (404, b"{}") if body is None else (int(file(name + ".status") or 200), body)
 

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -32,6 +33,7 @@ struct answer {
 	int status; /* KILLS: no answer; who asks is killed, as by a bug in reading it */
 };
 #define KILLS 0
+#define LATER 1 /* twice 500, then 200 */
 
 struct played {
 	const struct answer *answers; /* up to path NULL; else 404 */
@@ -39,6 +41,7 @@ struct played {
 	bool end;		      /* and then it ends */
 };
 
+static int *n_asked; /* for a LATER */
 static char dir[64], path[108], url[128];
 static pid_t engine_pid;
 
@@ -90,6 +93,7 @@ static void answer(int fd, const struct played *p)
 	}
 	for (size_t i = 0; p->answers[i].path; i++) {
 		const struct answer *a = &p->answers[i];
+		int status = a->status;
 
 		if (strcmp(a->path, wanted))
 			continue;
@@ -101,11 +105,13 @@ static void answer(int fd, const struct played *p)
 			kill(peer.pid, SIGKILL);
 			return;
 		}
+		if (status == LATER)
+			status = (*n_asked)++ < 2 ? 500 : 200;
 		say(fd, head,
 		    (size_t)sprintf(head,
 				    "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n"
 				    "Connection: close\r\n\r\n",
-				    a->status, strlen(a->body)));
+				    status, strlen(a->body)));
 		say(fd, a->body, strlen(a->body));
 		return;
 	}
@@ -666,6 +672,83 @@ static void a_record_that_kills(void **state)
 	stop();
 }
 
+#define LISTED_B "/containers/json?all=1&filters=%7B%22id%22%3A%5B%22" ID_B "%22%5D%7D"
+
+/* What was set aside is never inspected again; that it is gone the list says. */
+static void one_set_aside_is_destroyed(void **state)
+{
+	static const char *const stream[] = {
+		"", "", "", "{\"Action\":\"destroy\",\"Actor\":{\"ID\":\"" ID_B "\"}}\n", NULL
+	};
+	static const char deadly[] = "[{\"Id\":\"" ID_B "\",\"Labels\":{\"vpnleash.a\":\"b\"}}]";
+	static const struct answer gone[] = { INFO,
+					      { "/containers/json?all=1", deadly, 200 },
+					      { "/containers/" ID_B "/json", "", KILLS },
+					      { LISTED_B, "[]", 200 },
+					      { NULL, NULL, 0 } };
+	static const struct answer there[] = { INFO,
+					       { "/containers/json?all=1", deadly, 200 },
+					       { "/containers/" ID_B "/json", "", KILLS },
+					       { LISTED_B, deadly, 200 },
+					       { NULL, NULL, 0 } };
+	static const struct answer refused[] = { INFO,
+						 { "/containers/json?all=1", deadly, 200 },
+						 { "/containers/" ID_B "/json", "", KILLS },
+						 { NULL, NULL, 0 } };
+	const struct answer *const all[] = { gone, there, refused };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		const struct played p = { .answers = all[i], .stream = stream };
+		struct pollfd fd;
+
+		start(&p);
+		expect_death();
+		expect_death();
+		until_listed();
+		if (all[i] == gone) {
+			expect(ENGINE_GONE);
+			assert_string_equal(event.id, ID_B);
+		} else { /* it is there, or nobody knows */
+			fd = (struct pollfd) { .fd = engine_fd(engine), .events = POLLIN };
+			assert_int_equal(poll(&fd, 1, 1500), 0);
+		}
+		stop();
+	}
+}
+
+/* Told once that it is not known, and asked for again until it is. */
+static void one_that_is_described_later(void **state)
+{
+	static const struct answer answers[] = {
+		INFO,
+		{ "/containers/json?all=1", "[{\"Id\":\"" ID_A "\"},{\"Id\":\"" ID_B "\"}]", 200 },
+		{ "/containers/" ID_A "/json", inspect_a, LATER },
+		{ "/containers/" ID_B "/json", "", 500 },
+		{ "/images/sha256:1/json", "{}", 200 },
+		{ NULL, NULL, 0 }
+	};
+	const struct played p = { .answers = answers };
+	struct pollfd fd;
+
+	(void)state;
+	*n_asked = 0;
+	start(&p);
+	expect(ENGINE_UP);
+	expect(ENGINE_UNKNOWN);
+	assert_string_equal(event.item.id, ID_A);
+	expect(ENGINE_UNKNOWN);
+	assert_string_equal(event.item.id, ID_B);
+	expect(ENGINE_LISTED);
+	expect(ENGINE_ITEM);
+	assert_string_equal(event.item.id, ID_A);
+	assert_string_equal(event.item.unusable, "");
+	assert_int_equal(*n_asked, 3);
+	fd = (struct pollfd) { .fd = engine_fd(engine), .events = POLLIN };
+	assert_int_equal(poll(&fd, 1, 1500), 0);
+	stop();
+}
+
 static void a_pid_is_believed_with_its_cgroup(void **state)
 {
 	static const struct answer elsewhere[] = {
@@ -752,7 +835,9 @@ static int make_dir(void **state)
 {
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/vpnleash-engine-XXXXXX");
-	if (!mkdtemp(dir))
+	n_asked = mmap(NULL, sizeof(*n_asked), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	if (n_asked == MAP_FAILED || !mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/sock", dir);
 	snprintf(url, sizeof(url), "unix://%s", path);
@@ -784,6 +869,8 @@ int main(void)
 		cmocka_unit_test(texts_that_are_none),
 		cmocka_unit_test(an_image_that_is_a_path),
 		cmocka_unit_test(a_record_that_kills),
+		cmocka_unit_test(one_set_aside_is_destroyed),
+		cmocka_unit_test(one_that_is_described_later),
 		cmocka_unit_test(a_pid_is_believed_with_its_cgroup),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -257,9 +257,21 @@ static void item_unusable(struct member *m, const struct engine_item *item)
 	memcpy(m->id, item->id, sizeof(m->id));
 	if (m->bound) /* before anything else is done about it */
 		member_tunnel_changed(m);
-	member_in_trouble(m, "what the engine says of it can not be used", item->unusable);
 	if (*item->cgroup)
 		take_place(m, item->cgroup);
+	if (m->bound) /* else it is sought first */
+		member_is_unusable(m, item->unusable);
+	containers_in_trouble(m->daemon);
+}
+
+void member_is_unusable(struct member *m, const char *why)
+{
+	member_in_trouble(
+		m,
+		m->bound ? "what the engine says of it can not be used"
+			 : "it is NOT leashed if it runs, as its cgroup is not found and what "
+			   "the engine says of it can not be used",
+		why);
 }
 
 void member_item_is(struct member *m, const struct engine_item *item)

@@ -24,8 +24,9 @@
 /* An engine_item without the room for labels that it does not have. */
 struct entry {
 	struct entry *next;
-	bool told;   /* since the engine came up */
-	bool let_go; /* detached: its labels are not looked at until it is another */
+	bool told;	  /* since the engine came up */
+	bool let_go;	  /* detached: its labels are not looked at until it is started anew */
+	pid_t let_go_pid; /* as it was then, -1: nobody knew */
 	struct engine_item item;
 };
 
@@ -88,8 +89,19 @@ void containers_let_go(struct daemon *d, const char *id)
 {
 	struct entry *e = d->containers ? *find(d->containers, ENGINE_CONTAINER, id) : NULL;
 
-	if (e)
-		e->let_go = true;
+	if (!e)
+		return;
+	e->let_go = true;
+	e->let_go_pid = *e->item.unusable ? -1 : e->item.pid;
+}
+
+/* What can not be used says nothing of its pid; its end is told. */
+static void keep_let_go(struct entry *e, const struct entry *old)
+{
+	e->let_go_pid = old->let_go_pid;
+	if (e->let_go_pid < 0 && !*e->item.unusable)
+		e->let_go_pid = e->item.pid;
+	e->let_go = old->let_go && (*e->item.unusable || e->item.pid == e->let_go_pid);
 }
 
 static struct entry *keep(struct containers *c, const struct engine_item *item)
@@ -103,7 +115,9 @@ static struct entry *keep(struct containers *c, const struct engine_item *item)
 		return NULL;
 	memcpy(&e->item, item, size - offsetof(struct entry, item));
 	e->next = old ? old->next : NULL;
-	e->let_go = old && old->let_go && old->item.pid == item->pid;
+	e->let_go = false;
+	if (old)
+		keep_let_go(e, old);
 	e->told = true;
 	*p = e;
 	free(old);
@@ -244,6 +258,23 @@ static bool any_unusable(const struct daemon *d)
 	return false;
 }
 
+/* What runs where nobody finds it is free, and that must be seen. */
+static void say_whether_found(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_members; i++) {
+		struct member *m = d->members[i];
+		const struct engine_item *item =
+			m->unusable ? containers_find(d, m->kind, m->id) : NULL;
+
+		if (!item || m->kind != ENGINE_CONTAINER)
+			continue;
+		/* found, and it could not be leashed: that is said already */
+		if (!m->bound && (m->cgroup ? watch_cgroup_ref(m->cgroup) != NULL : *item->cgroup))
+			continue;
+		member_is_unusable(m, item->unusable);
+	}
+}
+
 static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct containers *c = arg;
@@ -252,8 +283,10 @@ static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 	(void)s;
 	(void)usec;
 	privilege_long_work(true);
-	if (unusable)
+	if (unusable) {
 		seek_containers(&c->daemon->root, note_place, c);
+		say_whether_found(c->daemon);
+	}
 	more = labels_retry(c->daemon);
 	privilege_long_work(false);
 	if (unusable || more)
@@ -275,8 +308,9 @@ static void say_unusable(const struct engine_item *i)
 		 i->kind == ENGINE_UNIT ? "unit" : "container", escape(name, sizeof(name), i->name),
 		 escape(why, sizeof(why), i->unusable),
 		 i->kind == ENGINE_UNIT ? "it is NOT leashed"
-		 : i->labelled		? "it is shut, and the others go on"
-					: "it has no label of ours; named in the file it is shut");
+		 : i->labelled		? "it is shut where it is found, and the others go on"
+			       : "it has no label of ours; named in the file it is shut where "
+				 "it is found");
 }
 
 /* ------ what it says ------ */
@@ -379,6 +413,9 @@ static void take(struct containers *c, const struct engine_event *e)
 				member_ending(d->members[i]);
 		break;
 	case ENGINE_DIED: /* an ITEM says how it is now */
+		p = find(c, ENGINE_CONTAINER, e->id);
+		if (*p)
+			(*p)->let_go = false;
 		break;
 	case ENGINE_DONE:
 		for (size_t i = 0; i < d->n_members; i++)

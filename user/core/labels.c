@@ -11,6 +11,7 @@
 
 #include "act/guard.h"
 #include "base/privilege.h"
+#include "core/marks.h"
 #include "core/state.h"
 
 #define TUNNELS_MAX PROBER_TARGETS
@@ -238,6 +239,14 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 	return 0;
 }
 
+bool labels_without_netns(const struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_members; i++)
+		if (d->members[i]->unusable && d->members[i]->tunnel == d->nowhere)
+			return true;
+	return false;
+}
+
 /* The last workload of its labels is gone, for good: so is what it was guarded for. */
 static void drop_tunnel(struct daemon *d, struct tunnel *t)
 {
@@ -263,7 +272,7 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 		lease_retire(d->leases, t->slot);
 	}
 	if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
-	    guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
+	    !labels_without_netns(d) && guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	tunnel_free(t);
 }
@@ -293,8 +302,14 @@ static int leash(struct daemon *d, const struct engine_item *i, const struct con
 	return r;
 }
 
-static void add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
-		const struct workload_config *w, const char *wrong)
+static void judge_later(struct daemon *d)
+{
+	d->unjudged = true;
+	containers_in_trouble(d);
+}
+
+static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
+	       const struct workload_config *w, const char *wrong)
 {
 	char place[PATH_MAX], shown[300];
 	struct member *m;
@@ -310,9 +325,13 @@ static void add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 		r = daemon_add_member(d, m, &err);
 	}
 	privilege_long_work(false);
-	if (r)
-		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed",
+	if (!r)
+		return 0;
+	if (may_log(&d->nowhere->log))
+		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed (it is tried again)",
 			 escape(shown, sizeof(shown), i->name), err.text);
+	judge_later(d);
+	return r;
 }
 
 /* What the name of a workload has no room for is told by the id: two that begin alike are two, to
@@ -366,8 +385,10 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 	if (!n)
 		return;
 	w = calloc(1, sizeof(*w));
-	if (!w)
+	if (!w) {
+		judge_later(d);
 		return;
+	}
 	memcpy(w->name, name, sizeof(w->name));
 	if (n < 0 || leash(d, i, labels, (size_t)n, &t, w, &err)) {
 		if (!*i->unusable && strncmp(said, err.text, sizeof(m->trouble) - 1))
@@ -383,10 +404,9 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 			m->again = true;
 			containers_in_trouble(d);
 		}
-	} else {
+	} else if (!add(d, i, t, w, NULL)) {
 		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
 			 t->config.interface);
-		add(d, i, t, w, NULL);
 	}
 	free(w);
 }
@@ -437,22 +457,50 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 	}
 }
 
+/* It was shut while it might have asked for a leash, and has not. */
+static void let_go(struct daemon *d, struct member *m)
+{
+	struct error err;
+
+	log_line(LOG_LEVEL_NOTICE, "workload '%s' does not ask for a leash: it is let go", m->name);
+	if (mark_clear(MARK_WANTED, m->name, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+	daemon_remove_member(d, m);
+	member_undo(m);
+}
+
 void labels_usable(struct daemon *d, const struct engine_item *item)
 {
+	struct config_label labels[ENGINE_LABELS];
 	struct member *m = member_of(d, item->id);
+	struct error err;
 
 	if (!m || m->tunnel != d->nowhere)
 		return;
+	/* what was shut before is shut for another reason, which nobody took back */
+	if (!m->was_recorded && !in_file(d, item) && !collect(d, item, labels, false, &err)) {
+		let_go(d, m);
+		return;
+	}
 	remove_member(d, m); /* its gate stays on, and is taken over shut */
 	labels_are(d, item, false);
+}
+
+static void look_once_more(const struct engine_item *i, void *arg)
+{
+	if (i->kind == ENGINE_CONTAINER && (i->n_labels || (*i->unusable && i->labelled)))
+		labels_are(arg, i, false);
 }
 
 bool labels_retry(struct daemon *d)
 {
 	char said[sizeof(((struct member *)0)->trouble)];
-	bool any = false;
+	bool any = false, unjudged = d->unjudged;
 	size_t i = 0;
 
+	d->unjudged = false;
+	if (unjudged)
+		containers_each(d, look_once_more, d);
 	for (size_t left = d->n_members; left; left--) { /* those that are judged anew come last */
 		struct member *m = d->members[i];
 		const struct engine_item *item =
@@ -467,7 +515,7 @@ bool labels_retry(struct daemon *d)
 		remove_member(d, m);
 		judge(d, item, false, said);
 	}
-	return any;
+	return any || d->unjudged;
 }
 
 void labels_detached(struct daemon *d)

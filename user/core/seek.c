@@ -19,12 +19,15 @@ struct walk {
 	unsigned int left; /* directories */
 };
 
-/* "ID", "docker-ID.scope", "libpod-ID", "libpod-ID.scope"; not "libpod-conmon-ID.scope". */
+/* "ID", "docker-ID.scope", "libpod-ID", "libpod-ID.scope"; with --cgroups=split
+ * "libpod-payload-ID"; not "libpod-conmon-ID.scope". */
 static bool container_of(const char *name, char ret_id[ENGINE_HEX_LEN])
 {
 	const size_t digits = ENGINE_HEX_LEN - 1;
 
-	if (!strncmp(name, "docker-", 7) || !strncmp(name, "libpod-", 7))
+	if (!strncmp(name, "libpod-payload-", 15))
+		name += 15;
+	else if (!strncmp(name, "docker-", 7) || !strncmp(name, "libpod-", 7))
 		name += 7;
 	if (strlen(name) < digits || (name[digits] && strcmp(name + digits, ".scope")))
 		return false;

@@ -114,7 +114,8 @@ struct member {
 	uint64_t changed_ns, freezing_ns; /* freezing_ns: asked to freeze, 0: not asked */
 	struct watch_cgroup *cgroup;
 	sd_event_source *freeze_timer, *stop_timer, *end_timer;
-	uint64_t bound; /* cgroup id with record and gate, 0: none */
+	uint64_t bound;	   /* cgroup id with record and gate, 0: none */
+	bool was_recorded; /* that cgroup, before it was bound */
 	bool held;
 	bool ipv6, audit;
 	struct allow_rules allow;
@@ -167,6 +168,7 @@ struct daemon {
 	struct slice *slices;
 	struct remains *remains;
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
+	bool unjudged;		/* somebody's labels, for want of memory: see labels_retry() */
 	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_members;
 	struct tunnel **tunnels;
@@ -230,6 +232,8 @@ void member_summary(struct member *m); /* what was dropped since the last one */
 const char *member_to_type(const struct member *m, char *buf, size_t size);
 /* Its container or unit as it is now; NULL: there is none. */
 void member_item_is(struct member *m, const struct engine_item *item);
+/* What its trouble is, of one that is `unusable`: that, or worse. */
+void member_is_unusable(struct member *m, const char *why);
 void member_ending(struct member *m); /* it was sent a signal by somebody: let it end */
 void member_done(struct member *m, int result, const char *error); /* m->request */
 void member_engine_is(struct member *m, bool there);
@@ -274,10 +278,12 @@ void slices_stop(struct daemon *d);	/* locked they stay, and their children as t
 /* first: it was not known before. */
 void labels_are(struct daemon *d, const struct engine_item *item, bool first);
 void labels_gone(struct daemon *d, const char *id);
+/* Is there one whose record can not be used, and whose netns nobody knows? It may live in any. */
+bool labels_without_netns(const struct daemon *d);
 void labels_detached(struct daemon *d); /* tunnels whose last workload was detached */
 /* A container that was not known: those that share its network may have been judged without it. */
 void labels_owner_is(struct daemon *d, const struct engine_item *owner);
-/* Its record could not be used, and can be now. */
+/* Its record could not be used, and can be now: leashed, or let go if it never asked for that. */
 void labels_usable(struct daemon *d, const struct engine_item *item);
 /* Once more those that could not be leashed for want of something. Whether any is left. */
 bool labels_retry(struct daemon *d);

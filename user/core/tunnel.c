@@ -466,7 +466,8 @@ void tunnels_unguard(struct daemon *d)
 {
 	struct error err;
 
-	if (!d->guards_due || !all_tunnels_known(d))
+	/* of a labelled container that is not found the netns is not known either */
+	if (!d->guards_due || !all_tunnels_known(d) || labels_without_netns(d))
 		return;
 	d->guards_due = false;
 	privilege_long_work(true); /* all records, all of /proc */

@@ -283,10 +283,12 @@ static int bind_member(struct member *m, struct error *err)
 {
 	struct daemon *d = m->daemon;
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	struct workload w;
 	int r;
 
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		edge_leashed(d->tunnels[i]->edge, c->path);
+	m->was_recorded = workload_get(d->leases, c->id, &w) != -ENOENT;
 	r = record(m, c, err);
 	if (r)
 		return r;

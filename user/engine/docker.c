@@ -32,6 +32,8 @@
 #define STREAM_MS    2000      /* for the stream's head */
 #define RETRY_MIN_MS 200
 #define RETRY_MAX_MS 2000
+#define AGAIN_MIN_MS 1000 /* until who was not described is asked for again */
+#define AGAIN_MAX_MS 30000
 
 /* ------ libcurl ------ */
 
@@ -254,6 +256,12 @@ struct docker {
 	bool lost; /* an event could not be read: list anew */
 	size_t n_dirty;
 	char dirty[DIRTY][ENGINE_HEX_LEN];
+	/* the engine did not say what they are: the first is the next to be asked for again, one
+	 * at a time, as each may hold up all else for GET_MS */
+	size_t n_unknown;
+	char unknown[CONTAINERS][ENGINE_HEX_LEN];
+	uint64_t again_ns;
+	unsigned int again_ms;
 	struct job jobs[JOBS];
 };
 
@@ -302,7 +310,7 @@ static void go_down(struct docker *d, const char *why)
 			end_job(d, &d->jobs[i]);
 			done(d, request, -ENOTCONN, "the connection to the engine is lost");
 		}
-	d->n_line = d->n_dirty = 0;
+	d->n_line = d->n_dirty = d->n_unknown = 0; /* all is listed anew */
 	d->lost = false;
 	d->retry_ms = !d->retry_ms		       ? RETRY_MIN_MS
 		      : d->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
@@ -652,12 +660,33 @@ static bool may_be_labelled(const json_t *listed)
 	return !json_is_object(labels);
 }
 
+/* What the engine's list has of it, in *ret_all, to be freed. -ENOENT: nothing. */
+static int find_listed(struct docker *d, const char *id, json_t **ret_all, const json_t **ret)
+{
+	static const char filter[] = LIST "&filters=%7B%22id%22%3A%5B%22", end[] = "%22%5D%7D";
+	char path[sizeof(filter) + sizeof(end) + ENGINE_HEX_LEN];
+	json_t *one;
+	size_t i;
+	int r;
+
+	snprintf(path, sizeof(path), "%s%s%s", filter, id, end);
+	r = docker_get(d->socket_path, path, ret_all, NULL);
+	if (r || !json_is_array(*ret_all))
+		return -EREMOTEIO; /* also if it says 404: it has no such list */
+	json_array_foreach(*ret_all, i, one)
+	{
+		if (strcmp(text_of(one, "Id"), id))
+			continue;
+		*ret = one;
+		return 0;
+	}
+	return -ENOENT;
+}
+
 /* listed: what the engine's list has of it; NULL: not known, and asked for. */
 static void tell_unusable(struct docker *d, enum engine_event_kind kind, const char *id,
 			  const json_t *listed, const char *why)
 {
-	static const char filter[] = LIST "&filters=%7B%22id%22%3A%5B%22", end[] = "%22%5D%7D";
-	char path[sizeof(filter) + sizeof(end) + ENGINE_HEX_LEN];
 	struct engine_event *e;
 	struct engine_item *i;
 	json_t *found = NULL;
@@ -665,10 +694,8 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 
 	if (!docker_is_id(id))
 		return;
-	snprintf(path, sizeof(path), "%s%s%s", filter, id, end);
-	if (!listed && !docker_get(d->socket_path, path, &found, NULL) &&
-	    !strcmp(text_of(json_array_get(found, 0), "Id"), id))
-		listed = json_array_get(found, 0);
+	if (!listed)
+		find_listed(d, id, &found, &listed);
 	name = json_string_value(json_array_get(json_object_get(listed, "Names"), 0));
 	name = name && *name == '/' ? name + 1 : name;
 	e = new_event(d, kind);
@@ -710,6 +737,37 @@ static int tell_container(struct docker *d, const char *id, const json_t *inspec
 	return 0;
 }
 
+static void tell_gone(struct docker *d, const char *id)
+{
+	struct engine_event *e = new_event(d, ENGINE_GONE);
+
+	memcpy(e->id, id, ENGINE_HEX_LEN);
+	d->tell(d->owner, e);
+}
+
+/* Whether it was among them. */
+static bool forget_unknown(struct docker *d, const char *id)
+{
+	for (size_t i = 0; i < d->n_unknown; i++)
+		if (!strcmp(d->unknown[i], id)) {
+			memmove(d->unknown[i], d->unknown[i + 1],
+				(--d->n_unknown - i) * sizeof(d->unknown[0]));
+			return true;
+		}
+	return false;
+}
+
+/* soon: it is new among them. */
+static void ask_later(struct docker *d, const char *id, bool soon)
+{
+	if (d->n_unknown < CONTAINERS)
+		memcpy(d->unknown[d->n_unknown++], id, ENGINE_HEX_LEN);
+	if (!soon)
+		return;
+	d->again_ms = AGAIN_MIN_MS;
+	d->again_ns = now_boot_ns() + d->again_ms * NS_PER_MSEC;
+}
+
 /* Nobody waits for an engine that does not answer, but one container that it does not describe in
  * time, as it is just being started, holds up itself alone. */
 static bool is_late_alone(struct docker *d)
@@ -722,9 +780,12 @@ static bool is_late_alone(struct docker *d)
 	return alone;
 }
 
-/* 0, also if it is gone, or only this one can not be shown; else the connection is of no use. */
-static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, struct error *err)
+/* 0, also if it is gone, or only this one can not be shown; else the connection is of no use.
+ * again: that it is not known was told. */
+static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, bool again,
+			struct error *err)
 {
+	bool was_unknown = forget_unknown(d, id) || again;
 	char path[128];
 	json_t *j;
 	int r;
@@ -735,16 +796,15 @@ static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, 
 		d->late = false;
 		r = tell_container(d, id, j, listed, err);
 	} else if (r == -ENOENT) {
-		struct engine_event *e = new_event(d, ENGINE_GONE);
-
-		memcpy(e->id, id, ENGINE_HEX_LEN);
-		d->tell(d->owner, e);
+		tell_gone(d, id);
 		r = 0;
 	} else if (r == -EBADMSG) {
 		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is no JSON");
 		r = 0;
 	} else if (r == -EACCES || r == -EREMOTEIO || (r == -ETIMEDOUT && is_late_alone(d))) {
-		tell_unusable(d, ENGINE_UNKNOWN, id, listed, err->text);
+		if (!again)
+			tell_unusable(d, ENGINE_UNKNOWN, id, listed, err->text);
+		ask_later(d, id, !was_unknown);
 		r = 0;
 	}
 	json_decref(j);
@@ -759,20 +819,32 @@ static bool is_aside(const struct docker *d, const char *id)
 	return false;
 }
 
-static int inspect(struct docker *d, const char *id, const json_t *listed, struct error *err)
+/* Told when it was listed, after the end of the process that looked at it last. Since then only its
+ * end is news, which its record would have said. */
+static void look_at_aside(struct docker *d, const char *id, const json_t *listed)
+{
+	json_t *all = NULL;
+
+	if (listed)
+		tell_unusable(d, ENGINE_ITEM, id, listed,
+			      "the process that reads it has ended by it, twice");
+	else if (find_listed(d, id, &all, &listed) == -ENOENT)
+		tell_gone(d, id);
+	json_decref(all);
+}
+
+static int inspect(struct docker *d, const char *id, const json_t *listed, bool again,
+		   struct error *err)
 {
 	int r;
 
 	if (is_aside(d, id)) {
-		/* told when it was listed, after the end of the process that looked at it last */
-		if (listed)
-			tell_unusable(d, ENGINE_ITEM, id, listed,
-				      "the process that reads it has ended by it, twice");
+		look_at_aside(d, id, listed);
 		return 0;
 	}
 	if (d->care)
 		memcpy(d->care->at_work, id, ENGINE_HEX_LEN);
-	r = ask_and_tell(d, id, listed, err);
+	r = ask_and_tell(d, id, listed, again, err);
 	if (d->care)
 		d->care->at_work[0] = '\0';
 	return r;
@@ -820,7 +892,7 @@ static int list(struct docker *d, struct error *err)
 			tell_unusable(d, ENGINE_UNKNOWN, id, one,
 				      "those beyond 4096 containers are not looked at");
 		else if (docker_is_id(id))
-			r = inspect(d, id, one, err);
+			r = inspect(d, id, one, false, err);
 		else
 			nameless = true;
 	}
@@ -963,10 +1035,41 @@ static void look_anew(struct docker *d)
 	}
 	/* in order: a VPN's container is made before who shares it */
 	for (size_t i = 0; !r && i < d->n_dirty; i++)
-		r = inspect(d, d->dirty[i], NULL, &err);
+		r = inspect(d, d->dirty[i], NULL, false, &err);
 	d->n_dirty = 0;
 	if (r)
 		go_down(d, err.text);
+}
+
+static int until_again(const struct docker *d, int timeout_ms)
+{
+	uint64_t now = now_boot_ns();
+	int left = !d->n_unknown || now >= d->again_ns
+			   ? 0
+			   : (int)((d->again_ns - now) / NS_PER_MSEC) + 1;
+
+	return !d->n_unknown || (timeout_ms >= 0 && timeout_ms < left) ? timeout_ms : left;
+}
+
+/* One answer brings the next at once; who is not described waits longer each time. */
+static void ask_again(struct docker *d)
+{
+	char id[ENGINE_HEX_LEN];
+	struct error err;
+	size_t n = d->n_unknown;
+
+	if (!n || now_boot_ns() < d->again_ns)
+		return;
+	memcpy(id, d->unknown[0], sizeof(id));
+	if (inspect(d, id, NULL, true, &err)) {
+		go_down(d, err.text);
+		return;
+	}
+	d->again_ms = d->n_unknown < n		       ? 0
+		      : !d->again_ms		       ? AGAIN_MIN_MS
+		      : 2 * d->again_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS
+						       : 2 * d->again_ms;
+	d->again_ns = now_boot_ns() + d->again_ms * NS_PER_MSEC;
 }
 
 static void end_of(struct docker *d, CURL *curl, CURLcode code)
@@ -1016,6 +1119,7 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 	}
 	for (unsigned int i = 0; i < n && i < ARRAY_SIZE(waits); i++)
 		waits[i] = (struct curl_waitfd) { .fd = extra[i].fd, .events = CURL_WAIT_POLLIN };
+	timeout_ms = until_again(d, timeout_ms);
 	lib.curl_multi_poll(d->multi, waits, n, timeout_ms < 0 ? 600000 : timeout_ms, NULL);
 	poll(extra, n, 0);
 	lib.curl_multi_perform(d->multi, &running);
@@ -1024,6 +1128,8 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 			end_of(d, msg->easy_handle, msg->data.result);
 	if (d->stream)
 		look_anew(d);
+	if (d->stream)
+		ask_again(d);
 }
 
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)

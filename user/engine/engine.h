@@ -45,7 +45,7 @@ struct engine_label {
  * One container or unit, as it is now. Nothing in it is cut, but what a sentence is made of: what
  * does not fit, is of another type than it must be, or can not be put together makes the whole
  * record unusable. Then only kind, id, name and `labelled` are said, and the container is to be
- * shut, wherever it runs: a cut path or name would be another's.
+ * shut where its cgroup is found: a cut path or name would be another's.
  */
 struct engine_item {
 	enum engine_kind kind;
@@ -83,7 +83,8 @@ enum engine_event_kind {
 			 * `result` -EPIPE: so is what was to be watched */
 	ENGINE_ITEM,	/* new or changed; after UP told for each */
 	ENGINE_UNKNOWN, /* the engine does not say what it is: `item`, unusable; if it was known, it
-			 * is what it was. `id` "": an entry of its list has none */
+			 * is what it was. It is asked for again, and an ITEM follows when it is
+			 * answered. `id` "": an entry of its list has none */
 	ENGINE_GONE,	/* `id` was removed */
 	ENGINE_KILL,	/* a signal is about to be sent to `id` on somebody's request */
 	ENGINE_DIED,	/* the container `id` has ended; an ITEM follows */
