@@ -16,14 +16,14 @@ LIBS	      := libbpf libelf zlib libsystemd libmnl jansson libcap-ng
 
 CFLAGS	      ?= -O2 -g
 override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fstack-protector-strong \
-		 -Iuser -Iinclude -I$(B) -MMD -MP -DVPNLEASH_VERSION='"$(VERSION)"'
+		 -Iuser -Iinclude -I. -I$(B) -MMD -MP -DVPNLEASH_VERSION='"$(VERSION)"'
 LDLIBS	      := $(shell $(PKG_CONFIG) --libs $(LIBS) 2>/dev/null) -lpthread
 ifeq ($(SANITIZE),1)
 B	      := build/sanitize
 override CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 # x86_64-linux-gnu: where <asm/types.h> is for a compiler whose target is bpf
-BPFFLAGS      := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -Ibpf \
+BPFFLAGS      := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -Ibpf -Ivmlinux \
 		 -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
 SRC	      := $(wildcard user/*.c user/*/*.c)
@@ -177,7 +177,7 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8 \
 		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5 $(UNITS:%=$(DESTDIR)$(SYSTEMDDIR)/%)
 
-CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
+CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
 		 tests/*/*.[ch])
 
 format: ## clang-format in place

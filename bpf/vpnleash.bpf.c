@@ -16,7 +16,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define MAP /* the maps are defined here */
-#include "compat.bpf.h"
+#include "vmlinux.h"
 #include "drops.bpf.h"
 #include "flows.bpf.h"
 
