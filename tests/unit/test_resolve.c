@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What people write → the path of a cgroup below the root, and never out of it. */
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>

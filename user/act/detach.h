@@ -4,7 +4,7 @@
 #define VPNLEASH_DETACH_H
 
 #include "act/pins.h"
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 /*
  * Thaw what we froze, take the gate off, forget the record: of the workload of that name (also of

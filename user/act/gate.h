@@ -7,7 +7,7 @@
 #define VPNLEASH_GATE_H
 
 #include "act/pins.h"
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 /* Children of the root by this name are ours, for a moment while a daemon starts. */
 #define GATE_SCRATCH "/vpnleash-scratch-"

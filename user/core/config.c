@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 #define LEASE_DEFAULT_NS      (3 * NS_PER_SEC)
 #define PATIENCE_DEFAULT_NS   (3 * NS_PER_SEC)
