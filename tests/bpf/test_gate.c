@@ -38,7 +38,7 @@
 #include "act/gate.h"
 #include "act/lease.h"
 #include "base/netns.h"
-#include "out/report.h"
+#include "report/report.h"
 #include "vpnleash/reasons.h"
 
 #define REGRANTS 100000

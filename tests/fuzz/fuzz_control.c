@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a client sends to the control socket, by the socket's own reader, in pieces of a size that
  * the first byte says; each request is judged by the schema. */
-#include "out/control.c"
+#include "report/control.c"
 
 #include "core/schema.h"
 #include "fuzz.h"

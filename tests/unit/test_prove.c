@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The pure half of prove: which frame is which packet. Frames are made by hand, byte by byte. */
-#include "prove.h" /* before cmocka.h, whose macro takes the name of fail() */
+#include "prove/prove.h" /* before cmocka.h, whose macro takes the name of fail() */
 
 #include <arpa/inet.h>
 #include <errno.h>

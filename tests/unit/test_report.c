@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* State → JSON and table, also with names that somebody made to do harm. */
-#include "out/report.h"
+#include "report/report.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,7 +8,7 @@
 #include "act/lease.h"
 #include "cmd/cmd.h"
 #include "core/marks.h"
-#include "out/control.h"
+#include "report/control.h"
 
 static int detach_without_daemon(const char *name, struct error *err)
 {

@@ -5,8 +5,8 @@
 
 #include "act/gate.h"
 #include "cmd/cmd.h"
-#include "out/control.h"
-#include "out/report.h"
+#include "report/control.h"
+#include "report/report.h"
 
 struct walk {
 	const struct pins *pins;

@@ -9,7 +9,7 @@
 #include "base/nl.h"
 #include "base/privilege.h"
 #include "core/edge_internal.h"
-#include "out/report.h"
+#include "report/report.h"
 
 /* ------ open, close ------ */
 

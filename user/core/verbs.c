@@ -8,7 +8,7 @@
 #include "act/detach.h"
 #include "core/schema.h"
 #include "core/state.h"
-#include "out/report.h"
+#include "report/report.h"
 
 static const char *guard_state(const struct tunnel *t)
 {

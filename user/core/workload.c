@@ -14,7 +14,7 @@
 #include "base/netns.h"
 #include "core/marks.h"
 #include "core/member_internal.h"
-#include "out/report.h"
+#include "report/report.h"
 #include "watch/process.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See control.h. */
-#include "out/control.h"
+#include "report/control.h"
 
 #include <errno.h>
 #include <fcntl.h>

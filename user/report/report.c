@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See report.h. */
-#include "out/report.h"
+#include "report/report.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
