@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Command line and files → one validated struct: every key, right and wrong, and garbage. */
-#include "core/config.h"
+#include "config/config.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -24,7 +24,7 @@
 #include "act/hooks.h"
 #include "act/lease.h"
 #include "base/cgroup.h"
-#include "core/config.h"
+#include "config/config.h"
 #include "core/delegation.h"
 #include "core/edge.h"
 #include "core/policy.h"
