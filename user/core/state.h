@@ -8,8 +8,7 @@
  *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
  *   verbs.c     what the control socket is asked, of the form that schema.h has
- *   vpn.c       who the VPN is: its cgroup, its process
- *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
+ *   ../edge/    the edge of a tunnel's netns: guarded, its endpoints, bootstrap; who the VPN is
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   remains.c   what is left of removed cgroups, for as long as a socket of theirs lives
  *   daemon.c    start, loop, end
@@ -26,10 +25,10 @@
 #include "base/cgroup.h"
 #include "config/config.h"
 #include "core/delegation.h"
-#include "core/edge.h"
 #include "core/policy.h"
 #include "core/reopen.h"
-#include "core/vpn.h"
+#include "edge/edge.h"
+#include "edge/vpn.h"
 #include "engine/engine.h"
 #include "prober/prober.h"
 #include "report/audit.h"

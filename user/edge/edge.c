@@ -8,7 +8,7 @@
 #include "base/netns.h"
 #include "base/nl.h"
 #include "base/privilege.h"
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 #include "report/report.h"
 
 /* ------ open, close ------ */

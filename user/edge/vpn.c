@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See vpn.h. */
-#include "core/vpn.h"
+#include "edge/vpn.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 
 #define NAME_IT "run the VPN in a container or unit, and say netns = container:NAME or unit:NAME"
 

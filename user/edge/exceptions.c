@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 
 #define EXCEPTIONS 512
 
