@@ -25,7 +25,7 @@ static void next_is(struct member *m, uint64_t at_ns, sd_event_time_handler_t f)
 {
 	sd_event_source_disable_unref(m->end_timer); /* a source keeps its handler */
 	m->end_timer = NULL;
-	set_timer(m->daemon, &m->end_timer, at_ns, f, m);
+	set_timer(m->daemon->loop, &m->end_timer, at_ns, f, m);
 }
 
 /* ------ stopped and started ------ */
@@ -109,7 +109,7 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 		}
 		member_in_trouble(m, "it can not be stopped", "the engine does not answer");
 	}
-	set_timer(m->daemon, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due, m);
+	set_timer(m->daemon->loop, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due, m);
 	return 0;
 }
 
@@ -122,8 +122,8 @@ void contained_arm_stop(struct member *m)
 		m->barred_ns = 0;
 	} else if (!m->barred_ns && m->kind && m->stop_after_ns != STOP_NEVER && !m->audit) {
 		m->barred_ns = now_boot_ns();
-		set_timer(m->daemon, &m->stop_timer, m->barred_ns + m->stop_after_ns, on_stop_due,
-			  m);
+		set_timer(m->daemon->loop, &m->stop_timer, m->barred_ns + m->stop_after_ns,
+			  on_stop_due, m);
 	}
 }
 
@@ -337,7 +337,7 @@ void member_done(struct member *m, int result, const char *error)
 		if (m->bound && m->tunnel->state == TUNNEL_UP)
 			member_tunnel_changed(m);
 		else if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
-			set_timer(m->daemon, &m->stop_timer,
+			set_timer(m->daemon->loop, &m->stop_timer,
 				  now_boot_ns() + (result == -EACCES ? REFUSED_NS : AGAIN_NS),
 				  on_stop_due, m);
 	}

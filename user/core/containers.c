@@ -257,14 +257,15 @@ static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 	more = labels_retry(c->daemon);
 	privilege_long_work(false);
 	if (unusable || more)
-		set_timer(c->daemon, &c->trouble, now_boot_ns() + TROUBLE_NS, on_trouble, c);
+		set_timer(c->daemon->loop, &c->trouble, now_boot_ns() + TROUBLE_NS, on_trouble, c);
 	return 0;
 }
 
 void containers_in_trouble(struct daemon *d)
 {
 	if (d->containers)
-		set_timer(d, &d->containers->trouble, now_boot_ns(), on_trouble, d->containers);
+		set_timer(d->loop, &d->containers->trouble, now_boot_ns(), on_trouble,
+			  d->containers);
 }
 
 static void say_unusable(const struct engine_item *i)
@@ -287,7 +288,7 @@ static void start_over(struct containers *c, const char *why)
 	stop_child(c);
 	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
 		engine_is(c, kind, false, why);
-	set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+	set_timer(c->daemon->loop, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
 }
 
 static void take_item(struct containers *c, const struct engine_item *item)
@@ -401,7 +402,7 @@ static int on_again(sd_event_source *s, uint64_t usec, void *arg)
 	(void)usec;
 	if (start_child(c, &err)) {
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-		set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+		set_timer(c->daemon->loop, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
 	}
 	return 0;
 }

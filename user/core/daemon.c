@@ -18,12 +18,11 @@
 #define LOG_BURST  20	/* lines at once, then one a second */
 #define SUMMARY_NS (10 * NS_PER_SEC)
 
-int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
+int set_timer(sd_event *loop, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
 	      void *arg)
 {
 	if (!*s)
-		return sd_event_add_time(d->loop, s, CLOCK_BOOTTIME, at_ns / 1000, TIMER_USEC, f,
-					 arg);
+		return sd_event_add_time(loop, s, CLOCK_BOOTTIME, at_ns / 1000, TIMER_USEC, f, arg);
 	sd_event_source_set_time(*s, at_ns / 1000);
 	return sd_event_source_set_enabled(*s, SD_EVENT_ONESHOT);
 }
@@ -103,7 +102,7 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 			member_look(d->members[i]);
 	}
 	remains_scan(d);
-	set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
+	set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
 }
 
@@ -124,7 +123,8 @@ static int start_drops(struct daemon *d, struct error *err)
 	r = sd_event_add_io(d->loop, &d->drops_source, drops_fd(d->drops), EPOLLIN,
 			    on_drops_readable, d);
 	if (r >= 0)
-		r = set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
+		r = set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary,
+			      d);
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the drop events");
 	/* after everything that keeps a lease right */

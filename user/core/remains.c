@@ -138,7 +138,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 		in_ns = LOOK_NS;
 	}
 	if (r->n)
-		set_timer(d, &r->timer, now_boot_ns() + in_ns, on_look, d);
+		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_look, d);
 	return 0;
 }
 
@@ -150,7 +150,7 @@ static void look_soon(struct daemon *d, uint64_t in_ns)
 		sd_event_source_get_enabled(d->remains->timer, &enabled);
 	if (enabled != SD_EVENT_OFF)
 		return;
-	set_timer(d, &d->remains->timer, now_boot_ns() + in_ns, on_look, d);
+	set_timer(d->loop, &d->remains->timer, now_boot_ns() + in_ns, on_look, d);
 	if (d->remains->timer)
 		sd_event_source_set_priority(d->remains->timer, PRIORITY_LAST);
 }

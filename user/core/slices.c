@@ -205,7 +205,7 @@ static int on_again(sd_event_source *source, uint64_t usec, void *arg)
 
 static void try_again(struct slice *s)
 {
-	set_timer(s->daemon, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
+	set_timer(s->daemon->loop, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
 }
 
 static void on_slice(void *owner, const struct evidence *e)

@@ -307,7 +307,7 @@ size_t remains_count(const struct daemon *d);
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
 /* daemon.c: a timer at boot time at_ns; *s is made at first use. */
-int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
+int set_timer(sd_event *loop, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
 	      void *arg);
 void daemon_note_level(struct daemon *d, uint32_t level);
 /* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */

@@ -44,11 +44,11 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	case DO_GRANT:
 		lease_grant(d->leases, t->slot, expires, t->seen_ns);
 		reopen_opened(&t->reopen, now);
-		set_timer(d, &t->expiry, expires, on_expiry, t);
+		set_timer(d->loop, &t->expiry, expires, on_expiry, t);
 		break;
 	case DO_RENEW:
 		lease_renew(d->leases, t->slot, expires, t->seen_ns);
-		set_timer(d, &t->expiry, expires, on_expiry, t);
+		set_timer(d->loop, &t->expiry, expires, on_expiry, t);
 		break;
 	case DO_REVOKE:
 		lease_revoke(d->leases, t->slot);
@@ -607,7 +607,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 	(void)s;
 	(void)usec;
 	look(t);
-	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 	return 0;
 }
 
@@ -622,7 +622,7 @@ void tunnel_members_changed(struct tunnel *t)
 void tunnel_look_now(struct tunnel *t)
 {
 	if (t->tick)
-		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
 }
 
 static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
@@ -639,7 +639,7 @@ static void answered(struct tunnel *t, uint64_t seen_ns)
 	if (!t || !t->link || !netns_is_there(t) || reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
-	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 }
 
 static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -717,7 +717,7 @@ static void adopt_lease(struct tunnel *t)
 	t->why = IN_SEEN;
 	t->changed_ns = now;
 	t->seen_ns = 0; /* the next sign of life is news */
-	set_timer(t->daemon, &t->expiry, expires, on_expiry, t);
+	set_timer(t->daemon->loop, &t->expiry, expires, on_expiry, t);
 	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
 	tell_members(t); /* of labels there may be some already */
 }
@@ -747,7 +747,7 @@ int tunnel_start(struct tunnel *t, struct error *err)
 		log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s is not there yet: locked, waiting",
 			 t->config.interface, escape(netns, sizeof(netns), t->config.netns));
 	adopt_lease(t);
-	r = set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
 }
 

@@ -50,7 +50,7 @@ static void freeze(struct member *m, int cgroup_fd)
 	if (r)
 		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)", m->name,
 			 strerror(-r));
-	set_timer(d, &m->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, m);
+	set_timer(d->loop, &m->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, m);
 }
 
 static void thaw(struct member *m, int cgroup_fd)
@@ -629,7 +629,7 @@ void member_start(struct member *m)
 			 m->name);
 	if (m->slice) {
 		m->born_ns = now_boot_ns();
-		set_timer(m->daemon, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
+		set_timer(m->daemon->loop, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
 	}
 	if (m->bound && (!c || c->id != m->bound))
 		part(m); /* it went while it was not listened to */
