@@ -23,6 +23,7 @@
 #include "act/hooks.h"
 #include "act/lease.h"
 #include "base/cgroup.h"
+#include "base/loop.h"
 #include "config/config.h"
 #include "core/delegation.h"
 #include "core/policy.h"
@@ -36,20 +37,6 @@
 #include "watch/cgroup.h"
 #include "watch/drops.h"
 #include "watch/netlink.h"
-
-/* Order of one turn of the loop: evidence first, then what is done on the strength of it. */
-enum priority {
-	PRIORITY_EVIDENCE = -20,
-	PRIORITY_LIFE = -10,
-	PRIORITY_TIMERS = 0,
-	PRIORITY_LAST = 100
-};
-
-/* Lines that one tunnel and its workloads may still log; see may_log(). */
-struct log_budget {
-	unsigned int tokens, suppressed;
-	uint64_t filled_ns;
-};
 
 /* Of a tunnel whose netns is a container's or a unit's. */
 struct tunnel_owner {
@@ -306,12 +293,8 @@ size_t remains_count(const struct daemon *d);
 /* verbs.c */
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
-/* daemon.c: a timer at boot time at_ns; *s is made at first use. */
-int set_timer(sd_event *loop, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
-	      void *arg);
+/* daemon.c */
 void daemon_note_level(struct daemon *d, uint32_t level);
-/* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
-bool may_log(struct log_budget *b);
 struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
 /* daemon.c: at the end of d's arrays, started. On failure it is freed. */
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
