@@ -15,7 +15,7 @@ PKG_CONFIG    ?= pkg-config
 LIBS	      := libbpf libelf zlib libsystemd libmnl jansson libcap-ng
 
 CFLAGS	      ?= -O2 -g
-override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fstack-protector-strong \
+override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror -fstack-protector-strong \
 		 -Iuser -Iinclude -I. -I$(B) -MMD -MP -DVPNLEASH_VERSION='"$(VERSION)"'
 LDLIBS	      := $(shell $(PKG_CONFIG) --libs $(LIBS) 2>/dev/null) -lpthread
 ifeq ($(SANITIZE),1)

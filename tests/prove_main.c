@@ -394,9 +394,6 @@ static int do_sink(struct options *o, int signals, struct error *err)
 
 static int do_kinds(struct options *o, int signals, struct error *err)
 {
-	(void)o;
-	(void)signals;
-	(void)err;
 	for (unsigned int i = 0; kind_at(i); i++)
 		printf("%-11s %s%s\n", kind_at(i)->name, kind_at(i)->what,
 		       kind_at(i)->inexact ? "; frames are not packets" : "");

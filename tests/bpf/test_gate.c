@@ -179,7 +179,6 @@ static int set_up(void **state)
 	uint64_t cookie = 1;
 	int netns;
 
-	(void)state;
 	assert_int_equal(unshare(CLONE_NEWNS | CLONE_NEWNET), 0);
 	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
@@ -223,7 +222,6 @@ static int tear_down(void **state)
 {
 	char path[128];
 
-	(void)state;
 	write_small(t.root.fd, "cgroup.procs", "0");
 	lease_close(t.leases);
 	gate_close(t.gate);
@@ -240,7 +238,6 @@ static void barred_without_lease(void **state)
 {
 	struct packet p6 = make6("fd00::1", "2001:db8::1");
 
-	(void)state;
 	expect_all(t.eth0, REASON_NO_LEASE); /* slot 0: no tunnel yet */
 	workload_point(t.leases, t.workload.id, t.slot);
 	expect_all(t.eth0, REASON_NO_LEASE);
@@ -250,8 +247,6 @@ static void barred_without_lease(void **state)
 
 static void leased_but_not_admitted(void **state)
 {
-
-	(void)state;
 	grant(3 * NS_PER_SEC);
 	expect_all(t.tunnel.ifindex, REASON_BARRED);
 	lease_revoke(t.leases, t.slot);
@@ -261,7 +256,6 @@ static void held_wins(void **state)
 {
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
 
-	(void)state;
 	grant(3 * NS_PER_SEC);
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED | WORKLOAD_HELD, 0);
 	expect_both(&p4, t.tunnel.ifindex, REASON_HELD);
@@ -274,7 +268,6 @@ static void open_only_through_the_tunnel(void **state)
 {
 	struct packet p6 = make6("fd00::1", "2001:db8::1");
 
-	(void)state;
 	need_passes();
 	grant(3 * NS_PER_SEC);
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
@@ -293,7 +286,6 @@ static void a_lease_ends_by_itself(void **state)
 {
 	uint64_t now = now_boot_ns();
 
-	(void)state;
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	lease_renew(t.leases, t.slot, now - 1, now);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
@@ -312,7 +304,6 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	uint64_t worst_ns = 0;
 
-	(void)state;
 	need_passes();
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	for (int i = 0; i < 50; i++) {
@@ -334,8 +325,6 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
 static void a_lease_that_is_too_long_is_none(void **state)
 {
-
-	(void)state;
 	lease_grant(t.leases, t.slot, now_boot_ns() + 3600 * NS_PER_SEC, 1);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	lease_grant(t.leases, t.slot, UINT64_MAX, 1);
@@ -351,7 +340,6 @@ static void another_netns_or_device_of_that_index(void **state)
 	struct lease_identity away = t.tunnel, impostor = t.tunnel;
 	unsigned int slot;
 
-	(void)state;
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	away.netns_cookie += 1000;
 	slot = (unsigned int)lease_slot(t.leases, &away);
@@ -380,7 +368,6 @@ static void loopback_is_for_oneself(void **state)
 		      answer = make4("127.0.0.11", "127.0.0.1"), local6 = make6("::1", "::1"),
 		      own6 = make6("fd00::1", "fd00::1"), else6 = make6("fd00::1", "ff02::1");
 
-	(void)state;
 	lease_revoke(t.leases, t.slot); /* loopback needs no lease */
 	expect_both(&local, lo, REASON_PASS);
 	expect_both(&own, lo, REASON_PASS);
@@ -400,7 +387,6 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 	struct packet p4 = make4("192.0.2.1", "10.0.0.1"), group = p4;
 	uint64_t before, seen;
 
-	(void)state;
 	need_passes();
 	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
 	before = now_boot_ns();
@@ -420,7 +406,6 @@ static void no_record_is_unknown(void **state)
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	struct workload w;
 
-	(void)state;
 	assert_int_equal(workload_get(t.leases, t.workload.id, &w), 0);
 	workload_unbind(gate_pins(t.gate), t.workload.id);
 	memset(t.dropped, 0, sizeof(t.dropped)); /* unbind forgets the counters */
@@ -436,7 +421,6 @@ static void a_record_that_is_anothers_now(void **state)
 	int map = gate_pins(t.gate)->workloads;
 	struct workload w, others;
 
-	(void)state;
 	assert_int_equal(workload_get(t.leases, t.workload.id, &w), 0);
 	others = w;
 	others.cgroup_tag++;
@@ -532,7 +516,6 @@ static void a_slice_drops_whom_it_does_not_know(void **state)
 	char inner[PATH_MAX + 8];
 	struct cgroup_ref c;
 
-	(void)state;
 	assert_true(gate_is_slice(gate_pins(t.gate), s.slice.id, &w));
 	assert_int_equal(w.flags, WORKLOAD_SLICE);
 	assert_int_equal(w.level, s.slice.level);
@@ -572,7 +555,6 @@ static void a_slices_child_by_its_own_record(void **state)
 	struct error err = { 0 };
 	struct workload w;
 
-	(void)state;
 	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
 	good(gate_attach(t.gate, &t.root, &s.child, &err), &err);
 	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
@@ -607,7 +589,6 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	struct cgroup_ref inner, top;
 	int r;
 
-	(void)state;
 	snprintf(path, sizeof(path), "%s/s", t.top);
 	s.slice = make_ref(path);
 	snprintf(path, sizeof(path), "%s/s/child", t.top);
@@ -683,7 +664,6 @@ static void *regrant(void *arg)
 	}
 	lease_revoke(t.leases, slot);
 	atomic_store(&regrants_done, true);
-	(void)arg;
 	return NULL;
 }
 
@@ -694,7 +674,6 @@ static void no_packet_for_what_is_not_granted(void **state)
 	unsigned long right = 0, wrong = 0, stable = 0;
 	pthread_t writer;
 
-	(void)state;
 	need_passes();
 	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	assert_int_equal(pthread_create(&writer, NULL, regrant, NULL), 0);

@@ -11,8 +11,6 @@ static json_t *judge(void *owner, const json_t *j, const struct control_peer *pe
 	struct request r = { 0 };
 	struct error err = { 0 };
 
-	(void)owner;
-	(void)peer;
 	if (request_parse(j, &r, &err)) {
 		check_error(&err);
 		MUST(*err.text && err.exit_code == EXIT_USAGE && !r.name);

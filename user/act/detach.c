@@ -116,8 +116,6 @@ static int detach_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
 
 static int count_kept(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
-	(void)cgroup_id;
-	(void)w;
 	++*(int *)arg;
 	return 0;
 }
@@ -133,7 +131,6 @@ static int is_on(uint64_t cgroup_id, const struct workload *w, void *arg)
 	__u32 slot = w->slot;
 	struct lease lease;
 
-	(void)cgroup_id;
 	if (w->flags & WORKLOAD_GONE) /* has no slot; one of an unknown netns may be in any */
 		return !w->netns_cookie || w->netns_cookie == s->netns_cookie;
 	return !bpf_map_lookup_elem(s->pins->leases, &slot, &lease) &&

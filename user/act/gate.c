@@ -197,7 +197,6 @@ static int ask_docker_dns(void *arg)
 				  .sin_addr.s_addr = htonl(0x7f00000b) };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	(void)arg;
 	if (fd < 0 || sendto(fd, "?", 1, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return errno;
 	return 0;
@@ -564,7 +563,6 @@ static int look_below(const char *path, const struct stat *st, int type, struct 
 {
 	_cleanup_fd int fd = -1;
 
-	(void)st;
 	if (type != FTW_D || ftw->level == 0)
 		return 0;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -614,7 +612,6 @@ static int check_alone(struct gate *g, const struct cgroup_root *root, const str
 	char path[PATH_MAX * 2];
 	int r = check_above(root, c, err);
 
-	(void)g;
 	snprintf(path, sizeof(path), "%s%s", root->path, c->path);
 	return r ? r : check_below(path, c, err);
 }

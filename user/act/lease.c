@@ -34,7 +34,6 @@ static int mark_used(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	struct leases *l = arg;
 
-	(void)cgroup_id;
 	if (w->slot < VPNLEASH_SLOTS)
 		l->use[w->slot] = SLOT_USED;
 	return 0;

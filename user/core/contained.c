@@ -34,8 +34,6 @@ static int on_stop_failed(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct member *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state == WORKLOAD_STOPPED)
 		member_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
 	return 0;
@@ -45,8 +43,6 @@ static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct member *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state == WORKLOAD_STOPPED)
 		member_tunnel_changed(m);
 	return 0;
@@ -96,8 +92,6 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct member *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN)
 		return 0;
 	if (m->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
@@ -205,8 +199,6 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 	struct member *m = arg;
 	struct error err;
 
-	(void)s;
-	(void)usec;
 	if (m->running)
 		return 0;
 	if (!containers_reachable(m->daemon, m->kind)) {
@@ -305,8 +297,6 @@ static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct member *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state == WORKLOAD_BLOCKED)
 		member_tunnel_changed(m);
 	return 0;

@@ -249,8 +249,6 @@ static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 	struct containers *c = arg;
 	bool unusable = any_unusable(c->daemon), more;
 
-	(void)s;
-	(void)usec;
 	privilege_long_work(true);
 	if (unusable)
 		seek_containers(&c->daemon->root, note_place, c);
@@ -398,8 +396,6 @@ static int on_again(sd_event_source *s, uint64_t usec, void *arg)
 	struct containers *c = arg;
 	struct error err;
 
-	(void)s;
-	(void)usec;
 	if (start_child(c, &err)) {
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
 		set_timer(c->daemon->loop, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
@@ -430,9 +426,6 @@ static void drain(struct containers *c)
 
 static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	(void)s;
-	(void)fd;
-	(void)events;
 	drain(arg);
 	return 0;
 }

@@ -52,9 +52,6 @@ static int on_drops_readable(sd_event_source *s, int fd, uint32_t events, void *
 {
 	struct daemon *d = arg;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	drops_ready(d->drops);
 	return 0;
 }
@@ -63,8 +60,6 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 
-	(void)s;
-	(void)usec;
 	for (size_t i = 0; i < d->n_members; i++) {
 		member_summary(d->members[i]);
 		if (d->members[i]->tunnel == d->nowhere) /* whose others have a tick */
@@ -570,8 +565,6 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct daemon *d = arg;
 	struct error err;
 
-	(void)s;
-	(void)si;
 	if (!d->file)
 		log_line(LOG_LEVEL_WARNING, "reload: started without a file, nothing to read");
 	else if (reload(d, &err))

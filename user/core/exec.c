@@ -108,9 +108,6 @@ static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
 	struct member *m = arg;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	sd_event_source_disable_unref(m->exec->client_source);
 	m->exec->client_source = NULL;
 	close_fd(&m->exec->client);
@@ -121,9 +118,6 @@ static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 
 static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	(void)s;
-	(void)fd;
-	(void)events;
 	end_if_over(arg);
 	return 0;
 }

@@ -66,7 +66,6 @@ static int is_in(uint64_t cgroup_id, const struct workload *w, void *arg)
 {
 	const uint64_t *netns_cookie = arg;
 
-	(void)cgroup_id;
 	return w->flags & WORKLOAD_GONE && (!w->netns_cookie || w->netns_cookie == *netns_cookie);
 }
 
@@ -130,8 +129,6 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 	struct remains *r = d->remains;
 	uint64_t in_ns = NEXT_NS;
 
-	(void)s;
-	(void)usec;
 	look(d, AT_ONCE);
 	if (r->next >= r->n) {
 		r->next = 0;

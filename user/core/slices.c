@@ -124,8 +124,6 @@ static int on_children(sd_event_source *source, int fd, uint32_t events, void *a
 {
 	char drain[4096];
 
-	(void)source;
-	(void)events;
 	while (read(fd, drain, sizeof(drain)) > 0)
 		;
 	look_at_children(arg);
@@ -189,8 +187,6 @@ static int on_again(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct slice *s = arg;
 
-	(void)source;
-	(void)usec;
 	if (!watch_cgroup_ref(s->self)) { /* gone meanwhile */
 		s->unlocked = false;
 		return 0;
@@ -372,7 +368,6 @@ static int note_locked(uint64_t cgroup_id, const struct workload *w, void *arg)
 	struct locked *l = arg;
 	size_t length = strnlen(w->name, sizeof(w->name));
 
-	(void)cgroup_id;
 	/* a name that fills its field may have been cut */
 	if (w->flags & WORKLOAD_SLICE && !(w->flags & WORKLOAD_GONE) && l->n < CONFIG_SLICES &&
 	    length < sizeof(w->name) - 1 && !strncmp(w->name, "slice:", 6))

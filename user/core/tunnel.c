@@ -300,9 +300,6 @@ static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *a
 {
 	struct tunnel *t = arg;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	watch_netlink_ready(t->link);
 	if (watch_netlink_others_changed(t->link))
 		look_at_edge(t);
@@ -411,8 +408,6 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct tunnel *t = arg;
 
-	(void)s;
-	(void)usec;
 	if (t->state == TUNNEL_UP && now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
 		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
 	return 0;
@@ -500,9 +495,6 @@ static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct tunnel *t = arg;
 	uint64_t now = now_boot_ns();
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	forget_owner(&t->owner);
 	t->where[0] = '\0';
 	netns_gone(t, now);
@@ -604,8 +596,6 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct tunnel *t = arg;
 
-	(void)s;
-	(void)usec;
 	look(t);
 	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 	return 0;
@@ -648,9 +638,6 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct prober_seen seen;
 	int r = 0;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
 		answered(tunnel_of_target(d, seen.target), seen.t_ns);
 	if (r == -EPIPE || r == -EBADMSG)

@@ -151,7 +151,6 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads };
 
-	(void)q;
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
 	for (size_t i = 0; i < d->n_members; i++)
@@ -349,7 +348,6 @@ static json_t *answer_exec(struct daemon *d, const struct request *q)
 /* `vpnleash lock` has locked one. */
 static json_t *answer_slices(struct daemon *d, const struct request *q)
 {
-	(void)q;
 	slices_look(d);
 	return json_object();
 }

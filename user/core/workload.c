@@ -25,8 +25,6 @@ static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct member *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (!watch_cgroup_frozen(m->cgroup))
 		member_input(m, IN_FREEZE_FAILED);
 	return 0;
@@ -428,8 +426,6 @@ static void join_member(struct member *m)
 
 static int on_settled(sd_event_source *s, uint64_t usec, void *arg)
 {
-	(void)s;
-	(void)usec;
 	member_tunnel_changed(arg);
 	return 0;
 }

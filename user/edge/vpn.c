@@ -64,8 +64,6 @@ static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct tunnel *t = arg;
 	uint64_t now = now_boot_ns();
 
-	(void)s;
-	(void)events;
 	for (size_t i = 0; i < t->vpn.n; i++)
 		if (t->vpn.processes[i].pidfd == fd) {
 			drop_process(&t->vpn, i);

@@ -261,7 +261,6 @@ static struct engine_event *new_event(struct docker *d, enum engine_event_kind k
 {
 	static struct engine_event e; /* large, and told at once */
 
-	(void)d;
 	memset(&e, 0, sizeof(e));
 	e.kind = kind;
 	e.of = ENGINE_CONTAINER;
@@ -876,7 +875,6 @@ static size_t add_to_stream(char *data, size_t size, size_t n, void *arg)
 {
 	struct docker *d = arg;
 
-	(void)size;
 	for (size_t i = 0; i < n; i++) {
 		if (data[i] == '\n' && d->n_line)
 			take_line(d);

@@ -169,7 +169,6 @@ static bool is_alive(const char *thread, uint64_t unused)
 {
 	char comm[16], state = state_of(thread, comm);
 
-	(void)unused;
 	return state && state != 'Z';
 }
 
