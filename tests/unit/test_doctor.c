@@ -119,8 +119,7 @@ static void remove_container(json_t *all, const char *name)
 	size_t i;
 	json_t *c;
 
-	json_array_foreach(all, i, c)
-	{
+	json_array_foreach(all, i, c) {
 		if (c == named(all, name)) {
 			json_array_remove(all, i);
 			return;
@@ -134,8 +133,7 @@ static void nobody_is_leashed(void **state)
 	json_t *all = recorded(), *c;
 	size_t i;
 
-	json_array_foreach(all, i, c)
-	{
+	json_array_foreach(all, i, c) {
 		json_object_clear(json_object_get(json_object_get(c, "Config"), "Labels"));
 	}
 	assert_int_equal(look(all, NULL), 0);
@@ -153,8 +151,7 @@ static void a_file_names_them(void **state)
 	json_t *all = recorded(), *c;
 	size_t i;
 
-	json_array_foreach(all, i, c)
-	{
+	json_array_foreach(all, i, c) {
 		json_object_clear(json_object_get(json_object_get(c, "Config"), "Labels"));
 	}
 	assert_int_equal(config_init(&file, &err), 0);

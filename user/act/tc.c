@@ -198,8 +198,7 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 	f->seen = true;
 	f->handle = tc->tcm_handle;
 	f->info = tc->tcm_info;
-	mnl_attr_for_each(attr, nlh, sizeof(*tc))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*tc)) {
 		if (mnl_attr_get_type(attr) == TCA_KIND)
 			f->bpf = !mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) &&
 				 !strcmp(mnl_attr_get_str(attr), "bpf");

@@ -132,8 +132,7 @@ static int check_daemon(const json_t *report, bool daemon)
 	json_t *j;
 	size_t i;
 
-	json_array_foreach(json_object_get(report, "tunnels"), i, j)
-	{
+	json_array_foreach(json_object_get(report, "tunnels"), i, j) {
 		const json_t *guard = json_object_get(j, "guard");
 
 		name = json_string_value(json_object_get(guard, "state"));
@@ -142,8 +141,7 @@ static int check_daemon(const json_t *report, bool daemon)
 		lacks = "the guard is not complete: ";
 		of = json_string_value(json_object_get(j, "name"));
 	}
-	json_array_foreach(json_object_get(report, "workloads"), i, j)
-	{
+	json_array_foreach(json_object_get(report, "workloads"), i, j) {
 		name = json_string_value(json_object_get(j, "state"));
 		if (lacks || !name || !strcmp(name, "waiting") || !strcmp(name, "stopped") ||
 		    json_integer_value(json_object_get(j, "cgroup_id")))
@@ -188,13 +186,12 @@ int cmd_check(int argc, char **argv, struct error *err)
 		json_decref(report);
 		return r;
 	}
-	json_array_foreach(json_object_get(report, "workloads"), i,
-			   j) if (!strcmp(json_string_value(json_object_get(j, "name")), shown))
-	{
-		state = json_string_value(json_object_get(j, "state"));
-		if (args.json)
-			print_json(j);
-	}
+	json_array_foreach(json_object_get(report, "workloads"), i, j)
+		if (!strcmp(json_string_value(json_object_get(j, "name")), shown)) {
+			state = json_string_value(json_object_get(j, "state"));
+			if (args.json)
+				print_json(j);
+		}
 	if (!args.json)
 		printf("%s: %s%s\n", shown, state ? state : "not leashed",
 		       daemon ? "" : " (no daemon)");
@@ -260,7 +257,8 @@ static int on_line(const json_t *line, void *arg)
 
 	if (!history)
 		print_record(arg, line);
-	json_array_foreach(history, i, record) print_record(arg, record);
+	json_array_foreach(history, i, record)
+		print_record(arg, record);
 	return 0;
 }
 

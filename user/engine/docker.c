@@ -593,8 +593,7 @@ static int take_labels(struct docker *d, struct engine_item *i, const json_t *in
 		snprintf(i->compose_service, sizeof(i->compose_service), "%s",
 			 text_of(labels, "com.docker.compose.service"));
 	}
-	json_object_foreach(labels, key, value)
-	{
+	json_object_foreach(labels, key, value) {
 		if (!is_ours(key))
 			continue;
 		if (i->n_labels == ENGINE_LABELS) {
@@ -647,7 +646,9 @@ static bool may_be_labelled(const json_t *listed)
 
 	if (json_is_null(labels))
 		return false;
-	json_object_foreach(labels, key, value) if (is_ours(key)) return true;
+	json_object_foreach(labels, key, value)
+		if (is_ours(key))
+			return true;
 	return !json_is_object(labels);
 }
 
@@ -793,8 +794,8 @@ static int read_info(struct docker *d, struct error *err)
 		size_t i;
 
 		d->info.podman = false;
-		json_array_foreach(parts, i, part) d->info.podman |=
-			!strncmp(text_of(part, "Name"), "Podman", 6);
+		json_array_foreach(parts, i, part)
+			d->info.podman |= !strncmp(text_of(part, "Name"), "Podman", 6);
 	}
 	json_decref(info);
 	return r;
@@ -809,8 +810,7 @@ static int list(struct docker *d, struct error *err)
 
 	if (r)
 		return r;
-	json_array_foreach(all, i, one)
-	{
+	json_array_foreach(all, i, one) {
 		const char *id = text_of(one, "Id");
 
 		if (r || i > CONTAINERS)
