@@ -135,7 +135,7 @@ struct slices {
 	char gone[VPNLEASH_NAME_LEN];
 };
 
-static int look_at_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int look_at_slice(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct slices *s = arg;
 

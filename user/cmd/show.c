@@ -14,7 +14,7 @@ struct walk {
 	size_t n_removed;
 };
 
-static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int add_from_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
 

@@ -355,8 +355,8 @@ void member_rename(struct member *m, const char *name)
 		mark_clear(MARK_WANTED, m->name, &err);
 	snprintf(m->name, sizeof(m->name), "%.63s", name);
 	if (m->bound)
-		workload_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
-			      m->name, m->made ? WORKLOAD_EXEC : 0);
+		record_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
+			    m->name, m->made ? WORKLOAD_EXEC : 0);
 	if ((wanted && mark_set(MARK_WANTED, m->name, &err)) ||
 	    ((held || mark_is(MARK_HELD, m->name)) && member_hold(m, true, &err)))
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, err.text);

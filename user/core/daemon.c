@@ -191,7 +191,7 @@ static void free_arrays(struct parts *p)
 static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 {
 	_cleanup_fd int link = -1;
-	struct workload w;
+	struct workload_record w;
 	struct cgroup_ref c;
 
 	*ret_id = 0;
@@ -200,7 +200,7 @@ static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 	close_fd(&c.fd);
 	*ret_id = c.id;
 	link = pins_open_link("gate_egress", c.id);
-	return !workload_get(d->leases, c.id, &w) || link >= 0;
+	return !record_get(d->leases, c.id, &w) || link >= 0;
 }
 
 static int make_member(struct daemon *d, const struct workload_config *w, const struct parts *old,
@@ -235,7 +235,7 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 				    "leash '%s': it is locked as a slice", given);
 		r = member_new(d, w, given, t, &m, err);
 		if (r && id && !*ret_recorded) /* no record without a gate */
-			workload_unbind(gate_pins(d->gate), id);
+			record_unbind(gate_pins(d->gate), id);
 	}
 	if (!r)
 		new->members[new->n_members++] = m;
@@ -252,8 +252,8 @@ static void undo_member(struct daemon *d, const struct parts *old, struct member
 		return;
 	}
 	if (before)
-		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
-			      before->made ? WORKLOAD_EXEC : 0);
+		record_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
+			    before->made ? WORKLOAD_EXEC : 0);
 	member_free(m);
 }
 

@@ -339,7 +339,7 @@ struct leftovers {
 	uint64_t ids[EXEC_MAX];
 };
 
-static int note_leftover(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_leftover(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct leftovers *l = arg;
 
@@ -365,7 +365,7 @@ static void adopt_one(struct daemon *d, uint64_t id)
 	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
 		remains_take(d, id, t ? t->netns_cookie : 0);
 	} else if (!t || add_member(d, c.path, t, -1, &m, NULL)) {
-		workload_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
+		record_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
 		log_line(LOG_LEVEL_WARNING,
 			 "'%s' is of an earlier daemon and its tunnel is not in "
 			 "the configuration: it stays shut",

@@ -62,7 +62,7 @@ static void remember(struct daemon *d, uint64_t cgroup_id)
 	r->all[r->n++] = cgroup_id;
 }
 
-static int is_in(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int is_in(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	const uint64_t *netns_cookie = arg;
 
@@ -86,13 +86,13 @@ static bool is_in_tunnel(const struct daemon *d, uint64_t netns_cookie)
 
 static void release(struct daemon *d, uint64_t cgroup_id)
 {
-	struct workload w = { 0 };
+	struct workload_record w = { 0 };
 	struct error err;
 
-	workload_get(d->leases, cgroup_id, &w);
+	record_get(d->leases, cgroup_id, &w);
 	if (pins_remove_links(cgroup_id, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
-	workload_unbind(gate_pins(d->gate), cgroup_id);
+	record_unbind(gate_pins(d->gate), cgroup_id);
 	if (w.netns_cookie && !is_in_tunnel(d, w.netns_cookie) &&
 	    detach_guard(gate_pins(d->gate), w.netns_cookie, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
@@ -156,7 +156,7 @@ static void look_soon(struct daemon *d, uint64_t in_ns)
 
 void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie)
 {
-	int r = workload_gone(d->leases, cgroup_id, netns_cookie);
+	int r = record_gone(d->leases, cgroup_id, netns_cookie);
 
 	if (r && r != -ENOENT)
 		log_line(LOG_LEVEL_ERR, "bar the removed cgroup %llu: %s",
@@ -174,7 +174,7 @@ static bool was_removed(const struct daemon *d, uint64_t cgroup_id)
 	return fd == -ESTALE;
 }
 
-static int find_removed(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int find_removed(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct daemon *d = arg;
 
@@ -189,7 +189,7 @@ static int find_removed(uint64_t cgroup_id, const struct workload *w, void *arg)
 		if (w->flags & WORKLOAD_SLICE || member_of_cgroup(d, cgroup_id) ||
 		    !was_removed(d, cgroup_id))
 			return 0;
-		workload_gone(d->leases, cgroup_id, 0);
+		record_gone(d->leases, cgroup_id, 0);
 	}
 	remember(d, cgroup_id);
 	return 0;
@@ -199,9 +199,9 @@ static int find_removed(uint64_t cgroup_id, const struct workload *w, void *arg)
 static int find_without_record(uint64_t cgroup_id, void *arg)
 {
 	struct daemon *d = arg;
-	struct workload w;
+	struct workload_record w;
 
-	if (workload_get(d->leases, cgroup_id, &w) == -ENOENT && !is_known(d->remains, cgroup_id) &&
+	if (record_get(d->leases, cgroup_id, &w) == -ENOENT && !is_known(d->remains, cgroup_id) &&
 	    was_removed(d, cgroup_id))
 		remember(d, cgroup_id);
 	return 0;

@@ -363,7 +363,7 @@ struct locked {
 	char names[CONFIG_SLICES][VPNLEASH_NAME_LEN];
 };
 
-static int note_locked(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_locked(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct locked *l = arg;
 	size_t length = strnlen(w->name, sizeof(w->name));

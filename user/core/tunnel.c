@@ -174,7 +174,7 @@ static void identify(struct tunnel *t)
 	if ((unsigned int)slot != t->slot) {
 		for (size_t i = 0; i < d->n_members; i++)
 			if (d->members[i]->tunnel == t && d->members[i]->bound)
-				workload_point(d->leases, d->members[i]->bound, (unsigned int)slot);
+				record_point(d->leases, d->members[i]->bound, (unsigned int)slot);
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}

@@ -102,7 +102,7 @@ static json_t *member_status(struct member *m)
 	char dns[64], trouble[2 * DELEGATION_LEN];
 	struct daemon *d = m->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
-	struct workload w = { 0 };
+	struct workload_record w = { 0 };
 	struct report_workload r = { .cgroup_id = m->bound,
 				     .name = m->name,
 				     .state = workload_state_name(m->state),
@@ -114,7 +114,7 @@ static json_t *member_status(struct member *m)
 				     .lease_left_ns = expires > now ? expires - now : 0,
 				     .changed_ns = m->changed_ns };
 
-	if (m->bound && !workload_get(d->leases, m->bound, &w))
+	if (m->bound && !record_get(d->leases, m->bound, &w))
 		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
 	if (m->bound && watch_cgroup_ref(m->cgroup))
 		r.born_locked = gate_slice_above(gate_pins(d->gate),
@@ -133,7 +133,7 @@ struct left_behind {
 };
 
 /* Locked by an earlier run, or no longer in the file: shut, and nobody's but `detach`'s. */
-static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int add_left_behind(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct left_behind *l = arg;
 
@@ -175,9 +175,9 @@ static struct member *find(struct daemon *d, const char *name, struct error *err
 
 static bool has_lost_its_record(const struct member *m)
 {
-	struct workload w;
+	struct workload_record w;
 
-	return m->bound && workload_get(m->daemon->leases, m->bound, &w) == -ENOENT;
+	return m->bound && record_get(m->daemon->leases, m->bound, &w) == -ENOENT;
 }
 
 /* What an earlier run or a lock left behind stays shut, with its pins. */

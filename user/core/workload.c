@@ -33,15 +33,15 @@ static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 static void freeze(struct member *m, int cgroup_fd)
 {
 	struct daemon *d = m->daemon;
-	struct workload w;
-	int r = workload_get(d->leases, m->bound, &w);
+	struct workload_record w;
+	int r = record_get(d->leases, m->bound, &w);
 
 	/* Frozen already, and not by us: whoever did it thaws it. */
 	if (!r && !(w.flags & WORKLOAD_FROZEN_BY_US) && freezer_asked(cgroup_fd) == 1)
 		return;
 	/* the flag first: after a crash in between it is thawed once too often, never forgotten */
 	if (!r)
-		r = workload_flags(d->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
+		r = record_flags(d->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
 	m->freezing_ns = now_boot_ns();
 	if (!r)
 		r = freezer_freeze(cgroup_fd);
@@ -54,28 +54,28 @@ static void freeze(struct member *m, int cgroup_fd)
 static void thaw(struct member *m, int cgroup_fd)
 {
 	struct daemon *d = m->daemon;
-	struct workload w;
+	struct workload_record w;
 
-	if (workload_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
+	if (record_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
 		return;
 	if (now_boot_ns() >= lease_expires_ns(d->leases, m->tunnel->slot))
 		return; /* it ran out on the way here; the expiry's input follows */
 	if (!freezer_thaw(cgroup_fd))
-		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
+		record_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
 }
 
 /* The gate is shut, and stays so: thawed it can hear that it is to end. */
 static void thaw_shut(struct member *m, int cgroup_fd)
 {
 	struct daemon *d = m->daemon;
-	struct workload w;
+	struct workload_record w;
 
 	edge_shut(m->tunnel->edge);
 	sd_event_source_set_enabled(m->freeze_timer, SD_EVENT_OFF);
-	if (workload_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
+	if (record_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
 		return;
 	if (!freezer_thaw(cgroup_fd))
-		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
+		record_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
 }
 
 /* Said once, and by `status` and `why` as long as it is so. */
@@ -105,10 +105,10 @@ static void carry_out_workload(struct member *m, enum action action)
 	switch (action) {
 	case DO_ADMIT:
 		edge_shut(m->tunnel->edge);
-		r = workload_flags(d->leases, m->bound, WORKLOAD_ADMITTED, 0);
+		r = record_flags(d->leases, m->bound, WORKLOAD_ADMITTED, 0);
 		break;
 	case DO_BAR:
-		r = workload_flags(d->leases, m->bound, 0, WORKLOAD_ADMITTED);
+		r = record_flags(d->leases, m->bound, 0, WORKLOAD_ADMITTED);
 		break;
 	case DO_FREEZE:
 		freeze(m, c->fd);
@@ -134,10 +134,10 @@ static void carry_out_workload(struct member *m, enum action action)
 /* Frozen, and not by us: an operator's pause. */
 bool member_is_paused(const struct member *m)
 {
-	struct workload w;
+	struct workload_record w;
 
 	return m->bound && watch_cgroup_frozen(m->cgroup) &&
-	       !workload_get(m->daemon->leases, m->bound, &w) && !(w.flags & WORKLOAD_FROZEN_BY_US);
+	       !record_get(m->daemon->leases, m->bound, &w) && !(w.flags & WORKLOAD_FROZEN_BY_US);
 }
 
 static void call_hook(struct member *m, const char *program, int netns_fd, enum workload_state from,
@@ -200,7 +200,7 @@ static void set_flags(struct member *m)
 	if (m->allow.n || (m->tunnel && m->tunnel->config.allow.n))
 		flags |= WORKLOAD_ALLOW;
 	if (m->bound)
-		workload_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
+		record_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
 }
 
 /* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the
@@ -239,7 +239,7 @@ void member_configure(struct member *m, const struct workload_config *config)
 /* The only containment left. */
 static void freeze_instead(const struct member *m, const struct cgroup_ref *c)
 {
-	workload_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
+	record_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
 	freezer_freeze(c->fd);
 }
 
@@ -252,13 +252,13 @@ void member_note_slice(struct member *m)
 	if (!c)
 		return;
 	gate_slice_above(gate_pins(d->gate), c->fd, NULL, &slice_id);
-	workload_in_slice(d->leases, c->id, slice_id);
+	record_in_slice(d->leases, c->id, slice_id);
 }
 
 static int record(struct member *m, const struct cgroup_ref *c, struct error *err)
 {
 	struct daemon *d = m->daemon;
-	int r = workload_bind(d->leases, c->id, c->level, m->name, m->made ? WORKLOAD_EXEC : 0);
+	int r = record_bind(d->leases, c->id, c->level, m->name, m->made ? WORKLOAD_EXEC : 0);
 
 	daemon_note_level(d, c->level);
 	if (!r) {
@@ -367,8 +367,8 @@ int member_hold(struct member *m, bool held, struct error *err)
 	int r = held ? mark_set(MARK_HELD, m->name, err) : 0;
 
 	if (!r && m->bound)
-		r = workload_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
-				   held ? 0 : WORKLOAD_HELD)
+		r = record_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
+				 held ? 0 : WORKLOAD_HELD)
 			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", m->name)
 			    : 0;
 	if (!r && !held)
@@ -406,15 +406,15 @@ static void join_member(struct member *m)
 {
 	struct daemon *d = m->daemon;
 	struct tunnel *t = m->tunnel;
-	struct workload w;
+	struct workload_record w;
 
 	delegation_changed(m);
-	workload_point(d->leases, m->bound, t->slot);
+	record_point(d->leases, m->bound, t->slot);
 	if (m->held) /* before any admission */
-		workload_flags(d->leases, m->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
+		record_flags(d->leases, m->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
 	else
-		workload_flags(d->leases, m->bound, 0, WORKLOAD_HELD);
-	if (!workload_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
+		record_flags(d->leases, m->bound, 0, WORKLOAD_HELD);
+	if (!record_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
 	    t->state == TUNNEL_UP && !may_leave(m)) {
 		m->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
 		m->changed_ns = w.since_ns;
@@ -477,7 +477,7 @@ void member_look(struct member *m)
 	if (m->bound || !c || bind_member(m, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);
-	workload_flags(m->daemon->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
+	record_flags(m->daemon->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
 	join_member(m);
 }
 
@@ -547,7 +547,7 @@ void member_undo(struct member *m)
 	if (m->bound && c && c->id == m->bound) {
 		if (gate_detach(m->bound, &err))
 			log_line(LOG_LEVEL_WARNING, "%s", err.text);
-		workload_unbind(gate_pins(m->daemon->gate), m->bound);
+		record_unbind(gate_pins(m->daemon->gate), m->bound);
 		pins_touch(gate_pins(m->daemon->gate));
 		m->bound = 0;
 	}
@@ -564,8 +564,8 @@ void member_shut(struct member *m)
 {
 	if (!m->bound)
 		return;
-	workload_flags(m->daemon->leases, m->bound, 0, WORKLOAD_ADMITTED);
-	workload_point(m->daemon->leases, m->bound, 0);
+	record_flags(m->daemon->leases, m->bound, 0, WORKLOAD_ADMITTED);
+	record_point(m->daemon->leases, m->bound, 0);
 }
 
 void member_move(struct member *m, struct tunnel *t)
@@ -576,7 +576,7 @@ void member_move(struct member *m, struct tunnel *t)
 	if (watch_cgroup_ref(m->cgroup))
 		set_resolver(m, watch_cgroup_ref(m->cgroup));
 	member_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
-	workload_point(m->daemon->leases, m->bound, t->slot);
+	record_point(m->daemon->leases, m->bound, t->slot);
 	member_tunnel_changed(m);
 }
 

@@ -139,7 +139,8 @@ json_t *report_workload_json(const struct report_workload *w)
 	return j;
 }
 
-json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struct workload *w)
+json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
+			   const struct workload_record *w)
 {
 	struct report_workload r = {
 		.cgroup_id = cgroup_id,
