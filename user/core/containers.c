@@ -137,10 +137,10 @@ static void tell(struct daemon *d, const struct engine_item *i)
 	for (size_t k = 0; k < d->n_tunnels; k++)
 		if (is_of(i->kind, d->tunnels[k]->config.netns, i))
 			tunnel_owner_is(d->tunnels[k], place_item(d, d->tunnels[k]->config.netns));
-	for (size_t k = 0; k < d->n_members; k++)
-		if (d->members[k]->started && d->members[k]->kind == i->kind &&
-		    is_of(i->kind, d->members[k]->given, i))
-			member_item_is(d->members[k], place_item(d, d->members[k]->given));
+	for (size_t k = 0; k < d->n_workloads; k++)
+		if (d->workloads[k]->started && d->workloads[k]->kind == i->kind &&
+		    is_of(i->kind, d->workloads[k]->given, i))
+			workload_item_is(d->workloads[k], place_item(d, d->workloads[k]->given));
 }
 
 static void watch_unit(struct daemon *d, const char *text)
@@ -155,8 +155,8 @@ static void watch_units(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		watch_unit(d, d->tunnels[i]->config.netns);
-	for (size_t i = 0; i < d->n_members; i++)
-		watch_unit(d, d->members[i]->given);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		watch_unit(d, d->workloads[i]->given);
 }
 
 void containers_watch_tunnel(struct tunnel *t)
@@ -168,13 +168,13 @@ void containers_watch_tunnel(struct tunnel *t)
 		tunnel_owner_is(t, i);
 }
 
-void containers_watch_member(struct member *m)
+void containers_watch_workload(struct workload *m)
 {
 	const struct engine_item *i = place_item(m->daemon, m->given);
 
 	watch_unit(m->daemon, m->given);
 	if (i)
-		member_item_is(m, i);
+		workload_item_is(m, i);
 }
 
 static void gone(struct containers *c, struct entry **p)
@@ -210,9 +210,9 @@ static void engine_is(struct containers *c, enum engine_kind kind, bool there, c
 			 kind == ENGINE_UNIT ? "system bus" : "engine",
 			 escape(shown, sizeof(shown), why));
 	c->up[kind] = there;
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->kind == kind)
-			member_engine_is(d->members[i], there);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->kind == kind)
+			workload_engine_is(d->workloads[i], there);
 }
 
 static void look_at_labels(struct containers *c, const struct entry *e, bool first)
@@ -238,8 +238,8 @@ static void note_place(const char *id, const char *path, void *arg)
 
 static bool any_unusable(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->unusable && d->members[i]->kind == ENGINE_CONTAINER)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->unusable && d->workloads[i]->kind == ENGINE_CONTAINER)
 			return true;
 	return false;
 }
@@ -372,17 +372,17 @@ static void take(struct containers *c, const struct engine_event *e)
 			gone(c, p);
 		break;
 	case ENGINE_KILL:
-		for (size_t i = 0; i < d->n_members; i++)
-			if (d->members[i]->kind == ENGINE_CONTAINER &&
-			    !strcmp(d->members[i]->id, e->id))
-				member_ending(d->members[i]);
+		for (size_t i = 0; i < d->n_workloads; i++)
+			if (d->workloads[i]->kind == ENGINE_CONTAINER &&
+			    !strcmp(d->workloads[i]->id, e->id))
+				workload_ending(d->workloads[i]);
 		break;
 	case ENGINE_DIED: /* an ITEM says how it is now */
 		break;
 	case ENGINE_DONE:
-		for (size_t i = 0; i < d->n_members; i++)
-			if (d->members[i]->request && d->members[i]->request == e->request)
-				member_done(d->members[i], e->result, e->error);
+		for (size_t i = 0; i < d->n_workloads; i++)
+			if (d->workloads[i]->request && d->workloads[i]->request == e->request)
+				workload_done(d->workloads[i], e->result, e->error);
 		break;
 	}
 }
@@ -455,8 +455,8 @@ static bool uses_units(const struct daemon *d)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (place_kind(d->tunnels[i]->config.netns, &name) == PLACE_UNIT)
 			return true;
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->kind == ENGINE_UNIT)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->kind == ENGINE_UNIT)
 			return true;
 	return false;
 }
@@ -508,7 +508,7 @@ bool containers_reachable(const struct daemon *d, enum engine_kind kind)
 	return d->containers && d->containers->engine && d->containers->up[kind];
 }
 
-static int ask(struct member *m,
+static int ask(struct workload *m,
 	       int (*f)(struct engine *e, enum engine_kind kind, const char *id, uint32_t request))
 {
 	struct containers *c = m->daemon->containers;
@@ -524,12 +524,12 @@ static int ask(struct member *m,
 	return r;
 }
 
-int containers_ask_stop(struct member *m)
+int containers_ask_stop(struct workload *m)
 {
 	return ask(m, engine_stop_item);
 }
 
-int containers_ask_start(struct member *m)
+int containers_ask_start(struct workload *m)
 {
 	return ask(m, engine_start_item);
 }

@@ -22,11 +22,11 @@ void daemon_note_level(struct daemon *d, uint32_t level)
 		d->levels |= 1U << level;
 }
 
-struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id)
+struct workload *workload_of_cgroup(struct daemon *d, uint64_t cgroup_id)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->bound == cgroup_id)
-			return d->members[i];
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->bound == cgroup_id)
+			return d->workloads[i];
 	return NULL;
 }
 
@@ -35,7 +35,7 @@ struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id)
 static void on_drop(void *owner, const struct drop_event *e)
 {
 	struct daemon *d = owner;
-	struct member *m = e->cgroup_id ? member_of_cgroup(d, e->cgroup_id) : NULL;
+	struct workload *m = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
 	struct drop_source from = { 0 };
 
 	for (size_t i = 0; e->guard && i < d->n_tunnels; i++)
@@ -60,10 +60,10 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 
-	for (size_t i = 0; i < d->n_members; i++) {
-		member_summary(d->members[i]);
-		if (d->members[i]->tunnel == d->nowhere) /* whose others have a tick */
-			member_look(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		workload_summary(d->workloads[i]);
+		if (d->workloads[i]->tunnel == d->nowhere) /* whose others have a tick */
+			workload_look(d->workloads[i]);
 	}
 	remains_scan(d);
 	set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
@@ -112,13 +112,13 @@ static void close_daemon(struct daemon **p)
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
-	for (size_t i = 0; i < d->n_members; i++)
-		member_free(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		workload_free(d->workloads[i]);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_free(d->tunnels[i]);
 	if (d->nowhere)
 		tunnel_free(d->nowhere);
-	free(d->members);
+	free(d->workloads);
 	free(d->tunnels);
 	sd_event_source_disable_unref(d->prober_source);
 	prober_stop(d->prober);
@@ -136,9 +136,9 @@ static void close_daemon(struct daemon **p)
 /* ------ from a configuration to tunnels and workloads ------ */
 
 struct parts {
-	size_t n_tunnels, n_members;
+	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;
-	struct member **members;
+	struct workload **workloads;
 };
 
 static bool has_tunnel(const struct parts *p, const struct tunnel *t)
@@ -149,10 +149,10 @@ static bool has_tunnel(const struct parts *p, const struct tunnel *t)
 	return false;
 }
 
-static bool has_member(const struct parts *p, const struct member *m)
+static bool has_workload(const struct parts *p, const struct workload *m)
 {
-	for (size_t i = 0; i < p->n_members; i++)
-		if (p->members[i] == m)
+	for (size_t i = 0; i < p->n_workloads; i++)
+		if (p->workloads[i] == m)
 			return true;
 	return false;
 }
@@ -165,11 +165,11 @@ static struct tunnel *find_tunnel(const struct parts *p, const struct tunnel_con
 	return NULL;
 }
 
-static struct member *find_member(const struct parts *p, const char *given)
+static struct workload *find_workload(const struct parts *p, const char *given)
 {
-	for (size_t i = 0; i < p->n_members; i++)
-		if (!strcmp(p->members[i]->given, given))
-			return p->members[i];
+	for (size_t i = 0; i < p->n_workloads; i++)
+		if (!strcmp(p->workloads[i]->given, given))
+			return p->workloads[i];
 	return NULL;
 }
 
@@ -184,7 +184,7 @@ static bool slot_in_use(const struct parts *p, unsigned int slot)
 static void free_arrays(struct parts *p)
 {
 	free(p->tunnels);
-	free(p->members);
+	free(p->workloads);
 }
 
 /* Has it a record already: of an earlier daemon, of `lock`, of a workload no longer in the file? */
@@ -203,11 +203,11 @@ static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 	return !record_get(d->leases, c.id, &w) || link >= 0;
 }
 
-static int make_member(struct daemon *d, const struct workload_config *w, const struct parts *old,
-		       struct parts *new, bool *ret_recorded, struct error *err)
+static int make_workload(struct daemon *d, const struct workload_config *w, const struct parts *old,
+			 struct parts *new, bool *ret_recorded, struct error *err)
 {
 	struct tunnel *t = new->n_tunnels ? new->tunnels[w->tunnel] : NULL;
-	struct member *m = NULL;
+	struct workload *m = NULL;
 	char given[PATH_MAX];
 	const char *name;
 	bool is_path = place_kind(w->cgroup, &name) == PLACE_PATH;
@@ -220,10 +220,10 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 		r = hooks_check(w->hook, err);
 	if (!r && *w->hook_inside)
 		r = hooks_check(w->hook_inside, err);
-	if (!r && find_member(new, given))
+	if (!r && find_workload(new, given))
 		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", given);
 	if (!r)
-		m = find_member(old, given);
+		m = find_workload(old, given);
 	if (m && *w->name && strcmp(m->name, w->name))
 		m = NULL; /* another name is another workload, and takes over the record */
 	if (!r && !m) {
@@ -233,31 +233,32 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 			return fail(err, EXIT_USAGE, -EBUSY,
 				    "leash its children, or detach the slice first",
 				    "leash '%s': it is locked as a slice", given);
-		r = member_new(d, w, given, t, &m, err);
+		r = workload_new(d, w, given, t, &m, err);
 		if (r && id && !*ret_recorded) /* no record without a gate */
 			record_unbind(gate_pins(d->gate), id);
 	}
 	if (!r)
-		new->members[new->n_members++] = m;
+		new->workloads[new->n_workloads++] = m;
 	return r;
 }
 
 /* Of what had a gate before, the gate stays: an error in a file opens nothing. */
-static void undo_member(struct daemon *d, const struct parts *old, struct member *m, bool recorded)
+static void undo_workload(struct daemon *d, const struct parts *old, struct workload *m,
+			  bool recorded)
 {
-	const struct member *before = find_member(old, m->given);
+	const struct workload *before = find_workload(old, m->given);
 
 	if (!recorded) {
-		member_undo(m);
+		workload_undo(m);
 		return;
 	}
 	if (before)
 		record_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
 			    before->made ? WORKLOAD_EXEC : 0);
-	member_free(m);
+	workload_free(m);
 }
 
-static bool is_of_no_file(const struct member *m)
+static bool is_of_no_file(const struct workload *m)
 {
 	return m->exec || m->of_labels || m->slice;
 }
@@ -281,12 +282,12 @@ static int lock_slices(struct daemon *d, const struct config *config, struct err
 static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
 		      struct parts *ret, struct error *err)
 {
-	struct parts new = {
-		.tunnels = calloc(config->n_tunnels + old->n_tunnels + 1, sizeof(*new.tunnels)),
-		.members = calloc(config->n_workloads + old->n_members + 1, sizeof(*new.members))
-	};
+	struct parts new = { .tunnels = calloc(config->n_tunnels + old->n_tunnels + 1,
+					       sizeof(*new.tunnels)),
+			     .workloads = calloc(config->n_workloads + old->n_workloads + 1,
+						 sizeof(*new.workloads)) };
 	bool recorded[CONFIG_WORKLOADS] = { false };
-	int r = new.tunnels &&new.members
+	int r = new.tunnels &&new.workloads
 			? 0
 			: fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
 
@@ -298,12 +299,13 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 	}
 	r = r ? r : lock_slices(d, config, err);
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		r = config->workloads[i].is_slice ? 0
-						  : make_member(d, &config->workloads[i], old, &new,
-								&recorded[new.n_members], err);
-	for (size_t i = 0; !r && i < old->n_members; i++)
-		if (is_of_no_file(old->members[i])) /* so none ends it */
-			new.members[new.n_members++] = old->members[i];
+		r = config->workloads[i].is_slice
+			    ? 0
+			    : make_workload(d, &config->workloads[i], old, &new,
+					    &recorded[new.n_workloads], err);
+	for (size_t i = 0; !r && i < old->n_workloads; i++)
+		if (is_of_no_file(old->workloads[i])) /* so none ends it */
+			new.workloads[new.n_workloads++] = old->workloads[i];
 	for (size_t i = 0; !r && i < old->n_tunnels; i++)
 		if (old->tunnels[i]->of_labels)
 			new.tunnels[new.n_tunnels++] = old->tunnels[i];
@@ -311,9 +313,9 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 		*ret = new;
 		return 0;
 	}
-	for (size_t i = 0; i < new.n_members; i++)
-		if (!has_member(old, new.members[i]))
-			undo_member(d, old, new.members[i], recorded[i]);
+	for (size_t i = 0; i < new.n_workloads; i++)
+		if (!has_workload(old, new.workloads[i]))
+			undo_workload(d, old, new.workloads[i], recorded[i]);
 	for (size_t i = 0; i < new.n_tunnels; i++)
 		if (!has_tunnel(old, new.tunnels[i]))
 			tunnel_free(new.tunnels[i]);
@@ -372,8 +374,8 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 		return r;
 	d->tunnels = parts.tunnels;
 	d->n_tunnels = parts.n_tunnels;
-	d->members = parts.members;
-	d->n_members = parts.n_members;
+	d->workloads = parts.workloads;
+	d->n_workloads = parts.n_workloads;
 	*ret = TAKE_PTR(d);
 	return 0;
 }
@@ -401,29 +403,29 @@ int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
 	return r;
 }
 
-int daemon_add_member(struct daemon *d, struct member *m, struct error *err)
+int daemon_add_workload(struct daemon *d, struct workload *m, struct error *err)
 {
-	struct member **more = realloc(d->members, (d->n_members + 1) * sizeof(*more));
+	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more));
 	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a workload");
 
 	if (more) {
-		d->members = more;
-		d->members[d->n_members++] = m;
-		tunnel_members_changed(m->tunnel); /* guarded before it is admitted */
-		member_start(m);
+		d->workloads = more;
+		d->workloads[d->n_workloads++] = m;
+		tunnel_workloads_changed(m->tunnel); /* guarded before it is admitted */
+		workload_start(m);
 	} else {
-		member_free(m);
+		workload_free(m);
 	}
 	return r;
 }
 
-void daemon_remove_member(struct daemon *d, struct member *m)
+void daemon_remove_workload(struct daemon *d, struct workload *m)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i] == m) {
-			memmove(&d->members[i], &d->members[i + 1],
-				(d->n_members - i - 1) * sizeof(*d->members));
-			d->n_members--;
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i] == m) {
+			memmove(&d->workloads[i], &d->workloads[i + 1],
+				(d->n_workloads - i - 1) * sizeof(*d->workloads));
+			d->n_workloads--;
 			return;
 		}
 }
@@ -435,9 +437,9 @@ static void start_what_is_new(struct daemon *d)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (!d->tunnels[i]->tick && tunnel_start(d->tunnels[i], &err))
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
-	for (size_t i = 0; i < d->n_members; i++)
-		if (!d->members[i]->started)
-			member_start(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (!d->workloads[i]->started)
+			workload_start(d->workloads[i]);
 }
 
 /* What is no network namespace; one that is not there yet is waited for. */
@@ -457,12 +459,12 @@ static int check_netns(const struct config *config, struct error *err)
 
 static void move_execs(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members;) {
-		struct member *m = d->members[i];
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *m = d->workloads[i];
 		struct tunnel *t = m->exec ? exec_tunnel(m, d->tunnels, d->n_tunnels) : m->tunnel;
 
 		if (t && t != m->tunnel)
-			member_move(m, t);
+			workload_move(m, t);
 		if (t) {
 			i++;
 			continue;
@@ -471,9 +473,9 @@ static void move_execs(struct daemon *d)
 			 "workload '%s': its tunnel is no longer in the file: it "
 			 "stays shut",
 			 m->name);
-		member_shut(m);
-		member_free(m);
-		d->members[i] = d->members[--d->n_members];
+		workload_shut(m);
+		workload_free(m);
+		d->workloads[i] = d->workloads[--d->n_workloads];
 	}
 }
 
@@ -484,7 +486,7 @@ static void move_execs(struct daemon *d)
  */
 static int reload(struct daemon *d, struct error *err)
 {
-	struct parts old = { d->n_tunnels, d->n_members, d->tunnels, d->members }, new;
+	struct parts old = { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads }, new;
 	struct config config;
 	char name[VPNLEASH_NAME_LEN * 4];
 	size_t n_gone = 0;
@@ -504,17 +506,17 @@ static int reload(struct daemon *d, struct error *err)
 	d->lease_ns = config.lease_ns;
 	d->tunnels = new.tunnels;
 	d->n_tunnels = new.n_tunnels;
-	d->members = new.members;
-	d->n_members = new.n_members;
-	for (size_t i = 0; i < old.n_members; i++)
-		if (!has_member(&new, old.members[i])) {
-			if (!find_member(&new, old.members[i]->given))
+	d->workloads = new.workloads;
+	d->n_workloads = new.n_workloads;
+	for (size_t i = 0; i < old.n_workloads; i++)
+		if (!has_workload(&new, old.workloads[i])) {
+			if (!find_workload(&new, old.workloads[i]->given))
 				log_line(LOG_LEVEL_NOTICE,
 					 "workload '%s' is no longer in the file: it "
 					 "stays shut until: vpnleash detach",
-					 escape(name, sizeof(name), old.members[i]->name));
-			member_shut(old.members[i]);
-			member_free(old.members[i]);
+					 escape(name, sizeof(name), old.workloads[i]->name));
+			workload_shut(old.workloads[i]);
+			workload_free(old.workloads[i]);
 		}
 	/* a changed tunnel is the same device, so the same slot: not to be adopted, nor retired */
 	for (size_t i = 0; i < old.n_tunnels; i++)
@@ -523,17 +525,17 @@ static int reload(struct daemon *d, struct error *err)
 	start_what_is_new(d);
 	for (size_t i = 0, n = 0; i < config.n_workloads; i++) {
 		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
-		struct member *m;
+		struct workload *m;
 
 		if (config.workloads[i].is_slice)
 			continue;
-		m = new.members[n++];
-		member_configure(m, &config.workloads[i]);
+		m = new.workloads[n++];
+		workload_configure(m, &config.workloads[i]);
 		if (m->tunnel != t)
-			member_move(m, t);
+			workload_move(m, t);
 	}
-	for (size_t i = 0; i < d->n_members && !d->hooks; i++)
-		if (*d->members[i]->hook || *d->members[i]->hook_inside) {
+	for (size_t i = 0; i < d->n_workloads && !d->hooks; i++)
+		if (*d->workloads[i]->hook || *d->workloads[i]->hook_inside) {
 			log_line(LOG_LEVEL_WARNING,
 				 "reload: the first hook is run by the next daemon: "
 				 "restart vpnleash (execve() is given up by now)");
@@ -548,8 +550,8 @@ static int reload(struct daemon *d, struct error *err)
 	/* from here on d's arrays are others than `new`, and tunnels of labels may be gone */
 	labels_again(d);
 	for (size_t i = 0; i < d->n_tunnels; i++)
-		tunnel_members_changed(d->tunnels[i]);
-	new = (struct parts) { d->n_tunnels, d->n_members, d->tunnels, d->members };
+		tunnel_workloads_changed(d->tunnels[i]);
+	new = (struct parts) { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads };
 	for (size_t i = 0; i < n_gone; i++) {
 		if (!slot_in_use(&new, old.tunnels[i]->slot))
 			lease_retire(d->leases, old.tunnels[i]->slot);
@@ -570,8 +572,8 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	else if (reload(d, &err))
 		log_line(LOG_LEVEL_ERR, "reload: %s; the old configuration is kept", err.text);
 	else
-		log_line(LOG_LEVEL_NOTICE, "reload: %zu workload(s) on %zu tunnel(s)", d->n_members,
-			 d->n_tunnels);
+		log_line(LOG_LEVEL_NOTICE, "reload: %zu workload(s) on %zu tunnel(s)",
+			 d->n_workloads, d->n_tunnels);
 	return 0;
 }
 
@@ -579,8 +581,8 @@ static int start_hooks(struct daemon *d, struct error *err)
 {
 	bool any = false;
 
-	for (size_t i = 0; i < d->n_members; i++)
-		any |= *d->members[i]->hook || *d->members[i]->hook_inside;
+	for (size_t i = 0; i < d->n_workloads; i++)
+		any |= *d->workloads[i]->hook || *d->workloads[i]->hook_inside;
 	return any ? hooks_start(&d->hooks, err) : 0;
 }
 
@@ -638,9 +640,9 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence
 		 */
 		lease_revoke_others(d->leases, is_adopted, d);
-	for (size_t i = 0; !r && i < d->n_members; i++)
-		if (!d->members[i]->started)
-			member_start(d->members[i]);
+	for (size_t i = 0; !r && i < d->n_workloads; i++)
+		if (!d->workloads[i]->started)
+			workload_start(d->workloads[i]);
 	if (!r)
 		r = slices_reload(d, config, err);
 	if (!r) {
@@ -652,7 +654,8 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	if (r)
 		return r;
 	sd_notify(0, "READY=1");
-	log_line(LOG_LEVEL_NOTICE, "%zu workload(s) on %zu tunnel(s)", d->n_members, d->n_tunnels);
+	log_line(LOG_LEVEL_NOTICE, "%zu workload(s) on %zu tunnel(s)", d->n_workloads,
+		 d->n_tunnels);
 	r = sd_event_loop(d->loop);
 	sd_notify(0, "STOPPING=1");
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "run the event loop") : 0;

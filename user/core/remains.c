@@ -186,7 +186,7 @@ static int find_removed(uint64_t cgroup_id, const struct workload_record *w, voi
 			return 0;
 	} else {
 		/* a slice that was not made anew is left for people to see */
-		if (w->flags & WORKLOAD_SLICE || member_of_cgroup(d, cgroup_id) ||
+		if (w->flags & WORKLOAD_SLICE || workload_of_cgroup(d, cgroup_id) ||
 		    !was_removed(d, cgroup_id))
 			return 0;
 		record_gone(d->leases, cgroup_id, 0);

@@ -37,11 +37,11 @@ static void try_again(struct slice *s);
 
 /* ------ children ------ */
 
-static struct member *child_at(struct daemon *d, const char *path)
+static struct workload *child_at(struct daemon *d, const char *path)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (!strcmp(d->members[i]->path, path))
-			return d->members[i];
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (!strcmp(d->workloads[i]->path, path))
+			return d->workloads[i];
 	return NULL;
 }
 
@@ -50,7 +50,7 @@ static void add_child(struct slice *s, const char *name)
 	struct daemon *d = s->daemon;
 	struct workload_config w = *s->config;
 	char path[PATH_MAX], shown[300];
-	struct member *m;
+	struct workload *m;
 	struct error err;
 	int r;
 
@@ -58,10 +58,10 @@ static void add_child(struct slice *s, const char *name)
 	    child_at(d, path))
 		return;
 	snprintf(w.name, sizeof(w.name), "%.63s", name);
-	r = member_new(d, &w, path, s->tunnel, &m, &err);
+	r = workload_new(d, &w, path, s->tunnel, &m, &err);
 	if (!r) {
 		m->slice = s;
-		r = daemon_add_member(d, m, &err);
+		r = daemon_add_workload(d, m, &err);
 	}
 	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
 		return;
@@ -78,22 +78,22 @@ static void drop_children(struct slice *s, bool all)
 	struct daemon *d = s->daemon;
 	bool dropped = false;
 
-	for (size_t i = 0; i < d->n_members;) {
-		struct member *m = d->members[i];
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *m = d->workloads[i];
 
 		if (m->slice != s || (!all && watch_cgroup_ref(m->cgroup))) {
 			i++;
 			continue;
 		}
-		daemon_remove_member(d, m);
+		daemon_remove_workload(d, m);
 		dropped = true;
 		if (all)
-			member_free(m);
+			workload_free(m);
 		else
-			member_forget(m);
+			workload_forget(m);
 	}
 	if (dropped && !all)
-		tunnel_members_changed(s->tunnel);
+		tunnel_workloads_changed(s->tunnel);
 }
 
 static void look_at_children(struct slice *s)
@@ -105,9 +105,9 @@ static void look_at_children(struct slice *s)
 
 	if (!s->tunnel)
 		return;
-	for (size_t i = 0; i < s->daemon->n_members; i++)
-		if (s->daemon->members[i]->slice == s)
-			watch_cgroup_ready(s->daemon->members[i]->cgroup);
+	for (size_t i = 0; i < s->daemon->n_workloads; i++)
+		if (s->daemon->workloads[i]->slice == s)
+			watch_cgroup_ready(s->daemon->workloads[i]->cgroup);
 	drop_children(s, false);
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
@@ -140,13 +140,13 @@ bool slices_touch(const struct daemon *d, const char *path)
 
 bool slices_yield(struct daemon *d, const char *path)
 {
-	struct member *m = child_at(d, path);
+	struct workload *m = child_at(d, path);
 	bool held = m && m->held;
 
 	if (!m || !m->slice)
 		return false;
-	daemon_remove_member(d, m);
-	member_free(m); /* its record is taken over */
+	daemon_remove_workload(d, m);
+	workload_free(m); /* its record is taken over */
 	return held;
 }
 
@@ -263,12 +263,12 @@ static int configure(struct slice *s, const struct workload_config *w, struct er
 	if (!s->config)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	memcpy(s->config, w, sizeof(*w));
-	for (size_t i = 0; i < d->n_members; i++) {
-		if (d->members[i]->slice != s)
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		if (d->workloads[i]->slice != s)
 			continue;
-		member_configure(d->members[i], w);
-		if (d->members[i]->tunnel != s->tunnel)
-			member_move(d->members[i], s->tunnel);
+		workload_configure(d->workloads[i], w);
+		if (d->workloads[i]->tunnel != s->tunnel)
+			workload_move(d->workloads[i], s->tunnel);
 	}
 	return 0;
 }
@@ -344,9 +344,9 @@ void slices_detached(struct daemon *d)
 
 static void shut_children(struct slice *s)
 {
-	for (size_t i = 0; i < s->daemon->n_members; i++)
-		if (s->daemon->members[i]->slice == s)
-			member_shut(s->daemon->members[i]);
+	for (size_t i = 0; i < s->daemon->n_workloads; i++)
+		if (s->daemon->workloads[i]->slice == s)
+			workload_shut(s->daemon->workloads[i]);
 }
 
 static bool is_unwanted(struct slice *s)
@@ -410,8 +410,8 @@ void slices_look(struct daemon *d)
 		}
 		s->wanted = true;
 	}
-	for (size_t i = 0; i < d->n_members; i++)
-		member_note_slice(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		workload_note_slice(d->workloads[i]);
 	privilege_long_work(false);
 }
 

@@ -58,11 +58,11 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	}
 }
 
-static void tell_members(struct tunnel *t)
+static void tell_workloads(struct tunnel *t)
 {
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		if (t->daemon->members[i]->tunnel == t)
-			member_tunnel_changed(t->daemon->members[i]);
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		if (t->daemon->workloads[i]->tunnel == t)
+			workload_tunnel_changed(t->daemon->workloads[i]);
 }
 
 /* evidence_ns: when the fact was read, 0: nothing was read. */
@@ -91,7 +91,7 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		    tunnel_state_name(t->state), input_text(in), t->why_detail,
 		    evidence_ns ? t->changed_ns - evidence_ns : 0, !may_log(&t->log));
 	if ((from == TUNNEL_UP) != (t->state == TUNNEL_UP))
-		tell_members(t);
+		tell_workloads(t);
 	if (from == TUNNEL_UP) /* the VPN may bootstrap */
 		tunnel_look_now(t);
 }
@@ -172,9 +172,9 @@ static void identify(struct tunnel *t)
 		slot = 0;
 	}
 	if ((unsigned int)slot != t->slot) {
-		for (size_t i = 0; i < d->n_members; i++)
-			if (d->members[i]->tunnel == t && d->members[i]->bound)
-				record_point(d->leases, d->members[i]->bound, (unsigned int)slot);
+		for (size_t i = 0; i < d->n_workloads; i++)
+			if (d->workloads[i]->tunnel == t && d->workloads[i]->bound)
+				record_point(d->leases, d->workloads[i]->bound, (unsigned int)slot);
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}
@@ -332,13 +332,13 @@ static void leave_netns(struct tunnel *t)
 
 /* A netns is guarded for those who are leashed in it, or will be from their first instruction on.
  */
-static int follow_members(struct tunnel *t)
+static int follow_workloads(struct tunnel *t)
 {
 	bool any = t->of_labels || t->of_slice;
 	struct error err;
 
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		any |= t->daemon->members[i]->tunnel == t;
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		any |= t->daemon->workloads[i]->tunnel == t;
 	if (t->edge && !any) {
 		edge_close(t->edge);
 		t->edge = NULL;
@@ -398,7 +398,7 @@ static int enter_netns(struct tunnel *t, struct error *err)
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
 	vpn_look(t);
-	if (!follow_members(t))
+	if (!follow_workloads(t))
 		look_at_edge(t);
 	set_ready(t);
 	return 0;
@@ -548,9 +548,9 @@ static void look(struct tunnel *t)
 		netns_gone(t, 0);
 	if (t->owner.again)
 		containers_watch_tunnel(t);
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		if (t->daemon->members[i]->tunnel == t)
-			member_look(t->daemon->members[i]);
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		if (t->daemon->workloads[i]->tunnel == t)
+			workload_look(t->daemon->workloads[i]);
 	if (!t->link) {
 		r = enter_netns(t, &err);
 
@@ -560,7 +560,7 @@ static void look(struct tunnel *t)
 			return;
 	}
 	vpn_look(t);
-	r = follow_members(t);
+	r = follow_workloads(t);
 	if (!r)
 		r = look_at_edge(t); /* endpoints move without a word */
 	if (t->edge && t->state != TUNNEL_UP)
@@ -601,11 +601,11 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
-void tunnel_members_changed(struct tunnel *t)
+void tunnel_workloads_changed(struct tunnel *t)
 {
-	if (!t->link || follow_members(t))
+	if (!t->link || follow_workloads(t))
 		return;
-	edge_members_changed(t->edge);
+	edge_workloads_changed(t->edge);
 	look_at_edge(t);
 }
 
@@ -706,7 +706,7 @@ static void adopt_lease(struct tunnel *t)
 	t->seen_ns = 0; /* the next sign of life is news */
 	set_timer(t->daemon->loop, &t->expiry, expires, on_expiry, t);
 	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
-	tell_members(t); /* of labels there may be some already */
+	tell_workloads(t); /* of labels there may be some already */
 }
 
 const char *tunnel_why(const struct tunnel *t, char *buf, size_t size)

@@ -26,9 +26,9 @@ int each_in_netns(const struct tunnel *t, int (*f)(const struct netns_process *p
 
 bool edge_is_leashed(const struct daemon *d, const char *path)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (*d->members[i]->path && (cgroup_is_below(path, d->members[i]->path) ||
-					     cgroup_is_below(d->members[i]->path, path)))
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (*d->workloads[i]->path && (cgroup_is_below(path, d->workloads[i]->path) ||
+					       cgroup_is_below(d->workloads[i]->path, path)))
 			return true;
 	return slices_touch(d, path);
 }
