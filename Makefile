@@ -15,15 +15,15 @@ PKG_CONFIG    ?= pkg-config
 LIBS	      := libbpf libelf zlib libsystemd libmnl jansson libcap-ng
 
 CFLAGS	      ?= -O2 -g
-override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fstack-protector-strong \
-		 -Iuser -Iinclude -I$(B) -MMD -MP -DVPNLEASH_VERSION='"$(VERSION)"'
+override CFLAGS += -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror -fstack-protector-strong \
+		 -Iuser -Iinclude -I. -I$(B) -MMD -MP -DVPNLEASH_VERSION='"$(VERSION)"'
 LDLIBS	      := $(shell $(PKG_CONFIG) --libs $(LIBS) 2>/dev/null) -lpthread
 ifeq ($(SANITIZE),1)
 B	      := build/sanitize
 override CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 # x86_64-linux-gnu: where <asm/types.h> is for a compiler whose target is bpf
-BPFFLAGS      := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -Ibpf \
+BPFFLAGS      := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -Ibpf -Ivmlinux \
 		 -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
 
 SRC	      := $(wildcard user/*.c user/*/*.c)
@@ -33,8 +33,8 @@ UNIT	      := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/
 BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/test_*.c))
 BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 # what the fuzz targets parse with; one that includes a file itself takes that one's place
-FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c) $(addprefix user/,core/config.c core/rules.c \
-		 core/resolve.c core/schema.c engine/docker.c out/control.c prober/wire.c watch/process.c watch/wireguard.c))
+FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c user/config/*.c) $(addprefix user/,core/schema.c \
+		 engine/docker.c report/control.c prober/wire.c watch/process.c watch/wireguard.c))
 FUZZERS	      := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZFLAGS     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNITS	      := $(notdir $(wildcard dist/systemd/*))
@@ -177,7 +177,7 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8 \
 		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5 $(UNITS:%=$(DESTDIR)$(SYSTEMDDIR)/%)
 
-CSRC	      := $(wildcard bpf/*.[ch] include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
+CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
 		 tests/*/*.[ch])
 
 format: ## clang-format in place

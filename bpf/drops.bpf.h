@@ -20,7 +20,7 @@ struct dropped {
  * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
 static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d, struct counter *c)
 {
-	struct workload *w;
+	struct workload_record *w;
 	struct drop_event *e;
 	__u64 now_ns, *last_ns;
 

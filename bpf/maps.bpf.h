@@ -31,7 +31,7 @@ MAP struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, VPNLEASH_WORKLOADS);
 	__type(key, __u64); /* cgroup id */
-	__type(value, struct workload);
+	__type(value, struct workload_record);
 } workloads SEC(".maps");
 
 MAP struct {

@@ -16,7 +16,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define MAP /* the maps are defined here */
-#include "compat.bpf.h"
+#include "vmlinux.h"
 #include "drops.bpf.h"
 #include "flows.bpf.h"
 
@@ -32,7 +32,7 @@ const volatile __u32 level = 1;
  */
 const volatile bool netns_by_socket = false;
 
-/* The first word of struct workload, read in one load; see there. */
+/* The first word of struct workload_record, read in one load; see there. */
 union workload_word {
 	__u64 word;
 	struct {
@@ -104,7 +104,7 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 		if (bpf_skb_load_bytes(skb, 12, a, sizeof(a)))
 			return REASON_LOOPBACK;
 		if (a[0] == docker || a[1] == docker) {
-			struct workload *w = bpf_map_lookup_elem(&workloads, &id);
+			struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
 
 			return w && w->flags & WORKLOAD_DOCKER_DNS ? REASON_PASS
 								   : REASON_DOCKER_DNS;
@@ -141,7 +141,7 @@ static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
 
 static __always_inline bool is_leased(__u64 id, bool *ret_audit)
 {
-	struct workload *w = bpf_map_lookup_elem(&workloads, &id);
+	struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
 	struct lease *lease;
 	__u32 slot;
 
@@ -189,7 +189,7 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 		return reason || ingress ? reason : judge_question(skb, id, ret_audit);
 	}
 
-	struct workload *w = bpf_map_lookup_elem(&workloads, &id);
+	struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
 
 	if (!w)
 		return REASON_UNKNOWN;

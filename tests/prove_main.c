@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * prove: the sender and capture engine (user/prove.h) for shell tests. It reports and does not
- * judge: exit 0 says that the counts can be trusted, not what they are.
+ * prove: the sender and capture engine (user/prove/prove.h) for shell tests. It reports and does
+ * not judge: exit 0 says that the counts can be trusted, not what they are.
  *
  * A block of output is one line for each kind, then what else was seen:
  *
@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "prove.h"
+#include "prove/prove.h"
 
 #define CLIENTS_LIMIT 8
 
@@ -394,9 +394,6 @@ static int do_sink(struct options *o, int signals, struct error *err)
 
 static int do_kinds(struct options *o, int signals, struct error *err)
 {
-	(void)o;
-	(void)signals;
-	(void)err;
 	for (unsigned int i = 0; kind_at(i); i++)
 		printf("%-11s %s%s\n", kind_at(i)->name, kind_at(i)->what,
 		       kind_at(i)->inexact ? "; frames are not packets" : "");

@@ -30,9 +30,6 @@ static const struct command {
 
 static int cmd_help(int argc, char **argv, struct error *err)
 {
-	(void)argc;
-	(void)argv;
-	(void)err;
 	printf("vpnleash: no lease, no packet. A cgroup's traffic passes only through its "
 	       "tunnel.\n\n"
 	       "usage: vpnleash COMMAND [OPTION]...\n\n");

@@ -51,7 +51,7 @@ struct lease {
 	__u64 reserved_[2];
 };
 
-/* workload.flags */
+/* workload_record.flags */
 enum workload_flag {
 	WORKLOAD_ADMITTED = 1 << 0,	/* passes while its tunnel's lease lives */
 	WORKLOAD_HELD = 1 << 1,		/* an operator's manual block */
@@ -72,7 +72,7 @@ enum workload_flag {
  * map replaces the element, and the kernel may hand the old one at once to another key while a
  * gate still holds a pointer to it. The tag in the same word tells the gate that this happened.
  */
-struct workload {
+struct workload_record {
 	__u32 cgroup_tag; /* low half of the key */
 	__u16 slot;	  /* of its tunnel's lease */
 	__u16 flags;	  /* enum workload_flag */
@@ -270,8 +270,9 @@ struct asked {
 
 _Static_assert(sizeof(struct header) == 32, "header");
 _Static_assert(sizeof(struct lease) == 64, "lease: one cache line");
-_Static_assert(sizeof(struct workload) == 104, "workload");
-_Static_assert(__builtin_offsetof(struct workload, level) == 8, "workload: one word for the gate");
+_Static_assert(sizeof(struct workload_record) == 104, "workload");
+_Static_assert(__builtin_offsetof(struct workload_record, level) == 8,
+	       "workload: one word for the gate");
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
 _Static_assert(sizeof(struct liveness) == 48, "liveness");

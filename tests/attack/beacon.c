@@ -16,7 +16,6 @@
 
 static void end(int signal)
 {
-	(void)signal;
 	_exit(0);
 }
 

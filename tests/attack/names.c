@@ -49,7 +49,6 @@ static int say(const void *address)
 #ifdef WITH_CARES
 static void found(void *arg, int status, int timeouts, struct hostent *host)
 {
-	(void)timeouts;
 	*(int *)arg =
 		status == ARES_SUCCESS ? say(host->h_addr_list[0]) : none(ares_strerror(status));
 }
@@ -240,7 +239,6 @@ static volatile sig_atomic_t over;
 
 static void end(int sig)
 {
-	(void)sig;
 	over = 1;
 }
 

@@ -22,7 +22,6 @@ static volatile sig_atomic_t ended;
 
 static void on_term(int signal)
 {
-	(void)signal;
 	ended = 1;
 }
 

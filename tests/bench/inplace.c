@@ -166,9 +166,9 @@ int bench_scale(const char *cgroup)
 				/* ids near our own, as the kernel hands them out */
 				uint64_t id = p.work.id + made;
 
-				if (workload_bind(p.leases, id, p.work.level, "filler", 0))
+				if (record_bind(p.leases, id, p.work.level, "filler", 0))
 					die("add a record: %s", strerror(errno));
-				workload_point(p.leases, id, p.slot);
+				record_point(p.leases, id, p.slot);
 			}
 			for (size_t s = 0; s < SLICES; s++) {
 				double ns[2];
@@ -189,7 +189,7 @@ int bench_scale(const char *cgroup)
 			}
 		}
 		while (made > 1)
-			workload_unbind(gate_pins(p.gate), p.work.id + --made);
+			record_unbind(gate_pins(p.gate), p.work.id + --made);
 		for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
 			series_add(&peers[i].series, best[i]);
 	}

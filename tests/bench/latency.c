@@ -139,7 +139,7 @@ static void stop_daemon(struct lab *l)
 
 static bool is_open(struct lab *l, unsigned int *ret_slot)
 {
-	struct workload w;
+	struct workload_record w;
 	struct error err;
 	char text[8];
 

@@ -125,7 +125,7 @@ void place_open(struct place *p, const char *cgroup, const char *interface)
 	if (!r)
 		r = lease_open(&p->leases, gate_pins(p->gate), &err);
 	if (!r)
-		r = workload_bind(p->leases, p->work.id, p->work.level, path, 0);
+		r = record_bind(p->leases, p->work.id, p->work.level, path, 0);
 	if (!r)
 		r = gate_attach(p->gate, &p->root, &p->work, &err);
 	if (!r)
@@ -140,8 +140,8 @@ void place_open(struct place *p, const char *cgroup, const char *interface)
 	gate_detach(p->work.id, NULL);
 	load_peers(p);
 	p->slot = (unsigned int)lease_slot(p->leases, &tunnel);
-	workload_point(p->leases, p->work.id, p->slot);
-	workload_flags(p->leases, p->work.id, WORKLOAD_ADMITTED, 0);
+	record_point(p->leases, p->work.id, p->slot);
+	record_flags(p->leases, p->work.id, WORKLOAD_ADMITTED, 0);
 }
 
 void place_grant(struct place *p)

@@ -38,7 +38,7 @@
 #include "act/gate.h"
 #include "act/lease.h"
 #include "base/netns.h"
-#include "out/report.h"
+#include "report/report.h"
 #include "vpnleash/reasons.h"
 
 #define REGRANTS 100000
@@ -132,9 +132,9 @@ static void expect_all(uint32_t ifindex, enum reason reason)
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
 
 	expect_both(&p4, ifindex, reason);
-	workload_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
 	expect_both(&p6, ifindex, reason);
-	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
 }
 
 static void grant(uint64_t for_ns)
@@ -179,7 +179,6 @@ static int set_up(void **state)
 	uint64_t cookie = 1;
 	int netns;
 
-	(void)state;
 	assert_int_equal(unshare(CLONE_NEWNS | CLONE_NEWNET), 0);
 	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	assert_int_equal(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
@@ -201,7 +200,7 @@ static int set_up(void **state)
 
 	good(gate_open(&t.gate, &t.root, &err), &err);
 	good(lease_open(&t.leases, gate_pins(t.gate), &err), &err);
-	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, path, 0), 0);
+	assert_int_equal(record_bind(t.leases, t.workload.id, t.workload.level, path, 0), 0);
 	good(gate_attach(t.gate, &t.root, &t.workload, &err), &err);
 	t.egress = program_on("gate_egress", t.workload.id);
 	t.ingress = program_on("gate_ingress", t.workload.id);
@@ -223,7 +222,6 @@ static int tear_down(void **state)
 {
 	char path[128];
 
-	(void)state;
 	write_small(t.root.fd, "cgroup.procs", "0");
 	lease_close(t.leases);
 	gate_close(t.gate);
@@ -240,9 +238,8 @@ static void barred_without_lease(void **state)
 {
 	struct packet p6 = make6("fd00::1", "2001:db8::1");
 
-	(void)state;
 	expect_all(t.eth0, REASON_NO_LEASE); /* slot 0: no tunnel yet */
-	workload_point(t.leases, t.workload.id, t.slot);
+	record_point(t.leases, t.workload.id, t.slot);
 	expect_all(t.eth0, REASON_NO_LEASE);
 	expect_all(t.tunnel.ifindex, REASON_NO_LEASE);
 	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
@@ -250,8 +247,6 @@ static void barred_without_lease(void **state)
 
 static void leased_but_not_admitted(void **state)
 {
-
-	(void)state;
 	grant(3 * NS_PER_SEC);
 	expect_all(t.tunnel.ifindex, REASON_BARRED);
 	lease_revoke(t.leases, t.slot);
@@ -261,12 +256,11 @@ static void held_wins(void **state)
 {
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
 
-	(void)state;
 	grant(3 * NS_PER_SEC);
-	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED | WORKLOAD_HELD, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED | WORKLOAD_HELD, 0);
 	expect_both(&p4, t.tunnel.ifindex, REASON_HELD);
 	expect_both(&p6, t.tunnel.ifindex, REASON_HELD);
-	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD | WORKLOAD_ADMITTED);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD | WORKLOAD_ADMITTED);
 	lease_revoke(t.leases, t.slot);
 }
 
@@ -274,27 +268,25 @@ static void open_only_through_the_tunnel(void **state)
 {
 	struct packet p6 = make6("fd00::1", "2001:db8::1");
 
-	(void)state;
 	need_passes();
 	grant(3 * NS_PER_SEC);
-	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	expect_all(t.tunnel.ifindex, REASON_PASS);
 	expect_all(t.eth0, REASON_WRONG_IFINDEX);
 	expect_all(if_nametoindex("tun1"), REASON_WRONG_IFINDEX); /* of the same type */
 	expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
 	expect_both(&p6, t.eth0, REASON_IPV6);
-	workload_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_IPV6, 0);
 	expect_both(&p6, t.tunnel.ifindex, REASON_PASS);
 	expect_both(&p6, t.eth0, REASON_WRONG_IFINDEX);
-	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
 }
 
 static void a_lease_ends_by_itself(void **state)
 {
 	uint64_t now = now_boot_ns();
 
-	(void)state;
-	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	lease_renew(t.leases, t.slot, now - 1, now);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	grant(20 * NS_PER_MSEC);
@@ -312,9 +304,8 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	uint64_t worst_ns = 0;
 
-	(void)state;
 	need_passes();
-	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	for (int i = 0; i < 50; i++) {
 		uint64_t now = now_boot_ns(), expires = now + 3 * NS_PER_MSEC, before = now;
 
@@ -334,8 +325,6 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
 static void a_lease_that_is_too_long_is_none(void **state)
 {
-
-	(void)state;
 	lease_grant(t.leases, t.slot, now_boot_ns() + 3600 * NS_PER_SEC, 1);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
 	lease_grant(t.leases, t.slot, UINT64_MAX, 1);
@@ -351,12 +340,11 @@ static void another_netns_or_device_of_that_index(void **state)
 	struct lease_identity away = t.tunnel, impostor = t.tunnel;
 	unsigned int slot;
 
-	(void)state;
-	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	away.netns_cookie += 1000;
 	slot = (unsigned int)lease_slot(t.leases, &away);
 	lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
-	workload_point(t.leases, t.workload.id, slot);
+	record_point(t.leases, t.workload.id, slot);
 	expect_all(t.tunnel.ifindex, REASON_WRONG_NETNS);
 	lease_retire(t.leases, slot);
 
@@ -364,11 +352,11 @@ static void another_netns_or_device_of_that_index(void **state)
 		impostor.link_type = ARPHRD_ETHER; /* what the index was before it was a tun's */
 		slot = (unsigned int)lease_slot(t.leases, &impostor);
 		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
-		workload_point(t.leases, t.workload.id, slot);
+		record_point(t.leases, t.workload.id, slot);
 		expect_all(t.tunnel.ifindex, REASON_WRONG_IFINDEX);
 		lease_retire(t.leases, slot);
 	}
-	workload_point(t.leases, t.workload.id, t.slot);
+	record_point(t.leases, t.workload.id, t.slot);
 }
 
 static void loopback_is_for_oneself(void **state)
@@ -380,7 +368,6 @@ static void loopback_is_for_oneself(void **state)
 		      answer = make4("127.0.0.11", "127.0.0.1"), local6 = make6("::1", "::1"),
 		      own6 = make6("fd00::1", "fd00::1"), else6 = make6("fd00::1", "ff02::1");
 
-	(void)state;
 	lease_revoke(t.leases, t.slot); /* loopback needs no lease */
 	expect_both(&local, lo, REASON_PASS);
 	expect_both(&own, lo, REASON_PASS);
@@ -390,9 +377,9 @@ static void loopback_is_for_oneself(void **state)
 	expect_both(&else6, lo, REASON_LOOPBACK);
 	expect_both(&docker, lo, REASON_DOCKER_DNS);
 	expect_both(&answer, lo, REASON_DOCKER_DNS);
-	workload_flags(t.leases, t.workload.id, WORKLOAD_DOCKER_DNS, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_DOCKER_DNS, 0);
 	expect_both(&docker, lo, REASON_PASS);
-	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_DOCKER_DNS);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_DOCKER_DNS);
 }
 
 static void a_sign_of_life_is_what_came_in_for_us(void **state)
@@ -400,9 +387,8 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 	struct packet p4 = make4("192.0.2.1", "10.0.0.1"), group = p4;
 	uint64_t before, seen;
 
-	(void)state;
 	need_passes();
-	workload_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
 	before = now_boot_ns();
 	passes(t.egress, &p4, t.tunnel.ifindex);
 	passes(t.ingress, &p4, t.eth0);
@@ -418,15 +404,14 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 static void no_record_is_unknown(void **state)
 {
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
-	struct workload w;
+	struct workload_record w;
 
-	(void)state;
-	assert_int_equal(workload_get(t.leases, t.workload.id, &w), 0);
-	workload_unbind(gate_pins(t.gate), t.workload.id);
+	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
+	record_unbind(gate_pins(t.gate), t.workload.id);
 	memset(t.dropped, 0, sizeof(t.dropped)); /* unbind forgets the counters */
 	expect_both(&p4, t.tunnel.ifindex, REASON_UNKNOWN);
-	assert_int_equal(workload_bind(t.leases, t.workload.id, t.workload.level, w.name, 0), 0);
-	workload_point(t.leases, t.workload.id, t.slot);
+	assert_int_equal(record_bind(t.leases, t.workload.id, t.workload.level, w.name, 0), 0);
+	record_point(t.leases, t.workload.id, t.slot);
 }
 
 /* The kernel may hand a replaced element to another key while a gate still looks at it. */
@@ -434,10 +419,9 @@ static void a_record_that_is_anothers_now(void **state)
 {
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	int map = gate_pins(t.gate)->workloads;
-	struct workload w, others;
+	struct workload_record w, others;
 
-	(void)state;
-	assert_int_equal(workload_get(t.leases, t.workload.id, &w), 0);
+	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
 	others = w;
 	others.cgroup_tag++;
 	assert_int_equal(bpf_map_update_elem(map, &t.workload.id, &others, BPF_ANY), 0);
@@ -490,9 +474,9 @@ static void remove_slice(struct slice *s)
 	struct error err = { 0 };
 
 	assert_int_equal(write_small(t.workload.fd, "deeper/cgroup.procs", "0"), 0);
-	workload_unbind(gate_pins(t.gate), s->child.id);
+	record_unbind(gate_pins(t.gate), s->child.id);
 	good(gate_detach(s->slice.id, &err), &err);
-	workload_unbind(gate_pins(t.gate), s->slice.id);
+	record_unbind(gate_pins(t.gate), s->slice.id);
 	close(s->egress);
 	close(s->ingress);
 	close(s->child.fd);
@@ -528,11 +512,10 @@ static void a_slice_drops_whom_it_does_not_know(void **state)
 		      docker = make4("127.0.0.1", "127.0.0.11");
 	struct slice s = make_slice("slice");
 	uint64_t none[VPNLEASH_REASON_MAX];
-	struct workload w;
+	struct workload_record w;
 	char inner[PATH_MAX + 8];
 	struct cgroup_ref c;
 
-	(void)state;
 	assert_true(gate_is_slice(gate_pins(t.gate), s.slice.id, &w));
 	assert_int_equal(w.flags, WORKLOAD_SLICE);
 	assert_int_equal(w.level, s.slice.level);
@@ -570,27 +553,26 @@ static void a_slices_child_by_its_own_record(void **state)
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
 	struct slice s = make_slice("slice");
 	struct error err = { 0 };
-	struct workload w;
+	struct workload_record w;
 
-	(void)state;
-	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
+	assert_int_equal(record_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
 	good(gate_attach(t.gate, &t.root, &s.child, &err), &err);
 	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
 	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.child.fd, &w, NULL), 1);
 	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.slice.fd, &w, NULL), 0);
 	enter(&s.child);
 	expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_NO_LEASE);
-	workload_point(t.leases, s.child.id, t.slot);
+	record_point(t.leases, s.child.id, t.slot);
 	grant(3 * NS_PER_SEC);
 	expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_BARRED);
-	workload_flags(t.leases, s.child.id, WORKLOAD_ADMITTED, 0);
+	record_flags(t.leases, s.child.id, WORKLOAD_ADMITTED, 0);
 	if (!gate_netns_by_socket(t.gate)) { /* see the top */
 		expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_PASS);
 		expect_under(s.child.id, &s, &p4, t.eth0, REASON_WRONG_IFINDEX);
 	}
 	/* locked again: in place, and the child's record as it was */
 	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
-	assert_int_equal(workload_get(t.leases, s.child.id, &w), 0);
+	assert_int_equal(record_get(t.leases, s.child.id, &w), 0);
 	assert_true(w.flags & WORKLOAD_ADMITTED);
 	enter(&s.slice); /* its child's lease is not its own */
 	expect_under(s.slice.id, &s, &p4, t.tunnel.ifindex, REASON_UNKNOWN);
@@ -607,14 +589,13 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	struct cgroup_ref inner, top;
 	int r;
 
-	(void)state;
 	snprintf(path, sizeof(path), "%s/s", t.top);
 	s.slice = make_ref(path);
 	snprintf(path, sizeof(path), "%s/s/child", t.top);
 	s.child = make_ref(path);
 	snprintf(path, sizeof(path), "%s/s/child/inner", t.top);
 	inner = make_ref(path);
-	assert_int_equal(workload_bind(t.leases, inner.id, inner.level, "inner", 0), 0);
+	assert_int_equal(record_bind(t.leases, inner.id, inner.level, "inner", 0), 0);
 	good(gate_attach(t.gate, &t.root, &inner, &err), &err);
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &s.slice, &err), -EBUSY);
 	assert_int_equal(err.exit_code, EXIT_USAGE);
@@ -622,7 +603,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	assert_false(gate_is_slice(gate_pins(t.gate), s.slice.id, NULL));
 	good(gate_detach(inner.id, &err), &err);
 
-	assert_int_equal(workload_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
+	assert_int_equal(record_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
 	r = gate_attach(t.gate, &t.root, &s.child, &err);
 	for (int i = 0; r == -EBUSY && i < 200; i++) { /* an unpinned link goes a moment later */
 		usleep(10000);
@@ -638,7 +619,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &inner, &err), -EBUSY);
 	assert_int_equal(gate_attach(t.gate, &t.root, &s.slice, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "locked as a slice"));
-	assert_int_equal(workload_bind(t.leases, s.slice.id, s.slice.level, "x", 0), -EBUSY);
+	assert_int_equal(record_bind(t.leases, s.slice.id, s.slice.level, "x", 0), -EBUSY);
 	/* above: a workload's parent, and one that has a workload deeper below */
 	good(resolve_cgroup(&t.root, t.top, &top, &err), &err);
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &top, &err), -EBUSY);
@@ -646,7 +627,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &t.workload, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "leashed as the workload"));
 
-	workload_unbind(gate_pins(t.gate), inner.id);
+	record_unbind(gate_pins(t.gate), inner.id);
 	unlinkat(t.root.fd, inner.path + 1, AT_REMOVEDIR);
 	close(inner.fd);
 	s.egress = s.ingress = -1;
@@ -671,7 +652,7 @@ static void *regrant(void *arg)
 		atomic_fetch_add(&grants, 1);
 		lease_revoke(t.leases, slot);
 		fresh = (unsigned int)lease_slot(t.leases, identities[i & 1]);
-		workload_point(t.leases, t.workload.id, fresh);
+		record_point(t.leases, t.workload.id, fresh);
 		lease_retire(t.leases, slot);
 		slot = fresh;
 		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
@@ -683,7 +664,6 @@ static void *regrant(void *arg)
 	}
 	lease_revoke(t.leases, slot);
 	atomic_store(&regrants_done, true);
-	(void)arg;
 	return NULL;
 }
 
@@ -694,9 +674,8 @@ static void no_packet_for_what_is_not_granted(void **state)
 	unsigned long right = 0, wrong = 0, stable = 0;
 	pthread_t writer;
 
-	(void)state;
 	need_passes();
-	workload_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	assert_int_equal(pthread_create(&writer, NULL, regrant, NULL), 0);
 	while (!atomic_load(&regrants_done)) {
 		int which = (int)(atomic_fetch_add(&runs, 1) >> 1 & 1);

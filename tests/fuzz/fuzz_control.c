@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a client sends to the control socket, by the socket's own reader, in pieces of a size that
  * the first byte says; each request is judged by the schema. */
-#include "out/control.c"
+#include "report/control.c"
 
 #include "core/schema.h"
 #include "fuzz.h"
@@ -11,8 +11,6 @@ static json_t *judge(void *owner, const json_t *j, const struct control_peer *pe
 	struct request r = { 0 };
 	struct error err = { 0 };
 
-	(void)owner;
-	(void)peer;
 	if (request_parse(j, &r, &err)) {
 		check_error(&err);
 		MUST(*err.text && err.exit_code == EXIT_USAGE && !r.name);

@@ -37,7 +37,6 @@ static CURLcode play_setopt(CURL *c, CURLoption option, ...)
 {
 	va_list ap;
 
-	(void)c;
 	va_start(ap, option);
 	if (option == CURLOPT_WRITEFUNCTION)
 		write_to = va_arg(ap, curl_write_callback);
@@ -52,7 +51,6 @@ static CURLcode play_perform(CURL *c)
 	char *text = next_answer();
 	size_t n;
 
-	(void)c;
 	status = text ? 200 : 404;
 	if (text && *text == '!')
 		status = strtol(text + 1, &text, 10);
@@ -64,7 +62,6 @@ static CURLcode play_getinfo(CURL *c, CURLINFO info, ...)
 {
 	va_list ap;
 
-	(void)c;
 	va_start(ap, info);
 	if (info == CURLINFO_RESPONSE_CODE)
 		*va_arg(ap, long *) = status;
@@ -74,7 +71,6 @@ static CURLcode play_getinfo(CURL *c, CURLINFO info, ...)
 
 static const char *play_strerror(CURLcode code)
 {
-	(void)code;
 	return "played";
 }
 
@@ -102,7 +98,6 @@ static void check_item(const struct engine_item *i)
 
 static void check(void *owner, const struct engine_event *e)
 {
-	(void)owner;
 	MUST(e->kind >= ENGINE_UP && e->kind <= ENGINE_DONE);
 	MUST_END(e->id);
 	MUST_END(e->error);

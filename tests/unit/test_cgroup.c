@@ -88,7 +88,6 @@ static void watch(struct told *t, const char *path)
 
 static int set_up(void **state)
 {
-	(void)state;
 	memset(told, 0, sizeof(told));
 	assert_true(sd_event_new(&loop) >= 0);
 	assert_int_equal(watch_cgroups_new(&all, loop, 0, &root, &err), 0);
@@ -101,7 +100,6 @@ static int tear_down(void **state)
 	static const char *const made[] = { "/a/b/c", "/a/b", "/a", "/b/a", "/b", "/ab", "" };
 	char full[PATH_MAX * 2];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(told); i++)
 		watch_cgroup_stop(told[i].watch);
 	watch_cgroups_free(all);
@@ -115,7 +113,6 @@ static int tear_down(void **state)
 
 static void it_comes_and_goes(void **state)
 {
-	(void)state;
 	watch(&told[0], "/a");
 	expect(&told[0], 0, 0, false);
 	change(make, "/a");
@@ -133,7 +130,6 @@ static void it_comes_and_goes(void **state)
 /* kernfs tells of the end of a directory in the one above it only. */
 static void what_it_lies_in_goes_too(void **state)
 {
-	(void)state;
 	watch(&told[0], "/a/b/c");
 	for (int i = 0; i < 3; i++) {
 		change(make, "/a");
@@ -153,7 +149,6 @@ static void what_it_lies_in_goes_too(void **state)
 
 static void step_by_step(void **state)
 {
-	(void)state;
 	watch(&told[0], "/a/b/c");
 	change(make, "/a");
 	expect(&told[0], 0, 0, false);
@@ -173,7 +168,6 @@ static void step_by_step(void **state)
 /* Two that await theirs in one directory: the end of one watch takes nothing from the other. */
 static void neighbours(void **state)
 {
-	(void)state;
 	watch(&told[0], "/a");
 	watch(&told[1], "/ab");
 	watch(&told[2], "/b/a");
@@ -194,7 +188,6 @@ static void neighbours(void **state)
 
 static void who_is_told_stops_the_others(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
 		watch(&told[i], "/a");
 		told[i].stops_others = true;
@@ -214,7 +207,6 @@ static void no_descriptor_left(void **state)
 	struct watch_cgroup *w;
 	char full[PATH_MAX];
 
-	(void)state;
 	change(make, "/a");
 	snprintf(full, sizeof(full), "%s/a", top);
 	watch(&told[0], "/b");

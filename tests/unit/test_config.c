@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Command line and files → one validated struct: every key, right and wrong, and garbage. */
-#include "core/config.h"
+#include "config/config.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -71,7 +71,6 @@ static void assert_refused(int r, const char *key, const char *remedy)
 
 static void defaults(void **state)
 {
-	(void)state;
 	assert_int_equal(RUN(GOOD), 0);
 	assert_int_equal(config.lease_ns, 3 * NS_PER_SEC);
 	assert_int_equal(config.tunnels[0].patience_ns, 3 * NS_PER_SEC);
@@ -88,7 +87,6 @@ static void every_key_is_taken(void **state)
 {
 	char address[INET_ADDRSTRLEN];
 
-	(void)state;
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "CloudflareWARP1", "--netns",
 			     "/run/netns/vpn", "--probe", "icmp:10.0.0.1", "--route", "2001:db8::1",
 			     "--on-failure", "block", "--lease", "1500ms", "--patience", "60",
@@ -112,7 +110,6 @@ static void every_key_is_taken(void **state)
 
 static void the_route_is_the_probes_unless_given(void **state)
 {
-	(void)state;
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "w", "--probe", "icmp:10.0.0.1"), 0);
 	assert_string_equal(config.tunnels[0].route, "10.0.0.1");
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "w", "--route", "none", "--probe",
@@ -125,7 +122,6 @@ static void the_route_is_the_probes_unless_given(void **state)
 
 static void the_equals_form(void **state)
 {
-	(void)state;
 	assert_int_equal(RUN("--cgroup=/a=b", "--interface=wg0", "--probe=none", "--lease=4s"), 0);
 	assert_string_equal(config.workloads[0].cgroup, "/a=b");
 	assert_string_equal(config.tunnels[0].interface, "wg0");
@@ -245,7 +241,6 @@ static void wrong_values_are_refused(void **state)
 	};
 	char named[64];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		char option[32];
 
@@ -260,7 +255,6 @@ static void ranges_include_their_ends(void **state)
 	static const char *const leases[] = { "1", "1s", "1000ms", "4s", "4000ms" };
 	static const char *const patiences[] = { "1", "1000ms", "60s", "1min", "60000ms" };
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(leases); i++)
 		assert_int_equal(RUN(GOOD, "--lease", leases[i]), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(patiences); i++)
@@ -271,7 +265,6 @@ static void too_long_is_refused(void **state)
 {
 	char *path = malloc(PATH_MAX + 1);
 
-	(void)state;
 	assert_non_null(path);
 	memset(path, 'a', PATH_MAX);
 	path[0] = '/';
@@ -288,7 +281,6 @@ static void too_long_is_refused(void **state)
 
 static void twice_is_refused(void **state)
 {
-	(void)state;
 	assert_refused(RUN(GOOD, "--interface", "wg1"), "--interface", "twice");
 	assert_refused(RUN(GOOD, "--lease", "3s", "--lease=3s"), "--lease", "twice");
 	assert_refused(RUN(GOOD, "--probe", "none"), "--probe", "twice");
@@ -301,7 +293,6 @@ static void many_cgroups(void **state)
 	char paths[CONFIG_WORKLOADS + 1][16];
 	size_t n = 0;
 
-	(void)state;
 	for (size_t i = 0; i <= CONFIG_WORKLOADS; i++) {
 		snprintf(paths[i], sizeof(paths[i]), "/%zu", i);
 		args[n++] = "--cgroup";
@@ -314,7 +305,6 @@ static void many_cgroups(void **state)
 
 static void missing_and_unknown_are_refused(void **state)
 {
-	(void)state;
 	assert_int_equal(parse(true, NULL, 0), -EINVAL);
 	assert_refused(parse(true, NULL, 0), "--cgroup", "--help");
 	assert_refused(RUN("--interface", "w", "--probe", "none"), "--cgroup", "--help");
@@ -337,7 +327,6 @@ static void missing_and_unknown_are_refused(void **state)
 
 static void lock_takes_cgroups_alone(void **state)
 {
-	(void)state;
 	assert_int_equal(LOCK("--cgroup", "/a", "--cgroup=/b"), 0);
 	assert_int_equal(config.n_workloads, 2);
 	assert_int_equal(config.n_tunnels, 0);
@@ -373,7 +362,6 @@ static void help_names_every_key(void **state)
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
 
-	(void)state;
 	config_print_keys(f);
 	fclose(f);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -416,7 +404,6 @@ static void garbage_is_refused_in_one_line(void **state)
 {
 	size_t accepted = 0;
 
-	(void)state;
 	srandom(1);
 	for (int round = 0; round < 10000; round++) {
 		static char bufs[12][300];
@@ -505,7 +492,6 @@ static void load(const char *path)
 
 static void the_design_sample_is_not_built_yet(void **state)
 {
-	(void)state;
 	load(FIXTURES "design-sample.conf");
 	assert_false(owned);
 	assert_string_equal(err.text, FIXTURES "design-sample.conf:5: 'identity' is not built yet "
@@ -519,7 +505,6 @@ static void every_built_key_in_a_file(void **state)
 	const struct workload_config *w;
 	char address[INET_ADDRSTRLEN];
 
-	(void)state;
 	load(FIXTURES "built.conf");
 	if (!owned)
 		fail_msg("%s", err.text);
@@ -560,7 +545,6 @@ static void the_example_parses(void **state)
 	size_t n;
 	FILE *f = fopen("dist/vpnleash.conf", "re");
 
-	(void)state;
 	load("dist/vpnleash.conf");
 	if (!owned)
 		fail_msg("%s", err.text);
@@ -583,7 +567,6 @@ static void the_example_parses(void **state)
 
 static void comments(void **state)
 {
-	(void)state;
 	assert_reads("# a\n; b\n \t# c\n\t; d\n#\n;\n" BOTH "#[tunnel\n# x = y");
 	assert_reads("[tunnel t]\t; a\ninterface=wg0 #b\nprobe=none\t;c # d\n" WORKLOAD);
 	assert_string_equal(config.tunnels[0].interface, "wg0");
@@ -603,7 +586,6 @@ static void comments(void **state)
 
 static void one_line_is_one_line(void **state)
 {
-	(void)state;
 	assert_wrong("[tunnel t]\ninterface = wg0\n  probe\n", 3, "neither a key nor a section");
 	/* the backslash is a part of the value */
 	assert_reads("[tunnel t]\ninterface = wg0\\\nprobe = none\n" WORKLOAD);
@@ -615,7 +597,6 @@ static void one_line_is_one_line(void **state)
 
 static void line_ends(void **state)
 {
-	(void)state;
 	assert_reads("[tunnel t]\r\ninterface=wg0\r\nprobe=none\r\n\r\n[workload w]\r\ncgroup=/a "
 		     "# c\r\ntunnel=t\r\n");
 	assert_string_equal(config.tunnels[0].interface, "wg0");
@@ -631,7 +612,6 @@ static void line_ends(void **state)
 
 static void sections(void **state)
 {
-	(void)state;
 	assert_reads("[daemon]\n" BOTH);
 	assert_reads(
 		"[tunnel  t ]\ninterface=wg0\nprobe=none\n[workload\tw]\ntunnel = t\ncgroup=/a");
@@ -662,7 +642,6 @@ static void sections(void **state)
 
 static void duplicates(void **state)
 {
-	(void)state;
 	assert_wrong(BOTH "[tunnel t]\n", 7, "[tunnel t] is given twice");
 	assert_wrong(BOTH "[workload w]\n", 7, "[workload w] is given twice");
 	assert_wrong("[daemon]\n[daemon]\n", 2, "[daemon] is given twice");
@@ -680,7 +659,6 @@ static void duplicates(void **state)
 
 static void keys_that_do_not_belong(void **state)
 {
-	(void)state;
 	assert_wrong("interface = wg0\n", 1, "'interface' stands in no section");
 	assert_wrong("# a\n\nx=1\n", 3, "stands in no section");
 	assert_wrong(BOTH "interface = wg0\n", 7,
@@ -703,7 +681,6 @@ static void keys_that_do_not_belong(void **state)
 
 static void wrong_values_in_a_file(void **state)
 {
-	(void)state;
 	assert_wrong("[daemon]\nlease = 3 s\n", 2, "lease = 3 s: not a time");
 	assert_wrong("[daemon]\nlease = 3sec\n", 2, "not a time");
 	assert_wrong("[daemon]\nlease = 1h\n", 2, "not a time");
@@ -736,7 +713,6 @@ static void wrong_values_in_a_file(void **state)
 
 static void references_and_what_is_missing(void **state)
 {
-	(void)state;
 	assert_wrong(TUNNEL "\n[workload w]\ncgroup=/a\ntunnel=u\n#\n", 7,
 		     "[workload w]: there is no [tunnel u]");
 	assert_wrong(TUNNEL "[workload w]\ncgroup=/a\ntunnel=T\n", 6, "there is no [tunnel T]");
@@ -767,7 +743,6 @@ static void keys_not_built_yet(void **state)
 	};
 	char text[128], says[64];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(unbuilt); i++) {
 		snprintf(text, sizeof(text), "[%s]\n\n%s = x\n", unbuilt[i][0], unbuilt[i][1]);
 		snprintf(says, sizeof(says), "'%s' is not built yet", unbuilt[i][1]);
@@ -790,7 +765,6 @@ static void the_guards_values(void **state)
 	const struct tunnel_config *t;
 	const struct allow_rules *a;
 
-	(void)state;
 	assert_reads("[tunnel t]\ninterface=wg0\nprocess = warp-svc\nendpoint = auto\n"
 		     "endpoint = 192.0.2.1:51820/udp\nendpoint = 192.0.2.0/24:443/tcp\n"
 		     "endpoint = [2001:db8::/32]:500/udp\nendpoint = [2001:db8::1]:500/udp\n"
@@ -842,7 +816,6 @@ static void prefixes_contain(void **state)
 	struct allow_rules a = { 0 };
 	uint8_t address[16] = { [10] = 0xff, 0xff, 10, 1, 127, 255 };
 
-	(void)state;
 	assert_int_equal(allow_add(&a, "tcp/80 from 10.1.0.0/17", &err), 0);
 	assert_true(prefix_contains(&a.rule[0].from[0], address));
 	address[14] = 128;
@@ -867,7 +840,6 @@ static void very_long_lines(void **state)
 		"[tunnel t]\nguard=%s",
 	};
 
-	(void)state;
 	for (const char *c = "a1= \t[]\x80"; *c; c++) {
 		memset(run, *c, LONG);
 		run[LONG] = '\0';
@@ -889,7 +861,6 @@ static void at_most_so_many(void **state)
 	_cleanup_free char *text = malloc(65536);
 	size_t n;
 
-	(void)state;
 	n = (size_t)sprintf(text, "%s", BOTH);
 	for (int i = 1; i < CONFIG_TUNNELS; i++)
 		n += (size_t)sprintf(text + n, "[tunnel %d]\ninterface=wg%d\nprobe=none\n", i, i);
@@ -986,7 +957,6 @@ static void random_texts(void **state)
 	};
 	static char text[4096];
 
-	(void)state;
 	srandom(2);
 	for (int round = 0; round < 10000; round++) {
 		size_t n = 0, length = (size_t)random() % 400;
@@ -1080,7 +1050,6 @@ static void mutations(void **state)
 {
 	size_t accepted = 0;
 
-	(void)state;
 	assert_reads(good);
 	srandom(3);
 	for (int round = 0; round < 10000; round++) {
@@ -1103,22 +1072,17 @@ static char dir[64], path[128];
 
 static int make_dir(void **state)
 {
-	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/vpnleash-test-config-XXXXXX");
 	return mkdtemp(dir) ? 0 : -1;
 }
 
 static int remove_one(const char *name, const struct stat *st, int type, struct FTW *ftw)
 {
-	(void)st;
-	(void)type;
-	(void)ftw;
 	return remove(name);
 }
 
 static int remove_dir(void **state)
 {
-	(void)state;
 	return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
@@ -1172,7 +1136,6 @@ static void need_root(void)
 
 static void read_owners_and_modes(void **state)
 {
-	(void)state;
 	need_root();
 	put("a.conf", BOTH);
 	assert_int_equal(read_files("a.conf"), 0);
@@ -1191,7 +1154,6 @@ static void read_owners_and_modes(void **state)
 
 static void read_parents(void **state)
 {
-	(void)state;
 	need_root();
 	assert_int_equal(mkdir(below("p"), 0755), 0);
 	assert_int_equal(mkdir(below("p/q"), 0755), 0);
@@ -1227,7 +1189,6 @@ static void read_what_is_no_file(void **state)
 	_cleanup_free char *text = malloc(1 << 20);
 	FILE *f;
 
-	(void)state;
 	need_root();
 	assert_read_refused("none.conf", "No such file", "give -c FILE");
 	assert_read_refused("none/a.conf", "No such file", "give -c FILE");
@@ -1260,7 +1221,6 @@ static void read_what_is_no_file(void **state)
 
 static void read_conf_d(void **state)
 {
-	(void)state;
 	need_root();
 	put("a.conf", BOTH);
 	assert_int_equal(mkdir(below("conf.d"), 0755), 0);
@@ -1289,7 +1249,6 @@ static void read_conf_d(void **state)
 
 static void read_conf_d_that_is_wrong(void **state)
 {
-	(void)state;
 	need_root();
 	put("a.conf", BOTH "[daemon]\n");
 	put("conf.d", ""); /* a file is not a directory without entries */
@@ -1351,7 +1310,6 @@ static void labels(void **state)
 	struct config c;
 	bool keys;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const char *sign = strchr(cases[i].label, '=');
 		char key[32];

@@ -27,7 +27,6 @@ static void collect(void *owner, int result, const struct error *line)
 {
 	size_t n = strlen(told);
 
-	(void)owner;
 	assert_true(result < 0);
 	snprintf(told + n, sizeof(told) - n, "%s\n", line->text);
 }
@@ -88,7 +87,6 @@ static void expect(const char *name, const char *what)
 
 static void each_kind_of_trouble(void **state)
 {
-	(void)state;
 	assert_int_equal(look(recorded(), NULL), 7);
 	expect("bad", "is privileged");
 	expect("bad", "(remove pid: host)");
@@ -121,8 +119,7 @@ static void remove_container(json_t *all, const char *name)
 	size_t i;
 	json_t *c;
 
-	json_array_foreach(all, i, c)
-	{
+	json_array_foreach(all, i, c) {
 		if (c == named(all, name)) {
 			json_array_remove(all, i);
 			return;
@@ -136,9 +133,7 @@ static void nobody_is_leashed(void **state)
 	json_t *all = recorded(), *c;
 	size_t i;
 
-	(void)state;
-	json_array_foreach(all, i, c)
-	{
+	json_array_foreach(all, i, c) {
 		json_object_clear(json_object_get(json_object_get(c, "Config"), "Labels"));
 	}
 	assert_int_equal(look(all, NULL), 0);
@@ -156,9 +151,7 @@ static void a_file_names_them(void **state)
 	json_t *all = recorded(), *c;
 	size_t i;
 
-	(void)state;
-	json_array_foreach(all, i, c)
-	{
+	json_array_foreach(all, i, c) {
 		json_object_clear(json_object_get(json_object_get(c, "Config"), "Labels"));
 	}
 	assert_int_equal(config_init(&file, &err), 0);
@@ -180,7 +173,6 @@ static void the_vpn_in_the_same_container(void **state)
 	struct error err;
 	json_t *all = recorded();
 
-	(void)state;
 	assert_int_equal(config_init(&file, &err), 0);
 	assert_int_equal(config_parse_text(&file, "f", text, &err), 0);
 	assert_int_equal(config_finish(&file, "f", &err), 0);
@@ -197,7 +189,6 @@ static void in_a_slice(void **state)
 	struct error err;
 	json_t *all = recorded();
 
-	(void)state;
 	assert_int_equal(config_init(&file, &err), 0);
 	assert_int_equal(config_parse_text(&file, "f", text, &err), 0);
 	assert_int_equal(config_finish(&file, "f", &err), 0);
@@ -220,7 +211,6 @@ static void names_on_the_hosts_side(void **state)
 {
 	json_t *all = recorded();
 
-	(void)state;
 	put_resolv_conf(all, "neighbour", BY_HOST);
 	put_resolv_conf(all, "foreign", BY_HOST);
 	put_resolv_conf(all, "vpn", BY_HOST);  /* must find its provider before it is one */
@@ -244,7 +234,6 @@ static void ipv6_resolvers(void **state)
 {
 	json_t *all = recorded();
 
-	(void)state;
 	put_resolv_conf(all, "good", "nameserver fd09::2\nnameserver 2001:db8::1");
 	look(all, NULL);
 	expect("good", "IPv6 resolvers only");
@@ -267,7 +256,6 @@ static bool speaks(const char *source)
 
 static void mounts(void **state)
 {
-	(void)state;
 	assert_true(speaks("/var/run/docker.sock"));
 	assert_true(speaks("/var/run/"));
 	assert_true(speaks("/"));
@@ -298,7 +286,6 @@ static bool has_raw(const char *add, const char *drop, bool podman)
 
 static void capabilities(void **state)
 {
-	(void)state;
 	assert_true(has_raw("null", "null", false));
 	assert_false(has_raw("null", "null", true));
 	assert_true(has_raw("[\"CAP_NET_RAW\"]", "[\"ALL\"]", true));
@@ -314,7 +301,6 @@ static void nonsense(void **state)
 {
 	json_t *all = recorded();
 
-	(void)state;
 	json_array_append_new(all, json_null());
 	json_array_append_new(all, json_pack("{s:i,s:s}", "Name", 7, "HostConfig", "no"));
 	json_object_set_new(named(all, "raw"), "Mounts", json_string("no"));

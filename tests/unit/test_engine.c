@@ -225,7 +225,6 @@ static void a_container_is_told(void **state)
 	const struct played p = { .answers = usual };
 	const struct engine_item *i = &event.item;
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_ITEM);
@@ -258,7 +257,6 @@ static void an_image_that_is_not_shown(void **state)
 						 { NULL, NULL, 0 } };
 	const struct played p = { .answers = refused };
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_ITEM);
@@ -281,7 +279,6 @@ static void one_of_them_is_broken(void **state)
 	};
 	const struct played p = { .answers = broken };
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_UNKNOWN);
@@ -313,7 +310,6 @@ static void the_worker_is_killed(void **state)
 {
 	const struct played p = { .answers = usual };
 
-	(void)state;
 	start(&p);
 	until_listed();
 	assert_int_equal(kill(child_of(child_of(getpid(), engine_pid), 0), SIGKILL), 0);
@@ -331,7 +327,6 @@ static void stop_and_start_are_answered(void **state)
 {
 	const struct played p = { .answers = usual };
 
-	(void)state;
 	start(&p);
 	until_listed();
 	assert_int_equal(engine_stop_item(engine, ENGINE_CONTAINER, ID_A, 7), 0);
@@ -373,7 +368,6 @@ static void the_stream_in_pieces(void **state)
 	};
 	const struct played p = { .answers = usual, .stream = stream };
 
-	(void)state;
 	start(&p);
 	until_listed();
 	expect(ENGINE_KILL);
@@ -395,7 +389,6 @@ static void it_goes_and_comes_back(void **state)
 	const struct played ends = { .answers = usual, .stream = none, .end = true };
 	const struct played stays = { .answers = usual };
 
-	(void)state;
 	start(&ends);
 	do
 		next();
@@ -416,7 +409,6 @@ static void no_socket_is_said_once(void **state)
 	struct pollfd p;
 	struct error err;
 
-	(void)state;
 	unlink(path);
 	assert_int_equal(engine_start(&engine, url, &err), 0);
 	expect(ENGINE_DOWN);
@@ -439,7 +431,6 @@ static void answers_that_are_none(void **state)
 		  { NULL, NULL, 0 } },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
 		const struct played p = { .answers = broken[i] };
 
@@ -527,7 +518,6 @@ static void records_that_can_not_be_used(void **state)
 	};
 	char body[9000];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		expect_unusable(",\"Labels\":{\"vpnleash.interface\":\"wg0\"}", cases[i].body, 200,
 				cases[i].why, true);
@@ -560,7 +550,6 @@ static void ids_that_are_none(void **state)
 	};
 	const struct played p = { .answers = hostile };
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_ITEM);
@@ -590,7 +579,6 @@ static void texts_that_are_none(void **state)
 	};
 	const struct played p = { .answers = hostile };
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_ITEM);
@@ -621,7 +609,6 @@ static void an_image_that_is_a_path(void **state)
 	};
 	const struct played p = { .answers = hostile };
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_ITEM);
@@ -656,7 +643,6 @@ static void a_record_that_kills(void **state)
 	};
 	const struct played p = { .answers = deadly };
 
-	(void)state;
 	start(&p);
 	expect_death();
 	expect_death();
@@ -761,7 +747,6 @@ static void a_pid_is_believed_with_its_cgroup(void **state)
 	};
 	const struct played p = { .answers = elsewhere };
 
-	(void)state;
 	start(&p);
 	expect(ENGINE_UP);
 	expect(ENGINE_ITEM);
@@ -793,7 +778,6 @@ static void where_a_cgroup_will_be(void **state)
 	struct docker_info info = { .systemd_driver = true };
 	char got[PATH_MAX], parent[PATH_MAX + 100], id[ENGINE_HEX_LEN];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		info = (struct docker_info) { .systemd_driver = cases[i].systemd,
 					      .podman = cases[i].podman };
@@ -833,7 +817,6 @@ static void where_a_cgroup_will_be(void **state)
 
 static int make_dir(void **state)
 {
-	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/vpnleash-engine-XXXXXX");
 	n_asked = mmap(NULL, sizeof(*n_asked), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		       -1, 0);
@@ -846,7 +829,6 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-	(void)state;
 	unlink(path);
 	return rmdir(dir);
 }

@@ -28,7 +28,6 @@
 
 static void tunnels_are_tunnels(void **state)
 {
-	(void)state;
 	assert_true(link_is_tunnel(ARPHRD_NONE, "tun"));
 	assert_true(link_is_tunnel(ARPHRD_NONE, "wireguard"));
 	assert_true(link_is_tunnel(ARPHRD_NONE, "ovpn"));
@@ -48,7 +47,6 @@ static void everything_else_is_not(void **state)
 	static const char *const borrowed[] = { "",	"bond",	  "team", "veth",
 						"vlan", "netkit", "wwan", "rmnet" };
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ether); i++)
 		assert_false(link_is_tunnel(ARPHRD_ETHER, ether[i]));
 	for (size_t i = 0; i < ARRAY_SIZE(borrowed); i++)
@@ -92,7 +90,6 @@ static void link_message_is_understood(void **state)
 {
 	struct link_identity link;
 
-	(void)state;
 	assert_int_equal(parse_and_free(link_message("wg0", "wireguard"), &link), 0);
 	assert_int_equal(link.ifindex, 5);
 	assert_int_equal(link.type, ARPHRD_NONE);
@@ -112,7 +109,6 @@ static void link_message_that_makes_no_sense_is_refused(void **state)
 	struct link_identity link = { .ifindex = 99 };
 	struct nlmsghdr *nlh;
 
-	(void)state;
 	assert_int_equal(parse_and_free(link_message(NULL, "tun"), &link), -EBADMSG);
 	assert_int_equal(parse_and_free(link_message("", "tun"), &link), -EBADMSG);
 	assert_int_equal(parse_and_free(link_message("sixteen-bytes-xx", "tun"), &link), -EBADMSG);
@@ -130,7 +126,6 @@ static void truncated_messages_are_refused(void **state)
 	struct nlmsghdr *whole = link_message("wg0", "wireguard");
 	int refused = 0;
 
-	(void)state;
 	for (uint32_t n = sizeof(*whole); n < whole->nlmsg_len; n++) {
 		struct nlmsghdr *cut = malloc(n);
 		struct link_identity link = { 0 };
@@ -155,7 +150,6 @@ static void route_message_is_understood(void **state)
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(calloc(1, 256));
 	uint32_t oif = 0;
 
-	(void)state;
 	nlh->nlmsg_type = RTM_NEWROUTE;
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtmsg));
 	assert_int_equal(route_parse(nlh, &oif), -EBADMSG);
@@ -171,7 +165,6 @@ static void garbage_harms_nobody(void **state)
 {
 	int taken = 0;
 
-	(void)state;
 	srand(1);
 	for (int i = 0; i < 100000; i++) {
 		struct nlmsghdr *good = link_message("wg0", "wireguard");
@@ -258,7 +251,6 @@ static void link_is_followed_through_its_life(void **state)
 	struct link_identity link;
 	struct story s = { 0 };
 
-	(void)state;
 	assert_int_equal(netns_open("host", &home, NULL), 0);
 	if (unshare(CLONE_NEWNET) < 0)
 		skip(); /* needs root */

@@ -75,7 +75,6 @@ static void others_are_refused(void **state)
 	static const int protocols[] = { NETLINK_ROUTE, NETLINK_GENERIC, NETLINK_SOCK_DIAG };
 	char buf[256];
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
 		int fd = nl_open(-1, protocols[i]),
 		    plain = socket(AF_NETLINK, SOCK_RAW, protocols[i]);
@@ -99,7 +98,6 @@ static void what_others_send_is_skipped(void **state)
 	int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), index = 0;
 	_Alignas(struct nlmsghdr) char buf[256];
 
-	(void)state;
 	/* as if the kernel had refused nobody */
 	assert_int_equal(bind(fd, (const struct sockaddr *)&any, sizeof(any)), 0);
 	for (uint32_t i = 0; i < 10; i++)
@@ -124,7 +122,6 @@ static void groups_hear_the_kernel_only(void **state)
 	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP };
 	char buf[4096];
 
-	(void)state;
 	assert_int_equal(setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)),
 			 0);
 	assert_int_equal(forge(NETLINK_ROUTE, 0, 1 << (RTNLGRP_LINK - 1), 0), 0);
@@ -142,7 +139,6 @@ static void numbers_can_not_be_guessed(void **state)
 	_Alignas(struct nlmsghdr) char buf[256];
 	uint32_t last = 0;
 
-	(void)state;
 	for (int i = 0; i < 8; i++) {
 		struct nlmsghdr *nlh = ask_for_loopback(buf);
 

@@ -14,7 +14,6 @@
 
 static void every_cell_is_written(void **state)
 {
-	(void)state;
 	for (int in = 0; in < IN_MAX; in++) {
 		bool tunnels = in >= IN_TUNNEL_FIRST && in <= IN_TUNNEL_LAST;
 		bool workloads = in >= IN_WORKLOAD_FIRST && in <= IN_WORKLOAD_LAST;
@@ -34,7 +33,6 @@ static void hard_evidence_revokes(void **state)
 	static const enum input hard[] = { IN_LINK_GONE,     IN_LINK_WRONG, IN_LINK_DOWN,
 					   IN_ROUTE_LOST,    IN_NETNS_GONE, IN_BLIND,
 					   IN_LEASE_EXPIRED, IN_VPN_DEAD,   IN_UNHEALTHY };
-	(void)state;
 	for (size_t i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
 		const struct step *s = policy_tunnel(TUNNEL_UP, hard[i]);
 
@@ -45,7 +43,6 @@ static void hard_evidence_revokes(void **state)
 
 static void an_ended_lease_is_never_renewed(void **state)
 {
-	(void)state;
 	for (int s = TUNNEL_ABSENT; s < TUNNEL_MAX; s++)
 		for (int in = IN_TUNNEL_FIRST; in <= IN_TUNNEL_LAST; in++)
 			for (int i = 0; i < STEP_ACTIONS; i++) {
@@ -148,7 +145,6 @@ static void invariants(const struct world *w)
 
 static void random_walks_keep_the_invariants(void **state)
 {
-	(void)state;
 	srandom(20240229);
 	for (int walk = 0; walk < 2000; walk++) {
 		struct world w = { .tunnel = TUNNEL_ABSENT, .workload = WORKLOAD_WAITING };
@@ -172,7 +168,6 @@ static void random_walks_keep_the_invariants(void **state)
 
 static void every_name_is_there(void **state)
 {
-	(void)state;
 	assert_string_equal(tunnel_state_name(TUNNEL_UP), "up");
 	assert_string_equal(workload_state_name(WORKLOAD_FROZEN), "frozen");
 	assert_string_equal(workload_state_name(WORKLOAD_MAX), "invalid");

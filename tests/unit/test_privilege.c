@@ -89,8 +89,6 @@ static int after_drop(unsigned int nth, bool (*f)(void))
 		alarm(10);
 #ifndef __SANITIZE_ADDRESS__
 		fails = nth;
-#else
-		(void)nth;
 #endif
 		r = privilege_drop(&err);
 #ifndef __SANITIZE_ADDRESS__
@@ -106,7 +104,6 @@ static int after_drop(unsigned int nth, bool (*f)(void))
 
 static void whole_or_not_at_all(void **state)
 {
-	(void)state;
 	assert_int_equal(after_drop(0, works), 0);
 	for (unsigned int n = 1; n < ALLOCATIONS; n += 7) {
 		int status = after_drop(n, works);
@@ -145,7 +142,6 @@ static void the_rest_ends_it(void **state)
 {
 	bool (*const denied[])(void) = { trace, map_code, open_packet, become_another };
 
-	(void)state;
 #ifdef __SANITIZE_ADDRESS__
 	skip(); /* its runtime calls what the daemon never does: no filter is entered */
 #endif

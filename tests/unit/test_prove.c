@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The pure half of prove: which frame is which packet. Frames are made by hand, byte by byte. */
-#include "prove.h" /* before cmocka.h, whose macro takes the name of fail() */
+#include "prove/prove.h" /* before cmocka.h, whose macro takes the name of fail() */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -167,7 +167,6 @@ static struct packet udp4_packet(const char *kind, uint32_t sequence)
 
 static int setup(void **state)
 {
-	(void)state;
 	assert_int_equal(targets_init(&targets, NULL), 0);
 	assert_int_equal(address_parse("198.51.100.1", AF_INET, &targets.outside[0]), 0);
 	assert_int_equal(address_parse("2001:db8::1", AF_INET6, &targets.outside[1]), 0);
@@ -183,7 +182,6 @@ static void kinds_have_distinct_names(void **state)
 {
 	unsigned int n = 0;
 
-	(void)state;
 	for (; kind_at(n); n++)
 		assert_int_equal(kind_named(kind_at(n)->name), n);
 	assert_in_range(n, 20, KINDS_LIMIT);
@@ -195,7 +193,6 @@ static void kind_lists(void **state)
 	uint64_t set = 7, all;
 	struct error err;
 
-	(void)state;
 	assert_int_equal(kinds_parse("all", &all, NULL), 0);
 	assert_int_equal(kinds_parse("udp4,tcp6,udp4", &set, NULL), 0);
 	assert_int_equal(set, 1ULL << kind_named("udp4") | 1ULL << kind_named("tcp6"));
@@ -214,7 +211,6 @@ static void targets_are_drawn(void **state)
 {
 	struct targets a, b;
 
-	(void)state;
 	for (int i = 0; i < 100; i++) {
 		assert_int_equal(targets_init(&a, NULL), 0);
 		assert_int_equal(targets_init(&b, NULL), 0);
@@ -227,7 +223,6 @@ static void addresses_are_numeric(void **state)
 {
 	struct address a = { .family = 1 };
 
-	(void)state;
 	assert_int_equal(address_parse("localhost", 0, &a), -EINVAL);
 	assert_int_equal(address_parse("10.0.0.1", AF_INET6, &a), -EINVAL);
 	assert_int_equal(address_parse("::1", AF_INET, &a), -EINVAL);
@@ -243,7 +238,6 @@ static void skips_say_why(void **state)
 	const struct kind *k = kind_at(kind_named("ping4"));
 	char text[128];
 
-	(void)state;
 	assert_string_equal(skip_reason(k, &none, text, sizeof(text)), "");
 	assert_non_null(strstr(skip_reason(k, &address, text, sizeof(text)), "outside address"));
 	assert_non_null(strstr(skip_reason(k, &ping, text, sizeof(text)), "ping_group_range"));
@@ -256,7 +250,6 @@ static void marked_udp4(void **state)
 	struct packet p = udp4_packet("udp4", 77);
 	struct frame f = seen(&p);
 
-	(void)state;
 	assert_kind(&p, LINK_ETHERNET, "udp4", 77);
 	assert_true(f.has_ports);
 	assert_int_equal(f.to_port, targets.port);
@@ -267,7 +260,6 @@ static void marked_below_vlan_tags(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x88a8);
 	put_vlan(&p, 0x8100);
 	put_vlan(&p, 0x0800);
@@ -283,7 +275,6 @@ static void marked_without_link_header(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ip6(&p, IPPROTO_UDP, CLIENT6, "2001:db8::1");
 	put_udp(&p, targets.port);
 	put_marker(&p, "udp6", 3);
@@ -299,7 +290,6 @@ static void marked_later_fragments(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_UDP, 0x2000 | 185, CLIENT4, "198.51.100.1");
 	put_marker(&p, "fragment4", 5);
@@ -321,7 +311,6 @@ static void marked_in_any_protocol(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x88b5);
 	put_marker(&p, "raw4", 8);
 	assert_kind(&p, LINK_ETHERNET, "raw4", 8);
@@ -338,7 +327,6 @@ static void fence_tokens(void **state)
 	struct packet p = { .length = 0 };
 	uint8_t payload[64];
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_UDP, 0, CLIENT4, "10.9.0.1");
 	put_udp(&p, targets.port);
@@ -353,7 +341,6 @@ static void foreign_markers_are_not_ours(void **state)
 	struct packet p = udp4_packet("udp4", 1);
 	char text[64];
 
-	(void)state;
 	targets.marker ^= 1;
 	snprintf(text, sizeof(text), "udp " CLIENT4 "→198.51.100.1:%u", targets.port);
 	assert_stray(&p, text);
@@ -364,7 +351,6 @@ static void kinds_beyond_the_table_are_strays(void **state)
 	struct packet p = { .length = 0 };
 	uint8_t payload[64];
 
-	(void)state;
 	put_ethernet(&p, 0x88b5);
 	marker_fill(payload, sizeof(payload), targets.marker, KINDS_LIMIT, 1);
 	put(&p, payload, sizeof(payload));
@@ -376,7 +362,6 @@ static void answers(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_ICMP, 0, "198.51.100.1", CLIENT4);
 	put_zeros(&p, 8);
@@ -390,7 +375,6 @@ static void tcp_by_address_and_port(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_TCP, 0, CLIENT4, "198.51.100.1");
 	put_tcp(&p, (uint16_t)(targets.port + kind_named("tcp4")), 0x02);
@@ -409,7 +393,6 @@ static void tcp_elsewhere_is_a_stray(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_TCP, 0, CLIENT4, "198.51.100.2");
 	put_tcp(&p, (uint16_t)(targets.port + kind_named("tcp4")), 0x02);
@@ -440,7 +423,6 @@ static void endpoint_traffic(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_UDP, 0, CLIENT4, "203.0.113.9");
 	put_udp(&p, 51820);
@@ -453,7 +435,6 @@ static void strays_are_described(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x0800);
 	put_ip4(&p, IPPROTO_UDP, 0, CLIENT4, "10.9.0.53");
 	put_udp(&p, 53);
@@ -523,7 +504,6 @@ static void truncated_frames(void **state)
 	struct packet p = udp4_packet("udp4", 1);
 	size_t whole = 14 + 20 + 8 + 16; /* up to the first complete marker */
 
-	(void)state;
 	for (size_t n = 0; n <= p.length; n++)
 		assert_int_equal(seen_exactly(&p, n, LINK_ETHERNET).class,
 				 n < whole ? FRAME_STRAY : FRAME_KIND);
@@ -541,7 +521,6 @@ static void marker_is_looked_for_near_the_front(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x88b5);
 	put_zeros(&p, 1600 - 14 - 8);
 	put_marker(&p, "udp4", 1);
@@ -557,7 +536,6 @@ static void endless_extension_headers(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	put_ethernet(&p, 0x86dd);
 	put_ip6(&p, IPPROTO_HOPOPTS, CLIENT6, "2001:db8::1");
 	while (p.length + 8 <= sizeof(p.bytes))
@@ -569,7 +547,6 @@ static void random_frames(void **state)
 {
 	struct packet p = { .length = 0 };
 
-	(void)state;
 	srandom(1);
 	for (int i = 0; i < 100000; i++) {
 		p.length = (size_t)random() % 160;

@@ -17,7 +17,6 @@ static void two_signs_200_ms_apart(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	assert_int_equal(reopen_gap_ns(&r, T0), 200 * MS);
 	assert_false(reopen_seen(&r, T0, T0));
 	assert_false(reopen_seen(&r, T0, T0)); /* the same sign again */
@@ -30,7 +29,6 @@ static void it_is_the_signs_time_that_counts(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	assert_false(reopen_seen(&r, T0, T0));
 	/* read late: the sign itself is 100 ms after the first */
 	assert_false(reopen_seen(&r, T0 + 100 * MS, T0 + 10 * S));
@@ -42,7 +40,6 @@ static void a_silence_begins_the_count_anew(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	assert_false(reopen_seen(&r, T0, T0));
 	assert_false(reopen_seen(&r, T0 + 3001 * MS, T0 + 3001 * MS));
 	assert_true(reopen_seen(&r, T0 + 3201 * MS, T0 + 3201 * MS));
@@ -54,7 +51,6 @@ static void each_opening_doubles_up_to_30_s(void **state)
 					    12800, 25600, 30000, 30000, 30000 };
 	struct reopen r = { 0 };
 
-	(void)state;
 	for (size_t i = 0; i < sizeof(want_ms) / sizeof(want_ms[0]); i++) {
 		uint64_t now = T0 + i * S;
 
@@ -74,7 +70,6 @@ static void openings_are_forgotten_after_a_minute(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	reopen_opened(&r, T0);
 	reopen_opened(&r, T0 + 30 * S);
 	assert_int_equal(reopen_gap_ns(&r, T0 + 30 * S), 800 * MS);
@@ -88,7 +83,6 @@ static void the_gap_can_shrink_while_waiting(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	for (int i = 0; i < 8; i++)
 		reopen_opened(&r, T0);
 	assert_false(reopen_seen(&r, T0 + 59 * S, T0 + 59 * S));
@@ -100,7 +94,6 @@ static void failed_forgets_the_first_sign_but_not_the_openings(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	reopen_opened(&r, T0);
 	assert_false(reopen_seen(&r, T0 + S, T0 + S));
 	reopen_failed(&r);
@@ -116,7 +109,6 @@ static void opened_forgets_the_first_sign(void **state)
 {
 	struct reopen r = { 0 };
 
-	(void)state;
 	assert_false(reopen_seen(&r, T0, T0));
 	reopen_opened(&r, T0 + S);
 	assert_false(reopen_seen(&r, T0 + 10 * S, T0 + 10 * S));
@@ -130,7 +122,6 @@ static void random_walk(void **state)
 	uint64_t now = T0, first = 0, last = 0;
 	size_t n = 0;
 
-	(void)state;
 	srandom(1);
 	for (int step = 0; step < 20000; step++) {
 		uint64_t gap = 200 * MS;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* State → JSON and table, also with names that somebody made to do harm. */
-#include "out/report.h"
+#include "report/report.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,7 +66,6 @@ static void every_field_of_a_workload(void **state)
 				     .changed_ns = now_boot_ns() - 5 * NS_PER_SEC };
 	json_t *j, *dropped;
 
-	(void)state;
 	w.dropped[REASON_BARRED] = 7;
 	w.dropped[REASON_DOCKER_DNS] = 1ULL << 33;
 	j = reread(report_workload_json(&w));
@@ -89,7 +88,6 @@ static void every_reason_has_a_name(void **state)
 	struct report_workload w = { .name = "/a", .state = "open" };
 	json_t *j, *dropped;
 
-	(void)state;
 	for (int reason = 1; reason < VPNLEASH_REASON_MAX; reason++)
 		w.dropped[reason] = (uint64_t)reason;
 	j = reread(report_workload_json(&w));
@@ -108,7 +106,6 @@ static void what_is_not_known_is_null(void **state)
 	struct report_tunnel t = { .interface = "wg0", .netns = "host" };
 	json_t *j = reread(report_workload_json(&w));
 
-	(void)state;
 	assert_true(json_is_null(json_object_get(j, "tunnel")));
 	assert_int_equal(json_integer_value(json_object_get(j, "since_ms")), 0);
 	json_decref(j);
@@ -143,7 +140,6 @@ static void hostile_names_are_harmless(void **state)
 	};
 	static char long_name[8192];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
 		struct report_workload w = { .name = hostile[i].name,
 					     .state = "blocked",
@@ -179,7 +175,6 @@ static void hostile_names_are_harmless(void **state)
 
 static void random_names_are_valid_json(void **state)
 {
-	(void)state;
 	srandom(1);
 	for (int round = 0; round < 5000; round++) {
 		char name[256];
@@ -215,7 +210,6 @@ static void the_table(void **state)
 	json_t *report;
 	char *text;
 
-	(void)state;
 	w[0].dropped[REASON_NO_LEASE] = 3;
 	w[0].dropped[REASON_IPV6] = 2;
 	report = report_of(w, 2, &t);
@@ -248,7 +242,6 @@ static void times_are_short(void **state)
 		      { 48 * 3600, " 2d" } };
 	uint64_t now = now_boot_ns();
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(since); i++) {
 		struct report_workload w = { .name = "/a", .state = "open" };
 		json_t *report;
@@ -275,7 +268,6 @@ static void any_and_all_open(void **state)
 	static const char *const not_open[] = { "waiting", "blocked", "frozen", "OPEN", "", NULL };
 	json_t *report = report_of(w, 0, NULL), *nothing = json_object();
 
-	(void)state;
 	assert_false(report_any(report));
 	assert_true(report_all_open(report));
 	json_decref(report);

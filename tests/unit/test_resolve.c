@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What people write → the path of a cgroup below the root, and never out of it. */
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +47,6 @@ static void assert_refused(const char *text, const char *says)
 
 static void both_spellings(void **state)
 {
-	(void)state;
 	assert_path("/torrent/qb", "/torrent/qb");
 	assert_path("/sys/fs/cgroup/torrent/qb", "/torrent/qb");
 	assert_path("/sys/fs/cgroups/a", "/sys/fs/cgroups/a"); /* only looks like the mount */
@@ -57,7 +56,6 @@ static void both_spellings(void **state)
 
 static void dots_and_slashes(void **state)
 {
-	(void)state;
 	assert_path("/a/", "/a");
 	assert_path("//a///b//", "/a/b");
 	assert_path("/./a/./b/.", "/a/b");
@@ -73,7 +71,6 @@ static void dots_and_slashes(void **state)
 
 static void the_root_is_no_workload(void **state)
 {
-	(void)state;
 	assert_refused("", "root cgroup");
 	assert_refused("/", "root cgroup");
 	assert_refused("///", "root cgroup");
@@ -85,7 +82,6 @@ static void the_root_is_no_workload(void **state)
 
 static void what_is_no_path(void **state)
 {
-	(void)state;
 	assert_refused("a", "give /PATH");
 	assert_refused("a/b", "give /PATH");
 	assert_refused("./a", "give /PATH");
@@ -100,7 +96,6 @@ static void lengths(void **state)
 {
 	char text[PATH_MAX + 64];
 
-	(void)state;
 	memset(text, 'a', sizeof(text));
 	text[0] = '/';
 	text[PATH_MAX - 2] = '\0';
@@ -134,7 +129,6 @@ static void assert_slice(const char *text, const char *want, const char *name)
 
 static void slices(void **state)
 {
-	(void)state;
 	assert_slice("torrent.slice", "/torrent.slice", "slice:torrent.slice");
 	assert_slice("a-b.slice", "/a.slice/a-b.slice", "slice:a-b.slice");
 	assert_slice("a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice", "slice:a-b-c.slice");
@@ -160,7 +154,6 @@ static void what_is_no_slice(void **state)
 	};
 	char got[PATH_MAX], longest[300];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (slice_to_path(&root, bad[i], got, &err) != -EINVAL)
 			fail_msg("'%s' is taken", bad[i]);
@@ -184,7 +177,6 @@ static void random_paths_stay_below(void **state)
 {
 	static const char *const parts[] = { "/", "//", "/.", "/..",  "a",
 					     ".", "/a", "\n", "\xff", "/sys/fs/cgroup" };
-	(void)state;
 	srandom(1);
 	for (int round = 0; round < 20000; round++) {
 		char text[PATH_MAX] = "", got[PATH_MAX], padded[PATH_MAX + 2], again[PATH_MAX];
@@ -215,7 +207,6 @@ static void real_cgroups(void **state)
 	char name[64], inner[96], link[160], deep[160];
 	int r = resolve_cgroup_root(&real, &err), fd;
 
-	(void)state;
 	if (r) {
 		print_message("# %s\n", err.text);
 		skip();

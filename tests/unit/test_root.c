@@ -41,7 +41,6 @@ static void put(const char *path, const char *text)
 
 static int begin(void **state)
 {
-	(void)state;
 	snprintf(top, sizeof(top), "/tmp/vpnleash-root-XXXXXX");
 	assert_non_null(mkdtemp(top));
 	snprintf(host_file, sizeof(host_file), "%s.host", top);
@@ -62,7 +61,6 @@ static int end(void **state)
 {
 	char command[192];
 
-	(void)state;
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	snprintf(command, sizeof(command), "rm -rf %s %s", top, host_file);
@@ -84,7 +82,6 @@ static void regular(void **state)
 {
 	char buf[32], large[4097];
 
-	(void)state;
 	assert_int_equal(read_conf(buf), -ENOENT);
 	put(at("etc/conf"), "its own");
 	assert_int_equal(read_conf(buf), 7);
@@ -104,7 +101,6 @@ static void links_out(void **state)
 {
 	char up[160], buf[32];
 
-	(void)state;
 	assert_int_equal(symlink(host_file, at("etc/conf")), 0);
 	assert_int_equal(read_conf(buf), -ENOENT);
 	snprintf(up, sizeof(up), "../../../..%s", host_file);
@@ -125,7 +121,6 @@ static void magic_links(void **state)
 {
 	char buf[32];
 
-	(void)state;
 	alarm(5);
 	assert_int_equal(read_in_root(getpid(), "/proc/self/root/etc/passwd", buf, sizeof(buf)),
 			 -ELOOP);
@@ -139,7 +134,6 @@ static void what_is_no_file(void **state)
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0), seen;
 	char buf[32];
 
-	(void)state;
 	assert_int_equal(mkfifo(at("etc/conf"), 0644), 0);
 	assert_int_equal(read_conf(buf), -EINVAL);
 	assert_int_equal(mkdir(at("etc/conf"), 0755), 0);
@@ -177,7 +171,6 @@ static void leased(void **state)
 	char buf[32];
 	int fd;
 
-	(void)state;
 	put(at("etc/conf"), "leased");
 	signal(SIGIO, SIG_IGN);
 	fd = open(at("etc/conf"), O_RDWR | O_CLOEXEC);
@@ -190,7 +183,6 @@ static void gone(void **state)
 {
 	char buf[32];
 
-	(void)state;
 	assert_int_equal(read_in_root(0x7ffffffe, "/etc/conf", buf, sizeof(buf)), -ENOENT);
 }
 

@@ -27,7 +27,6 @@ static int parse(const char *text)
 
 static void good_ones(void **state)
 {
-	(void)state;
 	assert_int_equal(parse("{\"verb\":\"status\"}"), 0);
 	assert_int_equal(got.verb, VERB_STATUS);
 	assert_int_equal(parse("{\"verb\":\"slices\"}"), 0);
@@ -75,7 +74,6 @@ static void bad_ones(void **state)
 		{ "[]", "unknown verb" },
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		int r = parse(bad[i][0]);
 
@@ -92,7 +90,6 @@ static void long_ones(void **state)
 {
 	char text[REQUEST_TEXT_LEN + 100], name[REQUEST_TEXT_LEN + 1];
 
-	(void)state;
 	memset(name, 'a', sizeof(name));
 	name[REQUEST_TEXT_LEN] = '\0';
 	snprintf(text, sizeof(text), "{\"verb\":\"detach\",\"workload\":\"%s\"}", name);

@@ -44,7 +44,6 @@ static enum link_place place(const char *kind, int32_t nsid, uint32_t flags)
 
 static void links_that_lead_out(void **state)
 {
-	(void)state;
 	assert_int_equal(place("", NOWHERE, IFF_LOOPBACK | IFF_UP), LINK_INSIDE);
 	assert_int_equal(place("veth", 0, IFF_UP), LINK_GUARDABLE);
 	assert_int_equal(place("veth", 3, 0), LINK_GUARDABLE);	       /* also while it is down */
@@ -124,7 +123,6 @@ static void read_a_veth(void)
 
 static void links_are_read(void **state)
 {
-	(void)state;
 	in_new_netns(read_a_veth);
 }
 
@@ -141,7 +139,6 @@ static void what_wireguard_says(void **state)
 {
 	struct wireguard w;
 
-	(void)state;
 	assert_int_equal(reads("private_key=00\nlisten_port=51820\npublic_key=11\n"
 			       "endpoint=192.0.2.1:443\npublic_key=22\nendpoint=[2001:db8::1]:9\n"
 			       "errno=0\n\n",
@@ -289,7 +286,6 @@ static void hostile_sockets(void **state)
 			{ 'h', -ETIMEDOUT }, { 'c', -EBADMSG }, { 'n', -ETIMEDOUT } };
 	char dir[] = "/tmp/vpnleash-XXXXXX", path[64];
 
-	(void)state;
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/wg9.sock", dir);
 	for (size_t i = 0; i < ARRAY_SIZE(servers); i++) {
@@ -326,7 +322,6 @@ static void hostile_paths(void **state)
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	int s = socket(AF_UNIX, SOCK_STREAM, 0), root, fd;
 
-	(void)state;
 	assert_non_null(mkdtemp(dir));
 	assert_non_null(mkdtemp(host));
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s/host.sock", host);
@@ -464,13 +459,11 @@ static void live_without_a_leader(void)
 
 static void threads_without_a_leader(void **state)
 {
-	(void)state;
 	in_new_netns(live_without_a_leader);
 }
 
 static void who_lives_there(void **state)
 {
-	(void)state;
 	in_new_netns(live_alone);
 }
 

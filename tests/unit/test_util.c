@@ -70,7 +70,6 @@ static bool printable(const char *text)
 
 static void plain_text_stays(void **state)
 {
-	(void)state;
 	assert_escapes("", "");
 	assert_escapes("/system.slice/docker-0a1b.scope", "/system.slice/docker-0a1b.scope");
 	assert_escapes("a b~!#$%&()*+,-./:;<=>?@[]^_`{|}", "a b~!#$%&()*+,-./:;<=>?@[]^_`{|}");
@@ -82,7 +81,6 @@ static void plain_text_stays(void **state)
 
 static void what_acts_on_a_terminal_or_a_quote_is_escaped(void **state)
 {
-	(void)state;
 	for (int c = 1; c < 0x20; c++) {
 		char src[2] = { (char)c }, want[5];
 
@@ -100,7 +98,6 @@ static void what_acts_on_a_terminal_or_a_quote_is_escaped(void **state)
 
 static void what_is_not_utf8_is_escaped(void **state)
 {
-	(void)state;
 	assert_escapes("\x80\xbf\xfe\xff", "\\x80\\xbf\\xfe\\xff");
 	assert_escapes("\xc0\xaf", "\\xc0\\xaf"); /* overlong '/' */
 	assert_escapes("\xc1\xbf", "\\xc1\\xbf");
@@ -120,7 +117,6 @@ static void truncation_cuts_between_characters(void **state)
 	static const char src[] = "a€\"\xf0\x9f\x90\x95\x1b\xffz";
 	char *whole = escaped(src, 256);
 
-	(void)state;
 	for (size_t size = 1; size <= strlen(whole) + 2; size++) {
 		char *got = escaped(src, size);
 
@@ -138,7 +134,6 @@ static void random_bytes_become_printable(void **state)
 {
 	static const unsigned char favourites[] = { 0xc2, 0xe0, 0xe2, 0xed, 0xf0, 0xf4, 0x80, 0x9f,
 						    0xa0, 0xbf, '\\', '\'', '"',  0x1b, 0x7f, 'x' };
-	(void)state;
 	srandom(1);
 	for (int round = 0; round < 20000; round++) {
 		size_t n = (size_t)random() % 40, size = 1 + (size_t)random() % 80;
@@ -158,7 +153,6 @@ static void errors_say_what_why_and_what_to_do(void **state)
 	struct error err;
 	char *long_text = malloc(4096);
 
-	(void)state;
 	assert_int_equal(fail(&err, EXIT_USAGE, -ENOENT, "make it", "open '%s'", "x"), -ENOENT);
 	assert_string_equal(err.text, "open 'x': No such file or directory (make it)");
 	assert_int_equal(err.exit_code, EXIT_USAGE);
@@ -222,7 +216,6 @@ static void durations(void **state)
 	};
 	uint64_t ns;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		assert_int_equal(parse_duration(good[i].text, &ns), 0);
 		assert_int_equal(ns, good[i].ns);
@@ -239,7 +232,6 @@ static void small_files(void **state)
 	char dir[] = "/tmp/vpnleash-test-util-XXXXXX", buf[8];
 	int dirfd, fd;
 
-	(void)state;
 	assert_non_null(mkdtemp(dir));
 	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(dirfd >= 0);
@@ -274,7 +266,6 @@ static void owners(void **state)
 	void *p = malloc(1), *q;
 	FILE *no_file = NULL;
 
-	(void)state;
 	taken = TAKE_FD(fd);
 	assert_int_equal(fd, -1);
 	assert_true(taken >= 0);
@@ -303,7 +294,6 @@ static void time_namespaces_are_seen(void **state)
 	int status;
 	pid_t pid;
 
-	(void)state;
 	assert_true(now_boot_ns() > 0);
 	if (in_time_namespace()) {
 		print_message("# the test itself runs in a time namespace\n");

@@ -53,7 +53,6 @@ static void refused(const char *what, size_t at, uint8_t value)
 
 static void answer_is_understood(void **state)
 {
-	(void)state;
 	for (size_t options = 0; options <= 40; options += 4) {
 		struct wire_echo echo = { 0 };
 		uint8_t buf[128];
@@ -72,7 +71,6 @@ static void answer_of_any_other_length_is_refused(void **state)
 	struct wire_echo echo;
 	size_t len = answer(buf, 0);
 
-	(void)state;
 	for (size_t n = 0; n < sizeof(buf); n++) {
 		uint8_t *exact = malloc(n ? n : 1); /* so that a byte too far is the sanitizer's */
 
@@ -85,7 +83,6 @@ static void answer_of_any_other_length_is_refused(void **state)
 
 static void answer_with_one_wrong_field_is_refused(void **state)
 {
-	(void)state;
 	refused("IPv6", 0, 0x65);
 	refused("a header of 16 bytes", 0, 0x44);
 	refused("a header of 0 bytes", 0, 0x40);
@@ -106,7 +103,6 @@ static void only_an_open_probe_counts_and_only_once(void **state)
 	struct wire_window w = { 0 };
 	struct wire_echo other = PROBE;
 
-	(void)state;
 	assert_false(wire_window_answered(&w, &PROBE, 5 * SEC)); /* never asked */
 	wire_window_sent(&w, &PROBE, 5 * SEC);
 	other.id++;
@@ -128,7 +124,6 @@ static void eight_probes_are_remembered(void **state)
 	struct wire_window w = { 0 };
 	struct wire_echo echo = PROBE;
 
-	(void)state;
 	for (int i = 0; i < WIRE_WINDOW + 1; i++, echo.seq++)
 		wire_window_sent(&w, &echo, SEC);
 	assert_false(wire_window_answered(&w, &PROBE, SEC));
@@ -155,7 +150,6 @@ static void every_field_of_a_record_is_checked(void **state)
 	struct wire w = { .op = WIRE_ASK }, out;
 	char long_one[sizeof(w) + 1] = { 0 };
 
-	(void)state;
 	record_is_taken_or_refused("set", WIRE_SET, UINT32_MAX, UINT32_MAX, 0);
 	record_is_taken_or_refused("set without address", WIRE_SET, 1, 0, -EBADMSG);
 	record_is_taken_or_refused("set of 33 bits", WIRE_SET, 1, 1ULL << 32, -EBADMSG);
@@ -181,7 +175,6 @@ static void garbage_harms_nobody(void **state)
 {
 	int taken = 0;
 
-	(void)state;
 	srand(1);
 	for (int i = 0; i < 100000; i++) {
 		uint8_t good[128];

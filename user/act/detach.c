@@ -23,19 +23,19 @@ struct walk {
 };
 
 /* Is the cgroup in a slice? Not once it is gone. */
-static bool slice_of(const struct walk *walk, uint64_t cgroup_id, struct workload *ret)
+static bool slice_of(const struct walk *walk, uint64_t cgroup_id, struct workload_record *ret)
 {
 	_cleanup_fd int fd = resolve_cgroup_id(walk->root, cgroup_id);
 
 	return fd >= 0 && gate_slice_above(walk->pins, fd, ret, NULL);
 }
 
-static bool is_named(const struct walk *walk, const struct workload *w)
+static bool is_named(const struct walk *walk, const struct workload_record *w)
 {
 	return !walk->name || !strncmp(walk->name, w->name, sizeof(w->name));
 }
 
-static int note_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_slice(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
 
@@ -46,9 +46,10 @@ static int note_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
 }
 
 /* A removed one has no path any more, but its record knows. */
-static bool is_in_named_slice(const struct walk *walk, uint64_t cgroup_id, const struct workload *w)
+static bool is_in_named_slice(const struct walk *walk, uint64_t cgroup_id,
+			      const struct workload_record *w)
 {
-	struct workload slice;
+	struct workload_record slice;
 
 	for (size_t i = 0; w->slice_tag && i < walk->n_slices; i++)
 		if (w->slice_tag == (uint32_t)walk->slices[i])
@@ -57,11 +58,11 @@ static bool is_in_named_slice(const struct walk *walk, uint64_t cgroup_id, const
 }
 
 /* Before anything is done. */
-static int refuse_alone(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int refuse_alone(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
 	char shown[VPNLEASH_NAME_LEN * 4], of[VPNLEASH_NAME_LEN * 4], remedy[400];
-	struct workload slice;
+	struct workload_record slice;
 
 	if (w->flags & WORKLOAD_SLICE || !walk->name || !is_named(walk, w) ||
 	    !slice_of(walk, cgroup_id, &slice))
@@ -73,7 +74,7 @@ static int refuse_alone(uint64_t cgroup_id, const struct workload *w, void *arg)
 		    escape(shown, sizeof(shown), w->name), of);
 }
 
-static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct workload *w)
+static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct workload_record *w)
 {
 	char shown[VPNLEASH_NAME_LEN * 4];
 	int r = 0;
@@ -91,12 +92,12 @@ static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct worklo
 	r = gate_detach(cgroup_id, walk->err);
 	if (r)
 		return r;
-	workload_unbind(walk->pins, cgroup_id);
+	record_unbind(walk->pins, cgroup_id);
 	walk->detached++;
 	return 0;
 }
 
-static int detach_workload(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int detach_workload(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
 
@@ -107,22 +108,20 @@ static int detach_workload(uint64_t cgroup_id, const struct workload *w, void *a
 		       : 0;
 }
 
-static int detach_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int detach_slice(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
 
 	return w->flags & WORKLOAD_SLICE && is_named(walk, w) ? detach_one(walk, cgroup_id, w) : 0;
 }
 
-static int count_kept(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int count_kept(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
-	(void)cgroup_id;
-	(void)w;
 	++*(int *)arg;
 	return 0;
 }
 
-bool detach_holds(const struct pins *pins, const struct workload *w, uint64_t netns_cookie)
+bool detach_holds(const struct pins *pins, const struct workload_record *w, uint64_t netns_cookie)
 {
 	__u32 slot = w->slot;
 	struct lease lease;
@@ -143,7 +142,7 @@ struct guarded {
 	bool held[VPNLEASH_GUARDS];
 };
 
-static int note_held(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_held(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct guarded *g = arg;
 

@@ -4,7 +4,7 @@
 #define VPNLEASH_DETACH_H
 
 #include "act/pins.h"
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 /*
  * Thaw what we froze, take the gate off, forget the record: of the workload of that name (also of
@@ -21,7 +21,7 @@ int detach_last(const struct pins *pins, struct error *err);
 
 /* Does the record hold the guard of that netns? Also of a removed cgroup, and of one that is shut
  * and no tunnel's. */
-bool detach_holds(const struct pins *pins, const struct workload *w, uint64_t netns_cookie);
+bool detach_holds(const struct pins *pins, const struct workload_record *w, uint64_t netns_cookie);
 
 /* The guards that no record holds, of netns for which keep (NULL: none) is false. */
 int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, void *arg),

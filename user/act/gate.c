@@ -198,7 +198,6 @@ static int ask_docker_dns(void *arg)
 				  .sin_addr.s_addr = htonl(0x7f00000b) };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	(void)arg;
 	if (fd < 0 || sendto(fd, "?", 1, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return errno;
 	return 0;
@@ -412,10 +411,10 @@ static int note_record(uint64_t cgroup_id, const struct pins_record *record, voi
 
 static void put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t since_ns)
 {
-	struct workload w = { .cgroup_tag = (uint32_t)slice->id,
-			      .flags = WORKLOAD_SLICE,
-			      .level = slice->level,
-			      .since_ns = since_ns };
+	struct workload_record w = { .cgroup_tag = (uint32_t)slice->id,
+				     .flags = WORKLOAD_SLICE,
+				     .level = slice->level,
+				     .since_ns = since_ns };
 
 	slice_name(slice->path, w.name);
 	bpf_map_update_elem(g->pins.workloads, &slice->id, &w, BPF_ANY);
@@ -426,10 +425,10 @@ static void put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t s
 static void take_over(struct replacing *r, const struct noted *noted)
 {
 	const struct pins_record *was = &noted->record;
-	struct workload w = { .cgroup_tag = (uint32_t)noted->cgroup_id,
-			      .flags = was->flags & WORKLOAD_FROZEN_BY_US,
-			      .level = (uint32_t)was->level,
-			      .since_ns = now_boot_ns() };
+	struct workload_record w = { .cgroup_tag = (uint32_t)noted->cgroup_id,
+				     .flags = was->flags & WORKLOAD_FROZEN_BY_US,
+				     .level = (uint32_t)was->level,
+				     .since_ns = now_boot_ns() };
 	struct cgroup_ref c;
 	int gone = resolve_cgroup_of_id(r->root, noted->cgroup_id, &c);
 
@@ -568,7 +567,6 @@ static int look_below(const char *path, const struct stat *st, int type, struct 
 {
 	_cleanup_fd int fd = -1;
 
-	(void)st;
 	if (type != FTW_D || ftw->level == 0)
 		return 0;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -618,7 +616,6 @@ static int check_alone(struct gate *g, const struct cgroup_root *root, const str
 	char path[PATH_MAX * 2];
 	int r = check_above(root, c, err);
 
-	(void)g;
 	snprintf(path, sizeof(path), "%s%s", root->path, c->path);
 	return r ? r : check_below(path, c, err);
 }
@@ -746,7 +743,7 @@ static void take_gate_off(uint64_t cgroup_id)
 int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		struct error *err)
 {
-	struct workload slice;
+	struct workload_record slice;
 	int above = gate_slice_above(&g->pins, c->fd, &slice, NULL), r;
 	char shown[VPNLEASH_NAME_LEN * 4];
 
@@ -772,10 +769,10 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 
 /* ------ slices ------ */
 
-bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload *ret)
+bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload_record *ret)
 {
 	_cleanup_fd int out = -1, in = -1;
-	struct workload w;
+	struct workload_record w;
 
 	if (bpf_map_lookup_elem(pins->workloads, &cgroup_id, &w) || !(w.flags & WORKLOAD_SLICE))
 		return false;
@@ -789,7 +786,8 @@ bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload 
 	return true;
 }
 
-int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload *ret, uint64_t *ret_id)
+int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload_record *ret,
+		     uint64_t *ret_id)
 {
 	_cleanup_fd int fd = openat(cgroup_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
@@ -887,10 +885,10 @@ static int take_childs_gate_off(int fd, uint64_t id, const char *name, void *arg
 
 /* The slice of that name was another cgroup, which was removed: its gate stays while a socket of a
  * child of it lives. */
-static int part_with_former(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int part_with_former(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	const struct below *b = arg;
-	struct workload gone = *w;
+	struct workload_record gone = *w;
 	char name[VPNLEASH_NAME_LEN];
 	_cleanup_fd int fd = -1;
 
@@ -904,7 +902,7 @@ static int part_with_former(uint64_t cgroup_id, const struct workload *w, void *
 		gone.flags |= WORKLOAD_GONE;
 		bpf_map_update_elem(b->gate->pins.workloads, &cgroup_id, &gone, BPF_EXIST);
 	} else if (!pins_remove_links(cgroup_id, NULL)) {
-		workload_unbind(&b->gate->pins, cgroup_id);
+		record_unbind(&b->gate->pins, cgroup_id);
 	}
 	return 0;
 }
@@ -921,7 +919,7 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 {
 	struct below b = { g, root, slice, err };
 	char shown[VPNLEASH_NAME_LEN * 4];
-	struct workload w;
+	struct workload_record w;
 	bool known = !bpf_map_lookup_elem(g->pins.workloads, &slice->id, &w);
 	uint64_t since_ns;
 	int r;

@@ -7,7 +7,7 @@
 #define VPNLEASH_GATE_H
 
 #include "act/pins.h"
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 /* Children of the root by this name are ours, for a moment while a daemon starts. */
 #define GATE_SCRATCH "/vpnleash-scratch-"
@@ -54,10 +54,10 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
  */
 int gate_load_level(struct gate *g, uint32_t level, struct error *err);
 /* Is it a slice whose gate is on? ret, its record, may be NULL. */
-bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload *ret);
+bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload_record *ret);
 /* How far above the cgroup is the nearest such slice: 1 is its parent, and then the cgroup was born
  * locked; 0: there is none. ret and ret_id, of the slice, may be NULL. */
-int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload *ret,
+int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload_record *ret,
 		     uint64_t *ret_id);
 /* Where the cgroup's questions to port 53 go from now on; see struct resolver. After gate_attach().
  */

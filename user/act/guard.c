@@ -13,6 +13,7 @@
 
 #include "act/tc.h"
 #include "base/netns.h"
+#include "vmlinux/uapi.h"
 
 #include "vpnleash.skel.h"
 
@@ -46,7 +47,8 @@ static void sweep_links(void)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		__u32 info[96] = { 0 }, length = sizeof(struct bpf_link_info);
+		struct tcx_link_info info = { 0 };
+		__u32 length = sizeof(struct bpf_link_info);
 		char path[PINS_PATH_MAX];
 		int fd;
 
@@ -54,8 +56,8 @@ static void sweep_links(void)
 		    (size_t)snprintf(path, sizeof(path), LINKS "/%.60s", e->d_name) >= sizeof(path))
 			continue;
 		fd = bpf_obj_get(path);
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, info, &length) && !info[4])
-			unlink(path); /* tcx.ifindex */
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) && !info.ifindex)
+			unlink(path);
 		if (fd >= 0)
 			close(fd);
 	}

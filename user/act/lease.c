@@ -30,11 +30,10 @@ static void store_expiry(struct lease *l, uint64_t expires_ns)
 	__atomic_store_n(&l->expires_ns, expires_ns, __ATOMIC_RELEASE);
 }
 
-static int mark_used(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int mark_used(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct leases *l = arg;
 
-	(void)cgroup_id;
 	if (w->slot < VPNLEASH_SLOTS)
 		l->use[w->slot] = SLOT_USED;
 	return 0;
@@ -174,23 +173,23 @@ uint64_t lease_seen_ns(const struct leases *l, unsigned int slot)
 	return seen_ns;
 }
 
-static int put(struct leases *l, uint64_t cgroup_id, struct workload *w)
+static int put(struct leases *l, uint64_t cgroup_id, struct workload_record *w)
 {
 	w->cgroup_tag = (uint32_t)cgroup_id;
 	return bpf_map_update_elem(l->pins->workloads, &cgroup_id, w, BPF_ANY) < 0 ? -errno : 0;
 }
 
-int workload_get(const struct leases *l, uint64_t cgroup_id, struct workload *ret)
+int record_get(const struct leases *l, uint64_t cgroup_id, struct workload_record *ret)
 {
 	return bpf_map_lookup_elem(l->pins->workloads, &cgroup_id, ret) < 0 ? -errno : 0;
 }
 
-int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
-		  uint16_t made)
+int record_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
+		uint16_t made)
 {
-	struct workload w;
+	struct workload_record w;
 
-	if (workload_get(l, cgroup_id, &w)) {
+	if (record_get(l, cgroup_id, &w)) {
 		memset(&w, 0, sizeof(w));
 		w.since_ns = now_boot_ns();
 	}
@@ -202,10 +201,10 @@ int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const ch
 	return put(l, cgroup_id, &w);
 }
 
-int workload_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id)
+int record_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id)
 {
-	struct workload w;
-	int r = workload_get(l, cgroup_id, &w);
+	struct workload_record w;
+	int r = record_get(l, cgroup_id, &w);
 
 	if (r || w.slice_tag == (uint32_t)slice_id)
 		return r;
@@ -213,10 +212,10 @@ int workload_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id)
 	return put(l, cgroup_id, &w);
 }
 
-int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
+int record_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
 {
-	struct workload w;
-	int r = workload_get(l, cgroup_id, &w);
+	struct workload_record w;
+	int r = record_get(l, cgroup_id, &w);
 
 	if (r || w.slot == slot)
 		return r;
@@ -226,11 +225,11 @@ int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
 	return put(l, cgroup_id, &w);
 }
 
-int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear)
+int record_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear)
 {
-	struct workload w;
+	struct workload_record w;
 	uint16_t flags;
-	int r = workload_get(l, cgroup_id, &w);
+	int r = record_get(l, cgroup_id, &w);
 
 	if (r)
 		return r;
@@ -245,8 +244,8 @@ int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t 
 static int part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie, uint16_t set,
 		uint16_t clear)
 {
-	struct workload w;
-	int r = workload_get(l, cgroup_id, &w);
+	struct workload_record w;
+	int r = record_get(l, cgroup_id, &w);
 
 	if (r)
 		return r;
@@ -260,12 +259,12 @@ static int part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie, uin
 	return put(l, cgroup_id, &w);
 }
 
-int workload_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
+int record_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
 	return part(l, cgroup_id, netns_cookie, 0, WORKLOAD_ADMITTED);
 }
 
-int workload_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
+int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
 	return part(l, cgroup_id, netns_cookie, WORKLOAD_GONE,
 		    WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
@@ -280,7 +279,7 @@ static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_
 	}
 }
 
-void workload_unbind(const struct pins *pins, uint64_t cgroup_id)
+void record_unbind(const struct pins *pins, uint64_t cgroup_id)
 {
 	struct edge_key edge, *previous = NULL;
 

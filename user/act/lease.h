@@ -42,18 +42,18 @@ uint64_t lease_seen_ns(const struct leases *l, unsigned int slot);
 /* Records. All return 0 or -errno. */
 /* New: barred, without a slot; one that is there keeps its flags and slot, but for `made`, which is
  * WORKLOAD_EXEC or 0. -EBUSY: a slice; -E2BIG: no room. */
-int workload_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
-		  uint16_t made);
-int workload_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id); /* 0: in none */
-int workload_point(struct leases *l, uint64_t cgroup_id, unsigned int slot);
-int workload_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear);
-int workload_get(const struct leases *l, uint64_t cgroup_id, struct workload *ret);
+int record_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char *name,
+		uint16_t made);
+int record_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id); /* 0: in none */
+int record_point(struct leases *l, uint64_t cgroup_id, unsigned int slot);
+int record_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear);
+int record_get(const struct leases *l, uint64_t cgroup_id, struct workload_record *ret);
 /* Barred, and no tunnel's any more; it holds the guard of that netns. netns_cookie of its tunnel;
  * 0: as the record says. */
-int workload_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
+int record_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
 /* The same, and its cgroup was removed (see WORKLOAD_GONE). */
-int workload_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
+int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
 /* Forget record and counters of a cgroup that was detached, or that the kernel has released. */
-void workload_unbind(const struct pins *pins, uint64_t cgroup_id);
+void record_unbind(const struct pins *pins, uint64_t cgroup_id);
 
 #endif

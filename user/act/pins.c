@@ -482,7 +482,8 @@ int pins_remove_all(struct error *err)
 }
 
 int pins_each_workload(const struct pins *p,
-		       int (*f)(uint64_t cgroup_id, const struct workload *w, void *arg), void *arg)
+		       int (*f)(uint64_t cgroup_id, const struct workload_record *w, void *arg),
+		       void *arg)
 {
 	__u64 ids[VPNLEASH_WORKLOADS], *previous = NULL;
 	size_t n = 0;
@@ -491,7 +492,7 @@ int pins_each_workload(const struct pins *p,
 	while (n < ARRAY_SIZE(ids) && !bpf_map_get_next_key(p->workloads, previous, &ids[n]))
 		previous = &ids[n++];
 	for (size_t i = 0; i < n; i++) {
-		struct workload w;
+		struct workload_record w;
 		int r = bpf_map_lookup_elem(p->workloads, &ids[i], &w);
 
 		w.name[sizeof(w.name) - 1] = '\0'; /* a pin is input */

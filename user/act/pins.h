@@ -71,7 +71,7 @@ int pins_remove_all(struct error *err);
 
 /* Walk `workloads`. f may delete or update the entry; a return other than 0 ends the walk. */
 int pins_each_workload(const struct pins *p,
-		       int (*f)(uint64_t cgroup_id, const struct workload *w, void *arg),
+		       int (*f)(uint64_t cgroup_id, const struct workload_record *w, void *arg),
 		       void *arg);
 
 #endif

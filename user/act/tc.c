@@ -15,11 +15,7 @@
 #include "act/pins.h"
 #include "base/netns.h"
 #include "base/nl.h"
-
-/* v6.6: e420bed02507 ("bpf: Add fd-based tcx multi-prog infra with link support") */
-#define TCX_INGRESS 46
-#define TCX_EGRESS  47
-#define TCX_BEFORE  (1U << 3) /* BPF_F_BEFORE without a relative: the first of all */
+#include "vmlinux/uapi.h"
 
 #define PRIORITY 1
 #define HANDLE	 1
@@ -27,7 +23,7 @@
 
 static enum bpf_attach_type tcx_type(const struct tc_place *p)
 {
-	return (enum bpf_attach_type)(p->egress ? TCX_EGRESS : TCX_INGRESS);
+	return p->egress ? VPNLEASH_TCX_EGRESS : VPNLEASH_TCX_INGRESS;
 }
 
 bool tc_has_tcx(void)
@@ -37,7 +33,7 @@ bool tc_has_tcx(void)
 	LIBBPF_OPTS(bpf_prog_query_opts, q, .prog_ids = ids, .prog_cnt = PROGRAMS);
 
 	if (!known) /* loopback: in every netns */
-		known = !bpf_prog_query_opts(1, (enum bpf_attach_type)TCX_INGRESS, &q) ? 1 : -1;
+		known = !bpf_prog_query_opts(1, VPNLEASH_TCX_INGRESS, &q) ? 1 : -1;
 	return known > 0;
 }
 
@@ -53,16 +49,13 @@ static void pin_path(char path[PINS_PATH_MAX], const struct tc_place *p)
 /* The pinned link, if it still sits on that device: -ENOENT if not. */
 static int open_pin(const char *path, const struct tc_place *p)
 {
-	struct { /* struct bpf_link_info, whose tcx part the headers of Debian 12 lack */
-		__u32 type, id, prog_id, pad, ifindex, attach_type;
-		__u8 rest[256];
-	} info = { 0 };
+	struct tcx_link_info info = { 0 };
 	__u32 length = sizeof(struct bpf_link_info);
 	int fd = bpf_obj_get(path);
 
 	if (fd < 0)
 		return -errno;
-	if (length < 24 || length > sizeof(info) ||
+	if (length < offsetof(struct tcx_link_info, rest) || length > sizeof(info) ||
 	    bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.ifindex != p->ifindex ||
 	    info.attach_type != tcx_type(p)) {
 		/* the device is gone: what is left of its link has index 0 */
@@ -86,7 +79,7 @@ static bool is_first(const struct tc_place *p, int program_fd)
 
 static int attach_tcx(const struct tc_place *p, int program_fd)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = TCX_BEFORE);
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = BPF_F_BEFORE);
 	char path[PINS_PATH_MAX];
 	int fd, r;
 
@@ -205,8 +198,7 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 	f->seen = true;
 	f->handle = tc->tcm_handle;
 	f->info = tc->tcm_info;
-	mnl_attr_for_each(attr, nlh, sizeof(*tc))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*tc)) {
 		if (mnl_attr_get_type(attr) == TCA_KIND)
 			f->bpf = !mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) &&
 				 !strcmp(mnl_attr_get_str(attr), "bpf");

@@ -26,7 +26,7 @@
 #include "cmd/cmd.h"
 #include "demo/lab.h"
 #include "demo/stage.h"
-#include "out/control.h"
+#include "report/control.h"
 
 #define RUNNING_MS 1000	  /* how long a living tunnel is watched */
 #define DEAD_MS	   1500	  /* and a dead one */
@@ -121,7 +121,7 @@ static int time_shutting(struct demo *d, uint64_t killed_ns)
 	_cleanup_fd int fd = netns_socket(d->lab.client, AF_INET, SOCK_DGRAM, 0);
 	const struct timespec pause = { .tv_nsec = 20000 };
 	struct ifreq tunnel = { .ifr_name = LAB_TUNNEL };
-	struct workload w;
+	struct workload_record w;
 	struct lease l;
 	char events[64];
 	uint64_t ns = 0;

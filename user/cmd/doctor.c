@@ -20,7 +20,7 @@
 #include "act/gate.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor.h"
-#include "out/control.h"
+#include "report/control.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
 
@@ -40,7 +40,6 @@ static int check_privilege(struct cgroup_root *root, struct error *line)
 					       CAP_NET_RAW };
 	char missing[128] = "";
 
-	(void)root;
 	if (geteuid())
 		return fail(line, 0, 0, "sudo vpnleash doctor", "not running as root");
 	if (capng_get_caps_process())
@@ -56,7 +55,6 @@ static int check_privilege(struct cgroup_root *root, struct error *line)
 
 static int check_clock(struct cgroup_root *root, struct error *line)
 {
-	(void)root;
 	return in_time_namespace() ? fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
 					  "a time namespace: leases would be wrong")
 				   : say(line, OK, "the boot clock is the kernel's own");
@@ -64,7 +62,6 @@ static int check_clock(struct cgroup_root *root, struct error *line)
 
 static int check_btf(struct cgroup_root *root, struct error *line)
 {
-	(void)root;
 	return access(BTF, R_OK) < 0
 		       ? fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
 			      "read " BTF)
@@ -103,7 +100,6 @@ static int check_hybrid(struct cgroup_root *root, struct error *line)
 	struct utsname kernel;
 	struct mntent *m = NULL;
 
-	(void)root;
 	while (mounts && (m = getmntent(mounts)))
 		if (!strcmp(m->mnt_type, "cgroup") &&
 		    (hasmntopt(m, "net_cls") || hasmntopt(m, "net_prio")))
@@ -126,7 +122,6 @@ static int check_loopback(struct cgroup_root *root, struct error *line)
 	_cleanup_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq lo = { .ifr_name = "lo" };
 
-	(void)root;
 	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
 		return fail(line, 0, -errno, "ip link show lo", "look at loopback");
 	return lo.ifr_flags & IFF_UP ? say(line, OK, "loopback is up")
@@ -140,7 +135,7 @@ struct slices {
 	char gone[VPNLEASH_NAME_LEN];
 };
 
-static int look_at_slice(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int look_at_slice(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct slices *s = arg;
 
@@ -165,7 +160,6 @@ static int check_pins(struct cgroup_root *root, struct error *line)
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
 	int r = pins_check_dir(line);
 
-	(void)root;
 	if (r == -ENOENT)
 		return say(line, OK, "bpffs at /sys/fs/bpf, nothing pinned");
 	if (r)
@@ -221,7 +215,6 @@ static int check_daemon(struct cgroup_root *root, struct error *line)
 	json_t *request = json_pack("{s:s}", "verb", "status"), *reply = NULL;
 	int r = control_ask(request, &reply, line);
 
-	(void)root;
 	if (!r)
 		r = say(line, INFO, "a daemon is running, pid %lld",
 			json_integer_value(json_object_get(reply, "daemon")));

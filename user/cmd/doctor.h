@@ -6,9 +6,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "base/cgroup.h"
 #include "base/util.h"
-#include "core/config.h"
-#include "core/resolve.h"
+#include "config/config.h"
 
 /* What a check found; a finding is what fail() returns, with its remedy. */
 enum { OK = 0, INFO = 1 };

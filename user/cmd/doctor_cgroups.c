@@ -70,8 +70,7 @@ void doctor_cgroups(const struct cgroup_root *root, const json_t *containers,
 		return;
 	if (file)
 		look_at_file(&l, file);
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach(containers, i, c) {
 		const char *name = json_string_value(json_object_get(c, "Name"));
 		const json_t *state = json_object_get(c, "State");
 		long long pid = json_integer_value(json_object_get(state, "Pid"));

@@ -75,8 +75,7 @@ static bool has_labels(const json_t *c)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value)
-	{
+	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value) {
 		if (!strncmp(key, "vpnleash.", 9))
 			return true;
 	}
@@ -112,8 +111,7 @@ const json_t *doctor_find(const json_t *containers, const char *name)
 	const json_t *c;
 	size_t i;
 
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach(containers, i, c) {
 		if (is_called(c, name))
 			return c;
 	}
@@ -140,8 +138,7 @@ static bool is_guarded(const struct view *v, const json_t *place)
 	for (i = 0; v->file && i < v->file->n_tunnels; i++)
 		if (is_place(place, v->file->tunnels[i].netns))
 			return true;
-	json_array_foreach(v->containers, i, c)
-	{
+	json_array_foreach(v->containers, i, c) {
 		if (doctor_is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
 			return true;
 	}
@@ -166,8 +163,7 @@ static bool lists(const json_t *list, const char *capability)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(list, i, entry)
-	{
+	json_array_foreach(list, i, entry) {
 		const char *s = json_string_value(entry);
 
 		if (s && !strcasecmp(s + (strncasecmp(s, "CAP_", 4) ? 0 : 4), capability))
@@ -298,8 +294,7 @@ static void check_mounts(const struct view *v, const json_t *c)
 	const json_t *mount;
 	size_t i;
 
-	json_array_foreach(json_object_get(c, "Mounts"), i, mount)
-	{
+	json_array_foreach(json_object_get(c, "Mounts"), i, mount) {
 		const char *source = text_of(mount, "Source");
 
 		if (*source == '/' && !strcmp(text_of(mount, "Type"), "bind"))
@@ -383,8 +378,7 @@ static int read_labels(const json_t *c, struct config *ret, struct error *err)
 	size_t n = 0;
 	bool keys;
 
-	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value)
-	{
+	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value) {
 		if (strncmp(key, "vpnleash.", 9) || !json_string_value(value) ||
 		    n == ARRAY_SIZE(labels))
 			continue;
@@ -437,8 +431,7 @@ static bool is_allowed(const struct view *v, const json_t *place, uint8_t protoc
 		if (is_place(place, v->file->tunnels[i].netns) &&
 		    allows(&v->file->tunnels[i].allow, protocol, port))
 			return true;
-	json_array_foreach(v->containers, i, c)
-	{
+	json_array_foreach(v->containers, i, c) {
 		if (doctor_owner(v->containers, c) == place && is_allowed_by(v, c, protocol, port))
 			return true;
 	}
@@ -450,8 +443,7 @@ static void check_ports(const struct view *v, const json_t *place)
 	const char *key;
 	json_t *bound;
 
-	json_object_foreach(json_object_get(host_config(place), "PortBindings"), key, bound)
-	{
+	json_object_foreach(json_object_get(host_config(place), "PortBindings"), key, bound) {
 		char protocol[8], remedy[64];
 		unsigned int port;
 
@@ -475,8 +467,7 @@ size_t doctor_containers(const json_t *containers, const struct config *file, bo
 	size_t leashed = 0, i;
 	const json_t *c;
 
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach(containers, i, c) {
 		enum role role = role_of(&v, c);
 
 		if (role == LEASHED) {

@@ -59,8 +59,7 @@ static int inspect_all(const char *socket_path, json_t **ret, struct error *line
 		json_decref(all);
 		return r;
 	}
-	json_array_foreach(list, i, c)
-	{
+	json_array_foreach(list, i, c) {
 		char path[256];
 		json_t *inspected;
 
@@ -83,8 +82,7 @@ static bool is_podman(const char *socket_path)
 	size_t i;
 
 	docker_get(socket_path, "/version", &version, NULL);
-	json_array_foreach(json_object_get(version, "Components"), i, part)
-	{
+	json_array_foreach(json_object_get(version, "Components"), i, part) {
 		podman = podman || !strncmp(text_of(part, "Name"), "Podman", 6);
 	}
 	json_decref(version);
@@ -343,8 +341,7 @@ static void look_by_labels(const json_t *containers, const json_t *c, doctor_tel
 
 	if (!place || place == c || !*interface || strlen(interface) >= IFNAMSIZ)
 		return;
-	json_array_foreach(containers, i, other)
-	{
+	json_array_foreach(containers, i, other) {
 		if (other == c)
 			break;
 		if (doctor_owner(containers, other) == place &&
@@ -374,8 +371,7 @@ void doctor_routes(const json_t *containers, const struct config *file, doctor_t
 		else if (kind == PLACE_PATH || kind == PLACE_HOST)
 			look_into(t->netns, t, tell, owner);
 	}
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach(containers, i, c) {
 		look_by_labels(containers, c, tell, owner);
 	}
 }

@@ -8,7 +8,7 @@
 #include "act/lease.h"
 #include "cmd/cmd.h"
 #include "core/marks.h"
-#include "out/control.h"
+#include "report/control.h"
 
 static int detach_without_daemon(const char *name, struct error *err)
 {
@@ -92,14 +92,14 @@ struct holding {
 	bool held;
 };
 
-static int mark_record(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int mark_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct holding *mark = arg;
 
 	if (strncmp(w->name, mark->name, sizeof(w->name)))
 		return 0;
-	return workload_flags(mark->leases, cgroup_id, mark->held ? WORKLOAD_HELD : 0,
-			      mark->held ? WORKLOAD_ADMITTED : WORKLOAD_HELD);
+	return record_flags(mark->leases, cgroup_id, mark->held ? WORKLOAD_HELD : 0,
+			    mark->held ? WORKLOAD_ADMITTED : WORKLOAD_HELD);
 }
 
 /* The hold is kept by name; a record that is there feels it at once. */

@@ -5,8 +5,8 @@
 
 #include "act/gate.h"
 #include "cmd/cmd.h"
-#include "out/control.h"
-#include "out/report.h"
+#include "report/control.h"
+#include "report/report.h"
 
 struct walk {
 	const struct pins *pins;
@@ -14,7 +14,7 @@ struct walk {
 	size_t n_removed;
 };
 
-static int add_from_record(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int add_from_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
 
@@ -134,8 +134,7 @@ static int check_daemon(const json_t *report, bool daemon)
 	json_t *j;
 	size_t i;
 
-	json_array_foreach(json_object_get(report, "tunnels"), i, j)
-	{
+	json_array_foreach(json_object_get(report, "tunnels"), i, j) {
 		const json_t *guard = json_object_get(j, "guard");
 
 		name = json_string_value(json_object_get(guard, "state"));
@@ -144,8 +143,7 @@ static int check_daemon(const json_t *report, bool daemon)
 		lacks = "the guard is not complete: ";
 		of = json_string_value(json_object_get(j, "name"));
 	}
-	json_array_foreach(json_object_get(report, "workloads"), i, j)
-	{
+	json_array_foreach(json_object_get(report, "workloads"), i, j) {
 		name = json_string_value(json_object_get(j, "state"));
 		if (lacks || !name || !strcmp(name, "waiting") || !strcmp(name, "stopped") ||
 		    json_integer_value(json_object_get(j, "cgroup_id")))
@@ -190,13 +188,12 @@ int cmd_check(int argc, char **argv, struct error *err)
 		json_decref(report);
 		return r;
 	}
-	json_array_foreach(json_object_get(report, "workloads"), i,
-			   j) if (!strcmp(json_string_value(json_object_get(j, "name")), shown))
-	{
-		state = json_string_value(json_object_get(j, "state"));
-		if (args.json)
-			print_json(j);
-	}
+	json_array_foreach(json_object_get(report, "workloads"), i, j)
+		if (!strcmp(json_string_value(json_object_get(j, "name")), shown)) {
+			state = json_string_value(json_object_get(j, "state"));
+			if (args.json)
+				print_json(j);
+		}
 	if (!args.json)
 		printf("%s: %s%s\n", shown, state ? state : "not leashed",
 		       daemon ? "" : " (no daemon)");
@@ -262,7 +259,8 @@ static int on_line(const json_t *line, void *arg)
 
 	if (!history)
 		print_record(arg, line);
-	json_array_foreach(history, i, record) print_record(arg, record);
+	json_array_foreach(history, i, record)
+		print_record(arg, record);
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/marks.h"
-#include "core/member_internal.h"
+#include "core/workload_internal.h"
 #include "watch/process.h"
 
 #define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
@@ -21,45 +21,41 @@
 #define REMOVED "the container whose network it shares was removed"
 
 /* What is to be done about it next; what was before is not any more. */
-static void next_is(struct member *m, uint64_t at_ns, sd_event_time_handler_t f)
+static void next_is(struct workload *m, uint64_t at_ns, sd_event_time_handler_t f)
 {
 	sd_event_source_disable_unref(m->end_timer); /* a source keeps its handler */
 	m->end_timer = NULL;
-	set_timer(m->daemon, &m->end_timer, at_ns, f, m);
+	set_timer(m->daemon->loop, &m->end_timer, at_ns, f, m);
 }
 
 /* ------ stopped and started ------ */
 
 static int on_stop_failed(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state == WORKLOAD_STOPPED)
-		member_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
+		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
 	return 0;
 }
 
 static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state == WORKLOAD_STOPPED)
-		member_tunnel_changed(m);
+		workload_tunnel_changed(m);
 	return 0;
 }
 
-void contained_stop(struct member *m)
+void contained_stop(struct workload *m)
 {
 	m->stopping = true;
 	if (containers_ask_stop(m)) /* an action carries no input: a turn later */
 		next_is(m, now_boot_ns(), on_stop_failed);
 }
 
-const char *member_to_type(const struct member *m, char *buf, size_t size)
+const char *workload_to_type(const struct workload *m, char *buf, size_t size)
 {
 	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
 	const char *owner = i ? engine_shares(i) : NULL;
@@ -76,45 +72,43 @@ const char *member_to_type(const struct member *m, char *buf, size_t size)
 	return buf;
 }
 
-void contained_start(struct member *m)
+void contained_start(struct workload *m)
 {
 	char command[300];
 
 	if (m->running || m->stopping)
 		return;
-	if (member_to_type(m, command, sizeof(command))) {
-		member_in_trouble(m, REMOVED, command);
+	if (workload_to_type(m, command, sizeof(command))) {
+		workload_in_trouble(m, REMOVED, command);
 		return;
 	}
 	edge_shut(m->tunnel->edge);
 	if (!m->request && containers_ask_start(m))
-		member_in_trouble(m, "it can not be started", "the engine does not answer");
+		workload_in_trouble(m, "it can not be started", "the engine does not answer");
 	next_is(m, now_boot_ns() + AGAIN_NS, on_start_again);
 }
 
 static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN)
 		return 0;
 	if (m->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
-		member_tunnel_changed(m);
-	else if (m->running && !m->held && !member_is_paused(m)) {
+		workload_tunnel_changed(m);
+	else if (m->running && !m->held && !workload_is_paused(m)) {
 		if (containers_reachable(m->daemon, m->kind)) {
-			member_input(m, IN_STOP_DUE);
+			workload_input(m, IN_STOP_DUE);
 			return 0;
 		}
-		member_in_trouble(m, "it can not be stopped", "the engine does not answer");
+		workload_in_trouble(m, "it can not be stopped", "the engine does not answer");
 	}
-	set_timer(m->daemon, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due, m);
+	set_timer(m->daemon->loop, &m->stop_timer, now_boot_ns() + AGAIN_NS, on_stop_due, m);
 	return 0;
 }
 
 /* The ladder's second step, counted from the moment at which it lost its way out. */
-void contained_arm_stop(struct member *m)
+void contained_arm_stop(struct workload *m)
 {
 	bool barred = m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN;
 
@@ -122,8 +116,8 @@ void contained_arm_stop(struct member *m)
 		m->barred_ns = 0;
 	} else if (!m->barred_ns && m->kind && m->stop_after_ns != STOP_NEVER && !m->audit) {
 		m->barred_ns = now_boot_ns();
-		set_timer(m->daemon, &m->stop_timer, m->barred_ns + m->stop_after_ns, on_stop_due,
-			  m);
+		set_timer(m->daemon->loop, &m->stop_timer, m->barred_ns + m->stop_after_ns,
+			  on_stop_due, m);
 	}
 }
 
@@ -131,7 +125,7 @@ void contained_arm_stop(struct member *m)
 
 /* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. An
  * engine puts who shares another's netns into that one's present netns, whenever it starts. */
-bool contained_is_orphaned(const struct member *m)
+bool contained_is_orphaned(const struct workload *m)
 {
 	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
 	char path[64];
@@ -143,16 +137,16 @@ bool contained_is_orphaned(const struct member *m)
 	return !stat(path, &st) && st.st_ino != m->tunnel->netns_ino;
 }
 
-enum input contained_of_orphan(struct member *m)
+enum input contained_of_orphan(struct workload *m)
 {
 	uint64_t now = now_boot_ns();
 
 	if (m->orphaned_of == m->tunnel->netns_cookie && now - m->orphaned_ns < ORPHAN_NS)
-		member_in_trouble(m, "it is not in its tunnel's network namespace",
-				  "and a start did not bring it there");
+		workload_in_trouble(m, "it is not in its tunnel's network namespace",
+				    "and a start did not bring it there");
 	else if (!containers_reachable(m->daemon, m->kind))
-		member_in_trouble(m, "it is not in its tunnel's network namespace any more",
-				  "and the engine does not answer");
+		workload_in_trouble(m, "it is not in its tunnel's network namespace any more",
+				    "and the engine does not answer");
 	else {
 		m->orphaned_ns = now;
 		m->orphaned_of = m->tunnel->netns_cookie;
@@ -163,7 +157,7 @@ enum input contained_of_orphan(struct member *m)
 
 /* An engine that is still starting it would wait for the frozen for ever. What it said of an
  * earlier start is known by the process, which is not in this cgroup. */
-bool contained_has_started(const struct member *m)
+bool contained_has_started(const struct workload *m)
 {
 	char path[PATH_MAX];
 	size_t n = strlen(m->path);
@@ -176,7 +170,7 @@ bool contained_has_started(const struct member *m)
 	       (!path[n] || path[n] == '/');
 }
 
-static void take_place(struct member *m, const char *text)
+static void take_place(struct workload *m, const char *text)
 {
 	char path[PATH_MAX];
 	struct error err;
@@ -187,39 +181,38 @@ static void take_place(struct member *m, const char *text)
 		watch_cgroup_ready(m->cgroup);
 		return;
 	}
-	member_leave(m);
+	workload_leave(m);
 	if (!r) {
 		held = slices_yield(m->daemon, path);
-		if (held && member_hold(m, true, &err)) /* what it was called goes with the slice */
+		if (held &&
+		    workload_hold(m, true, &err)) /* what it was called goes with the slice */
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
-		r = member_enter(m, path, &err);
+		r = workload_enter(m, path, &err);
 	}
 	if (r)
-		member_in_trouble(m, "it can not be leashed", err.text);
+		workload_in_trouble(m, "it can not be leashed", err.text);
 }
 
 /* ------ what the engine says ------ */
 
 static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 	struct error err;
 
-	(void)s;
-	(void)usec;
 	if (m->running)
 		return 0;
 	if (!containers_reachable(m->daemon, m->kind)) {
-		member_input(m, IN_TAKEN_DOWN);
+		workload_input(m, IN_TAKEN_DOWN);
 		return 0;
 	}
 	if (mark_clear(MARK_WANTED, m->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-	member_input(m, IN_GIVEN_UP);
+	workload_input(m, IN_GIVEN_UP);
 	return 0;
 }
 
-static void item_started(struct member *m)
+static void item_started(struct workload *m)
 {
 	struct error err;
 
@@ -231,19 +224,19 @@ static void item_started(struct member *m)
 		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
 			 err.text);
 	if (m->bound)
-		member_tunnel_changed(m); /* it may be frozen from now on */
+		workload_tunnel_changed(m); /* it may be frozen from now on */
 }
 
 /* By us, by the machine or the engine going down, or by a person or itself. */
-static void item_ended(struct member *m)
+static void item_ended(struct workload *m)
 {
 	m->stopping = false;
 	m->request = 0; /* what was asked for is done, whatever else is still said of it */
 	if (m->state == WORKLOAD_STOPPED) {
-		member_tunnel_changed(m);
+		workload_tunnel_changed(m);
 	} else if (m->engine_lost) {
-		member_input(m, IN_TAKEN_DOWN);
-		member_tunnel_changed(m);
+		workload_input(m, IN_TAKEN_DOWN);
+		workload_tunnel_changed(m);
 	} else {
 		next_is(m, now_boot_ns() + PERSON_NS, on_left);
 	}
@@ -251,22 +244,22 @@ static void item_ended(struct member *m)
 
 /* Shut by what is known of it: its id, and where the kernel has it. Nothing that was said before is
  * taken back: it may run on. */
-static void item_unusable(struct member *m, const struct engine_item *item)
+static void item_unusable(struct workload *m, const struct engine_item *item)
 {
 	m->unusable = true;
 	memcpy(m->id, item->id, sizeof(m->id));
 	if (m->bound) /* before anything else is done about it */
-		member_tunnel_changed(m);
+		workload_tunnel_changed(m);
 	if (*item->cgroup)
 		take_place(m, item->cgroup);
 	if (m->bound) /* else it is sought first */
-		member_is_unusable(m, item->unusable);
+		workload_is_unusable(m, item->unusable);
 	containers_in_trouble(m->daemon);
 }
 
-void member_is_unusable(struct member *m, const char *why)
+void workload_is_unusable(struct workload *m, const char *why)
 {
-	member_in_trouble(
+	workload_in_trouble(
 		m,
 		m->bound ? "what the engine says of it can not be used"
 			 : "it is NOT leashed if it runs, as its cgroup is not found and what "
@@ -274,7 +267,7 @@ void member_is_unusable(struct member *m, const char *why)
 		why);
 }
 
-void member_item_is(struct member *m, const struct engine_item *item)
+void workload_item_is(struct workload *m, const struct engine_item *item)
 {
 	bool was = m->running, first = !*m->id;
 	pid_t before = m->pid;
@@ -288,17 +281,17 @@ void member_item_is(struct member *m, const struct engine_item *item)
 		m->trouble[0] = '\0';
 	if (m->unusable) {
 		m->unusable = false;
-		member_tunnel_changed(m);
+		workload_tunnel_changed(m);
 	}
 	m->running = item && item->running;
 	m->pid = item ? item->pid : 0;
 	snprintf(m->id, sizeof(m->id), "%s", item ? item->id : "");
 	if (!item) {
-		member_leave(m);
+		workload_leave(m);
 		if (first) /* not made yet */
 			return;
 		mark_clear(MARK_WANTED, m->name, &err);
-		member_input(m, IN_GIVEN_UP);
+		workload_input(m, IN_GIVEN_UP);
 		return;
 	}
 	if (*item->cgroup)
@@ -308,54 +301,52 @@ void member_item_is(struct member *m, const struct engine_item *item)
 	else if (!m->running && was)
 		item_ended(m);
 	else if (!m->running && first && mark_is(MARK_WANTED, m->name)) {
-		member_input(m, IN_TAKEN_DOWN);
-		member_tunnel_changed(m);
+		workload_input(m, IN_TAKEN_DOWN);
+		workload_tunnel_changed(m);
 	}
 }
 
 static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (m->state == WORKLOAD_BLOCKED)
-		member_tunnel_changed(m);
+		workload_tunnel_changed(m);
 	return 0;
 }
 
-void member_ending(struct member *m)
+void workload_ending(struct workload *m)
 {
-	if (member_is_paused(m) || (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN))
+	if (workload_is_paused(m) || (m->state != WORKLOAD_BLOCKED && m->state != WORKLOAD_FROZEN))
 		return;
-	member_input(m, IN_ENDING);
+	workload_input(m, IN_ENDING);
 	next_is(m, now_boot_ns() + END_NS, on_not_ended);
 }
 
-void member_done(struct member *m, int result, const char *error)
+void workload_done(struct workload *m, int result, const char *error)
 {
 	bool stopping = m->stopping;
 
 	m->request = 0;
 	if (!result)
-		return; /* how it is now comes by member_item_is() */
+		return; /* how it is now comes by workload_item_is() */
 	m->stopping = false;
-	member_in_trouble(m, stopping ? "it can not be stopped" : "it can not be started",
-			  result == -ENOENT && !*error ? "the engine knows it no longer"
-			  : *error		       ? error
-						       : strerror(-result));
+	workload_in_trouble(m, stopping ? "it can not be stopped" : "it can not be started",
+			    result == -ENOENT && !*error ? "the engine knows it no longer"
+			    : *error			 ? error
+							 : strerror(-result));
 	if (stopping && m->state == WORKLOAD_STOPPED) {
-		member_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
+		workload_input(m, m->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
 		if (m->bound && m->tunnel->state == TUNNEL_UP)
-			member_tunnel_changed(m);
+			workload_tunnel_changed(m);
 		else if (m->state == WORKLOAD_BLOCKED || m->state == WORKLOAD_FROZEN)
-			set_timer(m->daemon, &m->stop_timer,
+			set_timer(m->daemon->loop, &m->stop_timer,
 				  now_boot_ns() + (result == -EACCES ? REFUSED_NS : AGAIN_NS),
 				  on_stop_due, m);
 	}
 }
 
-void member_engine_is(struct member *m, bool there)
+void workload_engine_is(struct workload *m, bool there)
 {
 	if (!there) {
 		m->engine_lost |= m->running;
@@ -363,12 +354,12 @@ void member_engine_is(struct member *m, bool there)
 		m->stopping = false;
 	} else {
 		m->engine_lost = false;
-		member_tunnel_changed(m); /* what had to wait for it */
+		workload_tunnel_changed(m); /* what had to wait for it */
 	}
 }
 
 /* What was said of it goes along; a hold that waits for whoever has the new name is for it. */
-void member_rename(struct member *m, const char *name)
+void workload_rename(struct workload *m, const char *name)
 {
 	bool wanted = mark_is(MARK_WANTED, m->name), held = m->held;
 	struct error err = { 0 };
@@ -377,22 +368,22 @@ void member_rename(struct member *m, const char *name)
 		mark_clear(MARK_WANTED, m->name, &err);
 	snprintf(m->name, sizeof(m->name), "%.63s", name);
 	if (m->bound)
-		workload_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
-			      m->name, m->made ? WORKLOAD_EXEC : 0);
+		record_bind(m->daemon->leases, m->bound, watch_cgroup_ref(m->cgroup)->level,
+			    m->name, m->made ? WORKLOAD_EXEC : 0);
 	if ((wanted && mark_set(MARK_WANTED, m->name, &err)) ||
-	    ((held || mark_is(MARK_HELD, m->name)) && member_hold(m, true, &err)))
+	    ((held || mark_is(MARK_HELD, m->name)) && workload_hold(m, true, &err)))
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, err.text);
 }
 
 /* Frozen it can not act on a signal; what waits for it says that somebody wants it to end. The
  * engine tells this sooner, but not while it goes down itself. */
-static void look_for_signals(struct member *m)
+static void look_for_signals(struct workload *m)
 {
 	if (m->state == WORKLOAD_FROZEN && m->pid && process_is_to_end(m->pid))
-		member_ending(m);
+		workload_ending(m);
 }
 
-void contained_look(struct member *m)
+void contained_look(struct workload *m)
 {
 	const struct engine_item *i = containers_find(m->daemon, m->kind, m->id);
 	char command[300];
@@ -401,6 +392,6 @@ void contained_look(struct member *m)
 	if (i && *i->cgroup && !m->cgroup) /* it could not be opened when that was told */
 		take_place(m, i->cgroup);
 	if (m->running && containers_reachable(m->daemon, m->kind) &&
-	    member_to_type(m, command, sizeof(command)))
-		member_in_trouble(m, REMOVED, command);
+	    workload_to_type(m, command, sizeof(command)))
+		workload_in_trouble(m, REMOVED, command);
 }

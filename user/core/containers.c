@@ -151,10 +151,10 @@ static void tell(struct daemon *d, const struct engine_item *i)
 	for (size_t k = 0; k < d->n_tunnels; k++)
 		if (is_of(i->kind, d->tunnels[k]->config.netns, i))
 			tunnel_owner_is(d->tunnels[k], place_item(d, d->tunnels[k]->config.netns));
-	for (size_t k = 0; k < d->n_members; k++)
-		if (d->members[k]->started && d->members[k]->kind == i->kind &&
-		    is_of(i->kind, d->members[k]->given, i))
-			member_item_is(d->members[k], place_item(d, d->members[k]->given));
+	for (size_t k = 0; k < d->n_workloads; k++)
+		if (d->workloads[k]->started && d->workloads[k]->kind == i->kind &&
+		    is_of(i->kind, d->workloads[k]->given, i))
+			workload_item_is(d->workloads[k], place_item(d, d->workloads[k]->given));
 }
 
 static void watch_unit(struct daemon *d, const char *text)
@@ -169,8 +169,8 @@ static void watch_units(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		watch_unit(d, d->tunnels[i]->config.netns);
-	for (size_t i = 0; i < d->n_members; i++)
-		watch_unit(d, d->members[i]->given);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		watch_unit(d, d->workloads[i]->given);
 }
 
 void containers_watch_tunnel(struct tunnel *t)
@@ -182,13 +182,13 @@ void containers_watch_tunnel(struct tunnel *t)
 		tunnel_owner_is(t, i);
 }
 
-void containers_watch_member(struct member *m)
+void containers_watch_workload(struct workload *m)
 {
 	const struct engine_item *i = place_item(m->daemon, m->given);
 
 	watch_unit(m->daemon, m->given);
 	if (i)
-		member_item_is(m, i);
+		workload_item_is(m, i);
 }
 
 static void gone(struct containers *c, struct entry **p)
@@ -224,9 +224,9 @@ static void engine_is(struct containers *c, enum engine_kind kind, bool there, c
 			 kind == ENGINE_UNIT ? "system bus" : "engine",
 			 escape(shown, sizeof(shown), why));
 	c->up[kind] = there;
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->kind == kind)
-			member_engine_is(d->members[i], there);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->kind == kind)
+			workload_engine_is(d->workloads[i], there);
 }
 
 static void look_at_labels(struct containers *c, const struct entry *e, bool first)
@@ -252,8 +252,8 @@ static void note_place(const char *id, const char *path, void *arg)
 
 static bool any_unusable(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->unusable && d->members[i]->kind == ENGINE_CONTAINER)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->unusable && d->workloads[i]->kind == ENGINE_CONTAINER)
 			return true;
 	return false;
 }
@@ -261,8 +261,8 @@ static bool any_unusable(const struct daemon *d)
 /* What runs where nobody finds it is free, and that must be seen. */
 static void say_whether_found(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members; i++) {
-		struct member *m = d->members[i];
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		struct workload *m = d->workloads[i];
 		const struct engine_item *item =
 			m->unusable ? containers_find(d, m->kind, m->id) : NULL;
 
@@ -271,7 +271,7 @@ static void say_whether_found(struct daemon *d)
 		/* found, and it could not be leashed: that is said already */
 		if (!m->bound && (m->cgroup ? watch_cgroup_ref(m->cgroup) != NULL : *item->cgroup))
 			continue;
-		member_is_unusable(m, item->unusable);
+		workload_is_unusable(m, item->unusable);
 	}
 }
 
@@ -280,8 +280,6 @@ static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 	struct containers *c = arg;
 	bool unusable = any_unusable(c->daemon), more;
 
-	(void)s;
-	(void)usec;
 	privilege_long_work(true);
 	if (unusable) {
 		seek_containers(&c->daemon->root, note_place, c);
@@ -290,14 +288,15 @@ static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 	more = labels_retry(c->daemon);
 	privilege_long_work(false);
 	if (unusable || more)
-		set_timer(c->daemon, &c->trouble, now_boot_ns() + TROUBLE_NS, on_trouble, c);
+		set_timer(c->daemon->loop, &c->trouble, now_boot_ns() + TROUBLE_NS, on_trouble, c);
 	return 0;
 }
 
 void containers_in_trouble(struct daemon *d)
 {
 	if (d->containers)
-		set_timer(d, &d->containers->trouble, now_boot_ns(), on_trouble, d->containers);
+		set_timer(d->loop, &d->containers->trouble, now_boot_ns(), on_trouble,
+			  d->containers);
 }
 
 static void say_unusable(const struct engine_item *i)
@@ -321,7 +320,7 @@ static void start_over(struct containers *c, const char *why)
 	stop_child(c);
 	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
 		engine_is(c, kind, false, why);
-	set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+	set_timer(c->daemon->loop, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
 }
 
 static void take_item(struct containers *c, const struct engine_item *item)
@@ -407,10 +406,10 @@ static void take(struct containers *c, const struct engine_event *e)
 			gone(c, p);
 		break;
 	case ENGINE_KILL:
-		for (size_t i = 0; i < d->n_members; i++)
-			if (d->members[i]->kind == ENGINE_CONTAINER &&
-			    !strcmp(d->members[i]->id, e->id))
-				member_ending(d->members[i]);
+		for (size_t i = 0; i < d->n_workloads; i++)
+			if (d->workloads[i]->kind == ENGINE_CONTAINER &&
+			    !strcmp(d->workloads[i]->id, e->id))
+				workload_ending(d->workloads[i]);
 		break;
 	case ENGINE_DIED: /* an ITEM says how it is now */
 		p = find(c, ENGINE_CONTAINER, e->id);
@@ -418,9 +417,9 @@ static void take(struct containers *c, const struct engine_event *e)
 			(*p)->let_go = false;
 		break;
 	case ENGINE_DONE:
-		for (size_t i = 0; i < d->n_members; i++)
-			if (d->members[i]->request && d->members[i]->request == e->request)
-				member_done(d->members[i], e->result, e->error);
+		for (size_t i = 0; i < d->n_workloads; i++)
+			if (d->workloads[i]->request && d->workloads[i]->request == e->request)
+				workload_done(d->workloads[i], e->result, e->error);
 		break;
 	}
 }
@@ -434,11 +433,9 @@ static int on_again(sd_event_source *s, uint64_t usec, void *arg)
 	struct containers *c = arg;
 	struct error err;
 
-	(void)s;
-	(void)usec;
 	if (start_child(c, &err)) {
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-		set_timer(c->daemon, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
+		set_timer(c->daemon->loop, &c->again, now_boot_ns() + RESTART_NS, on_again, c);
 	}
 	return 0;
 }
@@ -466,9 +463,6 @@ static void drain(struct containers *c)
 
 static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	(void)s;
-	(void)fd;
-	(void)events;
 	drain(arg);
 	return 0;
 }
@@ -498,8 +492,8 @@ static bool uses_units(const struct daemon *d)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (place_kind(d->tunnels[i]->config.netns, &name) == PLACE_UNIT)
 			return true;
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->kind == ENGINE_UNIT)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->kind == ENGINE_UNIT)
 			return true;
 	return false;
 }
@@ -551,7 +545,7 @@ bool containers_reachable(const struct daemon *d, enum engine_kind kind)
 	return d->containers && d->containers->engine && d->containers->up[kind];
 }
 
-static int ask(struct member *m,
+static int ask(struct workload *m,
 	       int (*f)(struct engine *e, enum engine_kind kind, const char *id, uint32_t request))
 {
 	struct containers *c = m->daemon->containers;
@@ -567,12 +561,12 @@ static int ask(struct member *m,
 	return r;
 }
 
-int containers_ask_stop(struct member *m)
+int containers_ask_stop(struct workload *m)
 {
 	return ask(m, engine_stop_item);
 }
 
-int containers_ask_start(struct member *m)
+int containers_ask_start(struct workload *m)
 {
 	return ask(m, engine_start_item);
 }

@@ -14,19 +14,7 @@
 #include "core/slice.h"
 #include "core/state.h"
 
-#define TIMER_USEC 1000 /* accuracy of timers; sd-event's own default is 250 ms */
-#define LOG_BURST  20	/* lines at once, then one a second */
 #define SUMMARY_NS (10 * NS_PER_SEC)
-
-int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
-	      void *arg)
-{
-	if (!*s)
-		return sd_event_add_time(d->loop, s, CLOCK_BOOTTIME, at_ns / 1000, TIMER_USEC, f,
-					 arg);
-	sd_event_source_set_time(*s, at_ns / 1000);
-	return sd_event_source_set_enabled(*s, SD_EVENT_ONESHOT);
-}
 
 void daemon_note_level(struct daemon *d, uint32_t level)
 {
@@ -34,31 +22,11 @@ void daemon_note_level(struct daemon *d, uint32_t level)
 		d->levels |= 1U << level;
 }
 
-bool may_log(struct log_budget *b)
+struct workload *workload_of_cgroup(struct daemon *d, uint64_t cgroup_id)
 {
-	uint64_t now = now_boot_ns(), earned = (now - b->filled_ns) / NS_PER_SEC;
-
-	if (earned) {
-		b->tokens = earned > LOG_BURST - b->tokens ? LOG_BURST
-							   : b->tokens + (unsigned int)earned;
-		b->filled_ns = now;
-	}
-	if (!b->tokens) {
-		b->suppressed++;
-		return false;
-	}
-	b->tokens--;
-	if (b->suppressed)
-		log_line(LOG_LEVEL_NOTICE, "(%u lines left out)", b->suppressed);
-	b->suppressed = 0;
-	return true;
-}
-
-struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id)
-{
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->bound == cgroup_id)
-			return d->members[i];
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->bound == cgroup_id)
+			return d->workloads[i];
 	return NULL;
 }
 
@@ -71,13 +39,13 @@ static int compare_ids(const void *a, const void *b)
 
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n)
 {
-	uint64_t *ids = calloc(d->n_members + 1, sizeof(*ids));
+	uint64_t *ids = calloc(d->n_workloads + 1, sizeof(*ids));
 
-	for (size_t i = 0; ids && i < d->n_members; i++)
-		ids[i] = d->members[i]->bound;
+	for (size_t i = 0; ids && i < d->n_workloads; i++)
+		ids[i] = d->workloads[i]->bound;
 	if (ids)
-		qsort(ids, d->n_members, sizeof(*ids), compare_ids);
-	*ret_n = d->n_members;
+		qsort(ids, d->n_workloads, sizeof(*ids), compare_ids);
+	*ret_n = d->n_workloads;
 	return ids;
 }
 
@@ -91,7 +59,7 @@ bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id)
 static void on_drop(void *owner, const struct drop_event *e)
 {
 	struct daemon *d = owner;
-	struct member *m = e->cgroup_id ? member_of_cgroup(d, e->cgroup_id) : NULL;
+	struct workload *m = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
 	struct drop_source from = { 0 };
 
 	for (size_t i = 0; e->guard && i < d->n_tunnels; i++)
@@ -108,9 +76,6 @@ static int on_drops_readable(sd_event_source *s, int fd, uint32_t events, void *
 {
 	struct daemon *d = arg;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	drops_ready(d->drops);
 	return 0;
 }
@@ -119,16 +84,14 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 
-	(void)s;
-	(void)usec;
-	for (size_t i = 0; i < d->n_members; i++) {
-		member_summary(d->members[i]);
-		if (d->members[i]->tunnel == d->nowhere) /* whose others have a tick */
-			member_look(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		workload_summary(d->workloads[i]);
+		if (d->workloads[i]->tunnel == d->nowhere) /* whose others have a tick */
+			workload_look(d->workloads[i]);
 	}
 	remains_scan(d);
 	tunnels_unguard(d);
-	set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
+	set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
 }
 
@@ -149,7 +112,8 @@ static int start_drops(struct daemon *d, struct error *err)
 	r = sd_event_add_io(d->loop, &d->drops_source, drops_fd(d->drops), EPOLLIN,
 			    on_drops_readable, d);
 	if (r >= 0)
-		r = set_timer(d, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
+		r = set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary,
+			      d);
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the drop events");
 	/* after everything that keeps a lease right */
@@ -173,13 +137,13 @@ static void close_daemon(struct daemon **p)
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
-	for (size_t i = 0; i < d->n_members; i++)
-		member_free(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		workload_free(d->workloads[i]);
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		tunnel_free(d->tunnels[i]);
 	if (d->nowhere)
 		tunnel_free(d->nowhere);
-	free(d->members);
+	free(d->workloads);
 	free(d->tunnels);
 	sd_event_source_disable_unref(d->prober_source);
 	prober_stop(d->prober);
@@ -197,9 +161,9 @@ static void close_daemon(struct daemon **p)
 /* ------ from a configuration to tunnels and workloads ------ */
 
 struct parts {
-	size_t n_tunnels, n_members;
+	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;
-	struct member **members;
+	struct workload **workloads;
 };
 
 static bool has_tunnel(const struct parts *p, const struct tunnel *t)
@@ -210,10 +174,10 @@ static bool has_tunnel(const struct parts *p, const struct tunnel *t)
 	return false;
 }
 
-static bool has_member(const struct parts *p, const struct member *m)
+static bool has_workload(const struct parts *p, const struct workload *m)
 {
-	for (size_t i = 0; i < p->n_members; i++)
-		if (p->members[i] == m)
+	for (size_t i = 0; i < p->n_workloads; i++)
+		if (p->workloads[i] == m)
 			return true;
 	return false;
 }
@@ -226,11 +190,11 @@ static struct tunnel *find_tunnel(const struct parts *p, const struct tunnel_con
 	return NULL;
 }
 
-static struct member *find_member(const struct parts *p, const char *given)
+static struct workload *find_workload(const struct parts *p, const char *given)
 {
-	for (size_t i = 0; i < p->n_members; i++)
-		if (!strcmp(p->members[i]->given, given))
-			return p->members[i];
+	for (size_t i = 0; i < p->n_workloads; i++)
+		if (!strcmp(p->workloads[i]->given, given))
+			return p->workloads[i];
 	return NULL;
 }
 
@@ -245,14 +209,14 @@ static bool slot_in_use(const struct parts *p, unsigned int slot)
 static void free_arrays(struct parts *p)
 {
 	free(p->tunnels);
-	free(p->members);
+	free(p->workloads);
 }
 
 /* Has it a record already: of an earlier daemon, of `lock`, of a workload no longer in the file? */
 static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 {
 	_cleanup_fd int link = -1;
-	struct workload w;
+	struct workload_record w;
 	struct cgroup_ref c;
 
 	*ret_id = 0;
@@ -261,14 +225,14 @@ static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 	close_fd(&c.fd);
 	*ret_id = c.id;
 	link = pins_open_link("gate_egress", c.id);
-	return !workload_get(d->leases, c.id, &w) || link >= 0;
+	return !record_get(d->leases, c.id, &w) || link >= 0;
 }
 
-static int make_member(struct daemon *d, const struct workload_config *w, const struct parts *old,
-		       struct parts *new, bool *ret_recorded, struct error *err)
+static int make_workload(struct daemon *d, const struct workload_config *w, const struct parts *old,
+			 struct parts *new, bool *ret_recorded, struct error *err)
 {
 	struct tunnel *t = new->n_tunnels ? new->tunnels[w->tunnel] : NULL;
-	struct member *m = NULL;
+	struct workload *m = NULL;
 	char given[PATH_MAX];
 	const char *name;
 	bool is_path = place_kind(w->cgroup, &name) == PLACE_PATH;
@@ -281,10 +245,10 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 		r = hooks_check(w->hook, err);
 	if (!r && *w->hook_inside)
 		r = hooks_check(w->hook_inside, err);
-	if (!r && find_member(new, given))
+	if (!r && find_workload(new, given))
 		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", given);
 	if (!r)
-		m = find_member(old, given);
+		m = find_workload(old, given);
 	if (m && *w->name && strcmp(m->name, w->name))
 		m = NULL; /* another name is another workload, and takes over the record */
 	if (!r && !m) {
@@ -294,31 +258,32 @@ static int make_member(struct daemon *d, const struct workload_config *w, const 
 			return fail(err, EXIT_USAGE, -EBUSY,
 				    "leash its children, or detach the slice first",
 				    "leash '%s': it is locked as a slice", given);
-		r = member_new(d, w, given, t, &m, err);
+		r = workload_new(d, w, given, t, &m, err);
 		if (r && id && !*ret_recorded) /* no record without a gate */
-			workload_unbind(gate_pins(d->gate), id);
+			record_unbind(gate_pins(d->gate), id);
 	}
 	if (!r)
-		new->members[new->n_members++] = m;
+		new->workloads[new->n_workloads++] = m;
 	return r;
 }
 
 /* Of what had a gate before, the gate stays: an error in a file opens nothing. */
-static void undo_member(struct daemon *d, const struct parts *old, struct member *m, bool recorded)
+static void undo_workload(struct daemon *d, const struct parts *old, struct workload *m,
+			  bool recorded)
 {
-	const struct member *before = find_member(old, m->given);
+	const struct workload *before = find_workload(old, m->given);
 
 	if (!recorded) {
-		member_undo(m);
+		workload_undo(m);
 		return;
 	}
 	if (before)
-		workload_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
-			      before->made ? WORKLOAD_EXEC : 0);
-	member_free(m);
+		record_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
+			    before->made ? WORKLOAD_EXEC : 0);
+	workload_free(m);
 }
 
-static bool is_of_no_file(const struct member *m)
+static bool is_of_no_file(const struct workload *m)
 {
 	return m->exec || m->of_labels || m->slice;
 }
@@ -342,12 +307,12 @@ static int lock_slices(struct daemon *d, const struct config *config, struct err
 static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
 		      struct parts *ret, struct error *err)
 {
-	struct parts new = {
-		.tunnels = calloc(config->n_tunnels + old->n_tunnels + 1, sizeof(*new.tunnels)),
-		.members = calloc(config->n_workloads + old->n_members + 1, sizeof(*new.members))
-	};
+	struct parts new = { .tunnels = calloc(config->n_tunnels + old->n_tunnels + 1,
+					       sizeof(*new.tunnels)),
+			     .workloads = calloc(config->n_workloads + old->n_workloads + 1,
+						 sizeof(*new.workloads)) };
 	bool recorded[CONFIG_WORKLOADS] = { false };
-	int r = new.tunnels &&new.members
+	int r = new.tunnels &&new.workloads
 			? 0
 			: fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
 
@@ -359,12 +324,13 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 	}
 	r = r ? r : lock_slices(d, config, err);
 	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		r = config->workloads[i].is_slice ? 0
-						  : make_member(d, &config->workloads[i], old, &new,
-								&recorded[new.n_members], err);
-	for (size_t i = 0; !r && i < old->n_members; i++)
-		if (is_of_no_file(old->members[i])) /* so none ends it */
-			new.members[new.n_members++] = old->members[i];
+		r = config->workloads[i].is_slice
+			    ? 0
+			    : make_workload(d, &config->workloads[i], old, &new,
+					    &recorded[new.n_workloads], err);
+	for (size_t i = 0; !r && i < old->n_workloads; i++)
+		if (is_of_no_file(old->workloads[i])) /* so none ends it */
+			new.workloads[new.n_workloads++] = old->workloads[i];
 	for (size_t i = 0; !r && i < old->n_tunnels; i++)
 		if (old->tunnels[i]->of_labels)
 			new.tunnels[new.n_tunnels++] = old->tunnels[i];
@@ -372,9 +338,9 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 		*ret = new;
 		return 0;
 	}
-	for (size_t i = 0; i < new.n_members; i++)
-		if (!has_member(old, new.members[i]))
-			undo_member(d, old, new.members[i], recorded[i]);
+	for (size_t i = 0; i < new.n_workloads; i++)
+		if (!has_workload(old, new.workloads[i]))
+			undo_workload(d, old, new.workloads[i], recorded[i]);
 	for (size_t i = 0; i < new.n_tunnels; i++)
 		if (!has_tunnel(old, new.tunnels[i]))
 			tunnel_free(new.tunnels[i]);
@@ -433,8 +399,8 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 		return r;
 	d->tunnels = parts.tunnels;
 	d->n_tunnels = parts.n_tunnels;
-	d->members = parts.members;
-	d->n_members = parts.n_members;
+	d->workloads = parts.workloads;
+	d->n_workloads = parts.n_workloads;
 	*ret = TAKE_PTR(d);
 	return 0;
 }
@@ -462,29 +428,29 @@ int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
 	return r;
 }
 
-int daemon_add_member(struct daemon *d, struct member *m, struct error *err)
+int daemon_add_workload(struct daemon *d, struct workload *m, struct error *err)
 {
-	struct member **more = realloc(d->members, (d->n_members + 1) * sizeof(*more));
+	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more));
 	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a workload");
 
 	if (more) {
-		d->members = more;
-		d->members[d->n_members++] = m;
-		tunnel_members_changed(m->tunnel); /* guarded before it is admitted */
-		member_start(m);
+		d->workloads = more;
+		d->workloads[d->n_workloads++] = m;
+		tunnel_workloads_changed(m->tunnel); /* guarded before it is admitted */
+		workload_start(m);
 	} else {
-		member_free(m);
+		workload_free(m);
 	}
 	return r;
 }
 
-void daemon_remove_member(struct daemon *d, struct member *m)
+void daemon_remove_workload(struct daemon *d, struct workload *m)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i] == m) {
-			memmove(&d->members[i], &d->members[i + 1],
-				(d->n_members - i - 1) * sizeof(*d->members));
-			d->n_members--;
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i] == m) {
+			memmove(&d->workloads[i], &d->workloads[i + 1],
+				(d->n_workloads - i - 1) * sizeof(*d->workloads));
+			d->n_workloads--;
 			return;
 		}
 }
@@ -496,9 +462,9 @@ static void start_what_is_new(struct daemon *d)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (!d->tunnels[i]->tick && tunnel_start(d->tunnels[i], &err))
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
-	for (size_t i = 0; i < d->n_members; i++)
-		if (!d->members[i]->started)
-			member_start(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (!d->workloads[i]->started)
+			workload_start(d->workloads[i]);
 }
 
 /* What is no network namespace; one that is not there yet is waited for. */
@@ -518,12 +484,12 @@ static int check_netns(const struct config *config, struct error *err)
 
 static void move_execs(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members;) {
-		struct member *m = d->members[i];
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *m = d->workloads[i];
 		struct tunnel *t = m->exec ? exec_tunnel(m, d->tunnels, d->n_tunnels) : m->tunnel;
 
 		if (t && t != m->tunnel)
-			member_move(m, t);
+			workload_move(m, t);
 		if (t) {
 			i++;
 			continue;
@@ -532,9 +498,9 @@ static void move_execs(struct daemon *d)
 			 "workload '%s': its tunnel is no longer in the file: it "
 			 "stays shut",
 			 m->name);
-		member_shut(m);
-		member_free(m);
-		d->members[i] = d->members[--d->n_members];
+		workload_shut(m);
+		workload_free(m);
+		d->workloads[i] = d->workloads[--d->n_workloads];
 	}
 }
 
@@ -545,7 +511,7 @@ static void move_execs(struct daemon *d)
  */
 static int reload(struct daemon *d, struct error *err)
 {
-	struct parts old = { d->n_tunnels, d->n_members, d->tunnels, d->members }, new;
+	struct parts old = { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads }, new;
 	struct config config;
 	char name[VPNLEASH_NAME_LEN * 4];
 	size_t n_gone = 0;
@@ -565,17 +531,17 @@ static int reload(struct daemon *d, struct error *err)
 	d->lease_ns = config.lease_ns;
 	d->tunnels = new.tunnels;
 	d->n_tunnels = new.n_tunnels;
-	d->members = new.members;
-	d->n_members = new.n_members;
-	for (size_t i = 0; i < old.n_members; i++)
-		if (!has_member(&new, old.members[i])) {
-			if (!find_member(&new, old.members[i]->given))
+	d->workloads = new.workloads;
+	d->n_workloads = new.n_workloads;
+	for (size_t i = 0; i < old.n_workloads; i++)
+		if (!has_workload(&new, old.workloads[i])) {
+			if (!find_workload(&new, old.workloads[i]->given))
 				log_line(LOG_LEVEL_NOTICE,
 					 "workload '%s' is no longer in the file: it "
 					 "stays shut until: vpnleash detach",
-					 escape(name, sizeof(name), old.members[i]->name));
-			member_shut(old.members[i]);
-			member_free(old.members[i]);
+					 escape(name, sizeof(name), old.workloads[i]->name));
+			workload_shut(old.workloads[i]);
+			workload_free(old.workloads[i]);
 		}
 	/* a changed tunnel is the same device, so the same slot: not to be adopted, nor retired */
 	for (size_t i = 0; i < old.n_tunnels; i++)
@@ -584,17 +550,17 @@ static int reload(struct daemon *d, struct error *err)
 	start_what_is_new(d);
 	for (size_t i = 0, n = 0; i < config.n_workloads; i++) {
 		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
-		struct member *m;
+		struct workload *m;
 
 		if (config.workloads[i].is_slice)
 			continue;
-		m = new.members[n++];
-		member_configure(m, &config.workloads[i]);
+		m = new.workloads[n++];
+		workload_configure(m, &config.workloads[i]);
 		if (m->tunnel != t)
-			member_move(m, t);
+			workload_move(m, t);
 	}
-	for (size_t i = 0; i < d->n_members && !d->hooks; i++)
-		if (*d->members[i]->hook || *d->members[i]->hook_inside) {
+	for (size_t i = 0; i < d->n_workloads && !d->hooks; i++)
+		if (*d->workloads[i]->hook || *d->workloads[i]->hook_inside) {
 			log_line(LOG_LEVEL_WARNING,
 				 "reload: the first hook is run by the next daemon: "
 				 "restart vpnleash (execve() is given up by now)");
@@ -610,8 +576,8 @@ static int reload(struct daemon *d, struct error *err)
 	/* from here on d's arrays are others than `new`, and tunnels of labels may be gone */
 	labels_again(d);
 	for (size_t i = 0; i < d->n_tunnels; i++)
-		tunnel_members_changed(d->tunnels[i]);
-	new = (struct parts) { d->n_tunnels, d->n_members, d->tunnels, d->members };
+		tunnel_workloads_changed(d->tunnels[i]);
+	new = (struct parts) { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads };
 	for (size_t i = 0; i < n_gone; i++) {
 		if (!slot_in_use(&new, old.tunnels[i]->slot))
 			lease_retire(d->leases, old.tunnels[i]->slot);
@@ -627,15 +593,13 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct daemon *d = arg;
 	struct error err;
 
-	(void)s;
-	(void)si;
 	if (!d->file)
 		log_line(LOG_LEVEL_WARNING, "reload: started without a file, nothing to read");
 	else if (reload(d, &err))
 		log_line(LOG_LEVEL_ERR, "reload: %s; the old configuration is kept", err.text);
 	else
-		log_line(LOG_LEVEL_NOTICE, "reload: %zu workload(s) on %zu tunnel(s)", d->n_members,
-			 d->n_tunnels);
+		log_line(LOG_LEVEL_NOTICE, "reload: %zu workload(s) on %zu tunnel(s)",
+			 d->n_workloads, d->n_tunnels);
 	return 0;
 }
 
@@ -643,8 +607,8 @@ static int start_hooks(struct daemon *d, struct error *err)
 {
 	bool any = false;
 
-	for (size_t i = 0; i < d->n_members; i++)
-		any |= *d->members[i]->hook || *d->members[i]->hook_inside;
+	for (size_t i = 0; i < d->n_workloads; i++)
+		any |= *d->workloads[i]->hook || *d->workloads[i]->hook_inside;
 	return any ? hooks_start(&d->hooks, err) : 0;
 }
 
@@ -702,9 +666,9 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence
 		 */
 		lease_revoke_others(d->leases, is_adopted, d);
-	for (size_t i = 0; !r && i < d->n_members; i++)
-		if (!d->members[i]->started)
-			member_start(d->members[i]);
+	for (size_t i = 0; !r && i < d->n_workloads; i++)
+		if (!d->workloads[i]->started)
+			workload_start(d->workloads[i]);
 	if (!r)
 		r = slices_reload(d, config, err);
 	if (!r) {
@@ -719,7 +683,8 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 	if (r)
 		return r;
 	sd_notify(0, "READY=1");
-	log_line(LOG_LEVEL_NOTICE, "%zu workload(s) on %zu tunnel(s)", d->n_members, d->n_tunnels);
+	log_line(LOG_LEVEL_NOTICE, "%zu workload(s) on %zu tunnel(s)", d->n_workloads,
+		 d->n_tunnels);
 	r = sd_event_loop(d->loop);
 	sd_notify(0, "STOPPING=1");
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "run the event loop") : 0;

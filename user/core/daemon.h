@@ -6,7 +6,7 @@
 #ifndef VPNLEASH_DAEMON_H
 #define VPNLEASH_DAEMON_H
 
-#include "core/config.h"
+#include "config/config.h"
 
 /* Attach the gate to every cgroup of the configuration, with no lease, and return. */
 int daemon_lock(const struct config *config, struct error *err);

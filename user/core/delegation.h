@@ -8,7 +8,7 @@
 #ifndef VPNLEASH_DELEGATION_H
 #define VPNLEASH_DELEGATION_H
 
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 #define DELEGATION_LEN 400
 #define DELEGATION_REMEDY \

@@ -87,15 +87,15 @@ static int remove_cgroup(struct daemon *d, const char *path)
 static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
 {
 	_cleanup_fd int events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	struct workload w;
+	struct workload_record w;
 	struct stat st;
 
 	if (events < 0 || fstat(fd, &st) < 0 || fgetxattr(fd, EXEC_XATTR, NULL, 0) < 0 ||
 	    events_say(events, "populated 0") <= 0)
 		return false;
 	*ret_id = st.st_ino;
-	return !member_of_cgroup(d, *ret_id) &&
-	       (workload_get(d->leases, *ret_id, &w) || w.flags & WORKLOAD_EXEC);
+	return !workload_of_cgroup(d, *ret_id) &&
+	       (record_get(d->leases, *ret_id, &w) || w.flags & WORKLOAD_EXEC);
 }
 
 static void remove_left_over(struct daemon *d)
@@ -122,16 +122,16 @@ static void remove_left_over(struct daemon *d)
 		closedir(dir);
 }
 
-static void forget(struct daemon *d, struct member *m)
+static void forget(struct daemon *d, struct workload *m)
 {
 	struct tunnel *t = m->tunnel;
 
-	daemon_remove_member(d, m);
-	member_forget(m);
-	tunnel_members_changed(t);
+	daemon_remove_workload(d, m);
+	workload_forget(m);
+	tunnel_workloads_changed(t);
 }
 
-static void end_if_over(struct member *m)
+static void end_if_over(struct workload *m)
 {
 	int empty = events_say(m->exec->events_fd, "populated 0");
 	struct daemon *d = m->daemon;
@@ -148,11 +148,8 @@ static void end_if_over(struct member *m)
 
 static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	sd_event_source_disable_unref(m->exec->client_source);
 	m->exec->client_source = NULL;
 	close_fd(&m->exec->client);
@@ -163,17 +160,14 @@ static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 
 static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	(void)s;
-	(void)fd;
-	(void)events;
 	end_if_over(arg);
 	return 0;
 }
 
 /* ------ the beginning ------ */
 
-/* Takes over the member's cgroup, made or found, and the client's pidfd (-1: none). */
-static int watch_end(struct member *m, int client)
+/* Takes over the workload's cgroup, made or found, and the client's pidfd (-1: none). */
+static int watch_end(struct workload *m, int client)
 {
 	struct daemon *d = m->daemon;
 	struct exec *e = calloc(1, sizeof(*e));
@@ -200,22 +194,23 @@ static int watch_end(struct member *m, int client)
 	return 0;
 }
 
-static int add_member(struct daemon *d, const char *path, struct tunnel *t, int client,
-		      struct member **ret, struct error *err)
+static int add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
+			struct workload **ret, struct error *err)
 {
 	struct workload_config *w = calloc(1, sizeof(*w));
-	struct member **more = realloc(d->members, (d->n_members + 1) * sizeof(*more)), *m = NULL;
+	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more)),
+			*m = NULL;
 	int r = 0;
 
 	if (more)
-		d->members = more;
+		d->workloads = more;
 	if (!w || !more)
 		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
 	if (!r) {
 		w->is_made = true;
 		snprintf(w->name, sizeof(w->name), EXEC_NAME "%.40s", path + sizeof("/" EXEC_DIR));
 		privilege_long_work(true); /* the first one loads the gate for its depth */
-		r = member_new(d, w, path, t, &m, err);
+		r = workload_new(d, w, path, t, &m, err);
 		privilege_long_work(false);
 	}
 	free(w);
@@ -223,21 +218,21 @@ static int add_member(struct daemon *d, const char *path, struct tunnel *t, int 
 		close_fd(&client);
 		return r;
 	}
-	d->members[d->n_members++] = m;
-	tunnel_members_changed(t); /* before it is admitted */
+	d->workloads[d->n_workloads++] = m;
+	tunnel_workloads_changed(t); /* before it is admitted */
 	r = watch_end(m, client);
 	if (r < 0) {
 		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", m->name);
 		if (!remove_cgroup(d, path)) {
 			forget(d, m);
 		} else { /* an earlier daemon's, and somebody is in it */
-			member_shut(m);
-			daemon_remove_member(d, m);
-			member_free(m);
+			workload_shut(m);
+			daemon_remove_workload(d, m);
+			workload_free(m);
 		}
 		return r;
 	}
-	member_start(m);
+	workload_start(m);
 	*ret = m;
 	return 0;
 }
@@ -313,8 +308,8 @@ static size_t count(const struct daemon *d)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < d->n_members; i++)
-		n += d->members[i]->exec != NULL;
+	for (size_t i = 0; i < d->n_workloads; i++)
+		n += d->workloads[i]->exec != NULL;
 	return n;
 }
 
@@ -324,7 +319,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 	struct tunnel *t = find_tunnel(d, interface, netns, err);
 	_cleanup_fd int pidfd = -1;
 	char path[PATH_MAX], full[PATH_MAX * 2];
-	struct member *m;
+	struct workload *m;
 	int r;
 
 	if (!t)
@@ -350,7 +345,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		return NULL;
 	r = note_tunnel(d, path, t, err);
 	if (!r)
-		r = add_member(d, path, t, TAKE_FD(pidfd), &m, err);
+		r = add_workload(d, path, t, TAKE_FD(pidfd), &m, err);
 	if (r) {
 		remove_cgroup(d, path);
 		return NULL;
@@ -375,7 +370,7 @@ static struct tunnel *noted_tunnel(int cgroup_fd, struct tunnel *const *tunnels,
 	return NULL;
 }
 
-struct tunnel *exec_tunnel(const struct member *m, struct tunnel *const *tunnels, size_t n)
+struct tunnel *exec_tunnel(const struct workload *m, struct tunnel *const *tunnels, size_t n)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 
@@ -387,7 +382,7 @@ struct leftovers {
 	uint64_t ids[EXEC_MAX];
 };
 
-static int note_leftover(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_leftover(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct leftovers *l = arg;
 
@@ -403,7 +398,7 @@ static void adopt_one(struct daemon *d, uint64_t id)
 	struct error err = { .text = "its tunnel is not in the configuration" };
 	struct tunnel *t;
 	struct cgroup_ref c;
-	struct member *m;
+	struct workload *m;
 
 	if (resolve_cgroup_of_id(&d->root, id, &c)) /* removed: the next scan's */
 		return;
@@ -413,8 +408,8 @@ static void adopt_one(struct daemon *d, uint64_t id)
 		return;
 	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
 		remains_take(d, id, t ? t->netns_cookie : 0);
-	} else if (!t || add_member(d, c.path, t, -1, &m, &err)) {
-		workload_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
+	} else if (!t || add_workload(d, c.path, t, -1, &m, &err)) {
+		record_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
 		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon: %s: it stays shut",
 			 c.path, err.text);
 	}
@@ -427,7 +422,7 @@ void exec_adopt(struct daemon *d)
 	if (l)
 		pins_each_workload(gate_pins(d->gate), note_leftover, l);
 	for (size_t i = 0; l && i < l->n; i++)
-		if (!member_of_cgroup(d, l->ids[i]))
+		if (!workload_of_cgroup(d, l->ids[i]))
 			adopt_one(d, l->ids[i]);
 	free(l);
 	remove_left_over(d);

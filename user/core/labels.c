@@ -62,11 +62,11 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 	return 0;
 }
 
-static struct member *member_of(const struct daemon *d, const char *id)
+static struct workload *workload_of(const struct daemon *d, const char *id)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->of_labels && !strcmp(d->members[i]->given + 10, id))
-			return d->members[i];
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->of_labels && !strcmp(d->workloads[i]->given + 10, id))
+			return d->workloads[i];
 	return NULL;
 }
 
@@ -74,9 +74,9 @@ static bool in_file(const struct daemon *d, const struct engine_item *i)
 {
 	const char *name;
 
-	for (size_t k = 0; k < d->n_members; k++)
-		if (!d->members[k]->of_labels &&
-		    place_kind(d->members[k]->given, &name) == PLACE_CONTAINER &&
+	for (size_t k = 0; k < d->n_workloads; k++)
+		if (!d->workloads[k]->of_labels &&
+		    place_kind(d->workloads[k]->given, &name) == PLACE_CONTAINER &&
 		    (!strcmp(name, i->id) || !strcmp(name, i->name)))
 			return true;
 	return false;
@@ -231,18 +231,18 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 static int check_audit(const struct daemon *d, const struct tunnel *t, bool audit,
 		       struct error *err)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel == t && d->members[i]->audit != audit)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->tunnel == t && d->workloads[i]->audit != audit)
 			return fail(err, EXIT_USAGE, 0, "give both the same",
 				    "workload '%s' shares its tunnel and differs in 'enforce'",
-				    d->members[i]->name);
+				    d->workloads[i]->name);
 	return 0;
 }
 
 bool labels_without_netns(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->unusable && d->members[i]->tunnel == d->nowhere)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->unusable && d->workloads[i]->tunnel == d->nowhere)
 			return true;
 	return false;
 }
@@ -253,8 +253,8 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 	bool slot_used = false, guard_used = false;
 	struct error err;
 
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel == t)
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->tunnel == t)
 			return;
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i] == t) {
@@ -312,17 +312,17 @@ static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 	       const struct workload_config *w, const char *wrong)
 {
 	char place[PATH_MAX], shown[300];
-	struct member *m;
+	struct workload *m;
 	struct error err;
 	int r;
 
 	place_of(i, place);
 	privilege_long_work(true); /* the first at its depth loads the gate for it */
-	r = member_new(d, w, place, t, &m, &err);
+	r = workload_new(d, w, place, t, &m, &err);
 	if (!r) {
 		m->of_labels = true;
 		snprintf(m->trouble, sizeof(m->trouble), "%s", wrong ? wrong : "");
-		r = daemon_add_member(d, m, &err);
+		r = daemon_add_workload(d, m, &err);
 	}
 	privilege_long_work(false);
 	if (!r)
@@ -359,7 +359,7 @@ static int check_usable(const struct engine_item *i, struct error *err)
 static void judge(struct daemon *d, const struct engine_item *i, bool first, const char *said)
 {
 	struct config_label labels[ENGINE_LABELS];
-	struct member *m = member_of(d, i->id);
+	struct workload *m = workload_of(d, i->id);
 	struct workload_config *w;
 	struct tunnel *t = NULL;
 	struct error err = { 0 };
@@ -369,7 +369,7 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 	name_of(i, name);
 	if (m) { /* a container's labels never change, its name may */
 		if (strcmp(m->name, name) && !*i->unusable)
-			member_rename(m, name);
+			workload_rename(m, name);
 		return;
 	}
 	escape(shown, sizeof(shown), i->name);
@@ -399,7 +399,7 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 		w->on_failure = ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
 		w->stop_after_ns = STOP_NEVER;
 		add(d, i, d->nowhere, w, err.text);
-		m = member_of(d, i->id);
+		m = workload_of(d, i->id);
 		if (m && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
 			m->again = true;
 			containers_in_trouble(d);
@@ -424,14 +424,14 @@ static bool is_there(const struct daemon *d, const struct tunnel *t)
 	return t == d->nowhere;
 }
 
-static void remove_member(struct daemon *d, struct member *m)
+static void remove_workload(struct daemon *d, struct workload *m)
 {
 	struct tunnel *t = m->tunnel;
 
-	daemon_remove_member(d, m);
-	member_free(m);
+	daemon_remove_workload(d, m);
+	workload_free(m);
 	if (is_there(d, t)) /* not one that a reload has replaced */
-		tunnel_members_changed(t);
+		tunnel_workloads_changed(t);
 	if (t->of_labels)
 		drop_tunnel(d, t);
 }
@@ -440,8 +440,9 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 {
 	size_t i = 0;
 
-	for (size_t left = d->n_members; left; left--) { /* those that are judged anew come last */
-		struct member *m = d->members[i];
+	for (size_t left = d->n_workloads; left;
+	     left--) { /* those that are judged anew come last */
+		struct workload *m = d->workloads[i];
 		const struct engine_item *item =
 			m->of_labels && m->tunnel == d->nowhere
 				? containers_find(d, ENGINE_CONTAINER, m->given + 10)
@@ -449,7 +450,7 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 		const char *shared = item ? engine_shares(item) : NULL;
 
 		if (shared && !strcmp(shared, owner->id)) {
-			remove_member(d, m);
+			remove_workload(d, m);
 			labels_are(d, item, false);
 		} else {
 			i++;
@@ -458,21 +459,21 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 }
 
 /* It was shut while it might have asked for a leash, and has not. */
-static void let_go(struct daemon *d, struct member *m)
+static void let_go(struct daemon *d, struct workload *m)
 {
 	struct error err;
 
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' does not ask for a leash: it is let go", m->name);
 	if (mark_clear(MARK_WANTED, m->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-	daemon_remove_member(d, m);
-	member_undo(m);
+	daemon_remove_workload(d, m);
+	workload_undo(m);
 }
 
 void labels_usable(struct daemon *d, const struct engine_item *item)
 {
 	struct config_label labels[ENGINE_LABELS];
-	struct member *m = member_of(d, item->id);
+	struct workload *m = workload_of(d, item->id);
 	struct error err;
 
 	if (!m || m->tunnel != d->nowhere)
@@ -482,7 +483,7 @@ void labels_usable(struct daemon *d, const struct engine_item *item)
 		let_go(d, m);
 		return;
 	}
-	remove_member(d, m); /* its gate stays on, and is taken over shut */
+	remove_workload(d, m); /* its gate stays on, and is taken over shut */
 	labels_are(d, item, false);
 }
 
@@ -494,15 +495,16 @@ static void look_once_more(const struct engine_item *i, void *arg)
 
 bool labels_retry(struct daemon *d)
 {
-	char said[sizeof(((struct member *)0)->trouble)];
+	char said[sizeof(((struct workload *)0)->trouble)];
 	bool any = false, unjudged = d->unjudged;
 	size_t i = 0;
 
 	d->unjudged = false;
 	if (unjudged)
 		containers_each(d, look_once_more, d);
-	for (size_t left = d->n_members; left; left--) { /* those that are judged anew come last */
-		struct member *m = d->members[i];
+	for (size_t left = d->n_workloads; left;
+	     left--) { /* those that are judged anew come last */
+		struct workload *m = d->workloads[i];
 		const struct engine_item *item =
 			m->again ? containers_find(d, ENGINE_CONTAINER, m->given + 10) : NULL;
 
@@ -512,7 +514,7 @@ bool labels_retry(struct daemon *d)
 			continue;
 		}
 		memcpy(said, m->trouble, sizeof(said));
-		remove_member(d, m);
+		remove_workload(d, m);
 		judge(d, item, false, said);
 	}
 	return any || d->unjudged;
@@ -527,12 +529,12 @@ void labels_detached(struct daemon *d)
 
 void labels_gone(struct daemon *d, const char *id)
 {
-	struct member *m = member_of(d, id);
+	struct workload *m = workload_of(d, id);
 
 	if (!m)
 		return;
-	member_shut(m); /* its cgroup may be there a little longer */
-	remove_member(d, m);
+	workload_shut(m); /* its cgroup may be there a little longer */
+	remove_workload(d, m);
 }
 
 /* ------ after a reload ------ */
@@ -554,19 +556,19 @@ static struct tunnel *find_like(const struct daemon *d, const struct tunnel *old
 
 void labels_again(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_members;) {
-		struct member *m = d->members[i];
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *m = d->workloads[i];
 		const struct engine_item *item =
 			m->of_labels ? containers_find(d, ENGINE_CONTAINER, m->given + 10) : NULL;
 		struct tunnel *t;
 
 		if (item && in_file(d, item)) {
-			remove_member(d, m);
+			remove_workload(d, m);
 			continue;
 		}
 		if (m->of_labels && !is_there(d, m->tunnel)) {
 			t = find_like(d, m->tunnel);
-			member_move(m, t ? t : d->nowhere);
+			workload_move(m, t ? t : d->nowhere);
 			snprintf(m->trouble, sizeof(m->trouble), "%s",
 				 t ? "" : "its tunnel is no longer in the file");
 		}

@@ -74,11 +74,10 @@ struct search {
 	uint64_t netns_cookie;
 };
 
-static int is_in(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int is_in(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	const struct search *s = arg;
 
-	(void)cgroup_id;
 	return detach_holds(s->pins, w, s->netns_cookie);
 }
 
@@ -97,7 +96,7 @@ static void release(struct daemon *d, uint64_t cgroup_id)
 
 	if (pins_remove_links(cgroup_id, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
-	workload_unbind(gate_pins(d->gate), cgroup_id);
+	record_unbind(gate_pins(d->gate), cgroup_id);
 	d->guards_due = true;
 }
 
@@ -135,8 +134,6 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 	struct remains *r = d->remains;
 	uint64_t in_ns = NEXT_NS;
 
-	(void)s;
-	(void)usec;
 	look(d, AT_ONCE);
 	if (r->next >= r->n) {
 		r->next = 0;
@@ -144,7 +141,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 		tunnels_unguard(d);
 	}
 	if (r->n)
-		set_timer(d, &r->timer, now_boot_ns() + in_ns, on_look, d);
+		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_look, d);
 	return 0;
 }
 
@@ -156,7 +153,7 @@ static void look_soon(struct daemon *d, uint64_t in_ns)
 		sd_event_source_get_enabled(d->remains->timer, &enabled);
 	if (enabled != SD_EVENT_OFF)
 		return;
-	set_timer(d, &d->remains->timer, now_boot_ns() + in_ns, on_look, d);
+	set_timer(d->loop, &d->remains->timer, now_boot_ns() + in_ns, on_look, d);
 	if (d->remains->timer)
 		sd_event_source_set_priority(d->remains->timer, PRIORITY_LAST);
 }
@@ -165,7 +162,7 @@ static void look_soon(struct daemon *d, uint64_t in_ns)
 
 void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie)
 {
-	int r = workload_gone(d->leases, cgroup_id, netns_cookie);
+	int r = record_gone(d->leases, cgroup_id, netns_cookie);
 
 	if (r && r != -ENOENT)
 		log_line(LOG_LEVEL_ERR, "bar the removed cgroup %llu: %s",
@@ -185,8 +182,8 @@ static bool was_removed(const struct daemon *d, uint64_t cgroup_id)
 
 static bool is_audit(const struct daemon *d, const char *name)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->audit && !strcmp(d->members[i]->name, name))
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->audit && !strcmp(d->workloads[i]->name, name))
 			return true;
 	return false;
 }
@@ -194,8 +191,8 @@ static bool is_audit(const struct daemon *d, const char *name)
 static void judge(struct daemon *d, uint64_t cgroup_id)
 {
 	const struct remains *r = d->remains;
-	struct workload w;
-	int known = workload_get(d->leases, cgroup_id, &w);
+	struct workload_record w;
+	int known = record_get(d->leases, cgroup_id, &w);
 
 	if (known == -ENOENT) { /* there was no room for a record, or it is lost */
 		if (!is_known(r, cgroup_id) && was_removed(d, cgroup_id))
@@ -209,13 +206,13 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 		/* a slice that was not made anew is left for people to see */
 		if (w.flags & WORKLOAD_SLICE || !was_removed(d, cgroup_id))
 			return;
-		workload_gone(d->leases, cgroup_id, 0);
+		record_gone(d->leases, cgroup_id, 0);
 		remember(d, cgroup_id);
 		return;
 	}
 	/* enforced again: what is left of it must not go on as it did */
 	if (w.flags & WORKLOAD_AUDIT && d->running && !is_audit(d, w.name))
-		workload_flags(d->leases, cgroup_id, 0, WORKLOAD_AUDIT);
+		record_flags(d->leases, cgroup_id, 0, WORKLOAD_AUDIT);
 	/* those of another program are slices, see gate_lock_slice() */
 	if ((!r->scanned || w.flags & WORKLOAD_SLICE) && !is_known(r, cgroup_id))
 		remember(d, cgroup_id);
@@ -239,7 +236,7 @@ static int note(uint64_t cgroup_id, void *arg)
 	return 0;
 }
 
-static int note_record(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	daemon_note_level(arg, w->level);
 	return note(cgroup_id, arg);
@@ -293,7 +290,7 @@ static int on_scan(sd_event_source *s, uint64_t usec, void *arg)
 	judge_some(d, JUDGED);
 	privilege_long_work(false);
 	if (r->n_found)
-		set_timer(d, &r->scan, now_boot_ns() + NEXT_NS, on_scan, d);
+		set_timer(d->loop, &r->scan, now_boot_ns() + NEXT_NS, on_scan, d);
 	else if (r->n)
 		look_soon(d, LOOK_NS);
 	return 0;
@@ -301,7 +298,7 @@ static int on_scan(sd_event_source *s, uint64_t usec, void *arg)
 
 static void scan_in(struct daemon *d, uint64_t in_ns)
 {
-	set_timer(d, &d->remains->scan, now_boot_ns() + in_ns, on_scan, d);
+	set_timer(d->loop, &d->remains->scan, now_boot_ns() + in_ns, on_scan, d);
 	if (d->remains->scan)
 		sd_event_source_set_priority(d->remains->scan, PRIORITY_LAST);
 }

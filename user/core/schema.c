@@ -97,8 +97,7 @@ int request_parse(const json_t *j, struct request *ret, struct error *err)
 	s = &schemas[request.verb];
 	request.name = s->verb;
 	/* jansson's macro takes no const; it changes nothing */
-	json_object_foreach((json_t *)j, name, value)
-	{
+	json_object_foreach((json_t *)j, name, value) {
 		r = take_key(s, name, value, &request, err);
 		if (r)
 			return r;

@@ -6,7 +6,7 @@
 #ifndef VPNLEASH_SEEK_H
 #define VPNLEASH_SEEK_H
 
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 /* Calls f for each cgroup that is called like a container's. What lies below one is the container's
  * to name, what lies below a directory that is not root's its owner's: neither is looked at. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "out/control.h"
+#include "report/control.h"
 
 static uint32_t depth(const char *path)
 {

@@ -4,7 +4,7 @@
 #define VPNLEASH_SLICE_H
 
 #include "act/gate.h"
-#include "core/config.h"
+#include "config/config.h"
 
 /*
  * Lock the slice NAME, as after "slice:", and make its cgroup if it is missing: then it is open for

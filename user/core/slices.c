@@ -37,11 +37,11 @@ static void try_again(struct slice *s);
 
 /* ------ children ------ */
 
-static struct member *child_at(struct daemon *d, const char *path)
+static struct workload *child_at(struct daemon *d, const char *path)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (!strcmp(d->members[i]->path, path))
-			return d->members[i];
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (!strcmp(d->workloads[i]->path, path))
+			return d->workloads[i];
 	return NULL;
 }
 
@@ -50,7 +50,7 @@ static void add_child(struct slice *s, const char *name)
 	struct daemon *d = s->daemon;
 	struct workload_config w = *s->config;
 	char path[PATH_MAX], shown[300];
-	struct member *m;
+	struct workload *m;
 	struct error err;
 	int r;
 
@@ -58,10 +58,10 @@ static void add_child(struct slice *s, const char *name)
 	    child_at(d, path))
 		return;
 	snprintf(w.name, sizeof(w.name), "%.63s", name);
-	r = member_new(d, &w, path, s->tunnel, &m, &err);
+	r = workload_new(d, &w, path, s->tunnel, &m, &err);
 	if (!r) {
 		m->slice = s;
-		r = daemon_add_member(d, m, &err);
+		r = daemon_add_workload(d, m, &err);
 	}
 	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
 		return;
@@ -78,22 +78,22 @@ static void drop_children(struct slice *s, bool all)
 	struct daemon *d = s->daemon;
 	bool dropped = false;
 
-	for (size_t i = 0; i < d->n_members;) {
-		struct member *m = d->members[i];
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *m = d->workloads[i];
 
 		if (m->slice != s || (!all && watch_cgroup_ref(m->cgroup))) {
 			i++;
 			continue;
 		}
-		daemon_remove_member(d, m);
+		daemon_remove_workload(d, m);
 		dropped = true;
 		if (all)
-			member_free(m);
+			workload_free(m);
 		else
-			member_forget(m);
+			workload_forget(m);
 	}
 	if (dropped && !all)
-		tunnel_members_changed(s->tunnel);
+		tunnel_workloads_changed(s->tunnel);
 }
 
 static void look_at_children(struct slice *s)
@@ -105,9 +105,9 @@ static void look_at_children(struct slice *s)
 
 	if (!s->tunnel)
 		return;
-	for (size_t i = 0; i < s->daemon->n_members; i++)
-		if (s->daemon->members[i]->slice == s)
-			watch_cgroup_ready(s->daemon->members[i]->cgroup);
+	for (size_t i = 0; i < s->daemon->n_workloads; i++)
+		if (s->daemon->workloads[i]->slice == s)
+			watch_cgroup_ready(s->daemon->workloads[i]->cgroup);
 	drop_children(s, false);
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
@@ -126,8 +126,6 @@ static int on_children(sd_event_source *source, int fd, uint32_t events, void *a
 {
 	char drain[4096];
 
-	(void)source;
-	(void)events;
 	while (read(fd, drain, sizeof(drain)) > 0)
 		;
 	look_at_children(arg);
@@ -144,13 +142,13 @@ bool slices_touch(const struct daemon *d, const char *path)
 
 bool slices_yield(struct daemon *d, const char *path)
 {
-	struct member *m = child_at(d, path);
+	struct workload *m = child_at(d, path);
 	bool held = m && m->held;
 
 	if (!m || !m->slice)
 		return false;
-	daemon_remove_member(d, m);
-	member_free(m); /* its record is taken over */
+	daemon_remove_workload(d, m);
+	workload_free(m); /* its record is taken over */
 	return held;
 }
 
@@ -191,8 +189,6 @@ static int on_again(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct slice *s = arg;
 
-	(void)source;
-	(void)usec;
 	if (!watch_cgroup_ref(s->self)) { /* gone meanwhile */
 		s->unlocked = false;
 		return 0;
@@ -207,7 +203,7 @@ static int on_again(sd_event_source *source, uint64_t usec, void *arg)
 
 static void try_again(struct slice *s)
 {
-	set_timer(s->daemon, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
+	set_timer(s->daemon->loop, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
 }
 
 static void on_slice(void *owner, const struct evidence *e)
@@ -269,12 +265,12 @@ static int configure(struct slice *s, const struct workload_config *w, struct er
 	if (!s->config)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	memcpy(s->config, w, sizeof(*w));
-	for (size_t i = 0; i < d->n_members; i++) {
-		if (d->members[i]->slice != s)
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		if (d->workloads[i]->slice != s)
 			continue;
-		member_configure(d->members[i], w);
-		if (d->members[i]->tunnel != s->tunnel)
-			member_move(d->members[i], s->tunnel);
+		workload_configure(d->workloads[i], w);
+		if (d->workloads[i]->tunnel != s->tunnel)
+			workload_move(d->workloads[i], s->tunnel);
 	}
 	return 0;
 }
@@ -350,9 +346,9 @@ void slices_detached(struct daemon *d)
 
 static void shut_children(struct slice *s)
 {
-	for (size_t i = 0; i < s->daemon->n_members; i++)
-		if (s->daemon->members[i]->slice == s)
-			member_shut(s->daemon->members[i]);
+	for (size_t i = 0; i < s->daemon->n_workloads; i++)
+		if (s->daemon->workloads[i]->slice == s)
+			workload_shut(s->daemon->workloads[i]);
 }
 
 static bool is_unwanted(struct slice *s)
@@ -369,12 +365,11 @@ struct locked {
 	char names[CONFIG_SLICES][VPNLEASH_NAME_LEN];
 };
 
-static int note_locked(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int note_locked(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct locked *l = arg;
 	size_t length = strnlen(w->name, sizeof(w->name));
 
-	(void)cgroup_id;
 	/* a name that fills its field may have been cut */
 	if (w->flags & WORKLOAD_SLICE && !(w->flags & WORKLOAD_GONE) && l->n < CONFIG_SLICES &&
 	    length < sizeof(w->name) - 1 && !strncmp(w->name, "slice:", 6))
@@ -417,8 +412,8 @@ void slices_look(struct daemon *d)
 		}
 		s->wanted = true;
 	}
-	for (size_t i = 0; i < d->n_members; i++)
-		member_note_slice(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		workload_note_slice(d->workloads[i]);
 	privilege_long_work(false);
 }
 

@@ -8,8 +8,7 @@
  *   slices.c    locked slices, and the workloads that are their children
  *   labels.c    containers that ask for a leash by their labels
  *   verbs.c     what the control socket is asked, of the form that schema.h has
- *   vpn.c       who the VPN is: its cgroup, its process
- *   edge.c      the edge of a tunnel's netns: guarded, its endpoints, bootstrap
+ *   ../edge/    the edge of a tunnel's netns: guarded, its endpoints, bootstrap; who the VPN is
  *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
  *   remains.c   what is left of removed cgroups, for as long as a socket of theirs lives
  *   daemon.c    start, loop, end
@@ -23,34 +22,21 @@
 #include "act/guard.h"
 #include "act/hooks.h"
 #include "act/lease.h"
-#include "core/config.h"
+#include "base/cgroup.h"
+#include "base/loop.h"
+#include "config/config.h"
 #include "core/delegation.h"
-#include "core/edge.h"
 #include "core/policy.h"
 #include "core/reopen.h"
-#include "core/resolve.h"
-#include "core/vpn.h"
+#include "edge/edge.h"
+#include "edge/vpn.h"
 #include "engine/engine.h"
-#include "out/audit.h"
-#include "out/control.h"
 #include "prober/prober.h"
+#include "report/audit.h"
+#include "report/control.h"
 #include "watch/cgroup.h"
 #include "watch/drops.h"
 #include "watch/netlink.h"
-
-/* Order of one turn of the loop: evidence first, then what is done on the strength of it. */
-enum priority {
-	PRIORITY_EVIDENCE = -20,
-	PRIORITY_LIFE = -10,
-	PRIORITY_TIMERS = 0,
-	PRIORITY_LAST = 100
-};
-
-/* Lines that one tunnel and its workloads may still log; see may_log(). */
-struct log_budget {
-	unsigned int tokens, suppressed;
-	uint64_t filled_ns;
-};
 
 /* Of a tunnel whose netns is a container's or a unit's. */
 struct tunnel_owner {
@@ -103,7 +89,7 @@ struct tunnel {
 /* A workload of the configuration, of a container's labels, or of `vpnleash exec`. */
 struct slice;
 
-struct member {
+struct workload {
 	struct daemon *daemon;
 	struct tunnel *tunnel;
 	char given[PATH_MAX]; /* the key `cgroup`; of a path, the path itself */
@@ -126,7 +112,7 @@ struct member {
 	struct exec *exec;		      /* NULL: of the configuration */
 	struct slice *slice;		      /* whose child it is; NULL: it is named by itself */
 	bool made;			      /* its cgroup is the daemon's to remove */
-	bool started;			      /* member_start() was called */
+	bool started;			      /* workload_start() was called */
 
 	/* a container or unit: */
 	enum engine_kind kind; /* 0: neither */
@@ -170,11 +156,11 @@ struct daemon {
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
 	bool unjudged;		/* somebody's labels, for want of memory: see labels_retry() */
 	sd_event_source *drops_source, *summary_timer;
-	size_t n_tunnels, n_members;
+	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;
-	struct member **members;
+	struct workload **workloads;
 	/* bit n: a record is n deep, or was: for the weak guard, whose workloads may outlive their
-	 * member, and their cgroup */
+	 * workload, and their cgroup */
 	uint32_t levels;
 	bool running;	 /* all that the file names has been started */
 	bool no_engine;	 /* none is asked: no container has labels */
@@ -189,7 +175,7 @@ int tunnel_start(struct tunnel *t, struct error *err); /* adopts a living lease,
 void tunnel_free(struct tunnel *t);		       /* revokes nothing */
 /* A workload of it has come or gone, or allows something else: exceptions follow, and with the
  * first one, or the last, the guard. */
-void tunnel_members_changed(struct tunnel *t);
+void tunnel_workloads_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */
 void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
@@ -207,37 +193,37 @@ const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);
 
 /* workload.c */
 /* Record and gate, shut or as an earlier daemon left it. given: a path as from cgroup_path(), or
- * container:NAME or unit:NAME, whose cgroup is known by member_place(). */
-int member_new(struct daemon *d, const struct workload_config *config, const char *given,
-	       struct tunnel *t, struct member **ret, struct error *err);
+ * container:NAME or unit:NAME, whose cgroup is known by workload_place(). */
+int workload_new(struct daemon *d, const struct workload_config *config, const char *given,
+		 struct tunnel *t, struct workload **ret, struct error *err);
 /* What a reload may change while it runs. */
-void member_configure(struct member *m, const struct workload_config *config);
-void member_start(struct member *m);		      /* joins its tunnel's state */
-void member_note_slice(struct member *m);	      /* in its record, that it is in one */
-void member_free(struct member *m);		      /* the gate stays on, as it is */
-void member_undo(struct member *m);		      /* as if member_new() had not been */
-void member_forget(struct member *m);		      /* its cgroup was removed; freed */
-void member_shut(struct member *m);		      /* barred, and no tunnel's any more */
-void member_tunnel_changed(struct member *m);	      /* m->tunnel went up or down */
-void member_move(struct member *m, struct tunnel *t); /* to another tunnel */
-void member_look(struct member *m); /* at what nobody tells: once a second at least */
-int member_hold(struct member *m, bool held, struct error *err);
+void workload_configure(struct workload *m, const struct workload_config *config);
+void workload_start(struct workload *m);		  /* joins its tunnel's state */
+void workload_note_slice(struct workload *m);		  /* in its record, that it is in one */
+void workload_free(struct workload *m);			  /* the gate stays on, as it is */
+void workload_undo(struct workload *m);			  /* as if workload_new() had not been */
+void workload_forget(struct workload *m);		  /* its cgroup was removed; freed */
+void workload_shut(struct workload *m);			  /* barred, and no tunnel's any more */
+void workload_tunnel_changed(struct workload *m);	  /* m->tunnel went up or down */
+void workload_move(struct workload *m, struct tunnel *t); /* to another tunnel */
+void workload_look(struct workload *m); /* at what nobody tells: once a second at least */
+int workload_hold(struct workload *m, bool held, struct error *err);
 /* What is wrong with it, for people; "": nothing. */
-const char *member_trouble(const struct member *m, char *buf, size_t size);
-void member_summary(struct member *m); /* what was dropped since the last one */
+const char *workload_trouble(const struct workload *m, char *buf, size_t size);
+void workload_summary(struct workload *m); /* what was dropped since the last one */
 
 /* contained.c */
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
  * of the next. What to type, in buf; NULL: not so. */
-const char *member_to_type(const struct member *m, char *buf, size_t size);
+const char *workload_to_type(const struct workload *m, char *buf, size_t size);
 /* Its container or unit as it is now; NULL: there is none. */
-void member_item_is(struct member *m, const struct engine_item *item);
+void workload_item_is(struct workload *m, const struct engine_item *item);
 /* What its trouble is, of one that is `unusable`: that, or worse. */
-void member_is_unusable(struct member *m, const char *why);
-void member_ending(struct member *m); /* it was sent a signal by somebody: let it end */
-void member_done(struct member *m, int result, const char *error); /* m->request */
-void member_engine_is(struct member *m, bool there);
-void member_rename(struct member *m, const char *name);
+void workload_is_unusable(struct workload *m, const char *why);
+void workload_ending(struct workload *m); /* it was sent a signal by somebody: let it end */
+void workload_done(struct workload *m, int result, const char *error); /* m->request */
+void workload_engine_is(struct workload *m, bool there);
+void workload_rename(struct workload *m, const char *name);
 
 /* containers.c */
 /* Waits for what is there to be told, not for long: a lease that runs is to be adopted. */
@@ -249,10 +235,10 @@ const struct engine_item *containers_find(const struct daemon *d, enum engine_ki
 bool containers_reachable(const struct daemon *d, enum engine_kind kind);
 /* Told from now on, and what is known already at once. */
 void containers_watch_tunnel(struct tunnel *t);
-void containers_watch_member(struct member *m);
+void containers_watch_workload(struct workload *m);
 /* m->request is set. 0 or -Exxx. */
-int containers_ask_stop(struct member *m);
-int containers_ask_start(struct member *m);
+int containers_ask_stop(struct workload *m);
+int containers_ask_start(struct workload *m);
 /* Somebody could not be leashed as it wants: looked at now, and once a second until it is. */
 void containers_in_trouble(struct daemon *d);
 /* Detached: its labels are not looked at again until it is started anew. */
@@ -299,7 +285,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 /* What an earlier daemon began: gone on with, or tidied up. The tunnels must have been started. */
 void exec_adopt(struct daemon *d);
 /* The tunnel among these that it was begun on, after a reload; NULL: it is no longer there. */
-struct tunnel *exec_tunnel(const struct member *m, struct tunnel *const *tunnels, size_t n);
+struct tunnel *exec_tunnel(const struct workload *m, struct tunnel *const *tunnels, size_t n);
 void exec_free(struct exec *e); /* NULL is fine; the cgroup stays */
 
 /* remains.c */
@@ -319,19 +305,15 @@ size_t remains_count(const struct daemon *d);
 /* verbs.c */
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
-/* daemon.c: a timer at boot time at_ns; *s is made at first use. */
-int set_timer(struct daemon *d, sd_event_source **s, uint64_t at_ns, sd_event_time_handler_t f,
-	      void *arg);
+/* daemon.c */
 void daemon_note_level(struct daemon *d, uint32_t level);
-/* daemon.c: a flapping tunnel must not flood the log; what is left out is counted and said. */
-bool may_log(struct log_budget *b);
-struct member *member_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
+struct workload *workload_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
 /* daemon.c: the same question for thousands: the ids, sorted, to be freed; NULL: no memory. */
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
 bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
 /* daemon.c: at the end of d's arrays, started. On failure it is freed. */
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
-int daemon_add_member(struct daemon *d, struct member *m, struct error *err);
-void daemon_remove_member(struct daemon *d, struct member *m); /* from the array; not freed */
+int daemon_add_workload(struct daemon *d, struct workload *m, struct error *err);
+void daemon_remove_workload(struct daemon *d, struct workload *m); /* from the array; not freed */
 
 #endif

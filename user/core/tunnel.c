@@ -45,11 +45,11 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	case DO_GRANT:
 		lease_grant(d->leases, t->slot, expires, t->seen_ns);
 		reopen_opened(&t->reopen, now);
-		set_timer(d, &t->expiry, expires, on_expiry, t);
+		set_timer(d->loop, &t->expiry, expires, on_expiry, t);
 		break;
 	case DO_RENEW:
 		lease_renew(d->leases, t->slot, expires, t->seen_ns);
-		set_timer(d, &t->expiry, expires, on_expiry, t);
+		set_timer(d->loop, &t->expiry, expires, on_expiry, t);
 		break;
 	case DO_REVOKE:
 		lease_revoke(d->leases, t->slot);
@@ -59,11 +59,11 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	}
 }
 
-static void tell_members(struct tunnel *t)
+static void tell_workloads(struct tunnel *t)
 {
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		if (t->daemon->members[i]->tunnel == t)
-			member_tunnel_changed(t->daemon->members[i]);
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		if (t->daemon->workloads[i]->tunnel == t)
+			workload_tunnel_changed(t->daemon->workloads[i]);
 }
 
 /* evidence_ns: when the fact was read, 0: nothing was read. */
@@ -92,7 +92,7 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		    tunnel_state_name(t->state), input_text(in), t->why_detail,
 		    evidence_ns ? t->changed_ns - evidence_ns : 0, !may_log(&t->log));
 	if ((from == TUNNEL_UP) != (t->state == TUNNEL_UP))
-		tell_members(t);
+		tell_workloads(t);
 	if (from == TUNNEL_UP) /* the VPN may bootstrap */
 		tunnel_look_now(t);
 }
@@ -173,9 +173,9 @@ static void identify(struct tunnel *t)
 		slot = 0;
 	}
 	if ((unsigned int)slot != t->slot) {
-		for (size_t i = 0; i < d->n_members; i++)
-			if (d->members[i]->tunnel == t && d->members[i]->bound)
-				workload_point(d->leases, d->members[i]->bound, (unsigned int)slot);
+		for (size_t i = 0; i < d->n_workloads; i++)
+			if (d->workloads[i]->tunnel == t && d->workloads[i]->bound)
+				record_point(d->leases, d->workloads[i]->bound, (unsigned int)slot);
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}
@@ -301,9 +301,6 @@ static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *a
 {
 	struct tunnel *t = arg;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	watch_netlink_ready(t->link);
 	if (watch_netlink_others_changed(t->link))
 		look_at_edge(t);
@@ -336,13 +333,13 @@ static void leave_netns(struct tunnel *t)
 
 /* A netns is guarded for those who are leashed in it, or will be from their first instruction on.
  */
-static int follow_members(struct tunnel *t)
+static int follow_workloads(struct tunnel *t)
 {
 	bool any = t->of_labels || t->of_slice;
 	struct error err;
 
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		any |= t->daemon->members[i]->tunnel == t;
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		any |= t->daemon->workloads[i]->tunnel == t;
 	if (t->edge && !any) {
 		edge_close(t->edge);
 		t->edge = NULL;
@@ -402,7 +399,7 @@ static int enter_netns(struct tunnel *t, struct error *err)
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
 	vpn_look(t);
-	if (!follow_members(t))
+	if (!follow_workloads(t))
 		look_at_edge(t);
 	set_ready(t);
 	return 0;
@@ -412,8 +409,6 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct tunnel *t = arg;
 
-	(void)s;
-	(void)usec;
 	if (t->state == TUNNEL_UP && now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
 		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
 	return 0;
@@ -539,9 +534,6 @@ static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct tunnel *t = arg;
 	uint64_t now = now_boot_ns();
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	forget_owner(&t->owner);
 	t->where[0] = '\0';
 	netns_gone(t, now);
@@ -595,9 +587,9 @@ static void look(struct tunnel *t)
 		netns_gone(t, 0);
 	if (t->owner.again)
 		containers_watch_tunnel(t);
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		if (t->daemon->members[i]->tunnel == t)
-			member_look(t->daemon->members[i]);
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		if (t->daemon->workloads[i]->tunnel == t)
+			workload_look(t->daemon->workloads[i]);
 	if (!t->link) {
 		r = enter_netns(t, &err);
 
@@ -607,7 +599,7 @@ static void look(struct tunnel *t)
 			return;
 	}
 	vpn_look(t);
-	r = follow_members(t);
+	r = follow_workloads(t);
 	if (!r)
 		r = look_at_edge(t); /* endpoints move without a word */
 	if (t->edge && t->state != TUNNEL_UP)
@@ -643,25 +635,23 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct tunnel *t = arg;
 
-	(void)s;
-	(void)usec;
 	look(t);
-	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 	return 0;
 }
 
-void tunnel_members_changed(struct tunnel *t)
+void tunnel_workloads_changed(struct tunnel *t)
 {
-	if (!t->link || follow_members(t))
+	if (!t->link || follow_workloads(t))
 		return;
-	edge_members_changed(t->edge);
+	edge_workloads_changed(t->edge);
 	look_at_edge(t);
 }
 
 void tunnel_look_now(struct tunnel *t)
 {
 	if (t->tick)
-		set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
 }
 
 static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
@@ -678,7 +668,7 @@ static void answered(struct tunnel *t, uint64_t seen_ns)
 	if (!t || !t->link || !netns_is_there(t) || reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
-	set_timer(t->daemon, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
 }
 
 static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -687,9 +677,6 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct prober_seen seen;
 	int r = 0;
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
 		answered(tunnel_of_target(d, seen.target), seen.t_ns);
 	if (r == -EPIPE || r == -EBADMSG)
@@ -756,9 +743,9 @@ static void adopt_lease(struct tunnel *t)
 	t->why = IN_SEEN;
 	t->changed_ns = now;
 	t->seen_ns = 0; /* the next sign of life is news */
-	set_timer(t->daemon, &t->expiry, expires, on_expiry, t);
+	set_timer(t->daemon->loop, &t->expiry, expires, on_expiry, t);
 	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
-	tell_members(t); /* of labels there may be some already */
+	tell_workloads(t); /* of labels there may be some already */
 }
 
 const char *tunnel_why(const struct tunnel *t, char *buf, size_t size)
@@ -786,7 +773,7 @@ int tunnel_start(struct tunnel *t, struct error *err)
 		log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s is not there yet: locked, waiting",
 			 t->config.interface, escape(netns, sizeof(netns), t->config.netns));
 	adopt_lease(t);
-	r = set_timer(t->daemon, &t->tick, now_boot_ns(), on_tick, t);
+	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
 }
 

@@ -10,14 +10,14 @@
 #include "base/privilege.h"
 #include "core/schema.h"
 #include "core/state.h"
-#include "out/report.h"
+#include "report/report.h"
 
 static const char *guard_state(const struct tunnel *t)
 {
 	if (!t->edge)
 		return t->config.guard_off ? "off" : "waiting";
-	for (size_t i = 0; i < t->daemon->n_members; i++)
-		if (t->daemon->members[i]->tunnel == t && t->daemon->members[i]->audit)
+	for (size_t i = 0; i < t->daemon->n_workloads; i++)
+		if (t->daemon->workloads[i]->tunnel == t && t->daemon->workloads[i]->audit)
 			return "audit";
 	return !edge_is_complete(t->edge) ? "incomplete"
 	       : edge_is_weak(t->edge)	  ? "weak"
@@ -78,7 +78,7 @@ static json_t *tunnel_status(struct tunnel *t)
 }
 
 /* The resolver in force. Returns buf. */
-static const char *resolver_of(const struct member *m, char *buf, size_t size)
+static const char *resolver_of(const struct workload *m, char *buf, size_t size)
 {
 	const struct dns_rule *dns = &m->tunnel->config.dns;
 	char first[INET_ADDRSTRLEN], second[INET_ADDRSTRLEN];
@@ -99,12 +99,12 @@ static const char *resolver_of(const struct member *m, char *buf, size_t size)
 	return buf;
 }
 
-static json_t *member_status(struct member *m)
+static json_t *workload_status(struct workload *m)
 {
 	char dns[64], trouble[2 * DELEGATION_LEN];
 	struct daemon *d = m->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
-	struct workload w = { 0 };
+	struct workload_record w = { 0 };
 	struct report_workload r = { .cgroup_id = m->bound,
 				     .name = m->name,
 				     .state = workload_state_name(m->state),
@@ -116,7 +116,7 @@ static json_t *member_status(struct member *m)
 				     .lease_left_ns = expires > now ? expires - now : 0,
 				     .changed_ns = m->changed_ns };
 
-	if (m->bound && !workload_get(d->leases, m->bound, &w))
+	if (m->bound && !record_get(d->leases, m->bound, &w))
 		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
 	if (m->bound && watch_cgroup_ref(m->cgroup))
 		r.born_locked = gate_slice_above(gate_pins(d->gate),
@@ -124,7 +124,7 @@ static json_t *member_status(struct member *m)
 					? "yes"
 					: "no";
 	r.held = m->held;
-	r.trouble = member_trouble(m, trouble, sizeof(trouble));
+	r.trouble = workload_trouble(m, trouble, sizeof(trouble));
 	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
 	return report_workload_json(&r);
 }
@@ -137,7 +137,7 @@ struct left_behind {
 };
 
 /* Locked by an earlier run, or no longer in the file: shut, and nobody's but `detach`'s. */
-static int add_left_behind(uint64_t cgroup_id, const struct workload *w, void *arg)
+static int add_left_behind(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct left_behind *l = arg;
 
@@ -159,11 +159,10 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads, json_array(), 0, NULL };
 
-	(void)q;
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
-	for (size_t i = 0; i < d->n_members; i++)
-		json_array_append_new(workloads, member_status(d->members[i]));
+	for (size_t i = 0; i < d->n_workloads; i++)
+		json_array_append_new(workloads, workload_status(d->workloads[i]));
 	left.bound = daemon_bound(d, &left.n_bound);
 	privilege_long_work(true);
 	if (left.bound)
@@ -174,24 +173,24 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 }
 
 /* By its name, or by what `status` shows of it: that one can always be typed. */
-static struct member *find(struct daemon *d, const char *name, struct error *err)
+static struct workload *find(struct daemon *d, const char *name, struct error *err)
 {
 	char shown[256];
 
-	for (size_t i = 0; name && i < d->n_members; i++)
-		if (!strcmp(d->members[i]->name, name) ||
-		    !strcmp(escape(shown, sizeof(shown), d->members[i]->name), name))
-			return d->members[i];
+	for (size_t i = 0; name && i < d->n_workloads; i++)
+		if (!strcmp(d->workloads[i]->name, name) ||
+		    !strcmp(escape(shown, sizeof(shown), d->workloads[i]->name), name))
+			return d->workloads[i];
 	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
 	     escape(shown, sizeof(shown), name ? name : ""));
 	return NULL;
 }
 
-static bool has_lost_its_record(const struct member *m)
+static bool has_lost_its_record(const struct workload *m)
 {
-	struct workload w;
+	struct workload_record w;
 
-	return m->bound && workload_get(m->daemon->leases, m->bound, &w) == -ENOENT;
+	return m->bound && record_get(m->daemon->leases, m->bound, &w) == -ENOENT;
 }
 
 /* What an earlier run or a lock left behind stays shut, with its pins. */
@@ -208,14 +207,14 @@ static bool is_idle(const struct daemon *d)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i]->of_slice)
 			return false;
-	return !d->n_members && !remains_count(d) && !containers_reachable(d, ENGINE_CONTAINER);
+	return !d->n_workloads && !remains_count(d) && !containers_reachable(d, ENGINE_CONTAINER);
 }
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends, unless an engine or a slice may bring another. */
 static json_t *answer_detach(struct daemon *d, const struct request *q)
 {
-	struct member *known = q->all ? NULL : find(d, q->workload, NULL);
+	struct workload *known = q->all ? NULL : find(d, q->workload, NULL);
 	char name[REQUEST_TEXT_LEN], shown[256];
 	struct error err;
 	size_t left = 0;
@@ -228,15 +227,15 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 			 escape(shown, sizeof(shown), name));
 	if (r < 0)
 		return control_refusal(&err);
-	for (size_t i = 0; i < d->n_members; i++) {
-		if (q->all || !strcmp(name, d->members[i]->name) ||
-		    has_lost_its_record(d->members[i])) { /* with its slice */
-			containers_let_go(d, d->members[i]->id);
-			member_free(d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		if (q->all || !strcmp(name, d->workloads[i]->name) ||
+		    has_lost_its_record(d->workloads[i])) { /* with its slice */
+			containers_let_go(d, d->workloads[i]->id);
+			workload_free(d->workloads[i]);
 		} else
-			d->members[left++] = d->members[i];
+			d->workloads[left++] = d->workloads[i];
 	}
-	d->n_members = left;
+	d->n_workloads = left;
 	slices_detached(d);
 	labels_detached(d);
 	remains_look(d);
@@ -247,7 +246,7 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 		sd_event_exit(d->loop, 0);
 	} else {
 		for (size_t i = 0; i < d->n_tunnels; i++)
-			tunnel_members_changed(d->tunnels[i]);
+			tunnel_workloads_changed(d->tunnels[i]);
 	}
 	return json_pack("{s:i}", "detached", r);
 }
@@ -255,9 +254,9 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 static json_t *hold(struct daemon *d, const char *name, bool held)
 {
 	struct error err;
-	struct member *m = find(d, name, &err);
+	struct workload *m = find(d, name, &err);
 
-	if (!m || member_hold(m, held, &err))
+	if (!m || workload_hold(m, held, &err))
 		return control_refusal(&err);
 	return json_pack("{s:s,s:b}", "state", workload_state_name(m->state), "held", held);
 }
@@ -272,9 +271,9 @@ static json_t *answer_release(struct daemon *d, const struct request *q)
 	return hold(d, q->workload, false);
 }
 
-static const char *what_to_do(const struct member *m, char *buf, size_t size)
+static const char *what_to_do(const struct workload *m, char *buf, size_t size)
 {
-	const char *command = member_to_type(m, buf, size);
+	const char *command = workload_to_type(m, buf, size);
 
 	if (m->held)
 		return "vpnleash release lets it go on";
@@ -314,14 +313,14 @@ static const char *what_to_do(const struct member *m, char *buf, size_t size)
 static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	struct member *m = find(d, q->workload, &err);
+	struct workload *m = find(d, q->workload, &err);
 	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
 	const char *trouble;
 	json_t *j;
 
 	if (!m)
 		return control_refusal(&err);
-	trouble = member_trouble(m, why, sizeof(why));
+	trouble = workload_trouble(m, why, sizeof(why));
 	if (*trouble && trouble != why)
 		snprintf(why, sizeof(why), "%s", trouble);
 	if (!*trouble)
@@ -330,7 +329,7 @@ static json_t *answer_why(struct daemon *d, const struct request *q)
 			 tunnel_state_name(m->tunnel->state),
 			 tunnel_why(m->tunnel, said, sizeof(said)),
 			 m->held ? "; an operator holds the workload" : "");
-	j = member_status(m);
+	j = workload_status(m);
 	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
 	json_object_set_new(j, "why", json_string(why));
 	json_object_set_new(j, "remedy", json_string(what_to_do(m, command, sizeof(command))));
@@ -339,7 +338,7 @@ static json_t *answer_why(struct daemon *d, const struct request *q)
 
 static json_t *answer_events(struct daemon *d, const struct request *q)
 {
-	struct member *m = NULL;
+	struct workload *m = NULL;
 	struct error err;
 	char shown[VPNLEASH_NAME_LEN * 4];
 
@@ -362,7 +361,6 @@ static json_t *answer_exec(struct daemon *d, const struct request *q)
 /* `vpnleash lock` has locked one. */
 static json_t *answer_slices(struct daemon *d, const struct request *q)
 {
-	(void)q;
 	slices_look(d);
 	return json_object();
 }

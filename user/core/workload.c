@@ -13,8 +13,8 @@
 #include "act/freezer.h"
 #include "base/netns.h"
 #include "core/marks.h"
-#include "core/member_internal.h"
-#include "out/report.h"
+#include "core/workload_internal.h"
+#include "report/report.h"
 #include "watch/process.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
@@ -23,65 +23,63 @@
 
 static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct member *m = arg;
+	struct workload *m = arg;
 
-	(void)s;
-	(void)usec;
 	if (!watch_cgroup_frozen(m->cgroup))
-		member_input(m, IN_FREEZE_FAILED);
+		workload_input(m, IN_FREEZE_FAILED);
 	return 0;
 }
 
-static void freeze(struct member *m, int cgroup_fd)
+static void freeze(struct workload *m, int cgroup_fd)
 {
 	struct daemon *d = m->daemon;
-	struct workload w;
-	int r = workload_get(d->leases, m->bound, &w);
+	struct workload_record w;
+	int r = record_get(d->leases, m->bound, &w);
 
 	/* Frozen already, and not by us: whoever did it thaws it. */
 	if (!r && !(w.flags & WORKLOAD_FROZEN_BY_US) && freezer_asked(cgroup_fd) == 1)
 		return;
 	/* the flag first: after a crash in between it is thawed once too often, never forgotten */
 	if (!r)
-		r = workload_flags(d->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
+		r = record_flags(d->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
 	m->freezing_ns = now_boot_ns();
 	if (!r)
 		r = freezer_freeze(cgroup_fd);
 	if (r)
 		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)", m->name,
 			 strerror(-r));
-	set_timer(d, &m->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, m);
+	set_timer(d->loop, &m->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, m);
 }
 
-static void thaw(struct member *m, int cgroup_fd)
+static void thaw(struct workload *m, int cgroup_fd)
 {
 	struct daemon *d = m->daemon;
-	struct workload w;
+	struct workload_record w;
 
-	if (workload_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
+	if (record_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
 		return;
 	if (now_boot_ns() >= lease_expires_ns(d->leases, m->tunnel->slot))
 		return; /* it ran out on the way here; the expiry's input follows */
 	if (!freezer_thaw(cgroup_fd))
-		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
+		record_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
 }
 
 /* The gate is shut, and stays so: thawed it can hear that it is to end. */
-static void thaw_shut(struct member *m, int cgroup_fd)
+static void thaw_shut(struct workload *m, int cgroup_fd)
 {
 	struct daemon *d = m->daemon;
-	struct workload w;
+	struct workload_record w;
 
 	edge_shut(m->tunnel->edge);
 	sd_event_source_set_enabled(m->freeze_timer, SD_EVENT_OFF);
-	if (workload_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
+	if (record_get(d->leases, m->bound, &w) || !(w.flags & WORKLOAD_FROZEN_BY_US))
 		return;
 	if (!freezer_thaw(cgroup_fd))
-		workload_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
+		record_flags(d->leases, m->bound, 0, WORKLOAD_FROZEN_BY_US);
 }
 
 /* Said once, and by `status` and `why` as long as it is so. */
-void member_in_trouble(struct member *m, const char *what, const char *why)
+void workload_in_trouble(struct workload *m, const char *what, const char *why)
 {
 	char text[sizeof(m->trouble)], shown[300];
 
@@ -92,7 +90,7 @@ void member_in_trouble(struct member *m, const char *what, const char *why)
 	log_line(LOG_LEVEL_ERR, "workload '%s': %s", m->name, text);
 }
 
-static void carry_out_workload(struct member *m, enum action action)
+static void carry_out_workload(struct workload *m, enum action action)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	struct daemon *d = m->daemon;
@@ -107,10 +105,10 @@ static void carry_out_workload(struct member *m, enum action action)
 	switch (action) {
 	case DO_ADMIT:
 		edge_shut(m->tunnel->edge);
-		r = workload_flags(d->leases, m->bound, WORKLOAD_ADMITTED, 0);
+		r = record_flags(d->leases, m->bound, WORKLOAD_ADMITTED, 0);
 		break;
 	case DO_BAR:
-		r = workload_flags(d->leases, m->bound, 0, WORKLOAD_ADMITTED);
+		r = record_flags(d->leases, m->bound, 0, WORKLOAD_ADMITTED);
 		break;
 	case DO_FREEZE:
 		freeze(m, c->fd);
@@ -134,16 +132,16 @@ static void carry_out_workload(struct member *m, enum action action)
 }
 
 /* Frozen, and not by us: an operator's pause. */
-bool member_is_paused(const struct member *m)
+bool workload_is_paused(const struct workload *m)
 {
-	struct workload w;
+	struct workload_record w;
 
 	return m->bound && watch_cgroup_frozen(m->cgroup) &&
-	       !workload_get(m->daemon->leases, m->bound, &w) && !(w.flags & WORKLOAD_FROZEN_BY_US);
+	       !record_get(m->daemon->leases, m->bound, &w) && !(w.flags & WORKLOAD_FROZEN_BY_US);
 }
 
-static void call_hook(struct member *m, const char *program, int netns_fd, enum workload_state from,
-		      enum input in)
+static void call_hook(struct workload *m, const char *program, int netns_fd,
+		      enum workload_state from, enum input in)
 {
 	struct hook_call c = { 0 };
 	int r;
@@ -159,7 +157,7 @@ static void call_hook(struct member *m, const char *program, int netns_fd, enum 
 		log_line(LOG_LEVEL_WARNING, "workload '%s': hook: %s", m->name, strerror(-r));
 }
 
-static void call_hooks(struct member *m, enum workload_state from, enum input in)
+static void call_hooks(struct workload *m, enum workload_state from, enum input in)
 {
 	if (*m->hook && m->daemon->hooks)
 		call_hook(m, m->hook, -1, from, in);
@@ -167,7 +165,7 @@ static void call_hooks(struct member *m, enum workload_state from, enum input in
 		call_hook(m, m->hook_inside, m->tunnel->netns_fd, from, in);
 }
 
-void member_input(struct member *m, enum input in)
+void workload_input(struct workload *m, enum input in)
 {
 	const struct step *step = policy_workload(m->state, in);
 	enum workload_state from = m->state;
@@ -190,10 +188,10 @@ void member_input(struct member *m, enum input in)
 	/* frozen at once, or frozen all along: the kernel tells only changes */
 	if (m->state == WORKLOAD_BLOCKED && m->cgroup && watch_cgroup_frozen(m->cgroup) &&
 	    in != IN_THAWED && in != IN_ENDING)
-		member_input(m, IN_FREEZE_DONE);
+		workload_input(m, IN_FREEZE_DONE);
 }
 
-static void set_flags(struct member *m)
+static void set_flags(struct workload *m)
 {
 	const uint16_t all = WORKLOAD_ALLOW | WORKLOAD_IPV6 | WORKLOAD_AUDIT;
 	uint16_t flags =
@@ -202,13 +200,13 @@ static void set_flags(struct member *m)
 	if (m->allow.n || (m->tunnel && m->tunnel->config.allow.n))
 		flags |= WORKLOAD_ALLOW;
 	if (m->bound)
-		workload_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
+		record_flags(m->daemon->leases, m->bound, flags, all & (uint16_t)~flags);
 }
 
 /* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the
  * tunnel.
  */
-static void set_resolver(struct member *m, const struct cgroup_ref *c)
+static void set_resolver(struct workload *m, const struct cgroup_ref *c)
 {
 	const struct dns_rule *dns = m->tunnel ? &m->tunnel->config.dns : NULL;
 	struct resolver r = { 0 };
@@ -225,7 +223,7 @@ static void set_resolver(struct member *m, const struct cgroup_ref *c)
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 }
 
-void member_configure(struct member *m, const struct workload_config *config)
+void workload_configure(struct workload *m, const struct workload_config *config)
 {
 	/* nothing is dropped in audit, so nothing is frozen */
 	m->on_failure = config->audit ? ON_FAILURE_BLOCK : config->on_failure;
@@ -239,13 +237,13 @@ void member_configure(struct member *m, const struct workload_config *config)
 }
 
 /* The only containment left. */
-static void freeze_instead(const struct member *m, const struct cgroup_ref *c)
+static void freeze_instead(const struct workload *m, const struct cgroup_ref *c)
 {
-	workload_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
+	record_flags(m->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
 	freezer_freeze(c->fd);
 }
 
-void member_note_slice(struct member *m)
+void workload_note_slice(struct workload *m)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	struct daemon *d = m->daemon;
@@ -254,17 +252,17 @@ void member_note_slice(struct member *m)
 	if (!c)
 		return;
 	gate_slice_above(gate_pins(d->gate), c->fd, NULL, &slice_id);
-	workload_in_slice(d->leases, c->id, slice_id);
+	record_in_slice(d->leases, c->id, slice_id);
 }
 
-static int record(struct member *m, const struct cgroup_ref *c, struct error *err)
+static int record(struct workload *m, const struct cgroup_ref *c, struct error *err)
 {
 	struct daemon *d = m->daemon;
-	int r = workload_bind(d->leases, c->id, c->level, m->name, m->made ? WORKLOAD_EXEC : 0);
+	int r = record_bind(d->leases, c->id, c->level, m->name, m->made ? WORKLOAD_EXEC : 0);
 
 	daemon_note_level(d, c->level);
 	if (!r) {
-		member_note_slice(m);
+		workload_note_slice(m);
 		return 0;
 	}
 	if (r != -E2BIG)
@@ -277,18 +275,18 @@ static int record(struct member *m, const struct cgroup_ref *c, struct error *er
 }
 
 /* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags;
- * what the configuration allows takes effect with member_start(), when all of it is known to be
+ * what the configuration allows takes effect with workload_start(), when all of it is known to be
  * good. */
-static int bind_member(struct member *m, struct error *err)
+static int bind_workload(struct workload *m, struct error *err)
 {
 	struct daemon *d = m->daemon;
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
-	struct workload w;
+	struct workload_record w;
 	int r;
 
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		edge_leashed(d->tunnels[i]->edge, c->path);
-	m->was_recorded = workload_get(d->leases, c->id, &w) != -ENOENT;
+	m->was_recorded = record_get(d->leases, c->id, &w) != -ENOENT;
 	r = record(m, c, err);
 	if (r)
 		return r;
@@ -307,7 +305,7 @@ static int bind_member(struct member *m, struct error *err)
 }
 
 /* Its cgroup was removed. Sockets of it may live: the gate stays on. */
-static void part(struct member *m)
+static void part(struct workload *m)
 {
 	if (!m->bound)
 		return;
@@ -318,12 +316,12 @@ static void part(struct member *m)
 
 /* Who leaves a cgroup in a netns with a guard of its own is held by that guard. Elsewhere by
  * nothing: a leash that its wearer may take off is none. */
-static bool may_leave(const struct member *m)
+static bool may_leave(const struct workload *m)
 {
 	return *m->delegated && !(m->tunnel->edge && !edge_is_weak(m->tunnel->edge));
 }
 
-const char *member_trouble(const struct member *m, char *buf, size_t size)
+const char *workload_trouble(const struct workload *m, char *buf, size_t size)
 {
 	if (*m->trouble || !*m->delegated)
 		return m->trouble;
@@ -336,7 +334,7 @@ const char *member_trouble(const struct member *m, char *buf, size_t size)
 }
 
 /* Owners change without a word. */
-static bool delegation_changed(struct member *m)
+static bool delegation_changed(struct workload *m)
 {
 	char now[DELEGATION_LEN] = "", text[2 * DELEGATION_LEN];
 
@@ -347,34 +345,34 @@ static bool delegation_changed(struct member *m)
 		return false;
 	memcpy(m->delegated, now, sizeof(now));
 	log_line(LOG_LEVEL_WARNING, "workload '%s': %s", m->name,
-		 *now ? member_trouble(m, text, sizeof(text))
+		 *now ? workload_trouble(m, text, sizeof(text))
 		      : "only root may take it out of its cgroup");
 	return true;
 }
 
-void member_tunnel_changed(struct member *m)
+void workload_tunnel_changed(struct workload *m)
 {
 	bool up = m->tunnel->state == TUNNEL_UP && !m->unusable;
 	bool may_freeze = m->on_failure == ON_FAILURE_FREEZE && !m->unusable &&
 			  (!m->kind || contained_has_started(m)) &&
 			  (!m->slice || now_boot_ns() - m->born_ns >= SETTLED_NS);
 
-	member_input(m, m->held && up			 ? IN_HELD
-			: up && may_leave(m)		 ? IN_DELEGATED
-			: up && contained_is_orphaned(m) ? contained_of_orphan(m)
-			: up				 ? IN_TUNNEL_UP
-			: may_freeze			 ? IN_TUNNEL_DOWN
-							 : IN_TUNNEL_DOWN_BLOCK);
+	workload_input(m, m->held && up			   ? IN_HELD
+			  : up && may_leave(m)		   ? IN_DELEGATED
+			  : up && contained_is_orphaned(m) ? contained_of_orphan(m)
+			  : up				   ? IN_TUNNEL_UP
+			  : may_freeze			   ? IN_TUNNEL_DOWN
+							   : IN_TUNNEL_DOWN_BLOCK);
 }
 
-int member_hold(struct member *m, bool held, struct error *err)
+int workload_hold(struct workload *m, bool held, struct error *err)
 {
 	/* on disk before it is in force, and in force before it is off the disk */
 	int r = held ? mark_set(MARK_HELD, m->name, err) : 0;
 
 	if (!r && m->bound)
-		r = workload_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
-				   held ? 0 : WORKLOAD_HELD)
+		r = record_flags(m->daemon->leases, m->bound, held ? WORKLOAD_HELD : 0,
+				 held ? 0 : WORKLOAD_HELD)
 			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", m->name)
 			    : 0;
 	if (!r && !held)
@@ -383,13 +381,13 @@ int member_hold(struct member *m, bool held, struct error *err)
 		return r;
 	m->held = held;
 	if (held)
-		member_input(m, IN_HELD);
+		workload_input(m, IN_HELD);
 	else
-		member_tunnel_changed(m);
+		workload_tunnel_changed(m);
 	return 0;
 }
 
-void member_summary(struct member *m)
+void workload_summary(struct workload *m)
 {
 	uint64_t now[VPNLEASH_REASON_MAX], since[VPNLEASH_REASON_MAX], total = 0;
 
@@ -408,66 +406,64 @@ void member_summary(struct member *m)
 }
 
 /* The cgroup is there and the gate on it: go on from what its record says, or bar it. */
-static void join_member(struct member *m)
+static void join_workload(struct workload *m)
 {
 	struct daemon *d = m->daemon;
 	struct tunnel *t = m->tunnel;
-	struct workload w;
+	struct workload_record w;
 
 	delegation_changed(m);
-	workload_point(d->leases, m->bound, t->slot);
+	record_point(d->leases, m->bound, t->slot);
 	if (m->held) /* before any admission */
-		workload_flags(d->leases, m->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
+		record_flags(d->leases, m->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
 	else
-		workload_flags(d->leases, m->bound, 0, WORKLOAD_HELD);
-	if (!workload_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
+		record_flags(d->leases, m->bound, 0, WORKLOAD_HELD);
+	if (!record_get(d->leases, m->bound, &w) && w.flags & WORKLOAD_ADMITTED &&
 	    t->state == TUNNEL_UP && !may_leave(m)) {
 		m->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
 		m->changed_ns = w.since_ns;
 	} else {
-		member_input(m, IN_CGROUP_BORN);
+		workload_input(m, IN_CGROUP_BORN);
 	}
-	member_tunnel_changed(m);
+	workload_tunnel_changed(m);
 }
 
 static int on_settled(sd_event_source *s, uint64_t usec, void *arg)
 {
-	(void)s;
-	(void)usec;
-	member_tunnel_changed(arg);
+	workload_tunnel_changed(arg);
 	return 0;
 }
 
 /* The cgroup has appeared. */
-static void bind_and_join(struct member *m)
+static void bind_and_join(struct workload *m)
 {
 	struct error err;
 
-	if (bind_member(m, &err)) { /* member_look() goes on trying */
+	if (bind_workload(m, &err)) { /* workload_look() goes on trying */
 		freeze_instead(m, watch_cgroup_ref(m->cgroup));
 		log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
 		return;
 	}
-	join_member(m);
+	join_workload(m);
 }
 
 static void on_cgroup(void *owner, const struct evidence *e)
 {
-	struct member *m = owner;
+	struct workload *m = owner;
 
 	if (!m->cgroup || !m->started) /* told while it is being started, which goes on itself */
 		return;
 	if (e->what == IN_CGROUP_GONE) {
 		part(m); /* shut, before anything else */
-		member_input(m, IN_CGROUP_GONE);
+		workload_input(m, IN_CGROUP_GONE);
 	} else if (e->what == IN_CGROUP_BORN) {
 		bind_and_join(m);
 	} else {
-		member_input(m, e->what);
+		workload_input(m, e->what);
 	}
 }
 
-void member_look(struct member *m)
+void workload_look(struct workload *m)
 {
 	const struct cgroup_ref *c;
 	struct error err;
@@ -481,20 +477,20 @@ void member_look(struct member *m)
 	c = watch_cgroup_ref(m->cgroup);
 	if (m->bound && m->started && now_boot_ns() - m->delegation_ns >= NS_PER_SEC &&
 	    delegation_changed(m))
-		member_tunnel_changed(m);
-	if (m->bound || !c || bind_member(m, &err))
+		workload_tunnel_changed(m);
+	if (m->bound || !c || bind_workload(m, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", m->name);
-	workload_flags(m->daemon->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
-	join_member(m);
+	record_flags(m->daemon->leases, m->bound, WORKLOAD_FROZEN_BY_US, 0);
+	join_workload(m);
 }
 
-static int start_watch(struct member *m, struct error *err)
+static int start_watch(struct workload *m, struct error *err)
 {
 	return watch_cgroup_start(&m->cgroup, m->daemon->cgroups, m->path, on_cgroup, m, err);
 }
 
-static int watch_and_bind(struct member *m, struct error *err)
+static int watch_and_bind(struct workload *m, struct error *err)
 {
 	struct daemon *d = m->daemon;
 	struct cgroup_ref there;
@@ -506,13 +502,13 @@ static int watch_and_bind(struct member *m, struct error *err)
 	r = start_watch(m, err);
 	if (!r && !watch_cgroup_ref(m->cgroup))
 		r = fail(err, EXIT_USAGE, -ENOENT, NULL, "cgroup '%s' vanished", m->name);
-	return r ? r : bind_member(m, err);
+	return r ? r : bind_workload(m, err);
 }
 
-int member_new(struct daemon *d, const struct workload_config *config, const char *given,
-	       struct tunnel *t, struct member **ret, struct error *err)
+int workload_new(struct daemon *d, const struct workload_config *config, const char *given,
+		 struct tunnel *t, struct workload **ret, struct error *err)
 {
-	struct member *m = calloc(1, sizeof(*m));
+	struct workload *m = calloc(1, sizeof(*m));
 	size_t length = strlen(given);
 	const char *place;
 	enum place_kind kind = place_kind(given, &place);
@@ -520,11 +516,11 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 
 	if (!m)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*m = (struct member) {
+	*m = (struct workload) {
 		.daemon = d, .tunnel = t, .state = WORKLOAD_WAITING, .made = config->is_made
 	};
 	m->kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER : kind == PLACE_UNIT ? ENGINE_UNIT : 0;
-	member_configure(m, config);
+	workload_configure(m, config);
 	snprintf(m->given, sizeof(m->given), "%s", given);
 	/* without a section's name: the end of its path */
 	snprintf(m->name, sizeof(m->name), "%.63s",
@@ -538,7 +534,7 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 		r = watch_and_bind(m, err);
 	}
 	if (r) {
-		member_free(m);
+		workload_free(m);
 		return r;
 	}
 	report_read_drops(gate_pins(d->gate), m->bound,
@@ -547,7 +543,7 @@ int member_new(struct daemon *d, const struct workload_config *config, const cha
 	return 0;
 }
 
-void member_undo(struct member *m)
+void workload_undo(struct workload *m)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 	struct error err;
@@ -555,40 +551,40 @@ void member_undo(struct member *m)
 	if (m->bound && c && c->id == m->bound) {
 		if (gate_detach(m->bound, &err))
 			log_line(LOG_LEVEL_WARNING, "%s", err.text);
-		workload_unbind(gate_pins(m->daemon->gate), m->bound);
+		record_unbind(gate_pins(m->daemon->gate), m->bound);
 		pins_touch(gate_pins(m->daemon->gate));
 		m->bound = 0;
 	}
-	member_forget(m);
+	workload_forget(m);
 }
 
-void member_forget(struct member *m)
+void workload_forget(struct workload *m)
 {
 	part(m);
-	member_free(m);
+	workload_free(m);
 }
 
-void member_shut(struct member *m)
+void workload_shut(struct workload *m)
 {
 	if (!m->bound)
 		return;
-	workload_shut(m->daemon->leases, m->bound, m->tunnel ? m->tunnel->netns_cookie : 0);
+	record_shut(m->daemon->leases, m->bound, m->tunnel ? m->tunnel->netns_cookie : 0);
 	remains_scan_soon(m->daemon); /* it may be on its way out */
 }
 
-void member_move(struct member *m, struct tunnel *t)
+void workload_move(struct workload *m, struct tunnel *t)
 {
 	m->tunnel = t;
 	if (!m->bound)
 		return;
 	if (watch_cgroup_ref(m->cgroup))
 		set_resolver(m, watch_cgroup_ref(m->cgroup));
-	member_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
-	workload_point(m->daemon->leases, m->bound, t->slot);
-	member_tunnel_changed(m);
+	workload_input(m, IN_CGROUP_BORN); /* barred, whatever it was */
+	record_point(m->daemon->leases, m->bound, t->slot);
+	workload_tunnel_changed(m);
 }
 
-int member_enter(struct member *m, const char *path, struct error *err)
+int workload_enter(struct workload *m, const char *path, struct error *err)
 {
 	int r;
 
@@ -601,17 +597,17 @@ int member_enter(struct member *m, const char *path, struct error *err)
 	return r;
 }
 
-void member_leave(struct member *m)
+void workload_leave(struct workload *m)
 {
 	struct cgroup_ref still;
 	int r;
 
 	if (!m->cgroup)
 		return;
-	member_input(m, IN_CGROUP_GONE);
+	workload_input(m, IN_CGROUP_GONE);
 	r = m->bound ? resolve_cgroup(&m->daemon->root, m->path, &still, NULL) : -ENOENT;
 	if (r != -ENOENT && (r || still.id == m->bound)) { /* it is there, or nobody knows */
-		member_shut(m);
+		workload_shut(m);
 		m->bound = 0;
 	}
 	if (!r)
@@ -622,7 +618,7 @@ void member_leave(struct member *m)
 	m->path[0] = '\0';
 }
 
-void member_start(struct member *m)
+void workload_start(struct workload *m)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 
@@ -633,22 +629,22 @@ void member_start(struct member *m)
 			 m->name);
 	if (m->slice) {
 		m->born_ns = now_boot_ns();
-		set_timer(m->daemon, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
+		set_timer(m->daemon->loop, &m->end_timer, m->born_ns + SETTLED_NS, on_settled, m);
 	}
 	if (m->bound && (!c || c->id != m->bound))
 		part(m); /* it went while it was not listened to */
 	if (m->bound) {
 		set_flags(m);
 		set_resolver(m, c);
-		join_member(m);
+		join_workload(m);
 	} else if (c) {
 		bind_and_join(m);
 	}
 	if (m->kind)
-		containers_watch_member(m);
+		containers_watch_workload(m);
 }
 
-void member_free(struct member *m)
+void workload_free(struct workload *m)
 {
 	sd_event_source_disable_unref(m->freeze_timer);
 	sd_event_source_disable_unref(m->stop_timer);

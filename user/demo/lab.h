@@ -6,7 +6,7 @@
 #ifndef VPNLEASH_LAB_H
 #define VPNLEASH_LAB_H
 
-#include "prove.h"
+#include "prove/prove.h"
 
 #define LAB_TUNNEL  "CloudflareWARP"
 #define LAB_NETNS   "/run/netns/client"

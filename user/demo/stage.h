@@ -9,7 +9,7 @@
 #ifndef VPNLEASH_STAGE_H
 #define VPNLEASH_STAGE_H
 
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 struct stage {
 	struct cgroup_root root;

@@ -269,7 +269,6 @@ static struct engine_event *new_event(struct docker *d, enum engine_event_kind k
 {
 	static struct engine_event e; /* large, and told at once */
 
-	(void)d;
 	memset(&e, 0, sizeof(e));
 	e.kind = kind;
 	e.of = ENGINE_CONTAINER;
@@ -602,8 +601,7 @@ static int take_labels(struct docker *d, struct engine_item *i, const json_t *in
 		snprintf(i->compose_service, sizeof(i->compose_service), "%s",
 			 text_of(labels, "com.docker.compose.service"));
 	}
-	json_object_foreach(labels, key, value)
-	{
+	json_object_foreach(labels, key, value) {
 		if (!is_ours(key))
 			continue;
 		if (i->n_labels == ENGINE_LABELS) {
@@ -656,7 +654,9 @@ static bool may_be_labelled(const json_t *listed)
 
 	if (json_is_null(labels))
 		return false;
-	json_object_foreach(labels, key, value) if (is_ours(key)) return true;
+	json_object_foreach(labels, key, value)
+		if (is_ours(key))
+			return true;
 	return !json_is_object(labels);
 }
 
@@ -673,8 +673,7 @@ static int find_listed(struct docker *d, const char *id, json_t **ret_all, const
 	r = docker_get(d->socket_path, path, ret_all, NULL);
 	if (r || !json_is_array(*ret_all))
 		return -EREMOTEIO; /* also if it says 404: it has no such list */
-	json_array_foreach(*ret_all, i, one)
-	{
+	json_array_foreach(*ret_all, i, one) {
 		if (strcmp(text_of(one, "Id"), id))
 			continue;
 		*ret = one;
@@ -866,8 +865,8 @@ static int read_info(struct docker *d, struct error *err)
 		size_t i;
 
 		d->info.podman = false;
-		json_array_foreach(parts, i, part) d->info.podman |=
-			!strncmp(text_of(part, "Name"), "Podman", 6);
+		json_array_foreach(parts, i, part)
+			d->info.podman |= !strncmp(text_of(part, "Name"), "Podman", 6);
 	}
 	json_decref(info);
 	return r;
@@ -882,8 +881,7 @@ static int list(struct docker *d, struct error *err)
 
 	if (r)
 		return r;
-	json_array_foreach(all, i, one)
-	{
+	json_array_foreach(all, i, one) {
 		const char *id = text_of(one, "Id");
 
 		if (r || i > CONTAINERS)
@@ -948,7 +946,6 @@ static size_t add_to_stream(char *data, size_t size, size_t n, void *arg)
 {
 	struct docker *d = arg;
 
-	(void)size;
 	for (size_t i = 0; i < n; i++) {
 		if (data[i] == '\n' && d->n_line)
 			take_line(d);

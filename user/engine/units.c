@@ -164,7 +164,6 @@ static int on_changed(sd_bus_message *m, void *arg, sd_bus_error *e)
 	struct units *u = arg;
 	const char *path = sd_bus_message_get_path(m);
 
-	(void)e;
 	for (size_t i = 0; path && i < u->n; i++)
 		u->units[i].dirty |= !strcmp(path, u->units[i].object);
 	return 0;
@@ -176,7 +175,6 @@ static int on_units_changed(sd_bus_message *m, void *arg, sd_bus_error *e)
 	const char *name = "";
 	bool all = sd_bus_message_read(m, "s", &name) < 0; /* Reloading has a boolean */
 
-	(void)e;
 	for (size_t i = 0; i < u->n; i++)
 		u->units[i].dirty |= all || !strcmp(name, u->units[i].name);
 	return 0;
@@ -188,7 +186,6 @@ static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *e)
 	struct units *u = arg;
 	uint32_t id;
 
-	(void)e;
 	if (sd_bus_message_read(m, "uoss", &id, &path, &unit, &result) < 0)
 		return 0;
 	for (size_t i = 0; i < u->n; i++)

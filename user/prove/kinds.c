@@ -133,19 +133,16 @@ static int choose_multicast6(int fd, const struct shot *s)
 
 static int enable_gso(int fd, const struct shot *s)
 {
-	(void)s;
 	return set_int(fd, IPPROTO_UDP, UDP_SEGMENT, GSO_SEGMENT);
 }
 
 static int enable_zerocopy(int fd, const struct shot *s)
 {
-	(void)s;
 	return set_int(fd, SOL_SOCKET, SO_ZEROCOPY, 1);
 }
 
 static int set_mark(int fd, const struct shot *s)
 {
-	(void)s;
 	return set_int(fd, SOL_SOCKET, SO_MARK, MARK);
 }
 

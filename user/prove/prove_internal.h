@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/netns.h"
-#include "prove.h"
+#include "prove/prove.h"
 
 #define LENGTH_DEFAULT 64
 #define LENGTH_MAX     4096

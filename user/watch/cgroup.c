@@ -118,8 +118,6 @@ static int on_inotify(sd_event_source *s, int fd, uint32_t events, void *arg)
 	ssize_t n = read(fd, buffer, sizeof(buffer)); /* the rest in its turn */
 	const struct inotify_event *e;
 
-	(void)s;
-	(void)events;
 	for (char *at = buffer; at < buffer + n; at += sizeof(*e) + e->len) {
 		e = (const struct inotify_event *)at;
 		for (struct watch_cgroup *w = all->first; w; w = w->next)
@@ -150,7 +148,6 @@ static int on_clock(sd_event_source *s, uint64_t usec, void *arg)
 	struct watch_cgroups *all = arg;
 	bool any = false;
 
-	(void)usec;
 	for (struct watch_cgroup *w = all->first; w; w = w->next) {
 		w->marked |= w->blind || w->trouble;
 		any |= w->marked;
@@ -165,9 +162,6 @@ static int on_clock(sd_event_source *s, uint64_t usec, void *arg)
 
 static int on_events(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	(void)s;
-	(void)fd;
-	(void)events;
 	watch_cgroup_ready(arg);
 	return 0;
 }

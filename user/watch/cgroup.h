@@ -12,7 +12,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "core/resolve.h"
+#include "base/cgroup.h"
 #include "watch/watch.h"
 
 struct watch_cgroups;

@@ -84,13 +84,13 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 
 	if (!has_payload(nlh, sizeof(*ifi)) || ifi->ifi_index <= 0)
 		return -EBADMSG;
-	mnl_attr_for_each(attr, nlh, sizeof(*ifi))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
 			name = attr;
 		if (mnl_attr_get_type(attr) == IFLA_LINKINFO)
-			mnl_attr_for_each_nested(in, attr) if (mnl_attr_get_type(in) ==
-							       IFLA_INFO_KIND) kind = in;
+			mnl_attr_for_each_nested(in, attr)
+				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
+					kind = in;
 	}
 	if (!name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0 ||
 	    (kind && mnl_attr_validate(kind, MNL_TYPE_NUL_STRING) < 0))
@@ -114,8 +114,9 @@ int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
 
 	if (nlh->nlmsg_type != RTM_NEWROUTE || !has_payload(nlh, sizeof(struct rtmsg)))
 		return -EBADMSG;
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg)) if (mnl_attr_get_type(attr) == RTA_OIF)
-		oif = attr;
+	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg))
+		if (mnl_attr_get_type(attr) == RTA_OIF)
+			oif = attr;
 	if (!oif || mnl_attr_validate(oif, MNL_TYPE_U32) < 0)
 		return -EBADMSG;
 	*ret_oif = mnl_attr_get_u32(oif);

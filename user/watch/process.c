@@ -169,7 +169,6 @@ static bool is_alive(const char *thread, uint64_t unused)
 {
 	char comm[16], state = state_of(thread, comm);
 
-	(void)unused;
 	return state && state != 'Z';
 }
 
@@ -250,10 +249,10 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	s.cookie = m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32;
 	s.ifindex = m->id.idiag_if;
 	s.inode = m->idiag_inode;
-	mnl_attr_for_each(attr, nlh,
-			  sizeof(*m)) if (mnl_attr_get_type(attr) == INET_DIAG_CGROUP_ID &&
-					  mnl_attr_get_payload_len(attr) == sizeof(s.cgroup_id))
-		memcpy(&s.cgroup_id, mnl_attr_get_payload(attr), sizeof(s.cgroup_id));
+	mnl_attr_for_each(attr, nlh, sizeof(*m))
+		if (mnl_attr_get_type(attr) == INET_DIAG_CGROUP_ID &&
+		    mnl_attr_get_payload_len(attr) == sizeof(s.cgroup_id))
+			memcpy(&s.cgroup_id, mnl_attr_get_payload(attr), sizeof(s.cgroup_id));
 	e->f(&s, e->arg);
 	return MNL_CB_OK;
 }

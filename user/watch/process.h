@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/cgroup.h"
 #include "base/util.h"
-#include "core/resolve.h"
 
 struct netns_process {
 	pid_t pid;

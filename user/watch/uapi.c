@@ -70,8 +70,7 @@ static int on_peer(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, nlh, sizeof(struct unix_diag_msg))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(struct unix_diag_msg)) {
 		if (mnl_attr_get_type(attr) == UNIX_DIAG_PEER &&
 		    !mnl_attr_validate(attr, MNL_TYPE_U32))
 			*(uint32_t *)arg = mnl_attr_get_u32(attr);
@@ -133,8 +132,6 @@ static int on_clock(sd_event_source *s, uint64_t usec, void *arg)
 	uint64_t now = now_boot_ns();
 	int r;
 
-	(void)s;
-	(void)usec;
 	if (now >= u->deadline_ns) {
 		end(u, -ETIMEDOUT);
 		return 0;
@@ -156,8 +153,6 @@ static int on_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct uapi *u = arg;
 	ssize_t n = recv(fd, u->buf + u->at, ANSWER_MAX - 1 - u->at, 0);
 
-	(void)s;
-	(void)events;
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n <= 0) {

@@ -66,8 +66,7 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 				.flags = ifi->ifi_flags,
 				.type = ifi->ifi_type,
 				.peer_nsid = -1 };
-	mnl_attr_for_each(attr, nlh, sizeof(*ifi))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
 		switch (mnl_attr_get_type(attr)) {
 		case IFLA_IFNAME:
 			copy_text(link->name, attr);
@@ -86,8 +85,7 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 				link->peer_nsid = (int32_t)mnl_attr_get_u32(attr);
 			break;
 		case IFLA_LINKINFO:
-			mnl_attr_for_each_nested(in, attr)
-			{
+			mnl_attr_for_each_nested(in, attr) {
 				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
 					copy_text(link->kind, in);
 			}
@@ -124,8 +122,7 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 	if (nlh->nlmsg_type != RTM_NEWADDR ||
 	    (ifa->ifa_family != AF_INET && ifa->ifa_family != AF_INET6))
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*ifa))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*ifa)) {
 		/* IFA_ADDRESS is the other end's where there is one */
 		if (mnl_attr_get_type(attr) == IFA_LOCAL ||
 		    (mnl_attr_get_type(attr) == IFA_ADDRESS && !address))
@@ -183,8 +180,7 @@ static int on_nsid(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtgenmsg))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(struct rtgenmsg)) {
 		if (mnl_attr_get_type(attr) == NETNSA_NSID &&
 		    !mnl_attr_validate(attr, MNL_TYPE_U32))
 			*(int32_t *)arg = (int32_t)mnl_attr_get_u32(attr);
@@ -218,8 +214,7 @@ static int on_route(const struct nlmsghdr *nlh, void *arg)
 
 	if (rt->rtm_family != AF_INET || rt->rtm_dst_len || rt->rtm_type != RTN_UNICAST)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*rt))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(*rt)) {
 		if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
 			oif = mnl_attr_get_u32(attr);
 		if (mnl_attr_get_type(attr) == RTA_GATEWAY && mnl_attr_get_payload_len(attr) == 4)

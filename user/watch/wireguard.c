@@ -47,8 +47,7 @@ static int on_family(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
 		if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID &&
 		    !mnl_attr_validate(attr, MNL_TYPE_U16))
 			*(uint16_t *)arg = mnl_attr_get_u16(attr);
@@ -60,8 +59,7 @@ static void read_peer(const struct nlattr *peer, struct wireguard *w)
 {
 	const struct nlattr *attr;
 
-	mnl_attr_for_each_nested(attr, peer)
-	{
+	mnl_attr_for_each_nested(attr, peer) {
 		const struct sockaddr *a = mnl_attr_get_payload(attr);
 		size_t size = mnl_attr_get_payload_len(attr);
 
@@ -81,13 +79,13 @@ static int on_device(const struct nlmsghdr *nlh, void *arg)
 	const struct nlattr *attr, *peer;
 	struct wireguard *w = arg;
 
-	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr))
-	{
+	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
 		if (mnl_attr_get_type(attr) == WGDEVICE_A_LISTEN_PORT &&
 		    !mnl_attr_validate(attr, MNL_TYPE_U16))
 			w->listen_port = mnl_attr_get_u16(attr);
 		if (mnl_attr_get_type(attr) == WGDEVICE_A_PEERS)
-			mnl_attr_for_each_nested(peer, attr) read_peer(peer, w);
+			mnl_attr_for_each_nested(peer, attr)
+				read_peer(peer, w);
 	}
 	return MNL_CB_OK;
 }

@@ -3,7 +3,7 @@
  * See config.h. Our own reader of `key = value`: measured, inih keeps inline comments in values,
  * joins indented lines to the key before, cuts at 200 bytes and knows no line numbers.
  */
-#include "core/config.h"
+#include "config/config.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/resolve.h"
+#include "base/cgroup.h"
 
 #define LEASE_DEFAULT_NS      (3 * NS_PER_SEC)
 #define PATIENCE_DEFAULT_NS   (3 * NS_PER_SEC)

@@ -8,8 +8,8 @@
 #include "base/netns.h"
 #include "base/nl.h"
 #include "base/privilege.h"
-#include "core/edge_internal.h"
-#include "out/report.h"
+#include "edge/edge_internal.h"
+#include "report/report.h"
 
 /* ------ open, close ------ */
 
@@ -159,10 +159,10 @@ static uint32_t guard_flags(const struct edge *e)
 	uint32_t flags = 0;
 	bool audit = false, enforced = false;
 
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel == e->tunnel) {
-			audit |= d->members[i]->audit;
-			enforced |= !d->members[i]->audit;
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->tunnel == e->tunnel) {
+			audit |= d->workloads[i]->audit;
+			enforced |= !d->workloads[i]->audit;
 		}
 	for (size_t i = 0; i < e->n_rules; i++)
 		if (e->rules[i].key.kind == ADDRESS_ENDPOINT && !is_mapped(e->rules[i].key.address))
@@ -317,7 +317,7 @@ int edge_read(struct edge *e, struct error *err)
 }
 
 /* In the host's netns, where no edge stops a packet socket. */
-static void deny_packets(struct edge *e, const struct member *m)
+static void deny_packets(struct edge *e, const struct workload *m)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
 
@@ -330,12 +330,12 @@ static void deny_packets_of_all(struct edge *e)
 	const struct daemon *d = daemon_of(e);
 
 	e->denied = true;
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel == e->tunnel)
-			deny_packets(e, d->members[i]);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->tunnel == e->tunnel)
+			deny_packets(e, d->workloads[i]);
 }
 
-void edge_members_changed(struct edge *e)
+void edge_workloads_changed(struct edge *e)
 {
 	if (!e || !e->complete)
 		return;
@@ -344,7 +344,7 @@ void edge_members_changed(struct edge *e)
 		deny_packets_of_all(e);
 }
 
-void edge_bound(struct edge *e, const struct member *m)
+void edge_bound(struct edge *e, const struct workload *m)
 {
 	if (e && e->complete && e->weak)
 		deny_packets(e, m);

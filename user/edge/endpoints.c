@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
 		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See rules.h. */
-#include "core/rules.h"
+#include "config/rules.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

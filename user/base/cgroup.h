@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Names of people → identities of the kernel. */
-#ifndef VPNLEASH_RESOLVE_H
-#define VPNLEASH_RESOLVE_H
+#ifndef VPNLEASH_CGROUP_H
+#define VPNLEASH_CGROUP_H
 
 #include <limits.h>
 #include <stdbool.h>

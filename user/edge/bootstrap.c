@@ -5,8 +5,8 @@
  */
 #include <errno.h>
 
-#include "core/edge_internal.h"
-#include "core/vpn.h"
+#include "edge/edge_internal.h"
+#include "edge/vpn.h"
 
 #define BOOTSTRAP_NS (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
 

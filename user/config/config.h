@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/util.h"
-#include "core/rules.h"
+#include "config/rules.h"
 
 #define CONFIG_FILE	 "/etc/vpnleash/vpnleash.conf"
 #define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 
 #define EXCEPTIONS 512
 
@@ -103,9 +103,9 @@ void edge_exceptions(struct edge *e)
 	for (size_t i = 0; i < d->n_tunnels; i++)
 		if (d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie)
 			add_exceptions(e, x, &d->tunnels[i]->config.allow, &home);
-	for (size_t i = 0; i < d->n_members; i++)
-		if (d->members[i]->tunnel->netns_cookie == e->tunnel->netns_cookie)
-			add_exceptions(e, x, &d->members[i]->allow, &home);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->tunnel->netns_cookie == e->tunnel->netns_cookie)
+			add_exceptions(e, x, &d->workloads[i]->allow, &home);
 	if (x->full) { /* what is missing may be that the VPN's server is no LAN client */
 		x->n = 0;
 		if (may_log(&e->tunnel->log))

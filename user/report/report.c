@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See report.h. */
-#include "out/report.h"
+#include "report/report.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -139,7 +139,8 @@ json_t *report_workload_json(const struct report_workload *w)
 	return j;
 }
 
-json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struct workload *w)
+json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
+			   const struct workload_record *w)
 {
 	struct report_workload r = {
 		.cgroup_id = cgroup_id,
@@ -169,7 +170,7 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id, const struc
 	return report_workload_json(&r);
 }
 
-json_t *report_removed_json(uint64_t cgroup_id, const struct workload *w)
+json_t *report_removed_json(uint64_t cgroup_id, const struct workload_record *w)
 {
 	json_t *j = json_object();
 	uint64_t now = now_boot_ns();
@@ -268,8 +269,9 @@ static void print_unlocked(FILE *out, const json_t *workloads)
 	int printed = 0;
 	size_t i;
 
-	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "born_locked"), "no"))
-		fprintf(out, "%s%s", printed++ ? ", " : "born-locked no: ", get(j, "name"));
+	json_array_foreach(workloads, i, j)
+		if (!strcmp(get(j, "born_locked"), "no"))
+			fprintf(out, "%s%s", printed++ ? ", " : "born-locked no: ", get(j, "name"));
 	if (printed)
 		fprintf(out, " (bound when the cgroup appears; in a locked slice nothing is open "
 			     "before)\n");
@@ -281,8 +283,7 @@ static void print_resolver(FILE *out, const char *tunnel, const json_t *workload
 	const json_t *w;
 	size_t i;
 
-	json_array_foreach(workloads, i, w)
-	{
+	json_array_foreach(workloads, i, w) {
 		if (strcmp(get(w, "tunnel"), tunnel) ||
 		    !json_string_value(json_object_get(w, "dns")))
 			continue;
@@ -305,8 +306,7 @@ static void print_removed(FILE *out, const json_t *report)
 			"closed, or: "
 			"vpnleash detach WORKLOAD\n",
 			n, n == 1 ? "" : "s");
-	json_array_foreach(removed, i, j)
-	{
+	json_array_foreach(removed, i, j) {
 		if (i == SHOWN_REMOVED)
 			break;
 		fprintf(out, "%s%s", i ? ", " : "  they were: ", get(j, "name"));
@@ -327,8 +327,7 @@ void report_print(FILE *out, const json_t *report)
 	}
 	fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s %s\n", "WORKLOAD", "STATE", "SINCE", "TUNNEL",
 		"LEASE", "GUARD", "DROPPED");
-	json_array_foreach(workloads, i, j)
-	{
+	json_array_foreach(workloads, i, j) {
 		json_int_t left = json_integer_value(json_object_get(j, "lease_left_ms"));
 		char since[32], lease[32] = "none";
 
@@ -341,26 +340,27 @@ void report_print(FILE *out, const json_t *report)
 			get(j, "tunnel"), lease, get(j, "guard"));
 		print_drops(out, json_object_get(j, "dropped"));
 	}
-	json_array_foreach(tunnels, i, j)
-	{
+	json_array_foreach(tunnels, i, j) {
 		fprintf(out, "tunnel %s in %s: %s (%s), %s\n", get(j, "interface"), get(j, "netns"),
 			get(j, "state"), get(j, "why"), get(j, "watched"));
 		print_guard(out, json_object_get(j, "guard"));
 		print_resolver(out, get(j, "name"), workloads);
 	}
-	json_array_foreach(workloads, i,
-			   j) if (json_object_get(json_object_get(j, "dropped"), "lan_reply"))
-		fprintf(out,
-			"%s: answers to LAN clients would go into the tunnel; in its netns: "
-			"ip route add LAN via GATEWAY dev UNDERLAY\n",
-			get(j, "name"));
+	json_array_foreach(workloads, i, j)
+		if (json_object_get(json_object_get(j, "dropped"), "lan_reply"))
+			fprintf(out,
+				"%s: answers to LAN clients would go into the tunnel; in its netns: "
+				"ip route add LAN via GATEWAY dev UNDERLAY\n",
+				get(j, "name"));
 	print_unlocked(out, workloads);
 	print_removed(out, report);
-	json_array_foreach(workloads, i, j) if (json_string_value(json_object_get(j, "trouble")))
-		fprintf(out, "%s: %s\n", get(j, "name"), get(j, "trouble"));
-	json_array_foreach(workloads, i, j) if (!strcmp(get(j, "enforce"), "audit"))
-		fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
-			get(j, "name"));
+	json_array_foreach(workloads, i, j)
+		if (json_string_value(json_object_get(j, "trouble")))
+			fprintf(out, "%s: %s\n", get(j, "name"), get(j, "trouble"));
+	json_array_foreach(workloads, i, j)
+		if (!strcmp(get(j, "enforce"), "audit"))
+			fprintf(out, "AUDIT: NOTHING IS DROPPED for %s; what would be is counted\n",
+				get(j, "name"));
 }
 
 void report_print_why(FILE *out, const json_t *why)
@@ -414,8 +414,8 @@ bool report_all_open(const json_t *report)
 	json_t *j;
 	size_t i;
 
-	json_array_foreach(json_object_get(report, "workloads"), i,
-			   j) if (strcmp(get(j, "state"), "open") &&
-				  strcmp(get(j, "state"), "locked")) return false;
+	json_array_foreach(json_object_get(report, "workloads"), i, j)
+		if (strcmp(get(j, "state"), "open") && strcmp(get(j, "state"), "locked"))
+			return false;
 	return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See audit.h. */
-#include "out/audit.h"
+#include "report/audit.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
-#include "out/report.h"
+#include "report/report.h"
 
 /* Made with `systemd-id128 new`; one for each kind of record, documented in docs/abi.md. */
 #define MESSAGE_STATE	"MESSAGE_ID=6d1f4f2e5c0b4c0f9a56b7c1c7a9e3d1"

@@ -14,7 +14,7 @@
 #include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
 
-struct member;
+struct workload;
 struct tunnel;
 struct edge;
 
@@ -59,9 +59,9 @@ void edge_name_sender(struct edge *e, const struct drop_event *event, char cgrou
 
 /* The tunnel's workloads have changed, or what they allow. Before the edge is complete it does
  * nothing: edge_complete() sees to that. NULL is fine. */
-void edge_members_changed(struct edge *e);
+void edge_workloads_changed(struct edge *e);
 /* The cgroup of a workload that is known already has come. NULL is fine. */
-void edge_bound(struct edge *e, const struct member *m);
+void edge_bound(struct edge *e, const struct workload *m);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);

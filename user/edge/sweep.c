@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 #include "watch/process.h"
 
 #define SWEPT	4096 /* sockets looked at in one sweep */

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See control.h. */
-#include "out/control.h"
+#include "report/control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,8 +104,6 @@ static void client_free(struct client *c)
 
 static int on_client_timeout(sd_event_source *s, uint64_t usec, void *arg)
 {
-	(void)s;
-	(void)usec;
 	client_free(arg);
 	return 0;
 }
@@ -205,8 +203,6 @@ static void listen_to_all(struct control *c, int enabled)
 
 static int on_pause_end(sd_event_source *s, uint64_t usec, void *arg)
 {
-	(void)s;
-	(void)usec;
 	listen_to_all(arg, SD_EVENT_ON);
 	return 0;
 }
@@ -242,9 +238,6 @@ static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct control *control = c->control;
 	uint64_t began = now_boot_ns();
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	serve(c);
 	account(control, began);
 	return 0;
@@ -372,9 +365,6 @@ static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
 	uint64_t began = now_boot_ns();
 
-	(void)s;
-	(void)fd;
-	(void)events;
 	take_connection(arg);
 	account(arg, began);
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See vpn.h. */
-#include "core/vpn.h"
+#include "edge/vpn.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 
 #define NAME_IT "run the VPN in a container or unit, and say netns = container:NAME or unit:NAME"
 
@@ -26,9 +26,9 @@ int each_in_netns(const struct tunnel *t, int (*f)(const struct netns_process *p
 
 bool edge_is_leashed(const struct daemon *d, const char *path)
 {
-	for (size_t i = 0; i < d->n_members; i++)
-		if (*d->members[i]->path && (cgroup_is_below(path, d->members[i]->path) ||
-					     cgroup_is_below(d->members[i]->path, path)))
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (*d->workloads[i]->path && (cgroup_is_below(path, d->workloads[i]->path) ||
+					       cgroup_is_below(d->workloads[i]->path, path)))
 			return true;
 	return slices_touch(d, path);
 }
@@ -64,8 +64,6 @@ static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct tunnel *t = arg;
 	uint64_t now = now_boot_ns();
 
-	(void)s;
-	(void)events;
 	for (size_t i = 0; i < t->vpn.n; i++)
 		if (t->vpn.processes[i].pidfd == fd) {
 			drop_process(&t->vpn, i);

@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "act/guard.h"
-#include "core/edge.h"
 #include "core/state.h"
+#include "edge/edge.h"
 #include "watch/uapi.h"
 #include "watch/underlay.h"
 #include "watch/wireguard.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See resolve.h. */
-#include "core/resolve.h"
+/* See cgroup.h. */
+#include "base/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>

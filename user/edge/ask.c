@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/netns.h"
-#include "core/edge_internal.h"
+#include "edge/edge_internal.h"
 #include "watch/descriptors.h"
 #include "watch/uapi.h"
 
