@@ -683,7 +683,6 @@ static void one_set_aside_is_destroyed(void **state)
 						 { NULL, NULL, 0 } };
 	const struct answer *const all[] = { gone, there, refused };
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		const struct played p = { .answers = all[i], .stream = stream };
 		struct pollfd fd;
@@ -717,7 +716,6 @@ static void one_that_is_described_later(void **state)
 	const struct played p = { .answers = answers };
 	struct pollfd fd;
 
-	(void)state;
 	*n_asked = 0;
 	start(&p);
 	expect(ENGINE_UP);

@@ -146,7 +146,6 @@ static int note_held(uint64_t cgroup_id, const struct workload_record *w, void *
 {
 	struct guarded *g = arg;
 
-	(void)cgroup_id;
 	for (size_t i = 0; i < g->n; i++)
 		g->held[i] = g->held[i] || detach_holds(g->pins, w, g->cookies[i]);
 	return 0;

@@ -282,8 +282,6 @@ static int on_scan(sd_event_source *s, uint64_t usec, void *arg)
 	struct daemon *d = arg;
 	struct remains *r = d->remains;
 
-	(void)s;
-	(void)usec;
 	privilege_long_work(true);
 	if (!r->n_found)
 		find_all(d);
