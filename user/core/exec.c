@@ -24,6 +24,8 @@
 #define EXEC_NAME   "exec-"
 #define EXEC_MAX    128 /* at once */
 #define CHILD_DEPTH 32
+#define OWNER_XATTR "trusted.vpnleash.pins" /* the device that they are on */
+#define OWNER_MAX   32
 #define NOTE_MAX    (IFNAMSIZ + PATH_MAX)
 
 struct exec {
@@ -82,6 +84,23 @@ static int remove_cgroup(struct daemon *d, const char *path)
 	return 0;
 }
 
+/* Which pins it was made for: another vpnleash, with pins of its own, may share the cgroups. */
+static void write_owner(char text[OWNER_MAX])
+{
+	struct stat st = { 0 };
+
+	stat(VPNLEASH_PIN_DIR, &st);
+	snprintf(text, OWNER_MAX, "%llu", (unsigned long long)st.st_dev);
+}
+
+static bool is_ours(int fd)
+{
+	char noted[OWNER_MAX] = "", ours[OWNER_MAX];
+
+	write_owner(ours);
+	return fgetxattr(fd, OWNER_XATTR, noted, sizeof(noted) - 1) > 0 && !strcmp(noted, ours);
+}
+
 /* Of one that nobody speaks for any more: detached while it ran, or its daemon died. By what root
  * alone can have written; a record that is no exec's is of a section that took it over. */
 static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
@@ -90,12 +109,12 @@ static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
 	struct workload_record w;
 	struct stat st;
 
-	if (events < 0 || fstat(fd, &st) < 0 || fgetxattr(fd, EXEC_XATTR, NULL, 0) < 0 ||
-	    events_say(events, "populated 0") <= 0)
+	if (events < 0 || fstat(fd, &st) < 0 || events_say(events, "populated 0") <= 0)
 		return false;
 	*ret_id = st.st_ino;
-	return !workload_of_cgroup(d, *ret_id) &&
-	       (record_get(d->leases, *ret_id, &w) || w.flags & WORKLOAD_EXEC);
+	if (workload_of_cgroup(d, *ret_id))
+		return false;
+	return record_get(d->leases, *ret_id, &w) ? is_ours(fd) : w.flags & WORKLOAD_EXEC;
 }
 
 static void remove_left_over(struct daemon *d)
@@ -291,14 +310,16 @@ static void write_note(char text[NOTE_MAX], const struct tunnel *t)
 static int note_tunnel(struct daemon *d, const char *path, const struct tunnel *t,
 		       struct error *err)
 {
-	char text[NOTE_MAX];
+	char text[NOTE_MAX], owner[OWNER_MAX];
 	struct cgroup_ref c;
 	int r = resolve_cgroup(&d->root, path, &c, err);
 
 	if (r)
 		return r;
 	write_note(text, t);
-	if (fsetxattr(c.fd, EXEC_XATTR, text, strlen(text), 0) < 0)
+	write_owner(owner);
+	if (fsetxattr(c.fd, EXEC_XATTR, text, strlen(text), 0) < 0 ||
+	    fsetxattr(c.fd, OWNER_XATTR, owner, strlen(owner), 0) < 0)
 		r = fail(err, EXIT_FAILURE_, -errno, NULL, "note the tunnel at '%s'", path);
 	close_fd(&c.fd);
 	return r;
