@@ -287,6 +287,7 @@ static int on_trouble(sd_event_source *s, uint64_t usec, void *arg)
 	}
 	more = labels_retry(c->daemon);
 	privilege_long_work(false);
+	tunnels_unguard(c->daemon); /* the last whose netns nobody knew may be known, or gone */
 	if (unusable || more)
 		set_timer(c->daemon->loop, &c->trouble, now_boot_ns() + TROUBLE_NS, on_trouble, c);
 	return 0;

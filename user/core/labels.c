@@ -271,8 +271,10 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 		lease_revoke(d->leases, t->slot);
 		lease_retire(d->leases, t->slot);
 	}
-	if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
-	    !labels_without_netns(d) && guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
+	if (labels_without_netns(d))
+		d->guards_due = true;
+	else if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
+		 guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	tunnel_free(t);
 }
