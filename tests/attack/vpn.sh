@@ -48,6 +48,7 @@ _vpn_far_openvpn() {	# udp|tcp
 }
 
 # What is known of the kind: its interface, what answers through it, its server, its process.
+# shellcheck disable=SC2034 # the case's
 vpn_is() {	# KIND
 	KIND=$1
 	case $KIND in

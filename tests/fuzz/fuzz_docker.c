@@ -121,7 +121,7 @@ static void read_events(struct docker *d)
 	}
 	MUST(d->n_dirty <= DIRTY);
 	for (size_t i = 0; i < d->n_dirty; i++)
-		inspect(d, d->dirty[i], NULL, &err);
+		inspect(d, d->dirty[i], NULL, false, &err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
