@@ -291,9 +291,9 @@ static void run_close(struct run *r)
 	sender_free(&r->sender);
 	capture_close(&r->underlay);
 	capture_close(&r->tunnel);
-	close_fd(&r->sink[0]);
-	close_fd(&r->sink[1]);
-	close_fd(&r->client_netns);
+	close_fd(r->sink[0]);
+	close_fd(r->sink[1]);
+	close_fd(r->client_netns);
 }
 
 /* Captures first, then whatever sends. */
@@ -387,8 +387,8 @@ static int do_sink(struct options *o, int signals, struct error *err)
 	if (e < 0 || (e = sink_open(netns, &o->targets, listeners, err)) < 0)
 		return e;
 	poll(&p, 1, (int)o->plan.max_seconds * 1000);
-	close_fd(&listeners[0]);
-	close_fd(&listeners[1]);
+	close_fd(listeners[0]);
+	close_fd(listeners[1]);
 	return 0;
 }
 

@@ -45,7 +45,6 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "help";
 	struct error err = { .exit_code = EXIT_FAILURE_ };
-	char shown[64];
 	int r = -1;
 
 	if (!strcmp(name, "--version")) {
@@ -63,7 +62,6 @@ int main(int argc, char **argv)
 			fprintf(stderr, "vpnleash: %s\n", err.text);
 		return r < 0 ? err.exit_code : r;
 	}
-	fprintf(stderr, "vpnleash: unknown command '%s' (see: vpnleash --help)\n",
-		escape(shown, sizeof(shown), name));
+	fprintf(stderr, "vpnleash: unknown command '%s' (see: vpnleash --help)\n", quote(name));
 	return EXIT_USAGE;
 }

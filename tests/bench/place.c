@@ -168,8 +168,8 @@ void place_close(struct place *p)
 	lease_close(p->leases);
 	gate_close(p->gate);
 	pins_remove_all(NULL);
-	close_fd(&p->work.fd);
-	close_fd(&p->root.fd);
+	close_fd(p->work.fd);
+	close_fd(p->root.fd);
 }
 
 void place_attach(struct place *p, enum program program, int links[2])

@@ -269,9 +269,9 @@ static void owners(void **state)
 	taken = TAKE_FD(fd);
 	assert_int_equal(fd, -1);
 	assert_true(taken >= 0);
-	close_fd(&taken);
+	close_fd(taken);
 	assert_int_equal(fcntl(taken, F_GETFD), -1);
-	close_fd(&none);
+	close_fd(none);
 	q = TAKE_PTR(p);
 	assert_null(p);
 	free_mem(&q);

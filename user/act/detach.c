@@ -61,7 +61,7 @@ static bool is_in_named_slice(const struct walk *walk, uint64_t cgroup_id,
 static int refuse_alone(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
-	char shown[VPNLEASH_NAME_LEN * 4], of[VPNLEASH_NAME_LEN * 4], remedy[400];
+	char of[VPNLEASH_NAME_LEN * 4], remedy[400];
 	struct workload_record slice;
 
 	if (w->flags & WORKLOAD_SLICE || !walk->name || !is_named(walk, w) ||
@@ -70,13 +70,11 @@ static int refuse_alone(uint64_t cgroup_id, const struct workload_record *w, voi
 	escape(of, sizeof(of), slice.name);
 	snprintf(remedy, sizeof(remedy), "vpnleash detach %s takes all in it off", of);
 	return fail(walk->err, EXIT_USAGE, -EBUSY, remedy,
-		    "detach '%s': it would be shut for good in the slice '%s'",
-		    escape(shown, sizeof(shown), w->name), of);
+		    "detach '%s': it would be shut for good in the slice '%s'", quote(w->name), of);
 }
 
 static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct workload_record *w)
 {
-	char shown[VPNLEASH_NAME_LEN * 4];
 	int r = 0;
 
 	/* thawed first: if that fails the gate is still on, and it can be tried again */
@@ -86,8 +84,7 @@ static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct worklo
 		if (fd >= 0)
 			r = freezer_thaw(fd);
 		if (r)
-			return fail(walk->err, EXIT_FAILURE_, r, NULL, "thaw '%s'",
-				    escape(shown, sizeof(shown), w->name));
+			return fail(walk->err, EXIT_FAILURE_, r, NULL, "thaw '%s'", quote(w->name));
 	}
 	r = gate_detach(cgroup_id, walk->err);
 	if (r)

@@ -183,7 +183,7 @@ static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int
 		bpf_link__destroy(s.links[i]);
 	if (ret_id)
 		*ret_id = s.cgroup.id;
-	close_fd(&s.cgroup.fd);
+	close_fd(s.cgroup.fd);
 	/* The kernel empties a cgroup a moment after its last process was reaped. */
 	for (int i = 0; unlinkat(root->fd, path + 1, AT_REMOVEDIR) < 0 && errno == EBUSY && i < 200;
 	     i++)
@@ -365,7 +365,7 @@ static int instance_for(struct replacing *r, uint64_t cgroup_id, struct vpnleash
 
 	if (resolve_cgroup_of_id(r->root, cgroup_id, &c))
 		return instance(r->gate, LEVELS - 1, ret, r->err);
-	close_fd(&c.fd);
+	close_fd(c.fd);
 	return instance(r->gate, c.level + was_slice(r, cgroup_id), ret, r->err);
 }
 
@@ -442,7 +442,7 @@ static void take_over(struct replacing *r, const struct noted *noted)
 		put_slice(r->gate, &c, w.since_ns);
 	}
 	if (!gone)
-		close_fd(&c.fd);
+		close_fd(c.fd);
 }
 
 /* Fail-closed: every gate is replaced by one without records, then the maps' pins, the header last.
@@ -579,7 +579,7 @@ static int look_below(const char *path, const struct stat *st, int type, struct 
 static int check_above(const struct cgroup_root *root, const struct cgroup_ref *c,
 		       struct error *err)
 {
-	char path[PATH_MAX], shown[256];
+	char path[PATH_MAX];
 
 	if (has_gate(root->fd))
 		return fail(err, EXIT_USAGE, -EBUSY, NULL, "leash '%s': the root has a gate",
@@ -591,8 +591,7 @@ static int check_above(const struct cgroup_root *root, const struct cgroup_ref *
 		fd = openat(root->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0 && has_gate(fd))
 			return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
-				    "leash '%s': '/%s' above it has a gate", c->name,
-				    escape(shown, sizeof(shown), path));
+				    "leash '%s': '/%s' above it has a gate", c->name, quote(path));
 	}
 	return 0;
 }
@@ -600,13 +599,10 @@ static int check_above(const struct cgroup_root *root, const struct cgroup_ref *
 /* Of the cgroup with that full path. */
 static int check_below(const char *path, const struct cgroup_ref *c, struct error *err)
 {
-	char shown[256];
-
 	if (nftw(path, look_below, 32, FTW_PHYS | FTW_MOUNT) != 1)
 		return 0;
 	return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
-		    "leash '%s': '%s' below it has a gate", c->name,
-		    escape(shown, sizeof(shown), found_below));
+		    "leash '%s': '%s' below it has a gate", c->name, quote(found_below));
 }
 
 /* At most one gate on a path: nested gates AND their verdicts and count twice. */
@@ -688,7 +684,7 @@ static int attach(struct gate *g, const struct cgroup_root *root, const struct c
 		if (r && pinned & (1u << i))
 			bpf_link__unpin(hooks[i].made);
 		bpf_link__destroy(hooks[i].made); /* a pinned one stays attached */
-		close_fd(&hooks[i].adopted);
+		hooks[i].adopted = close_fd(hooks[i].adopted);
 	}
 	return r;
 }
@@ -745,7 +741,6 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 {
 	struct workload_record slice;
 	int above = gate_slice_above(&g->pins, c->fd, &slice, NULL), r;
-	char shown[VPNLEASH_NAME_LEN * 4];
 
 	if (gate_is_slice(&g->pins, c->id, NULL))
 		return fail(err, EXIT_USAGE, -EBUSY,
@@ -753,8 +748,7 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 			    "leash '%s': it is locked as a slice", c->name);
 	if (above > 1)
 		return fail(err, EXIT_USAGE, -EBUSY, "leash the slice's direct child",
-			    "leash '%s': it lies deeper in '%s'", c->name,
-			    escape(shown, sizeof(shown), slice.name));
+			    "leash '%s': it lies deeper in '%s'", c->name, quote(slice.name));
 	if (above == 1)
 		return attach_witness(g, c, err);
 	r = attach(g, root, c, c->level, check_alone, err);
@@ -843,7 +837,7 @@ struct below {
 static int check_child(int fd, uint64_t id, const char *name, void *arg)
 {
 	struct below *b = arg;
-	char path[PATH_MAX * 2 + NAME_MAX], shown[256];
+	char path[PATH_MAX * 2 + NAME_MAX];
 
 	if (has_gate(fd)) {
 		_cleanup_fd int ours = pins_open_link("gate_egress", id);
@@ -851,7 +845,7 @@ static int check_child(int fd, uint64_t id, const char *name, void *arg)
 		if (ours < 0 || gate_is_slice(&b->gate->pins, id, NULL))
 			return fail(b->err, EXIT_USAGE, -EBUSY, "lock only one of the two",
 				    "lock '%s': '%s' in it has a gate %s", b->slice->name,
-				    escape(shown, sizeof(shown), name),
+				    quote(name),
 				    ours < 0 ? "that is not pinned here" : "as a slice");
 	}
 	snprintf(path, sizeof(path), "%s%s/%s", b->root->path, b->slice->path, name);
@@ -918,7 +912,6 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 		    struct error *err)
 {
 	struct below b = { g, root, slice, err };
-	char shown[VPNLEASH_NAME_LEN * 4];
 	struct workload_record w;
 	bool known = !bpf_map_lookup_elem(g->pins.workloads, &slice->id, &w);
 	uint64_t since_ns;
@@ -929,12 +922,11 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 		w.name[sizeof(w.name) - 1] = '\0';
 		return fail(err, EXIT_USAGE, -EBUSY, "vpnleash detach it first",
 			    "lock '%s': it is leashed as the workload '%s'", slice->name,
-			    escape(shown, sizeof(shown), w.name));
+			    quote(w.name));
 	}
 	if (gate_slice_above(&g->pins, slice->fd, &w, NULL))
 		return fail(err, EXIT_USAGE, -EBUSY, "lock only one of the two",
-			    "lock '%s': it lies in '%s'", slice->name,
-			    escape(shown, sizeof(shown), w.name));
+			    "lock '%s': it lies in '%s'", slice->name, quote(w.name));
 	/* the record first: from the first packet on it is known whose gate it is */
 	put_slice(g, slice, since_ns);
 	r = attach(g, root, slice, slice->level + 1, check_slice, err);

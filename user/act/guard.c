@@ -468,8 +468,8 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 		if (out.ino == our_ino || out.fd >= 0)
 			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
 		remove_guard(p, &s);
-		close_fd(&in.fd);
-		close_fd(&out.fd);
+		close_fd(in.fd);
+		close_fd(out.fd);
 	}
 	r = write_rules(p, TRIE_ENDPOINTS, cookie, NULL, 0);
 	if (!r)

@@ -67,7 +67,7 @@ static int follow(struct way *w, int link_fd)
 	strcpy(w->rest, rest);
 	if (*rest != '/')
 		return 0;
-	close_fd(&w->at);
+	w->at = close_fd(w->at);
 	w->at = open("/", O_PATH | O_CLOEXEC);
 	return w->at < 0 ? -errno : 0;
 }
@@ -91,7 +91,7 @@ static int step(struct way *w, char name[NAME_MAX + 1])
 		return -EPERM;
 	if (S_ISLNK(st.st_mode))
 		return follow(w, next);
-	close_fd(&w->at);
+	w->at = close_fd(w->at);
 	w->at = TAKE_FD(next);
 	return 0;
 }
@@ -159,7 +159,7 @@ void hooks_stop(struct hooks *h)
 {
 	if (!h)
 		return;
-	close_fd(&h->fd);
+	h->fd = close_fd(h->fd);
 	if (h->pid > 0) {
 		kill(h->pid, SIGKILL); /* the programs die with it */
 		while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
@@ -293,7 +293,7 @@ static void reap(struct running *r)
 		log_line(LOG_LEVEL_WARNING, "hook %s: exit %d%s", r->program,
 			 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
 			 WIFEXITED(status) ? "" : " (signal)");
-	close_fd(&r->output);
+	r->output = close_fd(r->output);
 	r->pid = 0;
 }
 
@@ -384,7 +384,7 @@ static _Noreturn void run_hooks(int fd, pid_t daemon)
 		poll(&p, 1, busy ? 100 : -1);
 		while (free_one && !(r = receive(3, &call, &netns_fd))) {
 			begin(free_one, &call, netns_fd);
-			close_fd(&netns_fd);
+			close_fd(netns_fd);
 			free_one = find_free(all);
 		}
 		if (r == -EPIPE)

@@ -56,7 +56,7 @@ static void row_path(char path[PINS_PATH_MAX], const struct row *row)
 void pins_close(struct pins *p)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		close_fd(row_fd(p, &rows[i]));
+		close_fd(*row_fd(p, &rows[i]));
 	*p = PINS_NONE;
 }
 

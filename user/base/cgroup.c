@@ -35,7 +35,7 @@ int resolve_cgroup_root(struct cgroup_root *ret, struct error *err)
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		int r = -errno;
 
-		close_fd(&fd);
+		close_fd(fd);
 		return fail(err, EXIT_PRIVILEGE, r, NULL, "open '%s'", ret->path);
 	}
 	if (st.st_ino != 1) { /* kernfs numbers the true root 1 */
@@ -99,7 +99,6 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 	struct stat st;
 	_cleanup_fd int fd = (int)syscall(SYS_openat2, root->fd, path + 1, &how, sizeof(how));
 	int r = fd < 0 ? -errno : 0;
-	char shown[256];
 
 	if (fd >= 0 && (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0))
 		r = -errno;
@@ -108,8 +107,7 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 	if (r)
 		return fail(err, EXIT_USAGE, r,
 			    r == -ENOENT ? "start the workload first, or correct --cgroup" : NULL,
-			    "open cgroup '%s' below '%s'", escape(shown, sizeof(shown), path),
-			    root->path);
+			    "open cgroup '%s' below '%s'", quote(path), root->path);
 
 	*ret = (struct cgroup_ref) { .fd = TAKE_FD(fd), .id = st.st_ino };
 	for (const char *c = path; *c; c++)
@@ -122,11 +120,9 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 
 static int bad_slice(const char *text, struct error *err)
 {
-	char shown[256];
-
 	return fail(err, EXIT_USAGE, 0,
 		    "NAME.slice as systemd has it, or /PATH below the cgroup root",
-		    "'%s' is not the name of a slice", escape(shown, sizeof(shown), text));
+		    "'%s' is not the name of a slice", quote(text));
 }
 
 int slice_to_path(const struct cgroup_root *root, const char *text, char ret[PATH_MAX],
@@ -182,7 +178,7 @@ int cgroup_make(const struct cgroup_root *root, const char *path, struct error *
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
 	};
 	_cleanup_fd int fd = openat(root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char part[NAME_MAX + 1], shown[256];
+	char part[NAME_MAX + 1];
 
 	for (const char *at = path; fd >= 0 && *at;) {
 		size_t length = strcspn(++at, "/");
@@ -202,8 +198,7 @@ int cgroup_make(const struct cgroup_root *root, const char *path, struct error *
 			return 0;
 	}
 	return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
-		    "make the cgroup '%s' below '%s'", escape(shown, sizeof(shown), path),
-		    root->path);
+		    "make the cgroup '%s' below '%s'", quote(path), root->path);
 }
 
 int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id)

@@ -83,7 +83,7 @@ int child_wait(struct child *c, int timeout_ms)
 	r = waitid(P_PID, (id_t)c->pid, &info, WEXITED) < 0 ? -errno
 	    : info.si_code == CLD_EXITED		    ? info.si_status
 							    : -ECHILD;
-	close_fd(&c->pidfd);
+	c->pidfd = close_fd(c->pidfd);
 	*c = CHILD_NONE;
 	return r;
 }

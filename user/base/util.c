@@ -109,10 +109,24 @@ char *escape(char *dst, size_t size, const char *src)
 	return dst;
 }
 
-void close_fd(int *fd)
+const char *quote(const char *text)
 {
-	if (*fd >= 0)
-		close(*fd);
+	static _Thread_local char quoted[8][256];
+	static _Thread_local unsigned int at;
+
+	return escape(quoted[at++ % ARRAY_SIZE(quoted)], sizeof(quoted[0]), text);
+}
+
+int close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+void close_fd_of(int *fd)
+{
+	close_fd(*fd);
 }
 
 void free_mem(void *p)

@@ -50,13 +50,16 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
 /* Copy foreign text so that it is one harmless printable line: control bytes, quotes and
  * backslashes and whatever is not valid UTF-8 become \xNN. Always ends in NUL; returns dst. */
 char *escape(char *dst, size_t size, const char *src);
+/* The same, at most 255 bytes of it, for one message: the eighth call after it takes its place. */
+const char *quote(const char *text);
 
 /* Owners: _cleanup_(f) calls f(&variable) at scope end; TAKE_FD/TAKE_PTR hand the thing over. */
 #define _cleanup_(f) __attribute__((cleanup(f)))
-void close_fd(int *fd);
+int close_fd(int fd); /* returns -1: fd = close_fd(fd) */
+void close_fd_of(int *fd);
 void free_mem(void *p);
 void close_file(FILE **f);
-#define _cleanup_fd   _cleanup_(close_fd)
+#define _cleanup_fd   _cleanup_(close_fd_of)
 #define _cleanup_free _cleanup_(free_mem)
 #define _cleanup_file _cleanup_(close_file)
 #define TAKE_FD(fd)                \

@@ -384,7 +384,7 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	r = check_config(file, &config, &read_one, &line);
 	tell(&report, r, &line);
 	check_surroundings(&report, &root, read_one ? &config : NULL);
-	close_fd(&root.fd);
+	close_fd(root.fd);
 	if (read_one)
 		config_free(&config);
 	j = json_pack("{s:b,s:o}", "ready", report.ready, "checks", report.lines);

@@ -15,14 +15,14 @@ struct look {
 
 static void look_at(const struct look *l, const char *kind, const char *name, const char *path)
 {
-	char by[DELEGATION_LEN], shown[4 * CONFIG_NAME_LEN];
+	char by[DELEGATION_LEN];
 	struct error line;
 
 	delegation_of(l->root, path, by);
 	if (!*by)
 		return;
 	fail(&line, 0, 0, DELEGATION_REMEDY, "%s '%s' may be left by its own user: %s", kind,
-	     escape(shown, sizeof(shown), name), by);
+	     quote(name), by);
 	l->tell(l->owner, -EPERM, &line);
 }
 

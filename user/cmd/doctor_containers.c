@@ -44,15 +44,14 @@ __attribute__((format(printf, 4, 5))) static void finding(const struct view *v, 
 							  const char *remedy, const char *format,
 							  ...)
 {
-	char what[400], shown[128];
+	char what[400];
 	struct error line;
 	va_list ap;
 
 	va_start(ap, format);
 	vsnprintf(what, sizeof(what), format, ap);
 	va_end(ap);
-	fail(&line, 0, 0, remedy, "container '%s' %s", escape(shown, sizeof(shown), name_of(c)),
-	     what);
+	fail(&line, 0, 0, remedy, "container '%s' %s", quote(name_of(c)), what);
 	v->tell(v->owner, -EINVAL, &line);
 }
 

@@ -92,7 +92,7 @@ static bool is_podman(const char *socket_path)
 int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line)
 {
 	const char *where = file ? file->engine : "auto", *socket_path;
-	char name[64], version[64], shown[PATH_MAX];
+	char name[64], version[64];
 	json_t *info;
 	int r;
 
@@ -102,7 +102,7 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 	socket_path = docker_socket(where);
 	if (!socket_path && strcmp(where, "auto"))
 		return fail(line, 0, -ENOENT, "start the engine, or correct the key `engine`",
-			    "find the engine's socket '%s'", escape(shown, sizeof(shown), where));
+			    "find the engine's socket '%s'", quote(where));
 	if (!socket_path)
 		return say(line, INFO, "no socket of Docker or Podman");
 	if (access(socket_path, W_OK) < 0)
@@ -165,7 +165,6 @@ int doctor_names(const struct config *file, struct error *line)
 {
 	const struct workload_config *w = of_this_machine(file);
 	const char *who = NULL, *remedy = NULL;
-	char shown[4 * CONFIG_NAME_LEN];
 
 	if (!access("/run/nscd/socket", F_OK) || !access("/var/run/nscd/socket", F_OK)) {
 		who = "nscd";
@@ -181,7 +180,7 @@ int doctor_names(const struct config *file, struct error *line)
 		return fail(line, 0, 0, remedy,
 			    "workload '%s' asks for names not by resolv.conf but %s, which is "
 			    "outside of its leash",
-			    escape(shown, sizeof(shown), w->name), who);
+			    quote(w->name), who);
 	return say(line, INFO,
 		   "programs of this machine, other than containers, ask for names not by "
 		   "resolv.conf but %s, outside of any leash (%s)",
@@ -229,7 +228,7 @@ static bool is_beside(const struct look *l, struct in_addr address, char ret[IFN
 
 static void check_resolver(const struct look *l, struct in_addr resolver)
 {
-	char address[INET_ADDRSTRLEN], by[IFNAMSIZ], shown[64];
+	char address[INET_ADDRSTRLEN], by[IFNAMSIZ];
 	struct error line;
 
 	if (!is_beside(l, resolver, by))
@@ -237,8 +236,7 @@ static void check_resolver(const struct look *l, struct in_addr resolver)
 	fail(&line, 0, 0, "dns = another, or route it into the tunnel; WARP: split tunnels",
 	     "tunnel '%s': its resolver %s is reached by '%s', beside the tunnel: names get no "
 	     "answer",
-	     l->name, inet_ntop(AF_INET, &resolver, address, sizeof(address)),
-	     escape(shown, sizeof(shown), by));
+	     l->name, inet_ntop(AF_INET, &resolver, address, sizeof(address)), quote(by));
 	l->tell(l->owner, -EINVAL, &line);
 }
 
@@ -265,15 +263,14 @@ static void check_ranges(const struct look *l)
 		       { "172.16.0.0/12", "172.31.255.253" },
 		       { "192.168.0.0/16", "192.168.255.253" },
 		       { "100.64.0.0/10", "100.127.255.253" } };
-	char list[256] = "", by[IFNAMSIZ], shown[64];
+	char list[256] = "", by[IFNAMSIZ];
 	struct error line;
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
 		if (is_beside(l, (struct in_addr) { inet_addr(ranges[i].address) }, by))
 			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s by '%s'",
-					      n ? ", " : "", ranges[i].range,
-					      escape(shown, sizeof(shown), by));
+					      n ? ", " : "", ranges[i].range, quote(by));
 	l->tell(l->owner,
 		n ? say(&line, INFO,
 			"tunnel '%s': beside it lead %s: workloads can not get there (route them "
@@ -312,8 +309,8 @@ static void look_into(const char *where, const struct tunnel_config *t, doctor_t
 		check_resolvers(&l);
 		check_ranges(&l);
 	}
-	close_fd(&l.netlink);
-	close_fd(&l.ioctls);
+	close_fd(l.netlink);
+	close_fd(l.ioctls);
 }
 
 static void look_into_container(const json_t *c, const struct tunnel_config *t, doctor_tell tell,

@@ -41,7 +41,6 @@ static int option(int argc, char **argv, int *i, const char *key, const char **r
 
 static int parse(int argc, char **argv, struct arguments *ret, struct error *err)
 {
-	char shown[128];
 	int i = 1;
 
 	*ret = (struct arguments) { 0 };
@@ -53,7 +52,7 @@ static int parse(int argc, char **argv, struct arguments *ret, struct error *err
 		if (!option(argc, argv, &i, "--interface", &ret->interface) &&
 		    !option(argc, argv, &i, "--netns", &ret->netns))
 			return fail(err, EXIT_USAGE, 0, "see: vpnleash exec --help",
-				    "unknown option '%s'", escape(shown, sizeof(shown), argv[i]));
+				    "unknown option '%s'", quote(argv[i]));
 	}
 	ret->command = argv + i;
 	if (!ret->interface)
@@ -139,7 +138,6 @@ static int begin(const struct arguments *args, struct error *err)
 int cmd_exec(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
-	char shown[256];
 	int r;
 
 	if (argc == 2 && wants_help(argc, argv)) {
@@ -169,5 +167,5 @@ int cmd_exec(int argc, char **argv, struct error *err)
 	}
 	execvp(args.command[0], args.command);
 	return fail(err, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, -errno, NULL,
-		    "run '%s'", escape(shown, sizeof(shown), args.command[0]));
+		    "run '%s'", quote(args.command[0]));
 }

@@ -25,7 +25,7 @@ static int detach_without_daemon(const char *name, struct error *err)
 		return r;
 	r = pins_open(&pins, err);
 	if (r == -ENOENT) {
-		close_fd(&root.fd);
+		close_fd(root.fd);
 		return 0;
 	}
 	if (r == -EPROTO && !name) {
@@ -35,12 +35,12 @@ static int detach_without_daemon(const char *name, struct error *err)
 			log_line(LOG_LEVEL_WARNING,
 				 "these were another version's pins: if a cgroup is still frozen, "
 				 "write 0 to its cgroup.freeze");
-		close_fd(&root.fd);
+		close_fd(root.fd);
 		return r ? r : 1;
 	}
 	if (!r)
 		r = detach_recorded(&pins, &root, name, false, err);
-	close_fd(&root.fd);
+	close_fd(root.fd);
 	return r;
 }
 
@@ -48,7 +48,6 @@ int cmd_detach(int argc, char **argv, struct error *err)
 {
 	json_t *request, *reply = NULL;
 	const char *name;
-	char shown[256];
 	int r;
 
 	if (wants_help(argc, argv)) {
@@ -71,7 +70,7 @@ int cmd_detach(int argc, char **argv, struct error *err)
 		       : json_pack("{s:s,s:b}", "verb", "detach", "all", 1);
 	if (!request)
 		return fail(err, EXIT_USAGE, 0, NULL, "'%s' is not the name of a workload",
-			    escape(shown, sizeof(shown), argv[1]));
+			    quote(argv[1]));
 	r = control_ask(request, &reply, err);
 	json_decref(request);
 	json_decref(reply);
@@ -80,7 +79,7 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	r = detach_without_daemon(name, err);
 	if (r == 0 && name)
 		return fail(err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
-			    escape(shown, sizeof(shown), name));
+			    quote(name));
 	if (r == 0)
 		printf("nothing is leashed\n");
 	return r < 0 ? r : EXIT_GOOD;

@@ -71,8 +71,6 @@ struct arguments {
 static int parse(int argc, char **argv, bool takes_follow, bool takes_workload,
 		 struct arguments *ret, struct error *err)
 {
-	char shown[128];
-
 	*ret = (struct arguments) { 0 };
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
@@ -83,7 +81,7 @@ static int parse(int argc, char **argv, bool takes_follow, bool takes_workload,
 			ret->workload = argv[i];
 		else
 			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
-				    escape(shown, sizeof(shown), argv[i]));
+				    quote(argv[i]));
 	}
 	return 0;
 }

@@ -485,7 +485,7 @@ static const char *clash(const struct tunnel_config *t, const struct workload_co
 /* The values between `;` of one label; none is one that is empty. Cuts `values` up. */
 static int take_label(struct place *place, const struct key *key, char *values, struct error *err)
 {
-	char *save, shown[64], *value = strtok_r(values, ";", &save);
+	char *save, *value = strtok_r(values, ";", &save);
 	struct error why = { 0 };
 
 	for (value = value ? value : values; value; value = strtok_r(NULL, ";", &save)) {
@@ -494,7 +494,7 @@ static int take_label(struct place *place, const struct key *key, char *values, 
 			*--end = '\0';
 		if (key->set(place, value, &why))
 			return fail(err, EXIT_USAGE, 0, NULL, "label vpnleash.%s = %s: %s",
-				    key->name, escape(shown, sizeof(shown), value), why.text);
+				    key->name, quote(value), why.text);
 		if (!key->repeatable && strtok_r(NULL, "", &save))
 			return fail(err, EXIT_USAGE, 0, "keep one",
 				    "label vpnleash.%s takes one value", key->name);
@@ -507,7 +507,6 @@ static int take_labels(struct config *c, const struct config_label *labels, size
 {
 	struct place of_tunnel = { .config = c, .tunnel = &c->tunnels[0] };
 	struct place of_workload = { .config = c, .workload = &c->workloads[0] };
-	char shown[96];
 
 	*ret_tunnel_keys = false;
 	for (size_t i = 0; i < n; i++) {
@@ -523,8 +522,7 @@ static int take_labels(struct config *c, const struct config_label *labels, size
 		    key->set == set_hook ||
 		    key->set == set_hook_inside) /* a program of the host's is the operator's */
 			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
-				    "unknown label 'vpnleash.%s'",
-				    escape(shown, sizeof(shown), name));
+				    "unknown label 'vpnleash.%s'", quote(name));
 		if (!key->set)
 			return fail(err, EXIT_USAGE, 0, "take the label out",
 				    "vpnleash.%s is not built yet", key->name);
@@ -624,7 +622,7 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 		const struct key *key = NULL;
 		bool slice = !need_tunnel && !strncmp(option, "--slice", 7) &&
 			     (!option[7] || option[7] == '=');
-		char shown[64], place[PATH_MAX];
+		char place[PATH_MAX];
 		int r;
 
 		if (slice)
@@ -633,7 +631,7 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 			key = find_key(SECTION_NONE, option + 2, strcspn(option + 2, "="));
 		if (!key || key->set == set_tunnel || (!need_tunnel && key->set != set_cgroup))
 			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
-				    escape(shown, sizeof(shown), option));
+				    quote(option));
 		if (!key->set)
 			return fail(err, EXIT_USAGE, 0, "see --help", "--%s is not built yet",
 				    key->name);
@@ -933,13 +931,10 @@ int config_finish(struct config *c, const char *name, struct error *err)
 /* Who may write the file, or a directory above it, may leash and unleash. */
 static int check_owner(const char *path, const struct stat *st, struct error *err)
 {
-	char shown[300];
-
 	if (st->st_uid == 0 && !(st->st_mode & 022))
 		return 0;
 	return fail(err, EXIT_USAGE, -EPERM, "chown root, chmod go-w",
-		    "trust '%s' (uid %u, mode %o)", escape(shown, sizeof(shown), path), st->st_uid,
-		    st->st_mode & 07777);
+		    "trust '%s' (uid %u, mode %o)", quote(path), st->st_uid, st->st_mode & 07777);
 }
 
 /* Every directory above. Writes into `path`. */
@@ -948,13 +943,11 @@ static int check_above(char *path, struct error *err)
 	for (char *slash = strrchr(path, '/'); slash; slash = strrchr(path, '/')) {
 		const char *dir = slash == path ? "/" : path;
 		struct stat st;
-		char shown[300];
 		int r;
 
 		*slash = '\0';
 		if (stat(dir, &st) < 0)
-			return fail(err, EXIT_USAGE, -errno, NULL, "look at '%s'",
-				    escape(shown, sizeof(shown), dir));
+			return fail(err, EXIT_USAGE, -errno, NULL, "look at '%s'", quote(dir));
 		/* a sticky directory such as /tmp lets nobody replace what is root's */
 		r = st.st_mode & S_ISVTX && st.st_uid == 0 ? 0 : check_owner(dir, &st, err);
 		if (r)
@@ -966,12 +959,12 @@ static int check_above(char *path, struct error *err)
 /* As it is written and as it resolves: who owns a link in the path chooses the file. */
 static int check_parents(const char *path, struct error *err)
 {
-	char full[PATH_MAX], written[PATH_MAX], shown[300];
+	char full[PATH_MAX], written[PATH_MAX];
 	int r;
 
 	if (!realpath(path, full))
 		return fail(err, EXIT_USAGE, -errno, "write one, or give -c FILE", "open '%s'",
-			    escape(shown, sizeof(shown), path));
+			    quote(path));
 	snprintf(written, sizeof(written), "%s", path);
 	r = check_above(written, err);
 	return r ? r : check_above(full, err);
@@ -1023,7 +1016,7 @@ static int read_all(const char *file, struct config *c, struct error *err)
 {
 	const char *slash = strrchr(file, '/');
 	struct dirent **entries = NULL;
-	char dir[PATH_MAX + 8], name[PATH_MAX + 300], shown[300];
+	char dir[PATH_MAX + 8], name[PATH_MAX + 300];
 	int n, r = check_parents(file, err);
 
 	if (!r)
@@ -1034,7 +1027,7 @@ static int read_all(const char *file, struct config *c, struct error *err)
 	n = scandir(dir, &entries, ends_in_conf, alphasort);
 	if (n < 0 && errno != ENOENT)
 		return fail(err, EXIT_USAGE, -errno, "a directory, or nothing", "read '%s'",
-			    escape(shown, sizeof(shown), dir));
+			    quote(dir));
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s/%s", dir, entries[i]->d_name);
 		if (!r)

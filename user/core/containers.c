@@ -182,13 +182,13 @@ void containers_watch_tunnel(struct tunnel *t)
 		tunnel_owner_is(t, i);
 }
 
-void containers_watch_workload(struct workload *m)
+void containers_watch_workload(struct workload *w)
 {
-	const struct engine_item *i = place_item(m->daemon, m->given);
+	const struct engine_item *i = place_item(w->daemon, w->given);
 
-	watch_unit(m->daemon, m->given);
+	watch_unit(w->daemon, w->given);
 	if (i)
-		workload_item_is(m, i);
+		workload_item_is(w, i);
 }
 
 static void gone(struct containers *c, struct entry **p)
@@ -214,15 +214,13 @@ static void listed(struct containers *c, enum engine_kind kind)
 static void engine_is(struct containers *c, enum engine_kind kind, bool there, const char *why)
 {
 	struct daemon *d = c->daemon;
-	char shown[400];
 
 	/* that there never was one is no news */
 	if (!there && *why && (c->up[kind] || !c->settled[kind]))
 		log_line(LOG_LEVEL_WARNING,
 			 "the %s is out of reach: %s (gate and freezer go on without it; stop and "
 			 "start wait for it)",
-			 kind == ENGINE_UNIT ? "system bus" : "engine",
-			 escape(shown, sizeof(shown), why));
+			 kind == ENGINE_UNIT ? "system bus" : "engine", quote(why));
 	c->up[kind] = there;
 	for (size_t i = 0; i < d->n_workloads; i++)
 		if (d->workloads[i]->kind == kind)
@@ -262,16 +260,16 @@ static bool any_unusable(const struct daemon *d)
 static void say_whether_found(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads; i++) {
-		struct workload *m = d->workloads[i];
+		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			m->unusable ? containers_find(d, m->kind, m->id) : NULL;
+			w->unusable ? containers_find(d, w->kind, w->id) : NULL;
 
-		if (!item || m->kind != ENGINE_CONTAINER)
+		if (!item || w->kind != ENGINE_CONTAINER)
 			continue;
 		/* found, and it could not be leashed: that is said already */
-		if (!m->bound && (m->cgroup ? watch_cgroup_ref(m->cgroup) != NULL : *item->cgroup))
+		if (!w->bound && (w->cgroup ? watch_cgroup_ref(w->cgroup) != NULL : *item->cgroup))
 			continue;
-		workload_is_unusable(m, item->unusable);
+		workload_is_unusable(w, item->unusable);
 	}
 }
 
@@ -357,7 +355,6 @@ static void take_item(struct containers *c, const struct engine_item *item)
 static void take_unknown(struct containers *c, const struct engine_event *e)
 {
 	struct entry *known = *e->id ? *find(c, ENGINE_CONTAINER, e->id) : NULL;
-	char shown[400];
 
 	if (!*e->id) {
 		log_line(LOG_LEVEL_ERR, "an entry of the engine's list of containers has no id: "
@@ -365,7 +362,7 @@ static void take_unknown(struct containers *c, const struct engine_event *e)
 	} else if (known && !*known->item.unusable) {
 		known->told = true;
 		log_line(LOG_LEVEL_ERR, "container '%.12s': %s: it is taken for what it was", e->id,
-			 escape(shown, sizeof(shown), e->item.unusable));
+			 quote(e->item.unusable));
 	} else {
 		take_item(c, &e->item);
 	}
@@ -546,28 +543,28 @@ bool containers_reachable(const struct daemon *d, enum engine_kind kind)
 	return d->containers && d->containers->engine && d->containers->up[kind];
 }
 
-static int ask(struct workload *m,
+static int ask(struct workload *w,
 	       int (*f)(struct engine *e, enum engine_kind kind, const char *id, uint32_t request))
 {
-	struct containers *c = m->daemon->containers;
+	struct containers *c = w->daemon->containers;
 	int r;
 
-	if (!containers_reachable(m->daemon, m->kind) || !*m->id)
+	if (!containers_reachable(w->daemon, w->kind) || !*w->id)
 		return -ENOTCONN;
 	if (!++c->last_request)
 		c->last_request = 1;
-	r = f(c->engine, m->kind, m->id, c->last_request);
+	r = f(c->engine, w->kind, w->id, c->last_request);
 	if (!r)
-		m->request = c->last_request;
+		w->request = c->last_request;
 	return r;
 }
 
-int containers_ask_stop(struct workload *m)
+int containers_ask_stop(struct workload *w)
 {
-	return ask(m, engine_stop_item);
+	return ask(w, engine_stop_item);
 }
 
-int containers_ask_start(struct workload *m)
+int containers_ask_start(struct workload *w)
 {
-	return ask(m, engine_start_item);
+	return ask(w, engine_start_item);
 }

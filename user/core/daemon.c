@@ -59,7 +59,7 @@ bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id)
 static void on_drop(void *owner, const struct drop_event *e)
 {
 	struct daemon *d = owner;
-	struct workload *m = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
+	struct workload *w = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
 	struct drop_source from = { 0 };
 
 	for (size_t i = 0; e->guard && i < d->n_tunnels; i++)
@@ -67,9 +67,9 @@ static void on_drop(void *owner, const struct drop_event *e)
 			from.tunnel = d->tunnels[i]->config.name;
 			edge_name_sender(d->tunnels[i]->edge, e, from.cgroup, from.process);
 		}
-	if (m)
-		m->last_drop = *e;
-	audit_drop(d->audit, m ? m->name : "-", &from, e);
+	if (w)
+		w->last_drop = *e;
+	audit_drop(d->audit, w ? w->name : "-", &from, e);
 }
 
 static int on_drops_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -151,10 +151,10 @@ static void close_daemon(struct daemon **p)
 	guards_close(d->guards);
 	gate_close(d->gate);
 	watch_cgroups_free(d->cgroups);
-	close_fd(&d->root.fd);
+	d->root.fd = close_fd(d->root.fd);
 	sd_event_unref(d->loop);
 	audit_free(d->audit);
-	close_fd(&d->lock_fd);
+	d->lock_fd = close_fd(d->lock_fd);
 	free(d);
 }
 
@@ -174,10 +174,10 @@ static bool has_tunnel(const struct parts *p, const struct tunnel *t)
 	return false;
 }
 
-static bool has_workload(const struct parts *p, const struct workload *m)
+static bool has_workload(const struct parts *p, const struct workload *w)
 {
 	for (size_t i = 0; i < p->n_workloads; i++)
-		if (p->workloads[i] == m)
+		if (p->workloads[i] == w)
 			return true;
 	return false;
 }
@@ -216,76 +216,77 @@ static void free_arrays(struct parts *p)
 static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 {
 	_cleanup_fd int link = -1;
-	struct workload_record w;
+	struct workload_record record;
 	struct cgroup_ref c;
 
 	*ret_id = 0;
 	if (resolve_cgroup(&d->root, path, &c, NULL))
 		return false;
-	close_fd(&c.fd);
+	close_fd(c.fd);
 	*ret_id = c.id;
 	link = pins_open_link("gate_egress", c.id);
-	return !record_get(d->leases, c.id, &w) || link >= 0;
+	return !record_get(d->leases, c.id, &record) || link >= 0;
 }
 
-static int make_workload(struct daemon *d, const struct workload_config *w, const struct parts *old,
-			 struct parts *new, bool *ret_recorded, struct error *err)
+static int make_workload(struct daemon *d, const struct workload_config *config,
+			 const struct parts *old, struct parts *new, bool *ret_recorded,
+			 struct error *err)
 {
-	struct tunnel *t = new->n_tunnels ? new->tunnels[w->tunnel] : NULL;
-	struct workload *m = NULL;
+	struct tunnel *t = new->n_tunnels ? new->tunnels[config->tunnel] : NULL;
+	struct workload *w = NULL;
 	char given[PATH_MAX];
 	const char *name;
-	bool is_path = place_kind(w->cgroup, &name) == PLACE_PATH;
+	bool is_path = place_kind(config->cgroup, &name) == PLACE_PATH;
 	uint64_t id = 0;
-	int r = is_path ? cgroup_path(&d->root, w->cgroup, given, err) : 0;
+	int r = is_path ? cgroup_path(&d->root, config->cgroup, given, err) : 0;
 
 	if (!is_path)
-		snprintf(given, sizeof(given), "%s", w->cgroup);
-	if (!r && *w->hook)
-		r = hooks_check(w->hook, err);
-	if (!r && *w->hook_inside)
-		r = hooks_check(w->hook_inside, err);
+		snprintf(given, sizeof(given), "%s", config->cgroup);
+	if (!r && *config->hook)
+		r = hooks_check(config->hook, err);
+	if (!r && *config->hook_inside)
+		r = hooks_check(config->hook_inside, err);
 	if (!r && find_workload(new, given))
 		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", given);
 	if (!r)
-		m = find_workload(old, given);
-	if (m && *w->name && strcmp(m->name, w->name))
-		m = NULL; /* another name is another workload, and takes over the record */
-	if (!r && !m) {
+		w = find_workload(old, given);
+	if (w && *config->name && strcmp(w->name, config->name))
+		w = NULL; /* another name is another workload, and takes over the record */
+	if (!r && !w) {
 		if (is_path)
 			*ret_recorded = is_recorded(d, given, &id);
 		if (gate_is_slice(gate_pins(d->gate), id, NULL))
 			return fail(err, EXIT_USAGE, -EBUSY,
 				    "leash its children, or detach the slice first",
 				    "leash '%s': it is locked as a slice", given);
-		r = workload_new(d, w, given, t, &m, err);
+		r = workload_new(d, config, given, t, &w, err);
 		if (r && id && !*ret_recorded) /* no record without a gate */
 			record_unbind(gate_pins(d->gate), id);
 	}
 	if (!r)
-		new->workloads[new->n_workloads++] = m;
+		new->workloads[new->n_workloads++] = w;
 	return r;
 }
 
 /* Of what had a gate before, the gate stays: an error in a file opens nothing. */
-static void undo_workload(struct daemon *d, const struct parts *old, struct workload *m,
+static void undo_workload(struct daemon *d, const struct parts *old, struct workload *w,
 			  bool recorded)
 {
-	const struct workload *before = find_workload(old, m->given);
+	const struct workload *before = find_workload(old, w->given);
 
 	if (!recorded) {
-		workload_undo(m);
+		workload_undo(w);
 		return;
 	}
 	if (before)
-		record_bind(d->leases, m->bound, watch_cgroup_ref(m->cgroup)->level, before->name,
+		record_bind(d->leases, w->bound, watch_cgroup_ref(w->cgroup)->level, before->name,
 			    before->made ? WORKLOAD_EXEC : 0);
-	workload_free(m);
+	workload_free(w);
 }
 
-static bool is_of_no_file(const struct workload *m)
+static bool is_of_no_file(const struct workload *w)
 {
-	return m->exec || m->of_labels || m->slice;
+	return w->exec || w->of_labels || w->slice;
 }
 
 /* Before the workloads, which may lie in them. Locked, a slice stays so, whatever else fails. */
@@ -428,26 +429,26 @@ int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
 	return r;
 }
 
-int daemon_add_workload(struct daemon *d, struct workload *m, struct error *err)
+int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err)
 {
 	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more));
 	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a workload");
 
 	if (more) {
 		d->workloads = more;
-		d->workloads[d->n_workloads++] = m;
-		tunnel_workloads_changed(m->tunnel); /* guarded before it is admitted */
-		workload_start(m);
+		d->workloads[d->n_workloads++] = w;
+		tunnel_workloads_changed(w->tunnel); /* guarded before it is admitted */
+		workload_start(w);
 	} else {
-		workload_free(m);
+		workload_free(w);
 	}
 	return r;
 }
 
-void daemon_remove_workload(struct daemon *d, struct workload *m)
+void daemon_remove_workload(struct daemon *d, struct workload *w)
 {
 	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i] == m) {
+		if (d->workloads[i] == w) {
 			memmove(&d->workloads[i], &d->workloads[i + 1],
 				(d->n_workloads - i - 1) * sizeof(*d->workloads));
 			d->n_workloads--;
@@ -485,11 +486,11 @@ static int check_netns(const struct config *config, struct error *err)
 static void move_execs(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads;) {
-		struct workload *m = d->workloads[i];
-		struct tunnel *t = m->exec ? exec_tunnel(m, d->tunnels, d->n_tunnels) : m->tunnel;
+		struct workload *w = d->workloads[i];
+		struct tunnel *t = w->exec ? exec_tunnel(w, d->tunnels, d->n_tunnels) : w->tunnel;
 
-		if (t && t != m->tunnel)
-			workload_move(m, t);
+		if (t && t != w->tunnel)
+			workload_move(w, t);
 		if (t) {
 			i++;
 			continue;
@@ -497,9 +498,9 @@ static void move_execs(struct daemon *d)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': its tunnel is no longer in the file: it "
 			 "stays shut",
-			 m->name);
-		workload_shut(m);
-		workload_free(m);
+			 w->name);
+		workload_shut(w);
+		workload_free(w);
 		d->workloads[i] = d->workloads[--d->n_workloads];
 	}
 }
@@ -550,14 +551,14 @@ static int reload(struct daemon *d, struct error *err)
 	start_what_is_new(d);
 	for (size_t i = 0, n = 0; i < config.n_workloads; i++) {
 		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
-		struct workload *m;
+		struct workload *w;
 
 		if (config.workloads[i].is_slice)
 			continue;
-		m = new.workloads[n++];
-		workload_configure(m, &config.workloads[i]);
-		if (m->tunnel != t)
-			workload_move(m, t);
+		w = new.workloads[n++];
+		workload_configure(w, &config.workloads[i]);
+		if (w->tunnel != t)
+			workload_move(w, t);
 	}
 	for (size_t i = 0; i < d->n_workloads && !d->hooks; i++)
 		if (*d->workloads[i]->hook || *d->workloads[i]->hook_inside) {

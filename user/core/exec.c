@@ -40,8 +40,8 @@ void exec_free(struct exec *e)
 		return;
 	sd_event_source_disable_unref(e->client_source);
 	sd_event_source_disable_unref(e->events_source);
-	close_fd(&e->client);
-	close_fd(&e->events_fd);
+	e->client = close_fd(e->client);
+	e->events_fd = close_fd(e->events_fd);
 	free(e);
 }
 
@@ -76,7 +76,7 @@ static int remove_cgroup(struct daemon *d, const char *path)
 
 	if (!resolve_cgroup(&d->root, path, &c, NULL)) {
 		remove_children(c.fd, CHILD_DEPTH);
-		close_fd(&c.fd);
+		close_fd(c.fd);
 	}
 	if (unlinkat(d->root.fd, path + 1, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return -errno;
@@ -106,7 +106,7 @@ static bool is_ours(int fd)
 static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
 {
 	_cleanup_fd int events = openat(fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	struct workload_record w;
+	struct workload_record record;
 	struct stat st;
 
 	if (events < 0 || fstat(fd, &st) < 0 || events_say(events, "populated 0") <= 0)
@@ -114,7 +114,7 @@ static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
 	*ret_id = st.st_ino;
 	if (workload_of_cgroup(d, *ret_id))
 		return false;
-	return record_get(d->leases, *ret_id, &w) ? is_ours(fd) : w.flags & WORKLOAD_EXEC;
+	return record_get(d->leases, *ret_id, &record) ? is_ours(fd) : record.flags & WORKLOAD_EXEC;
 }
 
 static void remove_left_over(struct daemon *d)
@@ -141,39 +141,38 @@ static void remove_left_over(struct daemon *d)
 		closedir(dir);
 }
 
-static void forget(struct daemon *d, struct workload *m)
+static void forget(struct daemon *d, struct workload *w)
 {
-	struct tunnel *t = m->tunnel;
+	struct tunnel *t = w->tunnel;
 
-	daemon_remove_workload(d, m);
-	workload_forget(m);
+	daemon_remove_workload(d, w);
+	workload_forget(w);
 	tunnel_workloads_changed(t);
 }
 
-static void end_if_over(struct workload *m)
+static void end_if_over(struct workload *w)
 {
-	int empty = events_say(m->exec->events_fd, "populated 0");
-	struct daemon *d = m->daemon;
+	int empty = events_say(w->exec->events_fd, "populated 0");
+	struct daemon *d = w->daemon;
 
 	if (empty < 0)
-		sd_event_source_set_enabled(m->exec->events_source, SD_EVENT_OFF);
-	if (m->exec->client >= 0 || !empty)
+		sd_event_source_set_enabled(w->exec->events_source, SD_EVENT_OFF);
+	if (w->exec->client >= 0 || !empty)
 		return;
-	if (remove_cgroup(d, m->path))
+	if (remove_cgroup(d, w->path))
 		return;
-	forget(d, m);
+	forget(d, w);
 	remove_left_over(d);
 }
 
 static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	struct workload *m = arg;
+	struct workload *w = arg;
 
-	sd_event_source_disable_unref(m->exec->client_source);
-	m->exec->client_source = NULL;
-	close_fd(&m->exec->client);
-	m->exec->client = -1;
-	end_if_over(m);
+	sd_event_source_disable_unref(w->exec->client_source);
+	w->exec->client_source = NULL;
+	w->exec->client = close_fd(w->exec->client);
+	end_if_over(w);
 	return 0;
 }
 
@@ -186,25 +185,25 @@ static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
 /* ------ the beginning ------ */
 
 /* Takes over the workload's cgroup, made or found, and the client's pidfd (-1: none). */
-static int watch_end(struct workload *m, int client)
+static int watch_end(struct workload *w, int client)
 {
-	struct daemon *d = m->daemon;
+	struct daemon *d = w->daemon;
 	struct exec *e = calloc(1, sizeof(*e));
 	int r = 0;
 
 	if (!e) {
-		close_fd(&client);
+		close_fd(client);
 		return -ENOMEM;
 	}
 	*e = (struct exec) { .client = client };
-	m->exec = e;
+	w->exec = e;
 	e->events_fd =
-		openat(watch_cgroup_ref(m->cgroup)->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+		openat(watch_cgroup_ref(w->cgroup)->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (e->events_fd < 0)
 		return -errno;
-	r = sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI, on_populated, m);
+	r = sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI, on_populated, w);
 	if (r >= 0 && client >= 0)
-		r = sd_event_add_io(d->loop, &e->client_source, client, EPOLLIN, on_client_end, m);
+		r = sd_event_add_io(d->loop, &e->client_source, client, EPOLLIN, on_client_end, w);
 	if (r < 0)
 		return r;
 	sd_event_source_set_priority(e->events_source, PRIORITY_LAST);
@@ -216,43 +215,44 @@ static int watch_end(struct workload *m, int client)
 static int add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
 			struct workload **ret, struct error *err)
 {
-	struct workload_config *w = calloc(1, sizeof(*w));
+	struct workload_config *config = calloc(1, sizeof(*config));
 	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more)),
-			*m = NULL;
+			*w = NULL;
 	int r = 0;
 
 	if (more)
 		d->workloads = more;
-	if (!w || !more)
+	if (!config || !more)
 		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
 	if (!r) {
-		w->is_made = true;
-		snprintf(w->name, sizeof(w->name), EXEC_NAME "%.40s", path + sizeof("/" EXEC_DIR));
+		config->is_made = true;
+		snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
+			 path + sizeof("/" EXEC_DIR));
 		privilege_long_work(true); /* the first one loads the gate for its depth */
-		r = workload_new(d, w, path, t, &m, err);
+		r = workload_new(d, config, path, t, &w, err);
 		privilege_long_work(false);
 	}
-	free(w);
+	free(config);
 	if (r) {
-		close_fd(&client);
+		close_fd(client);
 		return r;
 	}
-	d->workloads[d->n_workloads++] = m;
+	d->workloads[d->n_workloads++] = w;
 	tunnel_workloads_changed(t); /* before it is admitted */
-	r = watch_end(m, client);
+	r = watch_end(w, client);
 	if (r < 0) {
-		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", m->name);
+		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", w->name);
 		if (!remove_cgroup(d, path)) {
-			forget(d, m);
+			forget(d, w);
 		} else { /* an earlier daemon's, and somebody is in it */
-			workload_shut(m);
-			daemon_remove_workload(d, m);
-			workload_free(m);
+			workload_shut(w);
+			daemon_remove_workload(d, w);
+			workload_free(w);
 		}
 		return r;
 	}
-	workload_start(m);
-	*ret = m;
+	workload_start(w);
+	*ret = w;
 	return 0;
 }
 
@@ -321,7 +321,7 @@ static int note_tunnel(struct daemon *d, const char *path, const struct tunnel *
 	if (fsetxattr(c.fd, EXEC_XATTR, text, strlen(text), 0) < 0 ||
 	    fsetxattr(c.fd, OWNER_XATTR, owner, strlen(owner), 0) < 0)
 		r = fail(err, EXIT_FAILURE_, -errno, NULL, "note the tunnel at '%s'", path);
-	close_fd(&c.fd);
+	close_fd(c.fd);
 	return r;
 }
 
@@ -340,7 +340,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 	struct tunnel *t = find_tunnel(d, interface, netns, err);
 	_cleanup_fd int pidfd = -1;
 	char path[PATH_MAX], full[PATH_MAX * 2];
-	struct workload *m;
+	struct workload *w;
 	int r;
 
 	if (!t)
@@ -366,13 +366,13 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		return NULL;
 	r = note_tunnel(d, path, t, err);
 	if (!r)
-		r = add_workload(d, path, t, TAKE_FD(pidfd), &m, err);
+		r = add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
 	if (r) {
 		remove_cgroup(d, path);
 		return NULL;
 	}
 	snprintf(full, sizeof(full), "%s%s", d->root.path, path);
-	return json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->where, "workload", m->name);
+	return json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->where, "workload", w->name);
 }
 
 /* ------ over restarts and reloads ------ */
@@ -391,9 +391,9 @@ static struct tunnel *noted_tunnel(int cgroup_fd, struct tunnel *const *tunnels,
 	return NULL;
 }
 
-struct tunnel *exec_tunnel(const struct workload *m, struct tunnel *const *tunnels, size_t n)
+struct tunnel *exec_tunnel(const struct workload *w, struct tunnel *const *tunnels, size_t n)
 {
-	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
 
 	return c ? noted_tunnel(c->fd, tunnels, n) : NULL;
 }
@@ -403,12 +403,12 @@ struct leftovers {
 	uint64_t ids[EXEC_MAX];
 };
 
-static int note_leftover(uint64_t cgroup_id, const struct workload_record *w, void *arg)
+static int note_leftover(uint64_t cgroup_id, const struct workload_record *record, void *arg)
 {
 	struct leftovers *l = arg;
 
 	/* never by its name: anybody may be called so */
-	if (w->flags & WORKLOAD_EXEC && !(w->flags & WORKLOAD_GONE) && l->n < EXEC_MAX)
+	if (record->flags & WORKLOAD_EXEC && !(record->flags & WORKLOAD_GONE) && l->n < EXEC_MAX)
 		l->ids[l->n++] = cgroup_id;
 	return 0;
 }
@@ -419,17 +419,17 @@ static void adopt_one(struct daemon *d, uint64_t id)
 	struct error err = { .text = "its tunnel is not in the configuration" };
 	struct tunnel *t;
 	struct cgroup_ref c;
-	struct workload *m;
+	struct workload *w;
 
 	if (resolve_cgroup_of_id(&d->root, id, &c)) /* removed: the next scan's */
 		return;
 	t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
-	close_fd(&c.fd);
+	close_fd(c.fd);
 	if (strncmp(c.path, "/" EXEC_DIR "/", sizeof("/" EXEC_DIR)))
 		return;
 	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
 		remains_take(d, id, t ? t->netns_cookie : 0);
-	} else if (!t || add_workload(d, c.path, t, -1, &m, &err)) {
+	} else if (!t || add_workload(d, c.path, t, -1, &w, &err)) {
 		record_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
 		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon: %s: it stays shut",
 			 c.path, err.text);

@@ -190,7 +190,6 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 		      struct error *err)
 {
 	struct tunnel *t = NULL;
-	char shown[256];
 	int r;
 
 	for (size_t i = 0; i < d->n_tunnels && !t; i++)
@@ -201,12 +200,12 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s' is the file's, which has its keys: those of the labels are "
 			 "ignored",
-			 escape(shown, sizeof(shown), t->config.name));
+			 quote(t->config.name));
 	/* also if this one has none: what another has set is not its own */
 	if (t && t->of_labels && !same_keys(c, &t->config))
 		return fail(err, EXIT_USAGE, 0, "give both containers the same",
 			    "another container on tunnel '%s' has other labels for it",
-			    escape(shown, sizeof(shown), t->config.name));
+			    quote(t->config.name));
 	*ret = t;
 	if (t)
 		return 0;
@@ -214,7 +213,7 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 		if (same_netns(d, d->tunnels[i]->config.netns, c->netns))
 			return fail(err, EXIT_USAGE, 0, "give it the same interface",
 				    "its network has another tunnel already, '%s'",
-				    escape(shown, sizeof(shown), d->tunnels[i]->config.name));
+				    quote(d->tunnels[i]->config.name));
 	if (d->n_tunnels >= TUNNELS_MAX)
 		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
 	name_tunnel(d, c);
@@ -311,27 +310,27 @@ static void judge_later(struct daemon *d)
 }
 
 static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
-	       const struct workload_config *w, const char *wrong)
+	       const struct workload_config *config, const char *wrong)
 {
-	char place[PATH_MAX], shown[300];
-	struct workload *m;
+	char place[PATH_MAX];
+	struct workload *w;
 	struct error err;
 	int r;
 
 	place_of(i, place);
 	privilege_long_work(true); /* the first at its depth loads the gate for it */
-	r = workload_new(d, w, place, t, &m, &err);
+	r = workload_new(d, config, place, t, &w, &err);
 	if (!r) {
-		m->of_labels = true;
-		snprintf(m->trouble, sizeof(m->trouble), "%s", wrong ? wrong : "");
-		r = daemon_add_workload(d, m, &err);
+		w->of_labels = true;
+		snprintf(w->trouble, sizeof(w->trouble), "%s", wrong ? wrong : "");
+		r = daemon_add_workload(d, w, &err);
 	}
 	privilege_long_work(false);
 	if (!r)
 		return 0;
 	if (may_log(&d->nowhere->log))
 		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed (it is tried again)",
-			 escape(shown, sizeof(shown), i->name), err.text);
+			 quote(i->name), err.text);
 	judge_later(d);
 	return r;
 }
@@ -361,17 +360,17 @@ static int check_usable(const struct engine_item *i, struct error *err)
 static void judge(struct daemon *d, const struct engine_item *i, bool first, const char *said)
 {
 	struct config_label labels[ENGINE_LABELS];
-	struct workload *m = workload_of(d, i->id);
-	struct workload_config *w;
+	struct workload *w = workload_of(d, i->id);
+	struct workload_config *config;
 	struct tunnel *t = NULL;
 	struct error err = { 0 };
 	char shown[300], name[CONFIG_NAME_LEN];
 	int n;
 
 	name_of(i, name);
-	if (m) { /* a container's labels never change, its name may */
-		if (strcmp(m->name, name) && !*i->unusable)
-			workload_rename(m, name);
+	if (w) { /* a container's labels never change, its name may */
+		if (strcmp(w->name, name) && !*i->unusable)
+			workload_rename(w, name);
 		return;
 	}
 	escape(shown, sizeof(shown), i->name);
@@ -386,31 +385,32 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 		n = collect(d, i, labels, first, &err);
 	if (!n)
 		return;
-	w = calloc(1, sizeof(*w));
-	if (!w) {
+	config = calloc(1, sizeof(*config));
+	if (!config) {
 		judge_later(d);
 		return;
 	}
-	memcpy(w->name, name, sizeof(w->name));
-	if (n < 0 || leash(d, i, labels, (size_t)n, &t, w, &err)) {
-		if (!*i->unusable && strncmp(said, err.text, sizeof(m->trouble) - 1))
+	memcpy(config->name, name, sizeof(config->name));
+	if (n < 0 || leash(d, i, labels, (size_t)n, &t, config, &err)) {
+		if (!*i->unusable && strncmp(said, err.text, sizeof(w->trouble) - 1))
 			log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown,
 				 err.text);
-		memcpy(w->name, name, sizeof(w->name));
-		w->audit = w->ipv6 = false;
-		w->on_failure = ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
-		w->stop_after_ns = STOP_NEVER;
-		add(d, i, d->nowhere, w, err.text);
-		m = workload_of(d, i->id);
-		if (m && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
-			m->again = true;
+		memcpy(config->name, name, sizeof(config->name));
+		config->audit = config->ipv6 = false;
+		config->on_failure =
+			ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
+		config->stop_after_ns = STOP_NEVER;
+		add(d, i, d->nowhere, config, err.text);
+		w = workload_of(d, i->id);
+		if (w && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
+			w->again = true;
 			containers_in_trouble(d);
 		}
-	} else if (!add(d, i, t, w, NULL)) {
+	} else if (!add(d, i, t, config, NULL)) {
 		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
 			 t->config.interface);
 	}
-	free(w);
+	free(config);
 }
 
 void labels_are(struct daemon *d, const struct engine_item *i, bool first)
@@ -426,12 +426,12 @@ static bool is_there(const struct daemon *d, const struct tunnel *t)
 	return t == d->nowhere;
 }
 
-static void remove_workload(struct daemon *d, struct workload *m)
+static void remove_workload(struct daemon *d, struct workload *w)
 {
-	struct tunnel *t = m->tunnel;
+	struct tunnel *t = w->tunnel;
 
-	daemon_remove_workload(d, m);
-	workload_free(m);
+	daemon_remove_workload(d, w);
+	workload_free(w);
 	if (is_there(d, t)) /* not one that a reload has replaced */
 		tunnel_workloads_changed(t);
 	if (t->of_labels)
@@ -444,15 +444,15 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 
 	for (size_t left = d->n_workloads; left;
 	     left--) { /* those that are judged anew come last */
-		struct workload *m = d->workloads[i];
+		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			m->of_labels && m->tunnel == d->nowhere
-				? containers_find(d, ENGINE_CONTAINER, m->given + 10)
+			w->of_labels && w->tunnel == d->nowhere
+				? containers_find(d, ENGINE_CONTAINER, w->given + 10)
 				: NULL;
 		const char *shared = item ? engine_shares(item) : NULL;
 
 		if (shared && !strcmp(shared, owner->id)) {
-			remove_workload(d, m);
+			remove_workload(d, w);
 			labels_are(d, item, false);
 		} else {
 			i++;
@@ -461,31 +461,31 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 }
 
 /* It was shut while it might have asked for a leash, and has not. */
-static void let_go(struct daemon *d, struct workload *m)
+static void let_go(struct daemon *d, struct workload *w)
 {
 	struct error err;
 
-	log_line(LOG_LEVEL_NOTICE, "workload '%s' does not ask for a leash: it is let go", m->name);
-	if (mark_clear(MARK_WANTED, m->name, &err))
+	log_line(LOG_LEVEL_NOTICE, "workload '%s' does not ask for a leash: it is let go", w->name);
+	if (mark_clear(MARK_WANTED, w->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-	daemon_remove_workload(d, m);
-	workload_undo(m);
+	daemon_remove_workload(d, w);
+	workload_undo(w);
 }
 
 void labels_usable(struct daemon *d, const struct engine_item *item)
 {
 	struct config_label labels[ENGINE_LABELS];
-	struct workload *m = workload_of(d, item->id);
+	struct workload *w = workload_of(d, item->id);
 	struct error err;
 
-	if (!m || m->tunnel != d->nowhere)
+	if (!w || w->tunnel != d->nowhere)
 		return;
 	/* what was shut before is shut for another reason, which nobody took back */
-	if (!m->was_recorded && !in_file(d, item) && !collect(d, item, labels, false, &err)) {
-		let_go(d, m);
+	if (!w->was_recorded && !in_file(d, item) && !collect(d, item, labels, false, &err)) {
+		let_go(d, w);
 		return;
 	}
-	remove_workload(d, m); /* its gate stays on, and is taken over shut */
+	remove_workload(d, w); /* its gate stays on, and is taken over shut */
 	labels_are(d, item, false);
 }
 
@@ -506,17 +506,17 @@ bool labels_retry(struct daemon *d)
 		containers_each(d, look_once_more, d);
 	for (size_t left = d->n_workloads; left;
 	     left--) { /* those that are judged anew come last */
-		struct workload *m = d->workloads[i];
+		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			m->again ? containers_find(d, ENGINE_CONTAINER, m->given + 10) : NULL;
+			w->again ? containers_find(d, ENGINE_CONTAINER, w->given + 10) : NULL;
 
 		any |= item != NULL;
 		if (!item) {
 			i++;
 			continue;
 		}
-		memcpy(said, m->trouble, sizeof(said));
-		remove_workload(d, m);
+		memcpy(said, w->trouble, sizeof(said));
+		remove_workload(d, w);
 		judge(d, item, false, said);
 	}
 	return any || d->unjudged;
@@ -531,12 +531,12 @@ void labels_detached(struct daemon *d)
 
 void labels_gone(struct daemon *d, const char *id)
 {
-	struct workload *m = workload_of(d, id);
+	struct workload *w = workload_of(d, id);
 
-	if (!m)
+	if (!w)
 		return;
-	workload_shut(m); /* its cgroup may be there a little longer */
-	remove_workload(d, m);
+	workload_shut(w); /* its cgroup may be there a little longer */
+	remove_workload(d, w);
 }
 
 /* ------ after a reload ------ */
@@ -559,19 +559,19 @@ static struct tunnel *find_like(const struct daemon *d, const struct tunnel *old
 void labels_again(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads;) {
-		struct workload *m = d->workloads[i];
+		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			m->of_labels ? containers_find(d, ENGINE_CONTAINER, m->given + 10) : NULL;
+			w->of_labels ? containers_find(d, ENGINE_CONTAINER, w->given + 10) : NULL;
 		struct tunnel *t;
 
 		if (item && in_file(d, item)) {
-			remove_workload(d, m);
+			remove_workload(d, w);
 			continue;
 		}
-		if (m->of_labels && !is_there(d, m->tunnel)) {
-			t = find_like(d, m->tunnel);
-			workload_move(m, t ? t : d->nowhere);
-			snprintf(m->trouble, sizeof(m->trouble), "%s",
+		if (w->of_labels && !is_there(d, w->tunnel)) {
+			t = find_like(d, w->tunnel);
+			workload_move(w, t ? t : d->nowhere);
+			snprintf(w->trouble, sizeof(w->trouble), "%s",
 				 t ? "" : "its tunnel is no longer in the file");
 		}
 		i++;

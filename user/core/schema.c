@@ -74,13 +74,11 @@ static int take_value(const struct schema *s, size_t key, const json_t *value, s
 static int take_key(const struct schema *s, const char *name, const json_t *value,
 		    struct request *ret, struct error *err)
 {
-	char shown[128];
-
 	for (size_t k = 0; k < KEYS; k++)
 		if (s->keys[k].type && !strcmp(s->keys[k].name, name))
 			return take_value(s, k, value, ret, err);
 	return strcmp(name, "verb") ? fail(err, EXIT_USAGE, 0, NULL, "%s: unknown key '%s'",
-					   s->verb, escape(shown, sizeof(shown), name))
+					   s->verb, quote(name))
 				    : 0;
 }
 

@@ -45,7 +45,7 @@ static void walk(struct walk *w, int fd, size_t n, unsigned int depth)
 	struct stat st;
 
 	if (!dir)
-		close_fd(&fd);
+		close_fd(fd);
 	while (dir && w->left && (e = readdir(dir))) {
 		size_t length = strlen(e->d_name);
 
@@ -62,7 +62,7 @@ static void walk(struct walk *w, int fd, size_t n, unsigned int depth)
 					    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 				   : -1;
 		if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid))
-			close_fd(&fd);
+			close_fd(fd);
 		else if (fd >= 0)
 			walk(w, fd, n + 1 + length, depth + 1);
 	}

@@ -38,7 +38,7 @@ int slice_lock(struct gate *g, const struct cgroup_root *root, const char *name,
 		*ret = c;
 		return 0;
 	}
-	close_fd(&c.fd);
+	close_fd(c.fd);
 	return r;
 }
 
@@ -88,6 +88,6 @@ int slices_lock(const struct config *config, struct error *err)
 	if (r)
 		return r;
 	r = open_and_lock(config, &root, err);
-	close_fd(&root.fd);
+	close_fd(root.fd);
 	return r;
 }

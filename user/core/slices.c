@@ -48,26 +48,26 @@ static struct workload *child_at(struct daemon *d, const char *path)
 static void add_child(struct slice *s, const char *name)
 {
 	struct daemon *d = s->daemon;
-	struct workload_config w = *s->config;
-	char path[PATH_MAX], shown[300];
-	struct workload *m;
+	struct workload_config config = *s->config;
+	char path[PATH_MAX];
+	struct workload *w;
 	struct error err;
 	int r;
 
 	if (snprintf(path, sizeof(path), "%s/%s", s->path, name) >= (int)sizeof(path) ||
 	    child_at(d, path))
 		return;
-	snprintf(w.name, sizeof(w.name), "%.63s", name);
-	r = workload_new(d, &w, path, s->tunnel, &m, &err);
+	snprintf(config.name, sizeof(config.name), "%.63s", name);
+	r = workload_new(d, &config, path, s->tunnel, &w, &err);
 	if (!r) {
-		m->slice = s;
-		r = daemon_add_workload(d, m, &err);
+		w->slice = s;
+		r = daemon_add_workload(d, w, &err);
 	}
 	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
 		return;
 	if (!s->said)
 		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut (tried again)",
-			 escape(shown, sizeof(shown), name), s->name, err.text);
+			 quote(name), s->name, err.text);
 	s->said = s->failed = true;
 	try_again(s);
 }
@@ -79,18 +79,18 @@ static void drop_children(struct slice *s, bool all)
 	bool dropped = false;
 
 	for (size_t i = 0; i < d->n_workloads;) {
-		struct workload *m = d->workloads[i];
+		struct workload *w = d->workloads[i];
 
-		if (m->slice != s || (!all && watch_cgroup_ref(m->cgroup))) {
+		if (w->slice != s || (!all && watch_cgroup_ref(w->cgroup))) {
 			i++;
 			continue;
 		}
-		daemon_remove_workload(d, m);
+		daemon_remove_workload(d, w);
 		dropped = true;
 		if (all)
-			workload_free(m);
+			workload_free(w);
 		else
-			workload_forget(m);
+			workload_forget(w);
 	}
 	if (dropped && !all)
 		tunnel_workloads_changed(s->tunnel);
@@ -142,13 +142,13 @@ bool slices_touch(const struct daemon *d, const char *path)
 
 bool slices_yield(struct daemon *d, const char *path)
 {
-	struct workload *m = child_at(d, path);
-	bool held = m && m->held;
+	struct workload *w = child_at(d, path);
+	bool held = w && w->held;
 
-	if (!m || !m->slice)
+	if (!w || !w->slice)
 		return false;
-	daemon_remove_workload(d, m);
-	workload_free(m); /* its record is taken over */
+	daemon_remove_workload(d, w);
+	workload_free(w); /* its record is taken over */
 	return held;
 }
 
@@ -225,7 +225,7 @@ static void free_slice(struct slice *s)
 	sd_event_source_disable_unref(s->children);
 	sd_event_source_disable_unref(s->again);
 	watch_cgroup_stop(s->self);
-	close_fd(&s->inotify_fd);
+	s->inotify_fd = close_fd(s->inotify_fd);
 	free(s->config);
 	free(s);
 }
@@ -251,31 +251,31 @@ static int start_slice(struct slice *s, struct error *err)
 	return 0;
 }
 
-/* w NULL: locked, and no more. */
-static int configure(struct slice *s, const struct workload_config *w, struct error *err)
+/* config NULL: locked, and no more. */
+static int configure(struct slice *s, const struct workload_config *config, struct error *err)
 {
 	struct daemon *d = s->daemon;
 
 	free(s->config);
 	s->config = NULL;
-	s->tunnel = w ? d->tunnels[w->tunnel] : NULL;
-	if (!w)
+	s->tunnel = config ? d->tunnels[config->tunnel] : NULL;
+	if (!config)
 		return 0;
-	s->config = malloc(sizeof(*w));
+	s->config = malloc(sizeof(*config));
 	if (!s->config)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
-	memcpy(s->config, w, sizeof(*w));
+	memcpy(s->config, config, sizeof(*config));
 	for (size_t i = 0; i < d->n_workloads; i++) {
 		if (d->workloads[i]->slice != s)
 			continue;
-		workload_configure(d->workloads[i], w);
+		workload_configure(d->workloads[i], config);
 		if (d->workloads[i]->tunnel != s->tunnel)
 			workload_move(d->workloads[i], s->tunnel);
 	}
 	return 0;
 }
 
-static int take_slice(struct daemon *d, const char *name, const struct workload_config *w,
+static int take_slice(struct daemon *d, const char *name, const struct workload_config *config,
 		      struct error *err)
 {
 	struct slice *s;
@@ -285,7 +285,7 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 		s = s->next;
 	if (s) {
 		s->wanted = true;
-		r = configure(s, w, err);
+		r = configure(s, config, err);
 		if (!r)
 			look_at_children(s);
 		return r;
@@ -295,7 +295,7 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	*s = (struct slice) { .daemon = d, .inotify_fd = -1, .wd = -1, .wanted = true };
 	snprintf(s->name, sizeof(s->name), "%.255s", name);
-	r = configure(s, w, err);
+	r = configure(s, config, err);
 	if (!r)
 		r = start_slice(s, err);
 	if (r) {
@@ -365,15 +365,16 @@ struct locked {
 	char names[CONFIG_SLICES][VPNLEASH_NAME_LEN];
 };
 
-static int note_locked(uint64_t cgroup_id, const struct workload_record *w, void *arg)
+static int note_locked(uint64_t cgroup_id, const struct workload_record *record, void *arg)
 {
 	struct locked *l = arg;
-	size_t length = strnlen(w->name, sizeof(w->name));
+	size_t length = strnlen(record->name, sizeof(record->name));
 
 	/* a name that fills its field may have been cut */
-	if (w->flags & WORKLOAD_SLICE && !(w->flags & WORKLOAD_GONE) && l->n < CONFIG_SLICES &&
-	    length < sizeof(w->name) - 1 && !strncmp(w->name, "slice:", 6))
-		memcpy(l->names[l->n++], w->name + 6, length - 6 + 1);
+	if (record->flags & WORKLOAD_SLICE && !(record->flags & WORKLOAD_GONE) &&
+	    l->n < CONFIG_SLICES && length < sizeof(record->name) - 1 &&
+	    !strncmp(record->name, "slice:", 6))
+		memcpy(l->names[l->n++], record->name + 6, length - 6 + 1);
 	return 0;
 }
 

@@ -197,33 +197,33 @@ const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);
 int workload_new(struct daemon *d, const struct workload_config *config, const char *given,
 		 struct tunnel *t, struct workload **ret, struct error *err);
 /* What a reload may change while it runs. */
-void workload_configure(struct workload *m, const struct workload_config *config);
-void workload_start(struct workload *m);		  /* joins its tunnel's state */
-void workload_note_slice(struct workload *m);		  /* in its record, that it is in one */
-void workload_free(struct workload *m);			  /* the gate stays on, as it is */
-void workload_undo(struct workload *m);			  /* as if workload_new() had not been */
-void workload_forget(struct workload *m);		  /* its cgroup was removed; freed */
-void workload_shut(struct workload *m);			  /* barred, and no tunnel's any more */
-void workload_tunnel_changed(struct workload *m);	  /* m->tunnel went up or down */
-void workload_move(struct workload *m, struct tunnel *t); /* to another tunnel */
-void workload_look(struct workload *m); /* at what nobody tells: once a second at least */
-int workload_hold(struct workload *m, bool held, struct error *err);
+void workload_configure(struct workload *w, const struct workload_config *config);
+void workload_start(struct workload *w);		  /* joins its tunnel's state */
+void workload_note_slice(struct workload *w);		  /* in its record, that it is in one */
+void workload_free(struct workload *w);			  /* the gate stays on, as it is */
+void workload_undo(struct workload *w);			  /* as if workload_new() had not been */
+void workload_forget(struct workload *w);		  /* its cgroup was removed; freed */
+void workload_shut(struct workload *w);			  /* barred, and no tunnel's any more */
+void workload_tunnel_changed(struct workload *w);	  /* w->tunnel went up or down */
+void workload_move(struct workload *w, struct tunnel *t); /* to another tunnel */
+void workload_look(struct workload *w); /* at what nobody tells: once a second at least */
+int workload_hold(struct workload *w, bool held, struct error *err);
 /* What is wrong with it, for people; "": nothing. */
-const char *workload_trouble(const struct workload *m, char *buf, size_t size);
-void workload_summary(struct workload *m); /* what was dropped since the last one */
+const char *workload_trouble(const struct workload *w, char *buf, size_t size);
+void workload_summary(struct workload *w); /* what was dropped since the last one */
 
 /* contained.c */
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
  * of the next. What to type, in buf; NULL: not so. */
-const char *workload_to_type(const struct workload *m, char *buf, size_t size);
+const char *workload_to_type(const struct workload *w, char *buf, size_t size);
 /* Its container or unit as it is now; NULL: there is none. */
-void workload_item_is(struct workload *m, const struct engine_item *item);
+void workload_item_is(struct workload *w, const struct engine_item *item);
 /* What its trouble is, of one that is `unusable`: that, or worse. */
-void workload_is_unusable(struct workload *m, const char *why);
-void workload_ending(struct workload *m); /* it was sent a signal by somebody: let it end */
-void workload_done(struct workload *m, int result, const char *error); /* m->request */
-void workload_engine_is(struct workload *m, bool there);
-void workload_rename(struct workload *m, const char *name);
+void workload_is_unusable(struct workload *w, const char *why);
+void workload_ending(struct workload *w); /* it was sent a signal by somebody: let it end */
+void workload_done(struct workload *w, int result, const char *error); /* w->request */
+void workload_engine_is(struct workload *w, bool there);
+void workload_rename(struct workload *w, const char *name);
 
 /* containers.c */
 /* Waits for what is there to be told, not for long: a lease that runs is to be adopted. */
@@ -235,10 +235,10 @@ const struct engine_item *containers_find(const struct daemon *d, enum engine_ki
 bool containers_reachable(const struct daemon *d, enum engine_kind kind);
 /* Told from now on, and what is known already at once. */
 void containers_watch_tunnel(struct tunnel *t);
-void containers_watch_workload(struct workload *m);
-/* m->request is set. 0 or -Exxx. */
-int containers_ask_stop(struct workload *m);
-int containers_ask_start(struct workload *m);
+void containers_watch_workload(struct workload *w);
+/* w->request is set. 0 or -Exxx. */
+int containers_ask_stop(struct workload *w);
+int containers_ask_start(struct workload *w);
 /* Somebody could not be leashed as it wants: looked at now, and once a second until it is. */
 void containers_in_trouble(struct daemon *d);
 /* Detached: its labels are not looked at again until it is started anew. */
@@ -285,7 +285,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 /* What an earlier daemon began: gone on with, or tidied up. The tunnels must have been started. */
 void exec_adopt(struct daemon *d);
 /* The tunnel among these that it was begun on, after a reload; NULL: it is no longer there. */
-struct tunnel *exec_tunnel(const struct workload *m, struct tunnel *const *tunnels, size_t n);
+struct tunnel *exec_tunnel(const struct workload *w, struct tunnel *const *tunnels, size_t n);
 void exec_free(struct exec *e); /* NULL is fine; the cgroup stays */
 
 /* remains.c */
@@ -313,7 +313,7 @@ uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
 bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
 /* daemon.c: at the end of d's arrays, started. On failure it is freed. */
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
-int daemon_add_workload(struct daemon *d, struct workload *m, struct error *err);
-void daemon_remove_workload(struct daemon *d, struct workload *m); /* from the array; not freed */
+int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err);
+void daemon_remove_workload(struct daemon *d, struct workload *w); /* from the array; not freed */
 
 #endif

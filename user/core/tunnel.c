@@ -324,7 +324,7 @@ static void leave_netns(struct tunnel *t)
 	t->link = NULL;
 	edge_close(t->edge);
 	t->edge = NULL;
-	close_fd(&t->netns_fd); /* or we would keep it alive */
+	t->netns_fd = close_fd(t->netns_fd); /* or we would keep it alive */
 	t->netns_fd = -1;
 	if (t->daemon->prober)
 		prober_drop(t->daemon->prober, t->id);
@@ -497,7 +497,7 @@ static void forget_owner(struct tunnel_owner *o)
 	sd_event_source_disable_unref(o->end);
 	o->end = NULL;
 	if (o->pidfd >= 0)
-		close_fd(&o->pidfd);
+		o->pidfd = close_fd(o->pidfd);
 	o->pidfd = -1;
 	o->pid = 0;
 }

@@ -78,12 +78,12 @@ static json_t *tunnel_status(struct tunnel *t)
 }
 
 /* The resolver in force. Returns buf. */
-static const char *resolver_of(const struct workload *m, char *buf, size_t size)
+static const char *resolver_of(const struct workload *w, char *buf, size_t size)
 {
-	const struct dns_rule *dns = &m->tunnel->config.dns;
+	const struct dns_rule *dns = &w->tunnel->config.dns;
 	char first[INET_ADDRSTRLEN], second[INET_ADDRSTRLEN];
 
-	if (m->audit)
+	if (w->audit)
 		snprintf(buf, size, "resolv.conf's (audit)");
 	else if (dns->mode == DNS_NONE)
 		snprintf(buf, size, "nobody");
@@ -99,33 +99,33 @@ static const char *resolver_of(const struct workload *m, char *buf, size_t size)
 	return buf;
 }
 
-static json_t *workload_status(struct workload *m)
+static json_t *workload_status(struct workload *w)
 {
 	char dns[64], trouble[2 * DELEGATION_LEN];
-	struct daemon *d = m->daemon;
-	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, m->tunnel->slot);
-	struct workload_record w = { 0 };
-	struct report_workload r = { .cgroup_id = m->bound,
-				     .name = m->name,
-				     .state = workload_state_name(m->state),
-				     .tunnel = m->tunnel->config.name,
-				     .guard = guard_state(m->tunnel),
-				     .dns = resolver_of(m, dns, sizeof(dns)),
-				     .audit = m->audit,
-				     .ipv6 = m->ipv6,
+	struct daemon *d = w->daemon;
+	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, w->tunnel->slot);
+	struct workload_record record = { 0 };
+	struct report_workload r = { .cgroup_id = w->bound,
+				     .name = w->name,
+				     .state = workload_state_name(w->state),
+				     .tunnel = w->tunnel->config.name,
+				     .guard = guard_state(w->tunnel),
+				     .dns = resolver_of(w, dns, sizeof(dns)),
+				     .audit = w->audit,
+				     .ipv6 = w->ipv6,
 				     .lease_left_ns = expires > now ? expires - now : 0,
-				     .changed_ns = m->changed_ns };
+				     .changed_ns = w->changed_ns };
 
-	if (m->bound && !record_get(d->leases, m->bound, &w))
-		r.frozen_by_us = w.flags & WORKLOAD_FROZEN_BY_US;
-	if (m->bound && watch_cgroup_ref(m->cgroup))
+	if (w->bound && !record_get(d->leases, w->bound, &record))
+		r.frozen_by_us = record.flags & WORKLOAD_FROZEN_BY_US;
+	if (w->bound && watch_cgroup_ref(w->cgroup))
 		r.born_locked = gate_slice_above(gate_pins(d->gate),
-						 watch_cgroup_ref(m->cgroup)->fd, NULL, NULL) == 1
+						 watch_cgroup_ref(w->cgroup)->fd, NULL, NULL) == 1
 					? "yes"
 					: "no";
-	r.held = m->held;
-	r.trouble = workload_trouble(m, trouble, sizeof(trouble));
-	report_read_drops(gate_pins(d->gate), m->bound, r.dropped);
+	r.held = w->held;
+	r.trouble = workload_trouble(w, trouble, sizeof(trouble));
+	report_read_drops(gate_pins(d->gate), w->bound, r.dropped);
 	return report_workload_json(&r);
 }
 
@@ -137,20 +137,20 @@ struct left_behind {
 };
 
 /* Locked by an earlier run, or no longer in the file: shut, and nobody's but `detach`'s. */
-static int add_left_behind(uint64_t cgroup_id, const struct workload_record *w, void *arg)
+static int add_left_behind(uint64_t cgroup_id, const struct workload_record *record, void *arg)
 {
 	struct left_behind *l = arg;
 
 	/* what is answered has a bound, and 8192 records fit the map */
-	if (w->flags & WORKLOAD_GONE) {
+	if (record->flags & WORKLOAD_GONE) {
 		if (json_array_size(l->removed) < REPORT_REMOVED)
-			json_array_append_new(l->removed, report_removed_json(cgroup_id, w));
+			json_array_append_new(l->removed, report_removed_json(cgroup_id, record));
 		return 0;
 	}
 	if (json_array_size(l->workloads) < 2 * CONFIG_WORKLOADS &&
 	    !is_bound(l->bound, l->n_bound, cgroup_id))
-		json_array_append_new(l->workloads,
-				      report_record_json(gate_pins(l->daemon->gate), cgroup_id, w));
+		json_array_append_new(l->workloads, report_record_json(gate_pins(l->daemon->gate),
+								       cgroup_id, record));
 	return 0;
 }
 
@@ -175,22 +175,20 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 /* By its name, or by what `status` shows of it: that one can always be typed. */
 static struct workload *find(struct daemon *d, const char *name, struct error *err)
 {
-	char shown[256];
-
 	for (size_t i = 0; name && i < d->n_workloads; i++)
 		if (!strcmp(d->workloads[i]->name, name) ||
-		    !strcmp(escape(shown, sizeof(shown), d->workloads[i]->name), name))
+		    !strcmp(quote(d->workloads[i]->name), name))
 			return d->workloads[i];
 	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
-	     escape(shown, sizeof(shown), name ? name : ""));
+	     quote(name ? name : ""));
 	return NULL;
 }
 
-static bool has_lost_its_record(const struct workload *m)
+static bool has_lost_its_record(const struct workload *w)
 {
-	struct workload_record w;
+	struct workload_record record;
 
-	return m->bound && record_get(m->daemon->leases, m->bound, &w) == -ENOENT;
+	return w->bound && record_get(w->daemon->leases, w->bound, &record) == -ENOENT;
 }
 
 /* What an earlier run or a lock left behind stays shut, with its pins. */
@@ -215,7 +213,7 @@ static bool is_idle(const struct daemon *d)
 static json_t *answer_detach(struct daemon *d, const struct request *q)
 {
 	struct workload *known = q->all ? NULL : find(d, q->workload, NULL);
-	char name[REQUEST_TEXT_LEN], shown[256];
+	char name[REQUEST_TEXT_LEN];
 	struct error err;
 	size_t left = 0;
 	int r;
@@ -224,7 +222,7 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	r = detach_recorded(gate_pins(d->gate), &d->root, q->all ? NULL : name, true, &err);
 	if (!r && !q->all)
 		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
-			 escape(shown, sizeof(shown), name));
+			 quote(name));
 	if (r < 0)
 		return control_refusal(&err);
 	for (size_t i = 0; i < d->n_workloads; i++) {
@@ -254,11 +252,11 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 static json_t *hold(struct daemon *d, const char *name, bool held)
 {
 	struct error err;
-	struct workload *m = find(d, name, &err);
+	struct workload *w = find(d, name, &err);
 
-	if (!m || workload_hold(m, held, &err))
+	if (!w || workload_hold(w, held, &err))
 		return control_refusal(&err);
-	return json_pack("{s:s,s:b}", "state", workload_state_name(m->state), "held", held);
+	return json_pack("{s:s,s:b}", "state", workload_state_name(w->state), "held", held);
 }
 
 static json_t *answer_hold(struct daemon *d, const struct request *q)
@@ -271,36 +269,36 @@ static json_t *answer_release(struct daemon *d, const struct request *q)
 	return hold(d, q->workload, false);
 }
 
-static const char *what_to_do(const struct workload *m, char *buf, size_t size)
+static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 {
-	const char *command = workload_to_type(m, buf, size);
+	const char *command = workload_to_type(w, buf, size);
 
-	if (m->held)
+	if (w->held)
 		return "vpnleash release lets it go on";
 	if (command)
 		return command;
-	if (m->unusable)
+	if (w->unusable)
 		return "make the container anew; it opens when its record can be used";
-	if (m->again)
+	if (w->again)
 		return "nothing to do, it is tried again";
-	if (*m->delegated)
+	if (*w->delegated)
 		return DELEGATION_REMEDY;
-	if (m->tunnel == m->daemon->nowhere)
+	if (w->tunnel == w->daemon->nowhere)
 		return "correct its labels, and make the container anew";
-	if (m->state == WORKLOAD_STOPPED)
-		return m->tunnel->state == TUNNEL_UP ? "nothing to do, it is started in a moment"
+	if (w->state == WORKLOAD_STOPPED)
+		return w->tunnel->state == TUNNEL_UP ? "nothing to do, it is started in a moment"
 						     : "start the VPN, it is started by itself";
-	if (m->state == WORKLOAD_WAITING)
+	if (w->state == WORKLOAD_WAITING)
 		return "start it; the gate is attached when its cgroup appears";
-	if (m->state == WORKLOAD_OPEN)
+	if (w->state == WORKLOAD_OPEN)
 		return "nothing to do";
-	if (m->tunnel->state != TUNNEL_UP && *m->tunnel->vpn.why)
-		return escape(buf, size, m->tunnel->vpn.why);
-	switch (m->tunnel->state) {
+	if (w->tunnel->state != TUNNEL_UP && *w->tunnel->vpn.why)
+		return escape(buf, size, w->tunnel->vpn.why);
+	switch (w->tunnel->state) {
 	case TUNNEL_UP:
 		return "nothing to do, it opens in a moment";
 	case TUNNEL_DOWN:
-		return m->tunnel->ready ? "see whether the VPN carries anything: it opens by "
+		return w->tunnel->ready ? "see whether the VPN carries anything: it opens by "
 					  "itself after two "
 					  "signs of life"
 					: "bring the tunnel up, it opens by itself";
@@ -313,40 +311,40 @@ static const char *what_to_do(const struct workload *m, char *buf, size_t size)
 static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	struct workload *m = find(d, q->workload, &err);
+	struct workload *w = find(d, q->workload, &err);
 	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
 	const char *trouble;
 	json_t *j;
 
-	if (!m)
+	if (!w)
 		return control_refusal(&err);
-	trouble = workload_trouble(m, why, sizeof(why));
+	trouble = workload_trouble(w, why, sizeof(why));
 	if (*trouble && trouble != why)
 		snprintf(why, sizeof(why), "%s", trouble);
 	if (!*trouble)
 		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s",
-			 escape(tunnel, sizeof(tunnel), m->tunnel->config.name),
-			 tunnel_state_name(m->tunnel->state),
-			 tunnel_why(m->tunnel, said, sizeof(said)),
-			 m->held ? "; an operator holds the workload" : "");
-	j = workload_status(m);
-	json_object_set_new(j, "evidence", json_string(input_text(m->why)));
+			 escape(tunnel, sizeof(tunnel), w->tunnel->config.name),
+			 tunnel_state_name(w->tunnel->state),
+			 tunnel_why(w->tunnel, said, sizeof(said)),
+			 w->held ? "; an operator holds the workload" : "");
+	j = workload_status(w);
+	json_object_set_new(j, "evidence", json_string(input_text(w->why)));
 	json_object_set_new(j, "why", json_string(why));
-	json_object_set_new(j, "remedy", json_string(what_to_do(m, command, sizeof(command))));
+	json_object_set_new(j, "remedy", json_string(what_to_do(w, command, sizeof(command))));
 	return j;
 }
 
 static json_t *answer_events(struct daemon *d, const struct request *q)
 {
-	struct workload *m = NULL;
+	struct workload *w = NULL;
 	struct error err;
 	char shown[VPNLEASH_NAME_LEN * 4];
 
-	if (q->workload && !(m = find(d, q->workload, &err)))
+	if (q->workload && !(w = find(d, q->workload, &err)))
 		return control_refusal(&err);
 	/* records have names as they are shown */
 	return json_pack("{s:o,s:b}", "events",
-			 audit_history(d->audit, m ? escape(shown, sizeof(shown), m->name) : NULL),
+			 audit_history(d->audit, w ? escape(shown, sizeof(shown), w->name) : NULL),
 			 "follow", q->follow);
 }
 

@@ -21,7 +21,7 @@ static bool wants_guard(const struct tunnel *t)
 static void forget(struct underlay *u)
 {
 	if (u->peer_fd >= 0)
-		close_fd(&u->peer_fd);
+		u->peer_fd = close_fd(u->peer_fd);
 }
 
 void edge_close(struct edge *e)
@@ -32,12 +32,12 @@ void edge_close(struct edge *e)
 		forget(&e->known[i]);
 	uapi_stop(e->uapi);
 	if (e->vpn.level)
-		close_fd(&e->vpn.fd);
-	close_fd(&e->home_fd);
-	close_fd(&e->home_rtnl);
-	close_fd(&e->rtnl);
-	close_fd(&e->genl);
-	close_fd(&e->diag);
+		e->vpn.fd = close_fd(e->vpn.fd);
+	e->home_fd = close_fd(e->home_fd);
+	e->home_rtnl = close_fd(e->home_rtnl);
+	e->rtnl = close_fd(e->rtnl);
+	e->genl = close_fd(e->genl);
+	e->diag = close_fd(e->diag);
 	free(e);
 }
 
@@ -317,11 +317,11 @@ int edge_read(struct edge *e, struct error *err)
 }
 
 /* In the host's netns, where no edge stops a packet socket. */
-static void deny_packets(struct edge *e, const struct workload *m)
+static void deny_packets(struct edge *e, const struct workload *w)
 {
-	const struct cgroup_ref *c = watch_cgroup_ref(m->cgroup);
+	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
 
-	if (c && m->bound && !m->audit && gate_deny_packets(c))
+	if (c && w->bound && !w->audit && gate_deny_packets(c))
 		e->denied = false;
 }
 
@@ -344,10 +344,10 @@ void edge_workloads_changed(struct edge *e)
 		deny_packets_of_all(e);
 }
 
-void edge_bound(struct edge *e, const struct workload *m)
+void edge_bound(struct edge *e, const struct workload *w)
 {
 	if (e && e->complete && e->weak)
-		deny_packets(e, m);
+		deny_packets(e, w);
 	edge_sweep(e);
 }
 

@@ -61,7 +61,7 @@ void edge_name_sender(struct edge *e, const struct drop_event *event, char cgrou
  * nothing: edge_complete() sees to that. NULL is fine. */
 void edge_workloads_changed(struct edge *e);
 /* The cgroup of a workload that is known already has come. NULL is fine. */
-void edge_bound(struct edge *e, const struct workload *m);
+void edge_bound(struct edge *e, const struct workload *w);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);

@@ -39,7 +39,7 @@ static uint64_t cgroup_id(const struct daemon *d, const char *path)
 
 	if (resolve_cgroup(&d->root, path, &c, NULL))
 		return 0;
-	close_fd(&c.fd);
+	close_fd(c.fd);
 	return c.id;
 }
 
@@ -48,7 +48,7 @@ static uint64_t cgroup_id(const struct daemon *d, const char *path)
 static void drop_process(struct vpn *v, size_t i)
 {
 	sd_event_source_disable_unref(v->processes[i].end);
-	close_fd(&v->processes[i].pidfd);
+	v->processes[i].pidfd = close_fd(v->processes[i].pidfd);
 	v->processes[i] = v->processes[--v->n];
 }
 
@@ -93,7 +93,7 @@ static void watch(struct tunnel *t, pid_t pid)
 		return;
 	if (process_cgroup_held(pid, p.pidfd, path) || !cgroup_is_below(path, v->cgroup) ||
 	    sd_event_add_io(t->daemon->loop, &p.end, p.pidfd, EPOLLIN, on_end, t) < 0) {
-		close_fd(&p.pidfd);
+		close_fd(p.pidfd);
 		return;
 	}
 	sd_event_source_set_priority(p.end, PRIORITY_EVIDENCE);
@@ -312,7 +312,7 @@ static void vpn_is(struct edge *e, const struct cgroup_ref *c)
 		return;
 	}
 	if (e->vpn.level)
-		close_fd(&e->vpn.fd);
+		e->vpn.fd = close_fd(e->vpn.fd);
 	e->vpn = c ? *c : (struct cgroup_ref) { .fd = -1 };
 	edge_shut(e);	      /* what was noted was another's */
 	if (c && e->complete) /* what is not the VPN's can be told by now */

@@ -93,7 +93,7 @@ void engine_stop(struct engine *e)
 {
 	if (!e)
 		return;
-	close_fd(&e->fd);
+	e->fd = close_fd(e->fd);
 	if (e->pid > 0) {
 		kill(e->pid, SIGKILL); /* takes the inner one along */
 		while (waitpid(e->pid, NULL, 0) < 0 && errno == EINTR)

@@ -375,7 +375,7 @@ static int requests(struct target targets[PROBER_TARGETS])
 		} else if (w.op == WIRE_DROP && t) {
 			forget(t);
 		}
-		close_fd(&fd);
+		close_fd(fd);
 	}
 	/* What piled up while this was stopped is one probe, not a flood. */
 	for (t = targets; t < targets + PROBER_TARGETS; t++)

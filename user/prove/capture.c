@@ -189,7 +189,7 @@ int capture_drain(struct capture *c, struct error *err)
 
 void capture_close(struct capture *c)
 {
-	close_fd(&c->fd);
+	c->fd = close_fd(c->fd);
 	c->fd = -1;
 }
 

@@ -409,7 +409,6 @@ const struct kind *kind_at(unsigned int i)
 int kinds_parse(const char *list, uint64_t *ret, struct error *err)
 {
 	uint64_t set = 0;
-	char shown[64];
 
 	if (!strcmp(list, "all")) {
 		*ret = (1ULL << ARRAY_SIZE(kinds)) - 1;
@@ -423,7 +422,7 @@ int kinds_parse(const char *list, uint64_t *ret, struct error *err)
 			i++;
 		if (i == ARRAY_SIZE(kinds))
 			return fail(err, EXIT_USAGE, 0, "list them with: prove kinds",
-				    "unknown kind in '%s'", escape(shown, sizeof(shown), at));
+				    "unknown kind in '%s'", quote(at));
 		set |= 1ULL << i;
 		at += n;
 		if (!*at)

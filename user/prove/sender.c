@@ -263,7 +263,7 @@ void sender_stop(struct sender *s)
 		sender_wait(s, START_BOUND_MS, NULL);
 		s->pid = 0; /* a child that even SIGKILL does not end is init's one day */
 	}
-	close_fd(&s->pidfd);
+	s->pidfd = close_fd(s->pidfd);
 	s->pidfd = -1;
 }
 

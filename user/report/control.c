@@ -97,7 +97,7 @@ static void client_free(struct client *c)
 			c->control->clients[i] = NULL;
 	sd_event_source_disable_unref(c->io);
 	sd_event_source_disable_unref(c->timer);
-	close_fd(&c->fd);
+	c->fd = close_fd(c->fd);
 	free(c->answer);
 	free(c);
 }
@@ -130,15 +130,13 @@ static void answer(struct client *c, size_t line_length)
 {
 	struct error err;
 	json_error_t why = { .text = "no object" };
-	char shown[JSON_ERROR_TEXT_LENGTH];
 	json_t *request = json_loadb(c->request, line_length, JSON_REJECT_DUPLICATES, &why), *reply;
 
 	if (json_is_object(request)) {
 		reply = c->control->answer(c->control->owner, request, &c->peer);
 	} else {
 		fail(&err, EXIT_USAGE, 0, "one JSON object on one line, each key once",
-		     "a request that is none: %s",
-		     escape(shown, sizeof(shown), request ? "no object" : why.text));
+		     "a request that is none: %s", quote(request ? "no object" : why.text));
 		reply = control_refusal(&err);
 	}
 	json_decref(request);
@@ -418,7 +416,7 @@ void control_stop(struct control *c)
 			client_free(c->clients[i]);
 	sd_event_source_disable_unref(c->io);
 	sd_event_source_disable_unref(c->pause);
-	close_fd(&c->fd);
+	c->fd = close_fd(c->fd);
 	free(c);
 }
 

@@ -49,9 +49,8 @@ static void tell(struct watch_cgroup *w, enum input what)
 static void forget(struct watch_cgroup *w)
 {
 	w->events = sd_event_source_disable_unref(w->events);
-	close_fd(&w->events_fd);
-	close_fd(&w->ref.fd);
-	w->events_fd = w->ref.fd = -1;
+	w->events_fd = close_fd(w->events_fd);
+	w->ref.fd = close_fd(w->ref.fd);
 	w->frozen = false;
 }
 
@@ -188,7 +187,7 @@ static int find_it(struct watch_cgroup *w)
 			     : sd_event_add_io(w->all->loop, &w->events, w->events_fd, EPOLLPRI,
 					       on_events, w);
 	if (r < 0) {
-		close_fd(&found.fd);
+		close_fd(found.fd);
 		forget(w);
 		return r == -ENODEV ? -ENOENT : r; /* on its way out */
 	}
@@ -199,13 +198,12 @@ static int find_it(struct watch_cgroup *w)
 
 static void look_at_the_way(struct watch_cgroup *w)
 {
-	char shown[256];
 	int r = watch_above(w);
 
 	if (r && !w->blind)
 		log_line(LOG_LEVEL_WARNING,
 			 "watch the way to cgroup '%s': %s: looked at once a second",
-			 escape(shown, sizeof(shown), w->path), strerror(-r));
+			 quote(w->path), strerror(-r));
 	w->blind = r;
 }
 
@@ -237,12 +235,10 @@ static int look(struct watch_cgroup *w)
 
 void watch_cgroup_ready(struct watch_cgroup *w)
 {
-	char shown[256];
 	int r = look(w);
 
 	if (r && !w->trouble)
-		log_line(LOG_LEVEL_ERR, "open cgroup '%s': %s",
-			 escape(shown, sizeof(shown), w->path), strerror(-r));
+		log_line(LOG_LEVEL_ERR, "open cgroup '%s': %s", quote(w->path), strerror(-r));
 	w->trouble = r;
 	if (w->trouble || w->blind)
 		sd_event_source_set_enabled(w->all->clock, SD_EVENT_ON);
@@ -253,7 +249,6 @@ int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, con
 {
 	size_t depth = 0;
 	struct watch_cgroup *w;
-	char shown[256];
 	int r;
 
 	for (const char *c = path; *c; c++)
@@ -277,8 +272,7 @@ int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, con
 		sd_event_source_set_enabled(all->clock, SD_EVENT_ON);
 	if (r) {
 		watch_cgroup_stop(w);
-		return fail(err, EXIT_FAILURE_, r, NULL, "open cgroup '%s'",
-			    escape(shown, sizeof(shown), path));
+		return fail(err, EXIT_FAILURE_, r, NULL, "open cgroup '%s'", quote(path));
 	}
 	*ret = w;
 	return 0;
@@ -346,6 +340,6 @@ void watch_cgroups_free(struct watch_cgroups *all)
 	sd_event_source_disable_unref(all->inotify);
 	sd_event_source_disable_unref(all->marked);
 	sd_event_source_disable_unref(all->clock);
-	close_fd(&all->inotify_fd);
+	all->inotify_fd = close_fd(all->inotify_fd);
 	free(all);
 }

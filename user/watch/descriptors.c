@@ -64,7 +64,7 @@ int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg)
 		return is_gone(errno) ? 0 : -errno;
 	d = fdopendir(fds);
 	if (!d) {
-		close_fd(&fds);
+		close_fd(fds);
 		return -ENOMEM;
 	}
 	while ((e = readdir(d)) && n++ < DESCRIPTORS) {

@@ -455,7 +455,7 @@ void watch_netlink_stop(struct watch_netlink *w)
 {
 	if (!w)
 		return;
-	close_fd(&w->events);
-	close_fd(&w->requests);
+	w->events = close_fd(w->events);
+	w->requests = close_fd(w->requests);
 	free(w);
 }

@@ -50,7 +50,7 @@ void uapi_stop(struct uapi *u)
 		return;
 	sd_event_source_disable_unref(u->readable);
 	sd_event_source_disable_unref(u->clock);
-	close_fd(&u->q.fd);
+	u->q.fd = close_fd(u->q.fd);
 	explicit_bzero(u->buf, sizeof(u->buf)); /* the private key is in there */
 	free(u);
 }
