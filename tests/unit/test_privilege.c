@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -153,11 +154,54 @@ static void the_rest_ends_it(void **state)
 	}
 }
 
+static void spin(uint64_t ns)
+{
+	for (uint64_t end = now_boot_ns() + ns; now_boot_ns() < end;)
+		;
+}
+
+/* Three times the budget, twice: 0 if it lived, was made ordinary, and is a real-time process
+ * again. */
+static int long_turns(void)
+{
+	struct rlimit again = { 0, 0 };
+
+	privilege_take();
+	getrlimit(RLIMIT_RTPRIO, &again); /* the way back, as root in a container may not have it */
+	for (int i = 0; i < (again.rlim_cur ? 2 : 1); i++) {
+		if ((sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_RR)
+			return i ? 3 : 77;
+		spin(600 * NS_PER_MSEC);
+		if ((sched_getscheduler(0) & ~SCHED_RESET_ON_FORK) != SCHED_OTHER)
+			return 2;
+		privilege_again();
+	}
+	return 0;
+}
+
+static void a_long_turn_is_ended_as_an_ordinary_process(void **state)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(30);
+		_exit(long_turns());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+		print_message("# no real-time scheduling on this machine\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_or_not_at_all),
 		cmocka_unit_test(the_rest_ends_it),
+		cmocka_unit_test(a_long_turn_is_ended_as_an_ordinary_process),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -15,8 +16,8 @@
 #include "daemon_calls.h"
 
 #define PRIORITY 30 /* above what is ordinary, below the kernel's own threads (50) */
-/* A loop without a pause for so long is a bug: SIGXCPU ends the daemon, and with it the lease.
- * An honest turn takes some ms. */
+/* An honest turn takes some ms. One that takes longer goes on as an ordinary process: on a virtual
+ * machine that waits for its CPUs, the time that others had is charged to us. */
 #define BUDGET_USEC 200000
 
 /* ------ scheduling and memory ------ */
@@ -30,18 +31,30 @@ static int schedule(int policy, int priority)
 	return sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &p) < 0 ? -errno : 0;
 }
 
-static int limit(__rlimit_resource_t which, rlim_t value)
+static int limit(__rlimit_resource_t which, rlim_t soft, rlim_t hard)
 {
-	struct rlimit l = { value, value };
+	struct rlimit l = { soft, hard };
 
 	return setrlimit(which, &l) < 0 ? -errno : 0;
 }
 
+static volatile sig_atomic_t overran;
+
+static void on_budget(int signal)
+{
+	schedule(SCHED_OTHER, 0);
+	overran = 1;
+}
+
 static void take_realtime(void)
 {
-	int r = limit(RLIMIT_RTTIME, BUDGET_USEC);
+	const struct sigaction budget = { .sa_handler = on_budget, .sa_flags = SA_RESTART };
+	/* without a budget a loop gone wild would take a CPU away from the machine; five of them
+	 * and it is killed: the signal did not help */
+	int r = sigaction(SIGXCPU, &budget, NULL) < 0
+			? -errno
+			: limit(RLIMIT_RTTIME, BUDGET_USEC, 5 * BUDGET_USEC);
 
-	/* without a budget a loop gone wild would take a CPU away from the machine */
 	if (!r)
 		r = schedule(SCHED_RR, PRIORITY);
 	if (r) {
@@ -52,14 +65,14 @@ static void take_realtime(void)
 		return;
 	}
 	/* to come back to it, see privilege_long_work(), without CAP_SYS_NICE */
-	realtime = !limit(RLIMIT_RTPRIO, PRIORITY);
+	realtime = !limit(RLIMIT_RTPRIO, PRIORITY, PRIORITY);
 }
 
 static void take_memory(void)
 {
 	/* Without CAP_IPC_LOCK, later, the heap and the stack could not grow past a limit: no lock
 	 * under one. ONFAULT: what is never touched (most of the libraries) is never read in. */
-	int r = limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+	int r = limit(RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 
 	if (!r && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		r = -errno;
@@ -96,6 +109,19 @@ void privilege_long_work(bool begins)
 
 	if (r)
 		log_line(LOG_LEVEL_WARNING, "real-time scheduling is lost: %s", strerror(-r));
+}
+
+void privilege_again(void)
+{
+	if (!overran)
+		return;
+	overran = 0;
+	log_line(LOG_LEVEL_WARNING,
+		 "a turn took more than %d ms of CPU: it was ended without real-time scheduling "
+		 "(is the machine short of CPUs?)",
+		 BUDGET_USEC / 1000);
+	privilege_long_work(true);
+	privilege_long_work(false);
 }
 
 /* ------ capabilities ------ */

@@ -32,4 +32,8 @@ int privilege_filter(const struct sock_filter *filter, size_t n);
  */
 void privilege_long_work(bool begins);
 
+/* From time to time: a turn that overran its real-time budget made the process an ordinary one.
+ * That is said, and it is a real-time process again. */
+void privilege_again(void);
+
 #endif

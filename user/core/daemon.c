@@ -91,6 +91,7 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 	}
 	remains_scan(d);
 	tunnels_unguard(d);
+	privilege_again();
 	set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
 }
