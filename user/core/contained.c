@@ -10,6 +10,8 @@
 
 #include "core/marks.h"
 #include "core/workload_internal.h"
+#include "edge/bootstrap.h"
+#include "edge/sweep.h"
 #include "watch/process.h"
 
 #define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */

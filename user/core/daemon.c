@@ -13,6 +13,7 @@
 #include "base/privilege.h"
 #include "core/slice.h"
 #include "core/state.h"
+#include "edge/sweep.h"
 
 #define SUMMARY_NS (10 * NS_PER_SEC)
 

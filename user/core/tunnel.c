@@ -14,6 +14,7 @@
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/state.h"
+#include "edge/bootstrap.h"
 
 #define TICK_NS                                                                                    \
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \

@@ -10,6 +10,7 @@
 #include "base/privilege.h"
 #include "core/schema.h"
 #include "core/state.h"
+#include "edge/endpoints.h"
 #include "report/report.h"
 
 static const char *guard_state(const struct tunnel *t)

@@ -14,6 +14,7 @@
 #include "base/netns.h"
 #include "core/marks.h"
 #include "core/workload_internal.h"
+#include "edge/bootstrap.h"
 #include "report/report.h"
 #include "watch/process.h"
 

@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 
 #include "base/netns.h"
+#include "edge/ask.h"
 #include "edge/edge_internal.h"
+#include "edge/vpn.h"
 #include "watch/descriptors.h"
 #include "watch/uapi.h"
 
@@ -82,7 +84,7 @@ static bool is_believed(void *owner, pid_t listener, uint64_t inode)
 
 	if (!(e->answers && is_holder(&h, e->answers)) && !(listener && is_holder(&h, listener)) &&
 	    now - e->searched_ns >= AGAIN_NS) {
-		each_in_netns(e->tunnel, note_holder, &h);
+		netns_processes(e->tunnel->netns_ino, note_holder, &h);
 		e->searched_ns = h.pid ? 0 : now;
 	}
 	if (!h.pid)

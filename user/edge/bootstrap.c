@@ -5,7 +5,11 @@
  */
 #include <errno.h>
 
+#include "edge/bootstrap.h"
 #include "edge/edge_internal.h"
+#include "edge/endpoints.h"
+#include "edge/noted.h"
+#include "edge/sweep.h"
 #include "edge/vpn.h"
 
 #define BOOTSTRAP_NS (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
@@ -25,7 +29,8 @@ static int write_bootstrap(struct edge *e, uint64_t until_ns)
 	return result;
 }
 
-int edge_pause(struct edge *e)
+/* Shut, and what was noted is kept. 0 or -Exxx: it may be open. */
+static int bootstrap_pause(struct edge *e)
 {
 	return write_bootstrap(e, 0);
 }
@@ -44,6 +49,38 @@ void edge_leashed(struct edge *e, const char *cgroup)
 	    (cgroup_is_below(cgroup, e->vpn.path) || cgroup_is_below(e->vpn.path, cgroup)))
 		edge_shut(e);
 }
+
+/* ------ who the VPN is ------ */
+
+static void vpn_is(struct edge *e, const struct cgroup_ref *c)
+{
+	if (c && e->vpn.level && e->vpn.id == c->id) { /* by its id: one may be made anew */
+		close(c->fd);
+		return;
+	}
+	if (e->vpn.level)
+		e->vpn.fd = close_fd(e->vpn.fd);
+	e->vpn = c ? *c : (struct cgroup_ref) { .fd = -1 };
+	edge_shut(e);	      /* what was noted was another's */
+	if (c && e->complete) /* what is not the VPN's can be told by now */
+		edge_sweep(e);
+}
+
+void edge_find_vpn(struct edge *e)
+{
+	const struct vpn *v = &e->tunnel->vpn;
+	const struct daemon *d = daemon_of(e);
+	struct cgroup_ref c;
+	bool known = *v->cgroup && !edge_is_leashed(d, v->cgroup) &&
+		     !resolve_cgroup(&d->root, v->cgroup, &c, NULL);
+
+	e->vpn_why = v->why;
+	e->vpn_pid = !known ? 0 : v->n ? v->processes[0].pid : v->owner;
+	if (known || e->vpn.level)
+		vpn_is(e, known ? &c : NULL);
+}
+
+/* ------ open, and shut for a grant ------ */
 
 /* Why the VPN may not use the underlay now; NULL: it may. */
 static const char *obstacle(const struct edge *e)
@@ -78,31 +115,49 @@ void edge_bootstrap(struct edge *e)
 	write_bootstrap(e, now_boot_ns() + BOOTSTRAP_NS);
 }
 
-struct confined {
-	const struct edge *edge;
-	char (*ret)[256];
-	size_t n, max;
-};
-
-static int note_confined(const struct netns_process *p, void *arg)
+static bool edge_has_endpoint(const struct edge *e)
 {
-	struct confined *c = arg;
-	const struct edge *e = c->edge;
-
-	if ((e->vpn.level && cgroup_is_below(p->cgroup, e->vpn.path)) ||
-	    edge_is_leashed(daemon_of(e), p->cgroup))
-		return 0;
-	for (size_t i = 0; i < c->n; i++)
-		if (!strncmp(c->ret[i], p->cgroup, sizeof(c->ret[0]) - 1))
-			return 0;
-	snprintf(c->ret[c->n++], sizeof(c->ret[0]), "%.255s", p->cgroup);
-	return c->n == c->max;
+	for (size_t i = 0; i < e->n_rules; i++)
+		if (e->rules[i].key.kind == ADDRESS_ENDPOINT)
+			return true;
+	return false;
 }
 
-size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max)
+static int no_endpoint(const struct edge *e, struct error *err)
 {
-	struct confined c = { .edge = e, .ret = ret, .max = max };
+	const char *why = *e->vpn_why ? e->vpn_why : e->wireguard_why;
 
-	each_in_netns(e->tunnel, note_confined, &c);
-	return c.n;
+	if (*why) /* what to do is in there */
+		return SAY(err, -ENOENT, NULL, "no endpoint of the VPN is known: %s", why);
+	return SAY(
+		err, -ENOENT,
+		"set endpoint = IP:PORT/udp; or process = NAME of the VPN, if it is not found by "
+		"its container",
+		"no endpoint of the VPN is known");
+}
+
+int edge_settle(struct edge *e, struct error *err)
+{
+	int r = 0;
+
+	if (e->weak)
+		return 0;
+	if (e->uapi && !e->was_asked && !e->tunnel->config.endpoints.n)
+		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
+	r = bootstrap_pause(e); /* from here on no flow is noted nor answered */
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "shut the edge");
+	if (!e->is_wireguard)
+		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
+	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
+		r = edge_learn(e, err);
+	if (r)
+		return r;
+	r = edge_write_endpoints(e);
+	if (r) /* and what no longer is one may still pass */
+		return fail(err, EXIT_FAILURE_, r, NULL, "write the VPN's endpoints");
+	if (!edge_has_endpoint(e))
+		return no_endpoint(e, err);
+	edge_shut(e);
+	return 0;
 }

@@ -8,7 +8,13 @@
 #include "base/netns.h"
 #include "base/nl.h"
 #include "base/privilege.h"
+#include "edge/ask.h"
+#include "edge/bootstrap.h"
 #include "edge/edge_internal.h"
+#include "edge/endpoints.h"
+#include "edge/exceptions.h"
+#include "edge/sweep.h"
+#include "edge/vpn.h"
 #include "report/report.h"
 
 /* ------ open, close ------ */
@@ -504,4 +510,33 @@ bool edge_has_slot(const struct edge *e, unsigned int slot)
 		if (guard_slot(e->guards, &e->known[i].spec) == slot)
 			return true;
 	return false;
+}
+
+struct confined {
+	const struct edge *edge;
+	char (*ret)[256];
+	size_t n, max;
+};
+
+static int note_confined(const struct netns_process *p, void *arg)
+{
+	struct confined *c = arg;
+	const struct edge *e = c->edge;
+
+	if ((e->vpn.level && cgroup_is_below(p->cgroup, e->vpn.path)) ||
+	    edge_is_leashed(daemon_of(e), p->cgroup))
+		return 0;
+	for (size_t i = 0; i < c->n; i++)
+		if (!strncmp(c->ret[i], p->cgroup, sizeof(c->ret[0]) - 1))
+			return 0;
+	snprintf(c->ret[c->n++], sizeof(c->ret[0]), "%.255s", p->cgroup);
+	return c->n == c->max;
+}
+
+size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max)
+{
+	struct confined c = { .edge = e, .ret = ret, .max = max };
+
+	netns_processes(e->tunnel->netns_ino, note_confined, &c);
+	return c.n;
 }

@@ -18,8 +18,6 @@ struct workload;
 struct tunnel;
 struct edge;
 
-#define ENDPOINT_LEN 80 /* "[ADDRESS/LENGTH]:PORT/udp" */
-
 /* NULL in *ret and 0: this tunnel has no guard (guard = off). */
 int edge_open(struct edge **ret, struct tunnel *t, struct error *err);
 /* What is attached stays: with the netns alive it goes on guarding. NULL is fine. */
@@ -36,26 +34,8 @@ int edge_complete(struct edge *e, struct error *err);
 /* Before each renewal, cheap: are the programs still there and first? */
 int edge_verify(struct edge *e, struct error *err);
 
-/* While no lease lives: the VPN may use the underlay, or may go on; what is needed for that is read
- * anew, and edge_why() says what is missing. */
-void edge_bootstrap(struct edge *e);
-/* What was noted is forgotten. NULL is fine. */
-void edge_shut(struct edge *e);
-/* The cgroup is a workload's from now on: if the VPN's is that, above it or below, it is the VPN's
- * no more. NULL is fine. */
-void edge_leashed(struct edge *e, const char *cgroup);
-/* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
- * none; -ENOTUNIQ: one of several, and nobody says which. */
-int edge_settle(struct edge *e, struct error *err);
 /* The tunnel's device is gone, or down: so is its listen port. NULL is fine. */
 void edge_device_gone(struct edge *e);
-
-/* At attach, and when a workload starts: sockets of the netns that were opened elsewhere are
- * reported, each once, and ended where the VPN's cgroup is known. NULL is fine. */
-void edge_sweep(struct edge *e);
-/* Of a drop of this netns' guard: the sender's cgroup and process, "" where it is not known. */
-void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
-		      char process[64]);
 
 /* The tunnel's workloads have changed, or what they allow. Before the edge is complete it does
  * nothing: edge_complete() sees to that. NULL is fine. */
@@ -70,7 +50,6 @@ bool edge_denies_packets(const struct edge *e); /* there, by the kernel's BPF LS
 bool edge_is_open(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
-size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t max);
 void edge_drops(const struct edge *e, uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 bool edge_has_slot(const struct edge *e, unsigned int slot);
 /* Cgroups with a process in the netns, neither leashed nor the VPN's. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One netns' edge, shared by the files that keep it: see edge.h.
+/* One netns' edge, shared by the files that keep it. Each calls only those below it:
  *   edge.c        which links lead out, and that each is guarded
- *   endpoints.c   where the VPN's server is
- *   noted.c       the same of a VPN that does not say so, by what it was seen to send
+ *   bootstrap.c   when the VPN may use the underlay, and what is settled before a grant
  *   exceptions.c  who of the LAN may come in
+ *   ask.c         what WireGuard says of itself
  *   sweep.c       sockets that were opened elsewhere; who sent what was dropped
- *   ask.c         what WireGuard says of it
+ *   noted.c       where the server is of a VPN that does not say so
+ *   endpoints.c   where the VPN's server is
  *   vpn.c         who the VPN is
- *   bootstrap.c   when the VPN may use the underlay before its tunnel exists
  */
 #ifndef VPNLEASH_EDGE_INTERNAL_H
 #define VPNLEASH_EDGE_INTERNAL_H
@@ -90,25 +90,5 @@ static inline bool is_mapped(const uint8_t address[16])
 
 	return !memcmp(address, mapped, sizeof(mapped));
 }
-
-/* vpn.c */
-void edge_find_vpn(struct edge *e); /* its cgroup, if it can be known; else vpn_why says why */
-
-/* ask.c */
-void edge_ask_wireguard(struct edge *e); /* what it says of itself now, or will say */
-
-/* endpoints.c */
-int edge_write_endpoints(struct edge *e); /* 0 or -Exxx, logged: more than these may be in force */
-void edge_adopt_learned(struct edge *e);  /* what an earlier daemon learnt, while its lease lives */
-void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix);
-
-/* noted.c: e->learned anew. 0, though there may be none; -ENOTUNIQ: see edge_settle(). */
-int edge_learn(struct edge *e, struct error *err);
-
-/* exceptions.c */
-void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
-
-/* bootstrap.c */
-int edge_pause(struct edge *e); /* shut, and what was noted is kept; 0 or -Exxx: it may be open */
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "edge/endpoints.h"
 #include "edge/edge_internal.h"
 
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
@@ -77,14 +78,6 @@ int edge_write_endpoints(struct edge *e)
 	return r;
 }
 
-static bool edge_has_endpoint(const struct edge *e)
-{
-	for (size_t i = 0; i < e->n_rules; i++)
-		if (e->rules[i].key.kind == ADDRESS_ENDPOINT)
-			return true;
-	return false;
-}
-
 static void adopt_wireguard(struct edge *e, const struct address_key *key)
 {
 	struct vpn_endpoint *p = &e->wireguard.endpoints[e->wireguard.n];
@@ -122,45 +115,6 @@ void edge_adopt_learned(struct edge *e)
 		memcpy(p->address, rules[i].key.address, 16);
 		e->n_learned++;
 	}
-}
-
-static int no_endpoint(const struct edge *e, struct error *err)
-{
-	const char *why = *e->vpn_why ? e->vpn_why : e->wireguard_why;
-
-	if (*why) /* what to do is in there */
-		return SAY(err, -ENOENT, NULL, "no endpoint of the VPN is known: %s", why);
-	return SAY(
-		err, -ENOENT,
-		"set endpoint = IP:PORT/udp; or process = NAME of the VPN, if it is not found by "
-		"its container",
-		"no endpoint of the VPN is known");
-}
-
-int edge_settle(struct edge *e, struct error *err)
-{
-	int r = 0;
-
-	if (e->weak)
-		return 0;
-	if (e->uapi && !e->was_asked && !e->tunnel->config.endpoints.n)
-		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
-	r = edge_pause(e); /* from here on no flow is noted nor answered */
-	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "shut the edge");
-	if (!e->is_wireguard)
-		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
-	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
-		r = edge_learn(e, err);
-	if (r)
-		return r;
-	r = edge_write_endpoints(e);
-	if (r) /* and what no longer is one may still pass */
-		return fail(err, EXIT_FAILURE_, r, NULL, "write the VPN's endpoints");
-	if (!edge_has_endpoint(e))
-		return no_endpoint(e, err);
-	edge_shut(e);
-	return 0;
 }
 
 void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge/exceptions.h"
 #include "edge/edge_internal.h"
 
 #define EXCEPTIONS 512

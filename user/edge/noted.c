@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "edge/noted.h"
 #include "edge/edge_internal.h"
+#include "edge/endpoints.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 
@@ -259,7 +261,7 @@ int edge_learn(struct edge *e, struct error *err)
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "look at the VPN's sockets");
 	c.until_ns = now_boot_ns() + SEARCH_NS;
-	r = each_in_netns(e->tunnel, note_process, &c);
+	r = netns_processes(e->tunnel->netns_ino, note_process, &c);
 	if (r) /* who was not looked at may be the VPN */
 		return fail(err, EXIT_FAILURE_, r, "set endpoint = that of its server",
 			    "look through what the VPN's processes hold");

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
+#include "edge/sweep.h"
 #include "edge/edge_internal.h"
+#include "edge/vpn.h"
 #include "watch/process.h"
 
 #define SWEPT	4096 /* sockets looked at in one sweep */

@@ -8,21 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/privilege.h"
 #include "edge/edge_internal.h"
 
 #define NAME_IT "run the VPN in a container or unit, and say netns = container:NAME or unit:NAME"
-
-int each_in_netns(const struct tunnel *t, int (*f)(const struct netns_process *p, void *arg),
-		  void *arg)
-{
-	int r;
-
-	privilege_long_work(true); /* not a thing to do in real time */
-	r = netns_processes(t->netns_ino, f, arg);
-	privilege_long_work(false);
-	return r;
-}
 
 bool edge_is_leashed(const struct daemon *d, const char *path)
 {
@@ -272,7 +260,7 @@ void vpn_look(struct tunnel *t)
 		find_by_owner(t);
 	if (!*t->config.process || (v->n && t->state == TUNNEL_UP)) /* nothing to look for */
 		return;
-	each_in_netns(t, note_named, &f);
+	netns_processes(t->netns_ino, note_named, &f);
 	if (!v->owner)
 		find_by_name(t, &f);
 	for (size_t i = 0; *v->cgroup && i < f.n; i++)
@@ -301,34 +289,4 @@ void vpn_answered(struct tunnel *t, const char *cgroup)
 {
 	if (by_answer(t) && strcmp(cgroup, "/"))
 		somebody(t, cgroup);
-}
-
-/* ------ for the edge ------ */
-
-static void vpn_is(struct edge *e, const struct cgroup_ref *c)
-{
-	if (c && e->vpn.level && e->vpn.id == c->id) { /* by its id: one may be made anew */
-		close(c->fd);
-		return;
-	}
-	if (e->vpn.level)
-		e->vpn.fd = close_fd(e->vpn.fd);
-	e->vpn = c ? *c : (struct cgroup_ref) { .fd = -1 };
-	edge_shut(e);	      /* what was noted was another's */
-	if (c && e->complete) /* what is not the VPN's can be told by now */
-		edge_sweep(e);
-}
-
-void edge_find_vpn(struct edge *e)
-{
-	const struct vpn *v = &e->tunnel->vpn;
-	const struct daemon *d = daemon_of(e);
-	struct cgroup_ref c;
-	bool known = *v->cgroup && !edge_is_leashed(d, v->cgroup) &&
-		     !resolve_cgroup(&d->root, v->cgroup, &c, NULL);
-
-	e->vpn_why = v->why;
-	e->vpn_pid = !known ? 0 : v->n ? v->processes[0].pid : v->owner;
-	if (known || e->vpn.level)
-		vpn_is(e, known ? &c : NULL);
 }

@@ -52,8 +52,4 @@ void vpn_answered(struct tunnel *t, const char *cgroup);
 /* Is it a workload's or a locked slice's, or above or below one? */
 bool edge_is_leashed(const struct daemon *d, const char *path);
 
-/* netns_processes() of the tunnel's netns: all of /proc, however large. */
-int each_in_netns(const struct tunnel *t, int (*f)(const struct netns_process *p, void *arg),
-		  void *arg);
-
 #endif

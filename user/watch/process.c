@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/nl.h"
+#include "base/privilege.h"
 
 static int read_file(const char *path, char *buf, size_t size)
 {
@@ -198,6 +199,7 @@ int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, 
 	struct dirent *e;
 	int r = d ? 0 : -errno;
 
+	privilege_long_work(true); /* however large it is: not a thing to do in real time */
 	while (!r && d && (e = readdir(d))) {
 		struct netns_process p = { 0 };
 		char dir[32];
@@ -209,6 +211,7 @@ int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, 
 		if (lives_in(dir, netns_ino) && read_process(&p))
 			r = f(&p, arg);
 	}
+	privilege_long_work(false);
 	if (d)
 		closedir(d);
 	return r;
