@@ -61,7 +61,7 @@ struct tunnel {
 	 */
 	char where[PATH_MAX];
 	struct tunnel_owner owner;
-	struct vpn vpn;
+	struct vpn *vpn; /* NULL: the netns is not there */
 
 	int netns_fd; /* -1: not there */
 	uint64_t netns_cookie, netns_ino;
@@ -179,9 +179,6 @@ void tunnel_workloads_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* Its owner as the engine has it now; NULL: there is none. */
 void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
-/* Its VPN's last process has ended; there is one (again). */
-void tunnel_vpn_ended(struct tunnel *t, uint64_t evidence_ns);
-void tunnel_vpn_found(struct tunnel *t);
 void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
 /* The guards whose last record has gone, once all tunnels are known; see d->guards_due. */
 void tunnels_unguard(struct daemon *d);

@@ -221,7 +221,7 @@ static void set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
-	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !t->vpn.dead;
+	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !vpn_is_dead(t->vpn);
 	if (was && !t->ready) {
 		reopen_failed(&t->reopen);
 		t->seen_ns = now_boot_ns();
@@ -245,7 +245,8 @@ static int look_at_edge(struct tunnel *t)
 {
 	uint64_t read_ns = now_boot_ns();
 	struct error err;
-	int r = t->edge ? edge_read(t->edge, &err) : 0;
+	bool lease_lives = lease_expires_ns(t->daemon->leases, t->slot) > read_ns;
+	int r = t->edge ? edge_read(t->edge, lease_lives, &err) : 0;
 
 	if (!r)
 		return 0;
@@ -318,13 +319,14 @@ static bool netns_is_there(const struct tunnel *t)
 
 static void leave_netns(struct tunnel *t)
 {
-	vpn_forget(t);
 	sd_event_source_disable_unref(t->link_source);
 	t->link_source = NULL;
 	watch_netlink_stop(t->link);
 	t->link = NULL;
 	edge_close(t->edge);
 	t->edge = NULL;
+	vpn_close(t->vpn);
+	t->vpn = NULL;
 	t->netns_fd = close_fd(t->netns_fd); /* or we would keep it alive */
 	t->netns_fd = -1;
 	if (t->daemon->prober)
@@ -347,7 +349,7 @@ static int follow_workloads(struct tunnel *t)
 		t->guarded = true;
 		set_ready(t);
 	} else if (!t->edge && any) {
-		int r = edge_open(&t->edge, t, &err);
+		int r = edge_open(&t->edge, t->vpn, &err);
 
 		if (r) {
 			unguarded(t, err.text, 0);
@@ -357,6 +359,103 @@ static int follow_workloads(struct tunnel *t)
 			unguarded(t, "the guard is not attached yet", 0);
 	}
 	return 0;
+}
+
+/* ------ what edge and VPN know, and ask ------ */
+
+static bool is_leashed(void *owner, const char *cgroup)
+{
+	const struct tunnel *t = owner;
+	const struct daemon *d = t->daemon;
+
+	for (size_t i = 0; i < d->n_workloads; i++) {
+		const char *path = d->workloads[i]->path;
+
+		if (*path && (cgroup_is_below(cgroup, path) || cgroup_is_below(path, cgroup)))
+			return true;
+	}
+	return slices_touch(d, cgroup);
+}
+
+static void each_workload(void *owner, void (*f)(const struct cgroup_ref *c, bool audit, void *arg),
+			  void *arg)
+{
+	const struct tunnel *t = owner;
+
+	for (size_t i = 0; i < t->daemon->n_workloads; i++) {
+		const struct workload *w = t->daemon->workloads[i];
+
+		if (w->tunnel == t)
+			f(w->bound ? watch_cgroup_ref(w->cgroup) : NULL, w->audit, arg);
+	}
+}
+
+static void each_edge(void *owner, void (*f)(const struct edge *e, void *arg), void *arg)
+{
+	const struct tunnel *t = owner;
+	const struct daemon *d = t->daemon;
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->edge && d->tunnels[i]->netns_cookie == t->netns_cookie)
+			f(d->tunnels[i]->edge, arg);
+}
+
+static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, void *arg),
+		       void *arg)
+{
+	const struct tunnel *t = owner;
+	const struct daemon *d = t->daemon;
+
+	for (size_t i = 0; i < d->n_tunnels; i++)
+		if (d->tunnels[i]->netns_cookie == t->netns_cookie)
+			f(&d->tunnels[i]->config.allow, arg);
+	for (size_t i = 0; i < d->n_workloads; i++)
+		if (d->workloads[i]->tunnel->netns_cookie == t->netns_cookie)
+			f(&d->workloads[i]->allow, arg);
+}
+
+static void look_now(void *owner)
+{
+	tunnel_look_now(owner);
+}
+
+static void vpn_ended(void *owner, uint64_t evidence_ns)
+{
+	struct tunnel *t = owner;
+
+	set_ready(t);
+	tunnel_input(t, IN_VPN_DEAD, t->config.process, evidence_ns);
+}
+
+static const struct edge_calls edge_calls = {
+	.is_leashed = is_leashed,
+	.each_workload = each_workload,
+	.each_edge = each_edge,
+	.each_allow = each_allow,
+	.look_now = look_now,
+	.vpn_ended = vpn_ended,
+};
+
+static int open_vpn(struct tunnel *t, struct error *err)
+{
+	struct daemon *d = t->daemon;
+	struct edge_place place = { .config = &t->config,
+				    .where = t->where,
+				    .owner_cgroup = t->owner.cgroup,
+				    .netns_fd = t->netns_fd,
+				    .netns_cookie = t->netns_cookie,
+				    .netns_ino = t->netns_ino,
+				    .link = t->link,
+				    .loop = d->loop,
+				    .root = &d->root,
+				    .guards = d->guards,
+				    .audit = d->audit,
+				    .log = &t->log,
+				    .levels = &d->levels,
+				    .calls = &edge_calls,
+				    .owner = t };
+
+	return vpn_open(&t->vpn, &place, err);
 }
 
 /* 0: in it; -ENOENT: not there (yet). */
@@ -383,6 +482,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 			fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
 			     t->config.netns);
 	}
+	if (r >= 0)
+		r = open_vpn(t, err);
 	if (r < 0) {
 		leave_netns(t);
 		return r;
@@ -399,7 +500,7 @@ static int enter_netns(struct tunnel *t, struct error *err)
 		if (guard_take_off(gate_pins(d->gate), t->netns_cookie, err)) /* an earlier run's */
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
-	vpn_look(t);
+	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	if (!follow_workloads(t))
 		look_at_edge(t);
 	set_ready(t);
@@ -519,17 +620,6 @@ static int watch_owner(struct tunnel *t, pid_t pid)
 	return r < 0 ? r : 0;
 }
 
-void tunnel_vpn_ended(struct tunnel *t, uint64_t evidence_ns)
-{
-	set_ready(t);
-	tunnel_input(t, IN_VPN_DEAD, t->config.process, evidence_ns);
-}
-
-void tunnel_vpn_found(struct tunnel *t)
-{
-	set_ready(t);
-}
-
 static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
 	struct tunnel *t = arg;
@@ -599,7 +689,8 @@ static void look(struct tunnel *t)
 		if (r)
 			return;
 	}
-	vpn_look(t);
+	vpn_look(t->vpn, t->state == TUNNEL_UP);
+	set_ready(t); /* there may be one again */
 	r = follow_workloads(t);
 	if (!r)
 		r = look_at_edge(t); /* endpoints move without a word */

@@ -51,7 +51,7 @@ static json_t *guard_status(const struct tunnel *t)
 					  "or start the kernel with bpf in lsm=)";
 		else if (t->state != TUNNEL_UP)
 			g.why = escape(why, sizeof(why), edge_why(t->edge));
-		edge_drops(t->edge, g.dropped);
+		edge_drops(t->edge, gate_pins(t->daemon->gate), g.dropped);
 	}
 	return report_guard_json(&g);
 }
@@ -293,8 +293,8 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 		return "start it; the gate is attached when its cgroup appears";
 	if (w->state == WORKLOAD_OPEN)
 		return "nothing to do";
-	if (w->tunnel->state != TUNNEL_UP && *w->tunnel->vpn.why)
-		return escape(buf, size, w->tunnel->vpn.why);
+	if (w->tunnel->state != TUNNEL_UP && *vpn_why(w->tunnel->vpn))
+		return escape(buf, size, vpn_why(w->tunnel->vpn));
 	switch (w->tunnel->state) {
 	case TUNNEL_UP:
 		return "nothing to do, it opens in a moment";

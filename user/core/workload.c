@@ -299,7 +299,7 @@ static int bind_workload(struct workload *w, struct error *err)
 	if (w->started) { /* else its tunnel's guard is attached after it */
 		set_flags(w);
 		set_resolver(w, c);
-		edge_bound(w->tunnel ? w->tunnel->edge : NULL, w);
+		edge_bound(w->tunnel ? w->tunnel->edge : NULL, c, w->audit);
 	}
 	memset(w->summed, 0, sizeof(w->summed));
 	pins_touch(gate_pins(d->gate));

@@ -13,6 +13,7 @@
 #include "edge/edge_internal.h"
 #include "edge/vpn.h"
 #include "watch/descriptors.h"
+#include "watch/process.h"
 #include "watch/uapi.h"
 
 #define SEARCH_NS (NS_PER_SEC / 10) /* at most, for who holds the other end */
@@ -52,14 +53,15 @@ static void compare_descriptor(const struct descriptor *d, void *arg)
 /* Does it hold that very socket, is it the VPN, and still the process that was looked at? */
 static bool is_holder(struct holder *h, pid_t pid)
 {
-	const struct tunnel *t = h->edge->tunnel;
+	const struct edge *e = h->edge;
 	_cleanup_fd int pidfd = pidfd_open(pid, 0);
 
 	h->holds = false;
-	if (pidfd < 0 || !process_lives_in(pid, t->netns_ino))
+	if (pidfd < 0 || !process_lives_in(pid, e->place->netns_ino))
 		return false;
 	descriptors_each(pid, compare_descriptor, h);
-	if (!h->holds || process_cgroup_held(pid, pidfd, h->cgroup) || !vpn_may_be(t, h->cgroup))
+	if (!h->holds || process_cgroup_held(pid, pidfd, h->cgroup) ||
+	    !vpn_may_be(e->vpn, h->cgroup))
 		return false;
 	h->pid = pid;
 	return true;
@@ -69,7 +71,7 @@ static int note_holder(const struct netns_process *p, void *arg)
 {
 	struct holder *h = arg;
 
-	if (!vpn_may_be(h->edge->tunnel, p->cgroup))
+	if (!vpn_may_be(h->edge->vpn, p->cgroup))
 		return 0;
 	return is_holder(h, p->pid) || now_boot_ns() > h->until_ns;
 }
@@ -84,13 +86,13 @@ static bool is_believed(void *owner, pid_t listener, uint64_t inode)
 
 	if (!(e->answers && is_holder(&h, e->answers)) && !(listener && is_holder(&h, listener)) &&
 	    now - e->searched_ns >= AGAIN_NS) {
-		netns_processes(e->tunnel->netns_ino, note_holder, &h);
+		netns_processes(e->place->netns_ino, note_holder, &h);
 		e->searched_ns = h.pid ? 0 : now;
 	}
 	if (!h.pid)
 		return false;
 	e->answers = h.pid;
-	vpn_answered(e->tunnel, h.cgroup);
+	vpn_answered(e->vpn, h.cgroup);
 	return true;
 }
 
@@ -117,21 +119,21 @@ static void take(struct edge *e, const struct wireguard *w)
 	e->is_wireguard = true;
 	if (news && now - e->news_ns >= NEWS_NS) {
 		e->news_ns = now;
-		tunnel_look_now(e->tunnel);
+		e->place->calls->look_now(e->place->owner);
 	}
 }
 
 static void refuse(struct edge *e)
 {
-	const char *cgroup = e->tunnel->vpn.cgroup;
+	const char *cgroup = vpn_cgroup(e->vpn);
 	char why[sizeof(e->wireguard_why)], shown[2 * sizeof(why)];
 
 	snprintf(why, sizeof(why),
 		 "who answers for WireGuard at %s.sock is not the VPN%s%.100s (set endpoint = "
 		 "IP:PORT/udp, or netns = container:NAME or unit:NAME of the VPN)",
 		 e->asked_for, *cgroup ? ", whose cgroup is " : "", cgroup);
-	if (strcmp(why, e->wireguard_why) && may_log(&e->tunnel->log))
-		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", e->tunnel->config.interface,
+	if (strcmp(why, e->wireguard_why) && may_log(e->place->log))
+		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", e->place->config->interface,
 			 escape(shown, sizeof(shown), why));
 	memcpy(e->wireguard_why, why, sizeof(why));
 }
@@ -152,12 +154,13 @@ static void on_answer(void *owner, int r, const struct wireguard *w)
 
 static int find_socket(const struct edge *e, size_t place)
 {
+	pid_t pid = e->vpn_cgroup.level ? vpn_pid(e->vpn) : 0;
 	char path[64];
 	_cleanup_fd int root = -1;
 
-	if (places[place].of_vpn && !e->vpn_pid)
+	if (places[place].of_vpn && !pid)
 		return -ENOENT;
-	snprintf(path, sizeof(path), "/proc/%d/root", e->vpn_pid);
+	snprintf(path, sizeof(path), "/proc/%d/root", pid);
 	root = open(places[place].of_vpn ? path : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -errno;
@@ -167,7 +170,7 @@ static int find_socket(const struct edge *e, size_t place)
 
 static int ask_at(struct edge *e, size_t place)
 {
-	struct uapi_question q = { .loop = daemon_of(e)->loop,
+	struct uapi_question q = { .loop = e->place->loop,
 				   .priority = PRIORITY_TIMERS,
 				   .diag_fd = e->diag,
 				   .owner = e,
@@ -177,7 +180,7 @@ static int ask_at(struct edge *e, size_t place)
 
 	if (fd < 0)
 		return fd;
-	q.fd = netns_socket(e->tunnel->netns_fd, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	q.fd = netns_socket(e->place->netns_fd, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	return q.fd < 0 ? q.fd : uapi_ask(&e->uapi, fd, &q);
 }
 
@@ -185,8 +188,8 @@ static void ask_next(struct edge *e)
 {
 	int r = -ENOENT;
 
-	while (r && r != -ETIMEDOUT && e->place < ARRAY_SIZE(places))
-		r = ask_at(e, e->place++);
+	while (r && r != -ETIMEDOUT && e->socket_place < ARRAY_SIZE(places))
+		r = ask_at(e, e->socket_place++);
 }
 
 void edge_ask_wireguard(struct edge *e)
@@ -194,14 +197,14 @@ void edge_ask_wireguard(struct edge *e)
 	struct link_identity link;
 	struct wireguard w;
 
-	if (e->uapi || watch_netlink_identity(e->tunnel->link, &link))
+	if (e->uapi || watch_netlink_identity(e->place->link, &link))
 		return; /* no tunnel: a new one will find its server where the old one was */
 	if (!strcmp(link.kind, "wireguard") && !wireguard_kernel(e->genl, link.ifindex, &w)) {
 		e->wireguard = w;
 		e->is_wireguard = true;
 		return;
 	}
-	e->place = 0;
+	e->socket_place = 0;
 	snprintf(e->asked_for, sizeof(e->asked_for), "%s", link.name);
 	ask_next(e);
 }

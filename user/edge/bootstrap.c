@@ -20,9 +20,9 @@ static int write_bootstrap(struct edge *e, uint64_t until_ns)
 
 	e->open = until_ns;
 	for (size_t i = 0; i < e->n; i++) {
-		int r = guard_bootstrap(e->guards, &e->known[i].spec, until_ns,
-					e->bootstrap_since_ns, e->vpn.level ? e->vpn.id : 0,
-					e->vpn.level);
+		int r = guard_bootstrap(
+			e->place->guards, &e->known[i].spec, until_ns, e->bootstrap_since_ns,
+			e->vpn_cgroup.level ? e->vpn_cgroup.id : 0, e->vpn_cgroup.level);
 
 		result = r ? r : result;
 	}
@@ -45,22 +45,24 @@ void edge_shut(struct edge *e)
 
 void edge_leashed(struct edge *e, const char *cgroup)
 {
-	if (e && e->vpn.level &&
-	    (cgroup_is_below(cgroup, e->vpn.path) || cgroup_is_below(e->vpn.path, cgroup)))
+	if (e && e->vpn_cgroup.level &&
+	    (cgroup_is_below(cgroup, e->vpn_cgroup.path) ||
+	     cgroup_is_below(e->vpn_cgroup.path, cgroup)))
 		edge_shut(e);
 }
 
 /* ------ who the VPN is ------ */
 
-static void vpn_is(struct edge *e, const struct cgroup_ref *c)
+static void vpn_cgroup_is(struct edge *e, const struct cgroup_ref *c)
 {
-	if (c && e->vpn.level && e->vpn.id == c->id) { /* by its id: one may be made anew */
+	if (c && e->vpn_cgroup.level &&
+	    e->vpn_cgroup.id == c->id) { /* of that path might be another */
 		close(c->fd);
 		return;
 	}
-	if (e->vpn.level)
-		e->vpn.fd = close_fd(e->vpn.fd);
-	e->vpn = c ? *c : (struct cgroup_ref) { .fd = -1 };
+	if (e->vpn_cgroup.level)
+		e->vpn_cgroup.fd = close_fd(e->vpn_cgroup.fd);
+	e->vpn_cgroup = c ? *c : (struct cgroup_ref) { .fd = -1 };
 	edge_shut(e);	      /* what was noted was another's */
 	if (c && e->complete) /* what is not the VPN's can be told by now */
 		edge_sweep(e);
@@ -68,16 +70,13 @@ static void vpn_is(struct edge *e, const struct cgroup_ref *c)
 
 void edge_find_vpn(struct edge *e)
 {
-	const struct vpn *v = &e->tunnel->vpn;
-	const struct daemon *d = daemon_of(e);
+	const char *cgroup = vpn_cgroup(e->vpn);
 	struct cgroup_ref c;
-	bool known = *v->cgroup && !edge_is_leashed(d, v->cgroup) &&
-		     !resolve_cgroup(&d->root, v->cgroup, &c, NULL);
+	bool known = *cgroup && !place_is_leashed(e->place, cgroup) &&
+		     !resolve_cgroup(e->place->root, cgroup, &c, NULL);
 
-	e->vpn_why = v->why;
-	e->vpn_pid = !known ? 0 : v->n ? v->processes[0].pid : v->owner;
-	if (known || e->vpn.level)
-		vpn_is(e, known ? &c : NULL);
+	if (known || e->vpn_cgroup.level)
+		vpn_cgroup_is(e, known ? &c : NULL);
 }
 
 /* ------ open, and shut for a grant ------ */
@@ -87,7 +86,7 @@ static const char *obstacle(const struct edge *e)
 {
 	if (!e->complete)
 		return "the guard is not complete";
-	if (!e->vpn.level && !e->tunnel->config.bootstrap.n)
+	if (!e->vpn_cgroup.level && !e->place->config->bootstrap.n)
 		return "the VPN's cgroup is not known (name it: netns = container:NAME, or process "
 		       "= NAME; or set bootstrap = IP,…)";
 	return NULL;
@@ -125,7 +124,7 @@ static bool edge_has_endpoint(const struct edge *e)
 
 static int no_endpoint(const struct edge *e, struct error *err)
 {
-	const char *why = *e->vpn_why ? e->vpn_why : e->wireguard_why;
+	const char *why = *vpn_why(e->vpn) ? vpn_why(e->vpn) : e->wireguard_why;
 
 	if (*why) /* what to do is in there */
 		return SAY(err, -ENOENT, NULL, "no endpoint of the VPN is known: %s", why);
@@ -142,14 +141,14 @@ int edge_settle(struct edge *e, struct error *err)
 
 	if (e->weak)
 		return 0;
-	if (e->uapi && !e->was_asked && !e->tunnel->config.endpoints.n)
+	if (e->uapi && !e->was_asked && !e->place->config->endpoints.n)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
 	r = bootstrap_pause(e); /* from here on no flow is noted nor answered */
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "shut the edge");
 	if (!e->is_wireguard)
 		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
-	if (!e->is_wireguard && !e->tunnel->config.endpoints.n)
+	if (!e->is_wireguard && !e->place->config->endpoints.n)
 		r = edge_learn(e, err);
 	if (r)
 		return r;

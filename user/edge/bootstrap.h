@@ -18,7 +18,7 @@ void edge_leashed(struct edge *e, const char *cgroup);
 /* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
  * none; -ENOTUNIQ: one of several, and nobody says which. */
 int edge_settle(struct edge *e, struct error *err);
-/* The VPN's cgroup, if it can be known; else vpn_why says why. Is it another one, bootstrap is
+/* The VPN's cgroup, if it can be known; else vpn_why() says why. Is it another one, bootstrap is
  * shut. */
 void edge_find_vpn(struct edge *e);
 

@@ -16,13 +16,9 @@
 #include "edge/sweep.h"
 #include "edge/vpn.h"
 #include "report/report.h"
+#include "watch/process.h"
 
 /* ------ open, close ------ */
-
-static bool wants_guard(const struct tunnel *t)
-{
-	return !t->config.guard_off;
-}
 
 static void forget(struct underlay *u)
 {
@@ -37,53 +33,58 @@ void edge_close(struct edge *e)
 	for (size_t i = 0; i < e->n; i++)
 		forget(&e->known[i]);
 	uapi_stop(e->uapi);
-	if (e->vpn.level)
-		e->vpn.fd = close_fd(e->vpn.fd);
-	e->home_fd = close_fd(e->home_fd);
-	e->home_rtnl = close_fd(e->home_rtnl);
-	e->rtnl = close_fd(e->rtnl);
-	e->genl = close_fd(e->genl);
-	e->diag = close_fd(e->diag);
+	if (e->vpn_cgroup.level)
+		close_fd(e->vpn_cgroup.fd);
+	close_fd(e->home_fd);
+	close_fd(e->home_rtnl);
+	close_fd(e->rtnl);
+	close_fd(e->genl);
+	close_fd(e->diag);
 	free(e);
 }
 
-int edge_open(struct edge **ret, struct tunnel *t, struct error *err)
+static void find_guarding(const struct edge *e, void *arg)
 {
+	const struct edge **found = arg;
+
+	if (!e->weak)
+		*found = e;
+}
+
+int edge_open(struct edge **ret, struct vpn *vpn, struct error *err)
+{
+	const struct edge_place *p = vpn_place(vpn);
+	const struct edge *other = NULL;
 	struct edge *e;
 	int r;
 
 	*ret = NULL;
-	if (!wants_guard(t))
+	if (p->config->guard_off)
 		return 0;
-	for (size_t i = 0; i < t->daemon->n_tunnels; i++) {
-		const struct tunnel *other = t->daemon->tunnels[i];
-
-		if (other != t && other->edge && !other->edge->weak &&
-		    other->netns_cookie == t->netns_cookie)
-			return SAY(err, -EBUSY, "one tunnel for each netns, or guard = off",
-				   "the netns is guarded for tunnel %s", other->config.name);
-	}
+	p->calls->each_edge(p->owner, find_guarding, &other);
+	if (other)
+		return SAY(err, -EBUSY, "one tunnel for each netns, or guard = off",
+			   "the netns is guarded for tunnel %s", other->place->config->name);
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "guard the netns");
-	e->tunnel = t;
-	e->guards = t->daemon->guards;
-	e->home_fd = -1;
-	e->vpn_why = "";
-	e->home_rtnl = nl_open(-1, NETLINK_ROUTE);
-	e->rtnl = nl_open(t->netns_fd, NETLINK_ROUTE);
-	e->genl = nl_open(t->netns_fd, NETLINK_GENERIC);
-	e->diag = nl_open(t->netns_fd, NETLINK_SOCK_DIAG);
+	*e = (struct edge) { .place = p,
+			     .vpn = vpn,
+			     .home_fd = -1,
+			     .home_rtnl = nl_open(-1, NETLINK_ROUTE),
+			     .rtnl = nl_open(p->netns_fd, NETLINK_ROUTE),
+			     .genl = nl_open(p->netns_fd, NETLINK_GENERIC),
+			     .diag = nl_open(p->netns_fd, NETLINK_SOCK_DIAG) };
 	r = netns_open("host", &e->home_fd, err);
 	if (!r && (e->home_rtnl < 0 || e->rtnl < 0 || e->genl < 0 || e->diag < 0))
 		r = fail(err, EXIT_FAILURE_, -EMFILE, NULL, "open netlink to guard '%s'",
-			 t->config.netns);
+			 p->config->netns);
 	if (r) {
 		edge_close(e);
 		return r;
 	}
 	e->home_ino = (uint32_t)netns_ino(e->home_fd);
-	e->weak = e->home_ino == (uint32_t)t->netns_ino; /* whatever it is called */
+	e->weak = e->home_ino == (uint32_t)p->netns_ino; /* whatever it is called */
 	/* before v5.14 there is none, and nothing there asks for it: clsact hands over the slot */
 	netns_cookie(e->home_fd, &e->home_cookie);
 	*ret = e;
@@ -148,7 +149,7 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 
 	if (r)
 		return r;
-	nsid_of(rtnl, e->tunnel->netns_fd, &us);
+	nsid_of(rtnl, e->place->netns_fd, &us);
 	for (size_t i = 0; i < l.n; i++)
 		found |= l.links[i].ifindex == u->link.peer_ifindex &&
 			 !strcmp(l.links[i].kind, "veth") && l.links[i].peer_nsid == us &&
@@ -159,23 +160,25 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 			   u->link.name);
 }
 
+static void note_audit(const struct cgroup_ref *c, bool audit, void *arg)
+{
+	bool *has = arg;
+
+	has[audit] = true;
+}
+
 static uint32_t guard_flags(const struct edge *e)
 {
-	const struct daemon *d = daemon_of(e);
+	bool has[2] = { false }; /* enforced, audited */
 	uint32_t flags = 0;
-	bool audit = false, enforced = false;
 
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel == e->tunnel) {
-			audit |= d->workloads[i]->audit;
-			enforced |= !d->workloads[i]->audit;
-		}
+	e->place->calls->each_workload(e->place->owner, note_audit, has);
 	for (size_t i = 0; i < e->n_rules; i++)
 		if (e->rules[i].key.kind == ADDRESS_ENDPOINT && !is_mapped(e->rules[i].key.address))
 			flags |= GUARD_IPV6;
-	if (audit && !enforced)
+	if (has[true] && !has[false])
 		flags |= GUARD_AUDIT;
-	if (e->tunnel->config.bootstrap.n)
+	if (e->place->config->bootstrap.n)
 		flags |= GUARD_BOOTSTRAP_HOSTS;
 	return flags;
 }
@@ -184,10 +187,10 @@ static void fill_spec(struct edge *e, struct underlay *u)
 {
 	struct guard_spec *s = &u->spec;
 
-	s->inside = (struct device) { e->tunnel->netns_fd, (uint32_t)e->tunnel->netns_ino,
-				      e->tunnel->netns_cookie, u->link.ifindex };
+	s->inside = (struct device) { e->place->netns_fd, (uint32_t)e->place->netns_ino,
+				      e->place->netns_cookie, u->link.ifindex };
 	s->weak = e->weak;
-	s->levels = e->weak ? daemon_of(e)->levels : 0;
+	s->levels = e->weak ? *e->place->levels : 0;
 	s->flags = guard_flags(e);
 	/* there, of which of them? endpoints do */
 	s->listen_port = htons(e->is_wireguard && !e->weak ? e->wireguard.listen_port : 0);
@@ -225,7 +228,7 @@ static int read_present(struct edge *e, struct error *err)
 		if (e->weak) { /* as many as there is room for: it can not be all that counts */
 			if (link_place(link) != LINK_INSIDE && link->type == ARPHRD_ETHER &&
 			    e->n_present < UNDERLAYS &&
-			    strcmp(link->name, e->tunnel->config.interface))
+			    strcmp(link->name, e->place->config->interface))
 				e->present[e->n_present++] =
 					(struct underlay) { .link = *link, .peer_fd = -1 };
 			continue;
@@ -242,7 +245,7 @@ static int read_present(struct edge *e, struct error *err)
 					 "more than %d interfaces lead out", UNDERLAYS);
 			break;
 		case LINK_UNGUARDABLE:
-			if (!strcmp(link->name, e->tunnel->config.interface))
+			if (!strcmp(link->name, e->place->config->interface))
 				break; /* the tunnel: its outer packets leave elsewhere */
 			snprintf(e->unguardable, sizeof(e->unguardable),
 				 "interface %s (%s) leads out and can not be guarded", link->name,
@@ -272,11 +275,11 @@ static const struct underlay *find_known(const struct edge *e, const struct link
 
 /* ------ reading and completing ------ */
 
-int edge_read(struct edge *e, struct error *err)
+int edge_read(struct edge *e, bool lease_lives, struct error *err)
 {
 	int r;
 
-	if (!e->n && !e->n_learned)
+	if (lease_lives && !e->n && !e->n_learned)
 		edge_adopt_learned(e);
 	edge_find_vpn(e);
 	edge_ask_wireguard(e);
@@ -308,7 +311,7 @@ int edge_read(struct edge *e, struct error *err)
 		fill_spec(e, u);
 		if (same_record(&was, &u->spec))
 			continue;
-		r = guard_put(e->guards, &u->spec, err);
+		r = guard_put(e->place->guards, &u->spec, err);
 		if (r) {
 			e->complete = false;
 			return r;
@@ -323,22 +326,18 @@ int edge_read(struct edge *e, struct error *err)
 }
 
 /* In the host's netns, where no edge stops a packet socket. */
-static void deny_packets(struct edge *e, const struct workload *w)
+static void deny_packets(const struct cgroup_ref *c, bool audit, void *arg)
 {
-	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
+	struct edge *e = arg;
 
-	if (c && w->bound && !w->audit && gate_deny_packets(c))
+	if (c && !audit && gate_deny_packets(c))
 		e->denied = false;
 }
 
 static void deny_packets_of_all(struct edge *e)
 {
-	const struct daemon *d = daemon_of(e);
-
 	e->denied = true;
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel == e->tunnel)
-			deny_packets(e, d->workloads[i]);
+	e->place->calls->each_workload(e->place->owner, deny_packets, e);
 }
 
 void edge_workloads_changed(struct edge *e)
@@ -350,10 +349,10 @@ void edge_workloads_changed(struct edge *e)
 		deny_packets_of_all(e);
 }
 
-void edge_bound(struct edge *e, const struct workload *w)
+void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit)
 {
 	if (e && e->complete && e->weak)
-		deny_packets(e, w);
+		deny_packets(c, audit, e);
 	edge_sweep(e);
 }
 
@@ -362,7 +361,7 @@ int edge_verify(struct edge *e, struct error *err)
 	const char *which;
 
 	for (size_t i = 0; i < e->n; i++)
-		if (guard_check(e->guards, &e->known[i].spec, &which)) {
+		if (guard_check(e->place->guards, &e->known[i].spec, &which)) {
 			e->complete = false;
 			edge_shut(e);
 			return SAY(err, -ESTALE, NULL, "%s is off interface %s, or not the first",
@@ -398,9 +397,9 @@ int edge_complete(struct edge *e, struct error *err)
 			failed = check_peer(e, u, &why);
 		fill_spec(e, u);
 		if (!failed)
-			failed = guard_put(e->guards, &u->spec, &why);
+			failed = guard_put(e->place->guards, &u->spec, &why);
 		if (failed && !before) { /* gone half-way: its record and its pins go too */
-			guard_lost(e->guards, &u->spec);
+			guard_lost(e->place->guards, &u->spec);
 			forget(u);
 		} else {
 			e->n++;
@@ -412,7 +411,7 @@ int edge_complete(struct edge *e, struct error *err)
 	}
 	for (size_t k = 0; k < n_was; k++)
 		if (was[k].link.ifindex) {
-			guard_lost(e->guards, &was[k].spec);
+			guard_lost(e->place->guards, &was[k].spec);
 			forget(&was[k]);
 		}
 	if (r)
@@ -450,7 +449,7 @@ void edge_device_gone(struct edge *e)
 	e->is_wireguard = false; /* its endpoints stay: a new one will find its server there */
 	for (size_t i = 0; i < e->n; i++) {
 		fill_spec(e, &e->known[i]);
-		if (guard_put(e->guards, &e->known[i].spec, &err))
+		if (guard_put(e->place->guards, &e->known[i].spec, &err))
 			e->complete = false;
 	}
 }
@@ -479,7 +478,7 @@ bool edge_is_open(const struct edge *e)
 
 const char *edge_why(const struct edge *e)
 {
-	return *e->vpn_why ? e->vpn_why : *e->wireguard_why ? e->wireguard_why : e->why;
+	return *vpn_why(e->vpn) ? vpn_why(e->vpn) : *e->wireguard_why ? e->wireguard_why : e->why;
 }
 
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max)
@@ -491,14 +490,15 @@ size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max)
 	return n;
 }
 
-void edge_drops(const struct edge *e, uint64_t ret_dropped[VPNLEASH_REASON_MAX])
+void edge_drops(const struct edge *e, const struct pins *pins,
+		uint64_t ret_dropped[VPNLEASH_REASON_MAX])
 {
 	uint64_t dropped[VPNLEASH_REASON_MAX];
 
 	memset(ret_dropped, 0, sizeof(dropped));
 	for (size_t i = 0; i < e->n; i++) {
-		report_read_guard_drops(gate_pins(daemon_of(e)->gate),
-					guard_slot(e->guards, &e->known[i].spec), dropped);
+		report_read_guard_drops(pins, guard_slot(e->place->guards, &e->known[i].spec),
+					dropped);
 		for (size_t r = 0; r < VPNLEASH_REASON_MAX; r++)
 			ret_dropped[r] += dropped[r];
 	}
@@ -507,7 +507,7 @@ void edge_drops(const struct edge *e, uint64_t ret_dropped[VPNLEASH_REASON_MAX])
 bool edge_has_slot(const struct edge *e, unsigned int slot)
 {
 	for (size_t i = 0; i < e->n; i++)
-		if (guard_slot(e->guards, &e->known[i].spec) == slot)
+		if (guard_slot(e->place->guards, &e->known[i].spec) == slot)
 			return true;
 	return false;
 }
@@ -523,8 +523,8 @@ static int note_confined(const struct netns_process *p, void *arg)
 	struct confined *c = arg;
 	const struct edge *e = c->edge;
 
-	if ((e->vpn.level && cgroup_is_below(p->cgroup, e->vpn.path)) ||
-	    edge_is_leashed(daemon_of(e), p->cgroup))
+	if ((e->vpn_cgroup.level && cgroup_is_below(p->cgroup, e->vpn_cgroup.path)) ||
+	    place_is_leashed(e->place, p->cgroup))
 		return 0;
 	for (size_t i = 0; i < c->n; i++)
 		if (!strncmp(c->ret[i], p->cgroup, sizeof(c->ret[0]) - 1))
@@ -537,6 +537,6 @@ size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max)
 {
 	struct confined c = { .edge = e, .ret = ret, .max = max };
 
-	netns_processes(e->tunnel->netns_ino, note_confined, &c);
+	netns_processes(e->place->netns_ino, note_confined, &c);
 	return c.n;
 }

@@ -14,21 +14,23 @@
 #include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
 
-struct workload;
-struct tunnel;
+struct cgroup_ref;
+struct pins;
+struct vpn;
 struct edge;
 
-/* NULL in *ret and 0: this tunnel has no guard (guard = off). */
-int edge_open(struct edge **ret, struct tunnel *t, struct error *err);
+/* In the place of that VPN, which must outlive it. NULL in *ret and 0: this tunnel has no guard
+ * (guard = off). */
+int edge_open(struct edge **ret, struct vpn *vpn, struct error *err);
 /* What is attached stays: with the netns alive it goes on guarding. NULL is fine. */
 void edge_close(struct edge *e);
 
 /*
  * Everything read anew. 0: every link that leads out is guarded, as it was left; -ESTALE with a
  * sentence: it is not, or something changed that edge_complete() has to see to. The lease must be
- * gone before that is called.
+ * gone before that is called. lease_lives: so what an earlier daemon learnt still holds.
  */
-int edge_read(struct edge *e, struct error *err);
+int edge_read(struct edge *e, bool lease_lives, struct error *err);
 /* Guard what edge_read() found. 0, or -Exxx with a sentence: no lease. */
 int edge_complete(struct edge *e, struct error *err);
 /* Before each renewal, cheap: are the programs still there and first? */
@@ -41,7 +43,7 @@ void edge_device_gone(struct edge *e);
  * nothing: edge_complete() sees to that. NULL is fine. */
 void edge_workloads_changed(struct edge *e);
 /* The cgroup of a workload that is known already has come. NULL is fine. */
-void edge_bound(struct edge *e, const struct workload *w);
+void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit);
 
 /* For status. Text is valid until the next call. */
 bool edge_is_complete(const struct edge *e);
@@ -50,7 +52,8 @@ bool edge_denies_packets(const struct edge *e); /* there, by the kernel's BPF LS
 bool edge_is_open(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
-void edge_drops(const struct edge *e, uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
+void edge_drops(const struct edge *e, const struct pins *pins,
+		uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 bool edge_has_slot(const struct edge *e, unsigned int slot);
 /* Cgroups with a process in the netns, neither leashed nor the VPN's. */
 size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max);

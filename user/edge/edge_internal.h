@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "act/guard.h"
-#include "core/state.h"
 #include "edge/edge.h"
+#include "edge/vpn.h"
 #include "watch/uapi.h"
 #include "watch/underlay.h"
 #include "watch/wireguard.h"
@@ -36,8 +36,8 @@ struct underlay {
 };
 
 struct edge {
-	struct tunnel *tunnel;
-	struct guards *guards;
+	const struct edge_place *place;
+	struct vpn *vpn;
 	/* ours, where the host's ends of veths mostly are */
 	int home_fd, home_rtnl;
 	uint32_t home_ino;
@@ -57,7 +57,7 @@ struct edge {
 	bool is_wireguard;
 	struct uapi *uapi;	 /* it is being asked; NULL: it is not */
 	bool was_asked;		 /* since the device is there */
-	size_t place;		 /* of its socket, the next that is tried */
+	size_t socket_place;	 /* the next of its sockets that is tried */
 	char asked_for[16];	 /* the interface */
 	pid_t answers;		 /* the process that did; 0: none */
 	uint64_t searched_ns;	 /* for it, in vain */
@@ -68,21 +68,14 @@ struct edge {
 	size_t n_rules;
 	struct address_rule rules[RULES];
 
-	struct cgroup_ref vpn;	     /* level 0: not known */
-	pid_t vpn_pid;		     /* a process of it, as last seen; 0: none */
-	const char *vpn_why;	     /* why it is not known; "": there is no more to say */
-	uint64_t bootstrap_since_ns; /* flows that began earlier are forgotten; 0: shut */
+	struct cgroup_ref vpn_cgroup; /* level 0: not known */
+	uint64_t bootstrap_since_ns;  /* flows that began earlier are forgotten; 0: shut */
 	bool open;
 	char why[256];
 	char beside[400]; /* what else the VPN's process talked to, as last told */
 	size_t n_reported;
 	uint64_t reported[256]; /* cookies of foreign sockets that were told */
 };
-
-static inline struct daemon *daemon_of(const struct edge *e)
-{
-	return e->tunnel->daemon;
-}
 
 static inline bool is_mapped(const uint8_t address[16])
 {

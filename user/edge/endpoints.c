@@ -11,7 +11,7 @@ static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, u
 		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)
 {
 	if (e->n_rules < RULES)
-		address_rule(&e->rules[e->n_rules++], e->tunnel->netns_cookie, kind, protocol, port,
+		address_rule(&e->rules[e->n_rules++], e->place->netns_cookie, kind, protocol, port,
 			     address, prefix, true, source);
 }
 
@@ -22,34 +22,45 @@ static void add_endpoint(struct edge *e, uint8_t protocol, uint16_t port, const 
 	add_rule(e, ADDRESS_HOST, protocol, 0, address, prefix, source);
 }
 
-/* The rules of a netns are those of all its tunnels: in the host's there may be several. */
-static int publish_endpoints(struct edge *e)
+struct all_rules {
+	const struct edge *own;
+	size_t n;
+	struct address_rule *rules; /* NULL: they are counted only */
+};
+
+static void add_rules_of(const struct edge *e, void *arg)
 {
-	const struct daemon *d = daemon_of(e);
-	struct address_rule *all = calloc(d->n_tunnels + 1, sizeof(e->rules));
-	size_t n = 0;
-	int r = all ? 0 : -ENOMEM;
+	struct all_rules *all = arg;
 
-	for (size_t i = 0; !r && i < d->n_tunnels; i++) {
-		const struct edge *other = d->tunnels[i]->edge;
+	if (e == all->own)
+		return;
+	if (all->rules)
+		memcpy(all->rules + all->n, e->rules, e->n_rules * sizeof(*e->rules));
+	all->n += e->n_rules;
+}
 
-		if (other && other != e && d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie) {
-			memcpy(all + n, other->rules, other->n_rules * sizeof(*all));
-			n += other->n_rules;
-		}
-	}
-	if (!r) {
-		memcpy(all + n, e->rules, e->n_rules * sizeof(*all));
-		r = guard_rules(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, all,
-				n + e->n_rules);
-	}
-	free(all);
+/* The rules of a netns are those of all its tunnels: in the host's there may be several. */
+static int publish_endpoints(const struct edge *e)
+{
+	const struct edge_place *p = e->place;
+	struct all_rules all = { .own = e };
+	int r;
+
+	p->calls->each_edge(p->owner, add_rules_of, &all);
+	all.rules = calloc(all.n + e->n_rules + 1, sizeof(*all.rules));
+	if (!all.rules)
+		return -ENOMEM;
+	all.n = 0;
+	p->calls->each_edge(p->owner, add_rules_of, &all);
+	memcpy(all.rules + all.n, e->rules, e->n_rules * sizeof(*e->rules));
+	r = guard_rules(p->guards, TRIE_ENDPOINTS, p->netns_cookie, all.rules, all.n + e->n_rules);
+	free(all.rules);
 	return r;
 }
 
 int edge_write_endpoints(struct edge *e)
 {
-	const struct tunnel_config *c = &e->tunnel->config;
+	const struct tunnel_config *c = e->place->config;
 	int r;
 
 	e->n_rules = 0;
@@ -72,9 +83,9 @@ int edge_write_endpoints(struct edge *e)
 		add_rule(e, ADDRESS_BOOTSTRAP, 0, 0, c->bootstrap.host[i].address,
 			 c->bootstrap.host[i].length, FROM_CONFIG);
 	r = publish_endpoints(e);
-	if (r && may_log(&e->tunnel->log))
+	if (r && may_log(e->place->log))
 		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s",
-			 e->tunnel->config.interface, strerror(-r));
+			 e->place->config->interface, strerror(-r));
 	return r;
 }
 
@@ -90,18 +101,15 @@ static void adopt_wireguard(struct edge *e, const struct address_key *key)
 	memcpy(p->address, key->address, 16);
 }
 
-/* What an earlier daemon learnt, and what WireGuard told it, until it tells us: while its lease
- * lives. */
+/* And what WireGuard told it, until it tells us. */
 void edge_adopt_learned(struct edge *e)
 {
 	struct address_rule rules[2 * LEARNED];
-	size_t n = guard_rules_read(e->guards, TRIE_ENDPOINTS, e->tunnel->netns_cookie, rules,
+	size_t n = guard_rules_read(e->place->guards, TRIE_ENDPOINTS, e->place->netns_cookie, rules,
 				    ARRAY_SIZE(rules));
-	bool lives = e->tunnel->slot &&
-		     lease_expires_ns(daemon_of(e)->leases, e->tunnel->slot) > now_boot_ns();
 	bool wireguard = !e->is_wireguard;
 
-	for (size_t i = 0; lives && i < n && e->n_learned < LEARNED; i++) {
+	for (size_t i = 0; i < n && e->n_learned < LEARNED; i++) {
 		struct vpn_endpoint *p = &e->learned[e->n_learned];
 
 		if (rules[i].key.kind != ADDRESS_ENDPOINT)

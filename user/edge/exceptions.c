@@ -9,19 +9,20 @@
 #define EXCEPTIONS 512
 
 struct exceptions {
-	size_t n;
+	const struct edge *edge;
+	struct links home; /* of the host */
 	bool full;
+	size_t n;
 	struct address_rule rules[EXCEPTIONS];
 };
 
-static void except(struct edge *e, struct exceptions *x, enum address_kind kind,
-		   const struct allow_rule *a, const uint8_t address[16], unsigned int prefix,
-		   bool allowed)
+static void except(struct exceptions *x, enum address_kind kind, const struct allow_rule *a,
+		   const uint8_t address[16], unsigned int prefix, bool allowed)
 {
 	struct address_rule r;
 	size_t i = 0;
 
-	address_rule(&r, e->tunnel->netns_cookie, kind, a->protocol, a->port, address, prefix,
+	address_rule(&r, x->edge->place->netns_cookie, kind, a->protocol, a->port, address, prefix,
 		     allowed, FROM_CONFIG);
 	while (i < x->n && memcmp(&x->rules[i].key, &r.key, sizeof(r.key)))
 		i++;
@@ -48,75 +49,72 @@ static bool on_link(const struct underlay *u, const uint8_t address[16])
 }
 
 /* As which the host, and docker-proxy for whoever comes to the host, appear on an underlay. */
-static void except_host(struct edge *e, struct exceptions *x, const struct allow_rule *a,
-			const struct links *home)
+static void except_host(struct exceptions *x, const struct allow_rule *a)
 {
+	const struct links *home = &x->home;
+	const struct edge *e = x->edge;
+
 	for (size_t u = 0; u < e->n; u++) {
 		uint32_t gateway = default_gateway(e->rtnl, e->known[u].link.ifindex);
 		uint8_t mapped[16] = { [10] = 0xff, 0xff };
 
 		memcpy(mapped + 12, &gateway, 4);
 		if (gateway)
-			except(e, x, ADDRESS_REMOTE, a, mapped, 128, a->from_host);
+			except(x, ADDRESS_REMOTE, a, mapped, 128, a->from_host);
 		for (size_t i = 0; i < home->n; i++)
 			for (size_t k = 0; k < home->links[i].n_addresses; k++)
 				if (on_link(&e->known[u], home->links[i].addresses[k].address))
-					except(e, x, ADDRESS_REMOTE, a,
+					except(x, ADDRESS_REMOTE, a,
 					       home->links[i].addresses[k].address, 128,
 					       a->from_host);
 	}
 }
 
-static void add_exceptions(struct edge *e, struct exceptions *x, const struct allow_rules *allow,
-			   const struct links *home)
+static void add_exceptions(const struct allow_rules *allow, void *arg)
 {
+	struct exceptions *x = arg;
+	const struct edge *e = x->edge;
+
 	for (size_t i = 0; i < allow->n; i++) {
 		const struct allow_rule *a = &allow->rule[i];
 
 		for (size_t k = 0; k < a->n_from; k++)
-			except(e, x, ADDRESS_REMOTE, a, a->from[k].address, a->from[k].length,
-			       true);
-		except_host(e, x, a, home);
+			except(x, ADDRESS_REMOTE, a, a->from[k].address, a->from[k].length, true);
+		except_host(x, a);
 		/* the VPN's server is nobody's LAN client, wherever it is */
 		for (size_t k = 0; k < e->n_rules; k++)
 			if (e->rules[k].key.kind == ADDRESS_ENDPOINT)
-				except(e, x, ADDRESS_REMOTE, a, e->rules[k].key.address,
+				except(x, ADDRESS_REMOTE, a, e->rules[k].key.address,
 				       e->rules[k].key.prefixlen - ADDRESS_KEY_BITS, false);
 		for (size_t u = 0; u < e->n; u++)
 			for (size_t k = 0; k < e->known[u].link.n_addresses; k++)
 				if (is_mapped(e->known[u].link.addresses[k].address))
-					except(e, x, ADDRESS_OWN, a,
+					except(x, ADDRESS_OWN, a,
 					       e->known[u].link.addresses[k].address, 128, true);
 	}
 }
 
 void edge_exceptions(struct edge *e)
 {
+	const struct edge_place *p = e->place;
 	struct exceptions *x = calloc(1, sizeof(*x));
-	const struct daemon *d = daemon_of(e);
-	struct links home = { 0 };
 	struct error err;
 
-	if (!x || links_read(e->home_rtnl, &home, &err)) {
+	if (!x || links_read(e->home_rtnl, &x->home, &err)) {
 		free(x);
 		return;
 	}
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_cookie == e->tunnel->netns_cookie)
-			add_exceptions(e, x, &d->tunnels[i]->config.allow, &home);
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel->netns_cookie == e->tunnel->netns_cookie)
-			add_exceptions(e, x, &d->workloads[i]->allow, &home);
+	x->edge = e;
+	p->calls->each_allow(p->owner, add_exceptions, x);
 	if (x->full) { /* what is missing may be that the VPN's server is no LAN client */
 		x->n = 0;
-		if (may_log(&e->tunnel->log))
+		if (may_log(p->log))
 			log_line(LOG_LEVEL_ERR,
 				 "allow: more than %d addresses and ports in one namespace: nobody "
-				 "of "
-				 "the LAN comes in",
+				 "of the LAN comes in",
 				 EXCEPTIONS);
 	}
-	guard_rules(e->guards, TRIE_EXCEPTIONS, e->tunnel->netns_cookie, x->rules, x->n);
-	links_free(&home);
+	guard_rules(p->guards, TRIE_EXCEPTIONS, p->netns_cookie, x->rules, x->n);
+	links_free(&x->home);
 	free(x);
 }

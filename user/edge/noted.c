@@ -46,7 +46,7 @@ static void note_flow(const struct flow_key *key, const struct flow *flow, void 
 	struct candidate *oldest = c->flows, *to;
 	uint16_t port = ntohs(key->remote_port);
 
-	if (key->netns_cookie != c->edge->tunnel->netns_cookie || !key->outbound ||
+	if (key->netns_cookie != c->edge->place->netns_cookie || !key->outbound ||
 	    !flow->socket_cookie || flow->first_ns < c->edge->bootstrap_since_ns ||
 	    !flow->answered_ns || port == 53 || port == 853 ||
 	    (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP))
@@ -94,7 +94,7 @@ static void note_descriptor(const struct descriptor *d, void *arg)
 	struct choice *c = h->choice;
 
 	if (h->judging) {
-		if (*d->tun && !strcmp(d->tun, c->edge->tunnel->config.interface))
+		if (*d->tun && !strcmp(d->tun, c->edge->place->config->interface))
 			h->belief = HOLDS_THE_TUNNEL;
 		return;
 	}
@@ -106,12 +106,12 @@ static int note_process(const struct netns_process *p, void *arg)
 {
 	struct choice *c = arg;
 	struct holder h = { .choice = c, .judging = true, .belief = OF_ITS_CGROUP };
-	const char *name = c->edge->tunnel->config.process;
+	const char *name = c->edge->place->config->process;
 	int r;
 
 	if (now_boot_ns() > c->until_ns)
 		return -ETIME;
-	if (!cgroup_is_below(p->cgroup, c->edge->vpn.path))
+	if (!cgroup_is_below(p->cgroup, c->edge->vpn_cgroup.path))
 		return 0;
 	if (*name && !strcmp(p->comm, name))
 		h.belief = HAS_ITS_NAME;
@@ -240,7 +240,7 @@ static int choose(struct choice *c, struct error *err)
 		log_line(LOG_LEVEL_NOTICE,
 			 "tunnel '%s': its VPN also talks to %s, which is not let through beside "
 			 "its server (set endpoint = if it is one)",
-			 e->tunnel->config.interface, e->beside);
+			 e->place->config->interface, e->beside);
 	}
 	learn_those_of(c, IPPROTO_UDP);
 	return 0;
@@ -252,16 +252,16 @@ int edge_learn(struct edge *e, struct error *err)
 	int r;
 
 	e->n_learned = 0;
-	if (!e->vpn.level)
+	if (!e->vpn_cgroup.level)
 		return 0;
-	guard_each_flow(e->guards, note_flow, &c);
+	guard_each_flow(e->place->guards, note_flow, &c);
 	if (!c.n)
 		return 0;
 	r = sockets_each(e->diag, note_inode, &c);
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "look at the VPN's sockets");
 	c.until_ns = now_boot_ns() + SEARCH_NS;
-	r = netns_processes(e->tunnel->netns_ino, note_process, &c);
+	r = netns_processes(e->place->netns_ino, note_process, &c);
 	if (r) /* who was not looked at may be the VPN */
 		return fail(err, EXIT_FAILURE_, r, "set endpoint = that of its server",
 			    "look through what the VPN's processes hold");

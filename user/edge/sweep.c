@@ -25,11 +25,11 @@
 /* ------ cgroups by their ids ------ */
 
 /* Its path below the root. -ESTALE: it is gone. */
-static int path_of(const struct daemon *d, uint64_t cgroup_id, char ret[PATH_MAX])
+static int path_of(const struct cgroup_root *root, uint64_t cgroup_id, char ret[PATH_MAX])
 {
-	_cleanup_fd int fd = resolve_cgroup_id(&d->root, cgroup_id);
+	_cleanup_fd int fd = resolve_cgroup_id(root, cgroup_id);
 	char link[64], path[PATH_MAX];
-	size_t prefix = strlen(d->root.path);
+	size_t prefix = strlen(root->path);
 	ssize_t n;
 
 	if (fd < 0)
@@ -100,20 +100,19 @@ static bool was_reported(struct edge *e, uint64_t cookie)
 static bool is_elsewhere(struct sweep *w, uint64_t cgroup_id, char path[PATH_MAX])
 {
 	const struct edge *e = w->edge;
-	const struct daemon *d = daemon_of(e);
 
-	if (path_of(d, cgroup_id, path)) {
+	if (path_of(e->place->root, cgroup_id, path)) {
 		snprintf(path, PATH_MAX, "(gone)");
 		return true;
 	}
-	if (edge_is_leashed(d, path) || cgroup_is_below(path, w->own) ||
+	if (place_is_leashed(e->place, path) || cgroup_is_below(path, w->own) ||
 	    cgroup_is_below(w->own, path) ||
-	    (e->vpn.level &&
-	     (cgroup_is_below(path, e->vpn.path) || cgroup_is_below(e->vpn.path, path))))
+	    (e->vpn_cgroup.level && (cgroup_is_below(path, e->vpn_cgroup.path) ||
+				     cgroup_is_below(e->vpn_cgroup.path, path))))
 		return false;
 	w->path = path;
 	w->lives_here = false;
-	netns_processes(e->tunnel->netns_ino, note_neighbour, w);
+	netns_processes(e->place->netns_ino, note_neighbour, w);
 	return !w->lives_here;
 }
 
@@ -147,8 +146,8 @@ static void report(struct edge *e, const struct open_socket *s, const char *path
 	snprintf(packet, sizeof(packet), v4 ? "%s %s:%u -> %s:%u" : "%s [%s]:%u -> [%s]:%u",
 		 s->protocol == IPPROTO_TCP ? "tcp" : "udp", from, s->local_port, to,
 		 s->remote_port);
-	audit_foreign(daemon_of(e)->audit, e->tunnel->config.name, packet, path, ended,
-		      !may_log(&e->tunnel->log));
+	audit_foreign(e->place->audit, e->place->config->name, packet, path, ended,
+		      !may_log(e->place->log));
 }
 
 static void sweep(struct sweep *w)
@@ -165,7 +164,7 @@ static void sweep(struct sweep *w)
 		if (!opener)
 			continue;
 		/* who the VPN is must be known, or it might be the VPN's */
-		ended = e->vpn.level && !socket_end(e->diag, s);
+		ended = e->vpn_cgroup.level && !socket_end(e->diag, s);
 		if (ended || !was_reported(e, s->cookie))
 			report(e, s, opener->path, ended);
 	}
@@ -257,14 +256,14 @@ static size_t processes_in(int cgroup_fd, pid_t ret[SENDERS])
 void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
 		      char process[64])
 {
-	_cleanup_fd int fd = resolve_cgroup_id(&daemon_of(e)->root, event->cgroup_id);
+	_cleanup_fd int fd = resolve_cgroup_id(e->place->root, event->cgroup_id);
 	struct match m = { .event = event };
 	char path[PATH_MAX], comm[32] = "";
 	pid_t pids[SENDERS], sender = 0;
 	size_t n;
 
 	cgroup[0] = process[0] = '\0';
-	if (!event->cgroup_id || fd < 0 || path_of(daemon_of(e), event->cgroup_id, path))
+	if (!event->cgroup_id || fd < 0 || path_of(e->place->root, event->cgroup_id, path))
 		return;
 	snprintf(cgroup, 256, "%.255s", path);
 	privilege_long_work(true);

@@ -4,28 +4,43 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "edge/edge_internal.h"
+#include "base/util.h"
+#include "watch/process.h"
 
 #define NAME_IT "run the VPN in a container or unit, and say netns = container:NAME or unit:NAME"
 
-bool edge_is_leashed(const struct daemon *d, const char *path)
-{
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (*d->workloads[i]->path && (cgroup_is_below(path, d->workloads[i]->path) ||
-					       cgroup_is_below(d->workloads[i]->path, path)))
-			return true;
-	return slices_touch(d, path);
-}
+#define VPN_PROCESSES 16 /* of one name that are watched */
 
-static uint64_t cgroup_id(const struct daemon *d, const char *path)
+struct vpn_process {
+	pid_t pid;
+	int pidfd;
+	sd_event_source *end;
+};
+
+struct vpn {
+	struct edge_place place;
+	char cgroup[PATH_MAX]; /* below the root; "": not known */
+	char why[400];	       /* why not, and what to do; "": there is no more to say */
+	pid_t owner;	       /* whose netns it is, as `netns` says; 0: it does not */
+	/* by its name it was found there: while this cgroup is there, another is another's */
+	char was[PATH_MAX];
+	uint64_t was_id;
+	size_t n;
+	struct vpn_process processes[VPN_PROCESSES];
+	bool dead; /* the last of them has ended, and no other has come */
+};
+
+static uint64_t cgroup_id(const struct edge_place *p, const char *path)
 {
 	struct cgroup_ref c;
 
-	if (resolve_cgroup(&d->root, path, &c, NULL))
+	if (resolve_cgroup(p->root, path, &c, NULL))
 		return 0;
 	close_fd(c.fd);
 	return c.id;
@@ -40,34 +55,26 @@ static void drop_process(struct vpn *v, size_t i)
 	v->processes[i] = v->processes[--v->n];
 }
 
-void vpn_forget(struct tunnel *t)
-{
-	while (t->vpn.n)
-		drop_process(&t->vpn, 0);
-	t->vpn = (struct vpn) { .n = 0 };
-}
-
 static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	struct tunnel *t = arg;
+	struct vpn *v = arg;
 	uint64_t now = now_boot_ns();
 
-	for (size_t i = 0; i < t->vpn.n; i++)
-		if (t->vpn.processes[i].pidfd == fd) {
-			drop_process(&t->vpn, i);
+	for (size_t i = 0; i < v->n; i++)
+		if (v->processes[i].pidfd == fd) {
+			drop_process(v, i);
 			break;
 		}
-	if (t->vpn.n) /* a daemon has left its child behind */
+	if (v->n) /* a daemon has left its child behind */
 		return 0;
-	t->vpn.dead = true;
-	tunnel_vpn_ended(t, now);
+	v->dead = true;
+	v->place.calls->vpn_ended(v->place.owner, now);
 	return 0;
 }
 
 /* By its number: so its cgroup is asked for again once its pidfd holds it. */
-static void watch(struct tunnel *t, pid_t pid)
+static void watch(struct vpn *v, pid_t pid)
 {
-	struct vpn *v = &t->vpn;
 	struct vpn_process p = { .pid = pid };
 	char path[PATH_MAX];
 
@@ -80,7 +87,7 @@ static void watch(struct tunnel *t, pid_t pid)
 	if (p.pidfd < 0)
 		return;
 	if (process_cgroup_held(pid, p.pidfd, path) || !cgroup_is_below(path, v->cgroup) ||
-	    sd_event_add_io(t->daemon->loop, &p.end, p.pidfd, EPOLLIN, on_end, t) < 0) {
+	    sd_event_add_io(v->place.loop, &p.end, p.pidfd, EPOLLIN, on_end, v) < 0) {
 		close_fd(p.pidfd);
 		return;
 	}
@@ -91,29 +98,27 @@ static void watch(struct tunnel *t, pid_t pid)
 /* ------ its cgroup ------ */
 
 /* As it was told last, it is not told again. */
-static void __attribute__((format(printf, 2, 3))) nobody(struct tunnel *t, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) nobody(struct vpn *v, const char *format, ...)
 {
-	char why[sizeof(t->vpn.why)], shown[2 * sizeof(t->vpn.why)];
+	char why[sizeof(v->why)], shown[2 * sizeof(v->why)];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
-	while (t->vpn.n)
-		drop_process(&t->vpn, 0);
-	t->vpn.cgroup[0] = '\0';
-	if (!strcmp(why, t->vpn.why))
+	while (v->n)
+		drop_process(v, 0);
+	v->cgroup[0] = '\0';
+	if (!strcmp(why, v->why))
 		return;
-	memcpy(t->vpn.why, why, sizeof(why));
-	if (may_log(&t->log))
-		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", t->config.interface,
+	memcpy(v->why, why, sizeof(why));
+	if (may_log(v->place.log))
+		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", v->place.config->interface,
 			 escape(shown, sizeof(shown), why));
 }
 
-static void somebody(struct tunnel *t, const char *cgroup)
+static void somebody(struct vpn *v, const char *cgroup)
 {
-	struct vpn *v = &t->vpn;
-
 	for (size_t i = v->n; strcmp(cgroup, v->cgroup) && i > 0; i--)
 		drop_process(v, i - 1);
 	snprintf(v->cgroup, sizeof(v->cgroup), "%s", cgroup);
@@ -121,53 +126,52 @@ static void somebody(struct tunnel *t, const char *cgroup)
 }
 
 /* Whose netns it is. 0: nobody's who can be named. */
-static pid_t owner_of(const struct tunnel *t)
+static pid_t owner_of(const struct vpn *v)
 {
 	char end;
 	int pid;
 
-	return sscanf(t->where, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' ? pid : 0;
+	return sscanf(v->place.where, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' ? pid : 0;
 }
 
 /* The container's or unit's, of which its first process is; else the owner's. */
-static int cgroup_of_owner(const struct tunnel *t, pid_t pid, char ret[PATH_MAX])
+static int cgroup_of_owner(const struct vpn *v, pid_t pid, char ret[PATH_MAX])
 {
 	_cleanup_fd int pidfd = pidfd_open(pid, 0);
 	struct stat st;
 	int r = pidfd < 0 ? -errno : 0;
 
-	if (!r && (stat(t->where, &st) < 0 || st.st_ino != t->netns_ino))
+	if (!r && (stat(v->place.where, &st) < 0 || st.st_ino != v->place.netns_ino))
 		r = -ESRCH;
 	if (!r) /* the pidfd, or the number might have gone to another meanwhile */
 		r = process_cgroup_held(pid, pidfd, ret);
-	if (!r && *t->owner.cgroup && cgroup_is_below(ret, t->owner.cgroup))
-		snprintf(ret, PATH_MAX, "%s", t->owner.cgroup);
+	if (!r && *v->place.owner_cgroup && cgroup_is_below(ret, v->place.owner_cgroup))
+		snprintf(ret, PATH_MAX, "%s", v->place.owner_cgroup);
 	return r;
 }
 
-static void find_by_owner(struct tunnel *t)
+static void find_by_owner(struct vpn *v)
 {
 	char path[PATH_MAX];
 
-	if (cgroup_of_owner(t, t->vpn.owner, path))
-		nobody(t, "the owner of the network namespace, process %d, has ended",
-		       t->vpn.owner);
+	if (cgroup_of_owner(v, v->owner, path))
+		nobody(v, "the owner of the network namespace, process %d, has ended", v->owner);
 	else if (!strcmp(path, "/"))
-		nobody(t,
+		nobody(v,
 		       "the owner of the network namespace, process %d, is in the root cgroup "
 		       "(" NAME_IT ")",
-		       t->vpn.owner);
-	else if (edge_is_leashed(t->daemon, path))
-		nobody(t,
+		       v->owner);
+	else if (place_is_leashed(&v->place, path))
+		nobody(v,
 		       "the owner of the network namespace, process %d, is leashed, or above or "
 		       "below a workload, in cgroup %.150s (" NAME_IT ")",
-		       t->vpn.owner, path);
+		       v->owner, path);
 	else
-		somebody(t, path);
+		somebody(v, path);
 }
 
 struct found {
-	struct tunnel *tunnel;
+	const struct vpn *vpn;
 	size_t n;
 	pid_t pids[VPN_PROCESSES];
 	pid_t leashed, other;
@@ -177,19 +181,19 @@ struct found {
 static int note_named(const struct netns_process *p, void *arg)
 {
 	struct found *f = arg;
-	const struct tunnel *t = f->tunnel;
+	const struct vpn *v = f->vpn;
 
-	if (strcmp(p->comm, t->config.process))
+	if (strcmp(p->comm, v->place.config->process))
 		return 0;
-	if (t->vpn.owner && !(*t->vpn.cgroup && cgroup_is_below(p->cgroup, t->vpn.cgroup)))
+	if (v->owner && !(*v->cgroup && cgroup_is_below(p->cgroup, v->cgroup)))
 		return 0;
-	if (edge_is_leashed(t->daemon, p->cgroup)) {
+	if (place_is_leashed(&v->place, p->cgroup)) {
 		f->leashed = p->pid;
 		return 0;
 	}
 	if (!f->n)
 		snprintf(f->cgroup, sizeof(f->cgroup), "%s", p->cgroup);
-	if (!t->vpn.owner && strcmp(p->cgroup, f->cgroup)) {
+	if (!v->owner && strcmp(p->cgroup, f->cgroup)) {
 		f->other = p->pid;
 		snprintf(f->other_cgroup, sizeof(f->other_cgroup), "%s", p->cgroup);
 		return 1;
@@ -200,93 +204,129 @@ static int note_named(const struct netns_process *p, void *arg)
 }
 
 /* Which of them it is, nobody knows; but that it has ended is not known either. */
-static void alive_somewhere(struct tunnel *t)
+static void alive_somewhere(struct vpn *v)
 {
-	if (!t->vpn.dead)
-		return;
-	t->vpn.dead = false;
-	tunnel_vpn_found(t);
+	v->dead = false;
 }
 
 /* By nothing but its name, which anybody may take: so one cgroup, or none. While the one in which
  * it was is there, nobody takes its place, not even while it is being started anew. */
-static void find_by_name(struct tunnel *t, const struct found *f)
+static void find_by_name(struct vpn *v, const struct found *f)
 {
-	const char *name = t->config.process;
-	struct vpn *v = &t->vpn;
-	bool was = *v->was && !edge_is_leashed(t->daemon, v->was) &&
-		   cgroup_id(t->daemon, v->was) == v->was_id;
+	const char *name = v->place.config->process;
+	bool was = *v->was && !place_is_leashed(&v->place, v->was) &&
+		   cgroup_id(&v->place, v->was) == v->was_id;
 
 	if (f->other || (f->n && was && strcmp(f->cgroup, v->was)))
-		alive_somewhere(t);
+		alive_somewhere(v);
 	if (f->other)
-		nobody(t,
+		nobody(v,
 		       "process %s is %d in cgroup %.80s and %d in cgroup %.80s: which of "
 		       "them is the VPN is not known (" NAME_IT ")",
 		       name, f->pids[0], f->cgroup, f->other, f->other_cgroup);
 	else if (f->n && was && strcmp(f->cgroup, v->was))
-		nobody(t,
+		nobody(v,
 		       "process %s is %d in cgroup %.80s, and was in cgroup %.80s, which is "
 		       "there: which of them is the VPN is not known (" NAME_IT ")",
 		       name, f->pids[0], f->cgroup, v->was);
 	else if (!f->n && was)
-		somebody(t, v->was);
+		somebody(v, v->was);
 	else if (!f->n && f->leashed)
-		nobody(t,
+		nobody(v,
 		       "process %s is only %d, which is leashed, or above or below a workload "
 		       "(" NAME_IT ")",
 		       name, f->leashed);
 	else if (!f->n)
-		nobody(t, "no process %s is in the network namespace", name);
+		nobody(v, "no process %s is in the network namespace", name);
 	else if (!strcmp(f->cgroup, "/"))
-		nobody(t, "process %s, %d, is in the root cgroup (" NAME_IT ")", name, f->pids[0]);
+		nobody(v, "process %s, %d, is in the root cgroup (" NAME_IT ")", name, f->pids[0]);
 	else {
-		somebody(t, f->cgroup);
+		somebody(v, f->cgroup);
 		snprintf(v->was, sizeof(v->was), "%s", f->cgroup);
-		v->was_id = cgroup_id(t->daemon, f->cgroup);
+		v->was_id = cgroup_id(&v->place, f->cgroup);
 	}
 }
 
-void vpn_look(struct tunnel *t)
+void vpn_look(struct vpn *v, bool is_up)
 {
-	struct found f = { .tunnel = t };
-	struct vpn *v = &t->vpn;
+	struct found f = { .vpn = v };
 
-	if (*v->cgroup && edge_is_leashed(t->daemon, v->cgroup)) /* since the last look */
-		nobody(t, "cgroup %.150s is leashed, or above or below a workload (" NAME_IT ")",
+	if (*v->cgroup && place_is_leashed(&v->place, v->cgroup)) /* since the last look */
+		nobody(v, "cgroup %.150s is leashed, or above or below a workload (" NAME_IT ")",
 		       v->cgroup);
-	v->owner = owner_of(t);
+	v->owner = owner_of(v);
 	if (v->owner)
-		find_by_owner(t);
-	if (!*t->config.process || (v->n && t->state == TUNNEL_UP)) /* nothing to look for */
+		find_by_owner(v);
+	if (!*v->place.config->process || (v->n && is_up)) /* nothing to look for */
 		return;
-	netns_processes(t->netns_ino, note_named, &f);
+	netns_processes(v->place.netns_ino, note_named, &f);
 	if (!v->owner)
-		find_by_name(t, &f);
+		find_by_name(v, &f);
 	for (size_t i = 0; *v->cgroup && i < f.n; i++)
-		watch(t, f.pids[i]);
-	if (v->n && v->dead) {
+		watch(v, f.pids[i]);
+	if (v->n)
 		v->dead = false;
-		tunnel_vpn_found(t);
-	}
+}
+
+int vpn_open(struct vpn **ret, const struct edge_place *place, struct error *err)
+{
+	struct vpn *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "look for the VPN");
+	v->place = *place;
+	*ret = v;
+	return 0;
+}
+
+void vpn_close(struct vpn *v)
+{
+	while (v && v->n)
+		drop_process(v, 0);
+	free(v);
+}
+
+bool vpn_is_dead(const struct vpn *v)
+{
+	return v && v->dead;
+}
+
+const char *vpn_why(const struct vpn *v)
+{
+	return v ? v->why : "";
+}
+
+const struct edge_place *vpn_place(const struct vpn *v)
+{
+	return &v->place;
+}
+
+const char *vpn_cgroup(const struct vpn *v)
+{
+	return v->cgroup;
+}
+
+pid_t vpn_pid(const struct vpn *v)
+{
+	return v->n ? v->processes[0].pid : v->owner;
 }
 
 /* ------ who answers for WireGuard's device ------ */
 
-static bool by_answer(const struct tunnel *t)
+static bool by_answer(const struct vpn *v)
 {
-	return !t->vpn.owner && !*t->config.process;
+	return !v->owner && !*v->place.config->process;
 }
 
-bool vpn_may_be(const struct tunnel *t, const char *cgroup)
+bool vpn_may_be(const struct vpn *v, const char *cgroup)
 {
-	if (edge_is_leashed(t->daemon, cgroup))
+	if (place_is_leashed(&v->place, cgroup))
 		return false;
-	return by_answer(t) || (*t->vpn.cgroup && cgroup_is_below(cgroup, t->vpn.cgroup));
+	return by_answer(v) || (*v->cgroup && cgroup_is_below(cgroup, v->cgroup));
 }
 
-void vpn_answered(struct tunnel *t, const char *cgroup)
+void vpn_answered(struct vpn *v, const char *cgroup)
 {
-	if (by_answer(t) && strcmp(cgroup, "/"))
-		somebody(t, cgroup);
+	if (by_answer(v) && strcmp(cgroup, "/"))
+		somebody(v, cgroup);
 }

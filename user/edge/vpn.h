@@ -6,50 +6,35 @@
  *   process = NAME alone                that of whoever bears the name in the netns; where they are
  *                                       of several cgroups it is nobody, and that is said
  *   neither                             that of the process that answers for WireGuard's device
- * Never one that is leashed, is above or below such a one, or is the root. Within it `process`
- * names those whose end is evidence.
+ * Never one that is leashed, is above or below such a one, or is the root. `process` names those
+ * in it whose end is evidence.
  */
 #ifndef VPNLEASH_VPN_H
 #define VPNLEASH_VPN_H
 
-#include <systemd/sd-event.h>
+#include "edge/place.h"
 
-#include "watch/process.h"
+struct vpn;
 
-#define VPN_PROCESSES 16 /* of one name that are watched */
+/* Of the netns in which the tunnel is, with a guard or without. */
+int vpn_open(struct vpn **ret, const struct edge_place *place, struct error *err);
+void vpn_close(struct vpn *v); /* NULL is fine, here and where `const` */
 
-struct daemon;
-struct tunnel;
+/* At each look, and when the netns is entered. is_up: what is watched is not looked for. */
+void vpn_look(struct vpn *v, bool is_up);
+/* The last of those who bear the name has ended, and no other has come. */
+bool vpn_is_dead(const struct vpn *v);
+/* Why its cgroup is not known, and what to do; "": there is no more to say. */
+const char *vpn_why(const struct vpn *v);
 
-struct vpn_process {
-	pid_t pid;
-	int pidfd;
-	sd_event_source *end;
-};
-
-struct vpn {
-	char cgroup[PATH_MAX]; /* below the root; "": not known */
-	char why[400];	       /* why not, and what to do; "": there is no more to say */
-	pid_t owner;	       /* whose netns it is, as `netns` says; 0: it does not */
-	/* by its name it was found there: another cgroup is another's, as long as this one is there
-	 */
-	char was[PATH_MAX];
-	uint64_t was_id;
-	size_t n;
-	struct vpn_process processes[VPN_PROCESSES];
-	bool dead; /* the last of them has ended, and no other has come */
-};
-
-/* At each look, and when the netns is entered. */
-void vpn_look(struct tunnel *t);
-void vpn_forget(struct tunnel *t);
+/* For the edge: its cgroup, "": not known; a process of it, 0: none is known. */
+const struct edge_place *vpn_place(const struct vpn *v);
+const char *vpn_cgroup(const struct vpn *v);
+pid_t vpn_pid(const struct vpn *v);
 
 /* Whose answers for WireGuard's device are believed. */
-bool vpn_may_be(const struct tunnel *t, const char *cgroup);
+bool vpn_may_be(const struct vpn *v, const char *cgroup);
 /* One of that cgroup has answered. */
-void vpn_answered(struct tunnel *t, const char *cgroup);
-
-/* Is it a workload's or a locked slice's, or above or below one? */
-bool edge_is_leashed(const struct daemon *d, const char *path);
+void vpn_answered(struct vpn *v, const char *cgroup);
 
 #endif
