@@ -213,9 +213,10 @@ int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id)
 	return fd < 0 ? -errno : fd;
 }
 
-int resolve_cgroup_of_id(const struct cgroup_root *root, uint64_t id, struct cgroup_ref *ret)
+int cgroup_path_of_id(const struct cgroup_root *root, uint64_t id, char ret[PATH_MAX])
 {
 	_cleanup_fd int fd = resolve_cgroup_id(root, id);
+	size_t prefix = strlen(root->path);
 	char link[64], path[PATH_MAX];
 	ssize_t n;
 
@@ -223,8 +224,17 @@ int resolve_cgroup_of_id(const struct cgroup_root *root, uint64_t id, struct cgr
 		return fd;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
-	if (n <= (ssize_t)strlen(root->path))
+	if (n < (ssize_t)prefix)
 		return -ESTALE;
 	path[n] = '\0';
-	return resolve_cgroup(root, path + strlen(root->path), ret, NULL);
+	snprintf(ret, PATH_MAX, "%s", path[prefix] ? path + prefix : "/");
+	return 0;
+}
+
+int resolve_cgroup_of_id(const struct cgroup_root *root, uint64_t id, struct cgroup_ref *ret)
+{
+	char path[PATH_MAX];
+	int r = cgroup_path_of_id(root, id, path);
+
+	return r ? r : resolve_cgroup(root, path, ret, NULL);
 }

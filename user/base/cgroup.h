@@ -50,6 +50,8 @@ void slice_name(const char *path, char ret[VPNLEASH_NAME_LEN]);
 int cgroup_make(const struct cgroup_root *root, const char *path, struct error *err);
 /* By the kernel's id, wherever it is in the tree: an fd, or -ESTALE if it is gone. */
 int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id);
+/* Its path below the root, which is "/" itself. -ESTALE: it is gone. */
+int cgroup_path_of_id(const struct cgroup_root *root, uint64_t id, char ret[PATH_MAX]);
 /* The same, as from resolve_cgroup(): to be closed by the caller. */
 int resolve_cgroup_of_id(const struct cgroup_root *root, uint64_t id, struct cgroup_ref *ret);
 

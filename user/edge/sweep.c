@@ -6,7 +6,6 @@
  * ended where nobody can be hurt by it. And who sent what the guard dropped. See edge.h.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,32 +15,12 @@
 #include "edge/sweep.h"
 #include "edge/edge_internal.h"
 #include "edge/vpn.h"
+#include "watch/descriptors.h"
 #include "watch/process.h"
 
 #define SWEPT	4096 /* sockets looked at in one sweep */
 #define OPENERS 32   /* cgroups that opened them: each costs a look at all of /proc */
 #define SENDERS 64   /* processes of a cgroup among which a sender is looked for */
-
-/* ------ cgroups by their ids ------ */
-
-/* Its path below the root. -ESTALE: it is gone. */
-static int path_of(const struct cgroup_root *root, uint64_t cgroup_id, char ret[PATH_MAX])
-{
-	_cleanup_fd int fd = resolve_cgroup_id(root, cgroup_id);
-	char link[64], path[PATH_MAX];
-	size_t prefix = strlen(root->path);
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < (ssize_t)prefix)
-		return -ESTALE;
-	path[n] = '\0';
-	snprintf(ret, PATH_MAX, "%s", (size_t)n == prefix ? "/" : path + prefix);
-	return 0;
-}
 
 /* ------ the sweep ------ */
 
@@ -101,7 +80,7 @@ static bool is_elsewhere(struct sweep *w, uint64_t cgroup_id, char path[PATH_MAX
 {
 	const struct edge *e = w->edge;
 
-	if (path_of(e->place->root, cgroup_id, path)) {
+	if (cgroup_path_of_id(e->place->root, cgroup_id, path)) {
 		snprintf(path, PATH_MAX, "(gone)");
 		return true;
 	}
@@ -136,7 +115,8 @@ static const struct opener *foreign_opener(struct sweep *w, const struct open_so
 	return o->foreign ? o : NULL;
 }
 
-static void report(struct edge *e, const struct open_socket *s, const char *path, bool ended)
+static void report_foreign(struct edge *e, const struct open_socket *s, const char *path,
+			   bool ended)
 {
 	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN], packet[160];
 	bool v4 = is_mapped(s->local);
@@ -150,7 +130,7 @@ static void report(struct edge *e, const struct open_socket *s, const char *path
 		      !may_log(e->place->log));
 }
 
-static void sweep(struct sweep *w)
+static void sweep_sockets(struct sweep *w)
 {
 	struct edge *e = w->edge;
 
@@ -166,7 +146,7 @@ static void sweep(struct sweep *w)
 		/* who the VPN is must be known, or it might be the VPN's */
 		ended = e->vpn_cgroup.level && !socket_end(e->diag, s);
 		if (ended || !was_reported(e, s->cookie))
-			report(e, s, opener->path, ended);
+			report_foreign(e, s, opener->path, ended);
 	}
 }
 
@@ -183,7 +163,7 @@ void edge_sweep(struct edge *e)
 	w->sockets = calloc(SWEPT, sizeof(*w->sockets));
 	privilege_long_work(true);
 	if (w->sockets && !process_cgroup(getpid(), w->own))
-		sweep(w);
+		sweep_sockets(w);
 	privilege_long_work(false);
 	free(w->sockets);
 	free(w);
@@ -194,6 +174,7 @@ void edge_sweep(struct edge *e)
 struct match {
 	const struct drop_event *event;
 	uint64_t inode;
+	bool holds; /* the process that is being looked at */
 };
 
 static void compare_socket(const struct open_socket *s, void *arg)
@@ -216,27 +197,11 @@ static void compare_socket(const struct open_socket *s, void *arg)
 		m->inode = s->inode;
 }
 
-static bool has_socket(pid_t pid, uint64_t inode)
+static void compare_inode(const struct descriptor *d, void *arg)
 {
-	char path[64], link[64], want[64];
-	bool found = false;
-	struct dirent *entry;
-	DIR *d;
+	struct match *m = arg;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	snprintf(want, sizeof(want), "socket:[%llu]", (unsigned long long)inode);
-	d = opendir(path);
-	while (d && !found && (entry = readdir(d))) {
-		ssize_t n = readlinkat(dirfd(d), entry->d_name, link, sizeof(link) - 1);
-
-		if (n > 0) {
-			link[n] = '\0';
-			found = !strcmp(link, want);
-		}
-	}
-	if (d)
-		closedir(d);
-	return found;
+	m->holds |= d->socket == m->inode;
 }
 
 static size_t processes_in(int cgroup_fd, pid_t ret[SENDERS])
@@ -253,30 +218,41 @@ static size_t processes_in(int cgroup_fd, pid_t ret[SENDERS])
 	return n;
 }
 
+/* 0: it is not known. */
+static pid_t find_sender(struct edge *e, const struct drop_event *event, int cgroup_fd)
+{
+	struct match m = { .event = event };
+	pid_t pids[SENDERS];
+	size_t n = processes_in(cgroup_fd, pids);
+
+	if (n == 1)
+		return pids[0]; /* whatever it sent by */
+	if (!event->source_port || sockets_each(e->diag, compare_socket, &m) || !m.inode)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		descriptors_each(pids[i], compare_inode, &m);
+		if (m.holds)
+			return pids[i];
+	}
+	return 0;
+}
+
 void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
 		      char process[64])
 {
 	_cleanup_fd int fd = resolve_cgroup_id(e->place->root, event->cgroup_id);
-	struct match m = { .event = event };
-	char path[PATH_MAX], comm[32] = "";
-	pid_t pids[SENDERS], sender = 0;
-	size_t n;
+	char path[PATH_MAX], comm[32];
+	pid_t sender;
 
 	cgroup[0] = process[0] = '\0';
-	if (!event->cgroup_id || fd < 0 || path_of(e->place->root, event->cgroup_id, path))
+	if (!event->cgroup_id || fd < 0 ||
+	    cgroup_path_of_id(e->place->root, event->cgroup_id, path))
 		return;
 	snprintf(cgroup, 256, "%.255s", path);
 	privilege_long_work(true);
-	n = processes_in(fd, pids);
-	if (n == 1)
-		sender = pids[0]; /* whatever it sent by */
-	else if (event->source_port && !sockets_each(e->diag, compare_socket, &m) && m.inode)
-		for (size_t i = 0; i < n && !sender; i++)
-			sender = has_socket(pids[i], m.inode) ? pids[i] : 0;
+	sender = find_sender(e, event, fd);
 	privilege_long_work(false);
-	if (!sender)
-		return;
 	snprintf(path, sizeof(path), "/proc/%d/comm", sender);
-	if (read_small(AT_FDCWD, path, comm, sizeof(comm)) > 0)
+	if (sender && read_small(AT_FDCWD, path, comm, sizeof(comm)) > 0)
 		snprintf(process, 64, "%.20s (%d)", comm, sender);
 }
