@@ -319,14 +319,14 @@ static bool netns_is_there(const struct tunnel *t)
 
 static void leave_netns(struct tunnel *t)
 {
-	sd_event_source_disable_unref(t->link_source);
-	t->link_source = NULL;
-	watch_netlink_stop(t->link);
-	t->link = NULL;
 	edge_close(t->edge);
 	t->edge = NULL;
 	vpn_close(t->vpn);
 	t->vpn = NULL;
+	sd_event_source_disable_unref(t->link_source);
+	t->link_source = NULL;
+	watch_netlink_stop(t->link);
+	t->link = NULL;
 	t->netns_fd = close_fd(t->netns_fd); /* or we would keep it alive */
 	t->netns_fd = -1;
 	if (t->daemon->prober)

@@ -11,7 +11,6 @@
 #include "base/netns.h"
 #include "edge/ask.h"
 #include "edge/edge_internal.h"
-#include "edge/vpn.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 #include "watch/uapi.h"
@@ -109,7 +108,7 @@ static bool is_same(const struct wireguard *a, const struct wireguard *b)
 	return true;
 }
 
-static void take(struct edge *e, const struct wireguard *w)
+static void believe(struct edge *e, const struct wireguard *w)
 {
 	uint64_t now = now_boot_ns();
 	bool news = !e->is_wireguard || !is_same(w, &e->wireguard);
@@ -123,7 +122,7 @@ static void take(struct edge *e, const struct wireguard *w)
 	}
 }
 
-static void refuse(struct edge *e)
+static void disbelieve(struct edge *e)
 {
 	const char *cgroup = vpn_cgroup(e->vpn);
 	char why[sizeof(e->wireguard_why)], shown[2 * sizeof(why)];
@@ -144,9 +143,9 @@ static void on_answer(void *owner, int r, const struct wireguard *w)
 
 	e->uapi = NULL;
 	if (r == -EXDEV)
-		refuse(e);
+		disbelieve(e);
 	if (!r)
-		take(e, w);
+		believe(e, w);
 	else if (r != -ETIMEDOUT)
 		ask_next(e);
 	e->was_asked |= !e->uapi;

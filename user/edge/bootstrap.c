@@ -10,10 +10,10 @@
 #include "edge/endpoints.h"
 #include "edge/noted.h"
 #include "edge/sweep.h"
-#include "edge/vpn.h"
 
 #define BOOTSTRAP_NS (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
 
+/* 0 or -Exxx: then it may still be open. What was noted is kept. */
 static int write_bootstrap(struct edge *e, uint64_t until_ns)
 {
 	int result = 0;
@@ -27,12 +27,6 @@ static int write_bootstrap(struct edge *e, uint64_t until_ns)
 		result = r ? r : result;
 	}
 	return result;
-}
-
-/* Shut, and what was noted is kept. 0 or -Exxx: it may be open. */
-static int bootstrap_pause(struct edge *e)
-{
-	return write_bootstrap(e, 0);
 }
 
 void edge_shut(struct edge *e)
@@ -55,16 +49,17 @@ void edge_leashed(struct edge *e, const char *cgroup)
 
 static void vpn_cgroup_is(struct edge *e, const struct cgroup_ref *c)
 {
-	if (c && e->vpn_cgroup.level &&
-	    e->vpn_cgroup.id == c->id) { /* of that path might be another */
+	bool was_known = e->vpn_cgroup.level;
+
+	if (c && was_known && e->vpn_cgroup.id == c->id) { /* the path may be another cgroup's */
 		close(c->fd);
 		return;
 	}
-	if (e->vpn_cgroup.level)
-		e->vpn_cgroup.fd = close_fd(e->vpn_cgroup.fd);
+	if (was_known)
+		close(e->vpn_cgroup.fd);
 	e->vpn_cgroup = c ? *c : (struct cgroup_ref) { .fd = -1 };
 	edge_shut(e);	      /* what was noted was another's */
-	if (c && e->complete) /* what is not the VPN's can be told by now */
+	if (c && e->complete) /* only now can others' sockets be told from the VPN's */
 		edge_sweep(e);
 }
 
@@ -114,7 +109,7 @@ void edge_bootstrap(struct edge *e)
 	write_bootstrap(e, now_boot_ns() + BOOTSTRAP_NS);
 }
 
-static bool edge_has_endpoint(const struct edge *e)
+static bool has_endpoint(const struct edge *e)
 {
 	for (size_t i = 0; i < e->n_rules; i++)
 		if (e->rules[i].key.kind == ADDRESS_ENDPOINT)
@@ -137,25 +132,26 @@ static int no_endpoint(const struct edge *e, struct error *err)
 
 int edge_settle(struct edge *e, struct error *err)
 {
-	int r = 0;
+	int r;
 
 	if (e->weak)
 		return 0;
 	if (e->uapi && !e->was_asked && !e->place->config->endpoints.n)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
-	r = bootstrap_pause(e); /* from here on no flow is noted nor answered */
+	r = write_bootstrap(e, 0); /* from here on no flow is noted nor answered */
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "shut the edge");
 	if (!e->is_wireguard)
 		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
-	if (!e->is_wireguard && !e->place->config->endpoints.n)
+	if (!e->is_wireguard && !e->place->config->endpoints.n) {
 		r = edge_learn(e, err);
-	if (r)
-		return r;
+		if (r)
+			return r;
+	}
 	r = edge_write_endpoints(e);
 	if (r) /* and what no longer is one may still pass */
 		return fail(err, EXIT_FAILURE_, r, NULL, "write the VPN's endpoints");
-	if (!edge_has_endpoint(e))
+	if (!has_endpoint(e))
 		return no_endpoint(e, err);
 	edge_shut(e);
 	return 0;

@@ -14,13 +14,12 @@
 #include "edge/endpoints.h"
 #include "edge/exceptions.h"
 #include "edge/sweep.h"
-#include "edge/vpn.h"
 #include "report/report.h"
 #include "watch/process.h"
 
 /* ------ open, close ------ */
 
-static void forget(struct underlay *u)
+static void close_underlay(struct underlay *u)
 {
 	if (u->peer_fd >= 0)
 		u->peer_fd = close_fd(u->peer_fd);
@@ -31,7 +30,7 @@ void edge_close(struct edge *e)
 	if (!e)
 		return;
 	for (size_t i = 0; i < e->n; i++)
-		forget(&e->known[i]);
+		close_underlay(&e->known[i]);
 	uapi_stop(e->uapi);
 	if (e->vpn_cgroup.level)
 		close_fd(e->vpn_cgroup.fd);
@@ -213,6 +212,35 @@ static bool same_record(const struct guard_spec *a, const struct guard_spec *b)
 	       !memcmp(a->addresses, b->addresses, sizeof(a->addresses));
 }
 
+static bool add_present(struct edge *e, const struct link *link)
+{
+	if (e->n_present == UNDERLAYS)
+		return false;
+	e->present[e->n_present++] = (struct underlay) { .link = *link, .peer_fd = -1 };
+	return true;
+}
+
+static void note_present(struct edge *e, const struct link *link)
+{
+	bool is_tunnel = !strcmp(link->name, e->place->config->interface);
+	enum link_place place = link_place(link);
+
+	if (place == LINK_INSIDE)
+		return;
+	if (e->weak) { /* as many as there is room for: it can not be all that counts */
+		if (link->type == ARPHRD_ETHER && !is_tunnel)
+			add_present(e, link);
+	} else if (place == LINK_GUARDABLE) {
+		if (!add_present(e, link))
+			snprintf(e->unguardable, sizeof(e->unguardable),
+				 "more than %d interfaces lead out", UNDERLAYS);
+	} else if (!is_tunnel) { /* the tunnel's outer packets leave elsewhere */
+		snprintf(e->unguardable, sizeof(e->unguardable),
+			 "interface %s (%s) leads out and can not be guarded", link->name,
+			 *link->kind ? link->kind : "hardware");
+	}
+}
+
 static int read_present(struct edge *e, struct error *err)
 {
 	struct links l;
@@ -222,58 +250,52 @@ static int read_present(struct edge *e, struct error *err)
 		return r;
 	e->n_present = 0;
 	e->unguardable[0] = '\0';
-	for (size_t i = 0; i < l.n; i++) {
-		const struct link *link = &l.links[i];
-
-		if (e->weak) { /* as many as there is room for: it can not be all that counts */
-			if (link_place(link) != LINK_INSIDE && link->type == ARPHRD_ETHER &&
-			    e->n_present < UNDERLAYS &&
-			    strcmp(link->name, e->place->config->interface))
-				e->present[e->n_present++] =
-					(struct underlay) { .link = *link, .peer_fd = -1 };
-			continue;
-		}
-		switch (link_place(link)) {
-		case LINK_INSIDE:
-			break;
-		case LINK_GUARDABLE:
-			if (e->n_present < UNDERLAYS)
-				e->present[e->n_present++] =
-					(struct underlay) { .link = *link, .peer_fd = -1 };
-			else
-				snprintf(e->unguardable, sizeof(e->unguardable),
-					 "more than %d interfaces lead out", UNDERLAYS);
-			break;
-		case LINK_UNGUARDABLE:
-			if (!strcmp(link->name, e->place->config->interface))
-				break; /* the tunnel: its outer packets leave elsewhere */
-			snprintf(e->unguardable, sizeof(e->unguardable),
-				 "interface %s (%s) leads out and can not be guarded", link->name,
-				 *link->kind ? link->kind : "hardware");
-			break;
-		}
-	}
+	for (size_t i = 0; i < l.n; i++)
+		note_present(e, &l.links[i]);
 	links_free(&l);
 	return 0;
 }
 
-static int all_guardable(const struct edge *e, struct error *err)
+static struct underlay *find_underlay(struct underlay *u, size_t n, const struct link *link)
 {
-	return *e->unguardable
-		       ? SAY(err, -EOPNOTSUPP, "use a bridge network (veth), or guard = off", "%s",
-			     e->unguardable)
-		       : 0;
-}
-
-static const struct underlay *find_known(const struct edge *e, const struct link *link)
-{
-	for (size_t i = 0; i < e->n; i++)
-		if (same_device(&e->known[i].link, link))
-			return &e->known[i];
+	for (size_t i = 0; i < n; i++)
+		if (same_device(&u[i].link, link))
+			return &u[i];
 	return NULL;
 }
 
 /* ------ reading and completing ------ */
+
+/* Is what leads out what is guarded? What else changed about it is written down, and costs no
+ * lease. */
+static int follow_present(struct edge *e, struct error *err)
+{
+	for (size_t i = 0; i < e->n_present; i++) {
+		const struct link *link = &e->present[i].link;
+		const struct underlay *u = find_underlay(e->known, e->n, link);
+
+		if (!u || strcmp(u->link.name, link->name))
+			return SAY(err, -ESTALE, NULL, "interface %s is new%s", link->name,
+				   u ? " by name" : "");
+	}
+	if (e->n_present != e->n)
+		return SAY(err, -ESTALE, NULL, "an interface that led out is gone");
+	for (size_t i = 0; i < e->n_present; i++) {
+		struct underlay *u = find_underlay(e->known, e->n, &e->present[i].link);
+		struct guard_spec was = u->spec;
+		int r;
+
+		u->link = e->present[i].link;
+		fill_spec(e, u);
+		if (same_record(&was, &u->spec))
+			continue;
+		r = guard_put(e->place->guards, &u->spec, err);
+		if (r)
+			return r;
+		edge_exceptions(e);
+	}
+	return e->complete && *e->unguardable ? SAY(err, -ESTALE, NULL, "%s", e->unguardable) : 0;
+}
 
 int edge_read(struct edge *e, bool lease_lives, struct error *err)
 {
@@ -285,42 +307,10 @@ int edge_read(struct edge *e, bool lease_lives, struct error *err)
 	edge_ask_wireguard(e);
 	edge_write_endpoints(e);
 	r = read_present(e, err);
+	r = r ? r : follow_present(e, err);
 	if (r) {
 		e->complete = false;
 		return r;
-	}
-	for (size_t i = 0; i < e->n_present; i++) {
-		const struct underlay *u = find_known(e, &e->present[i].link);
-
-		if (u && !strcmp(u->link.name, e->present[i].link.name))
-			continue;
-		e->complete = false;
-		return SAY(err, -ESTALE, NULL, "interface %s is new%s", e->present[i].link.name,
-			   u ? " by name" : "");
-	}
-	if (e->n_present != e->n) {
-		e->complete = false;
-		return SAY(err, -ESTALE, NULL, "an interface that led out is gone");
-	}
-	/* the same devices: what else changed about them is written down and costs no lease */
-	for (size_t i = 0; i < e->n_present; i++) {
-		struct underlay *u = (struct underlay *)find_known(e, &e->present[i].link);
-		struct guard_spec was = u->spec;
-
-		u->link = e->present[i].link;
-		fill_spec(e, u);
-		if (same_record(&was, &u->spec))
-			continue;
-		r = guard_put(e->place->guards, &u->spec, err);
-		if (r) {
-			e->complete = false;
-			return r;
-		}
-		edge_exceptions(e);
-	}
-	if (e->complete && *e->unguardable) {
-		e->complete = false;
-		return SAY(err, -ESTALE, NULL, "%s", e->unguardable);
 	}
 	return e->complete ? edge_verify(e, err) : SAY(err, -ESTALE, NULL, "not all is in place");
 }
@@ -370,69 +360,91 @@ int edge_verify(struct edge *e, struct error *err)
 	return 0;
 }
 
-int edge_complete(struct edge *e, struct error *err)
+static int guard_underlay(struct edge *e, struct underlay *u, bool is_new, struct error *err)
 {
-	struct underlay was[UNDERLAYS];
-	size_t n_was = e->n;
 	int r = 0;
 
-	edge_shut(e);
+	if (is_new && !e->weak) {
+		r = find_peer(e, u, err);
+		r = r ? r : check_peer(e, u, err);
+	}
+	fill_spec(e, u);
+	return r ? r : guard_put(e->place->guards, &u->spec, err);
+}
+
+/* Also after a failure, which is the first one's: the others are guarded all the same. */
+static int guard_present(struct edge *e, struct error *err)
+{
+	struct guards *guards = e->place->guards;
+	struct underlay was[UNDERLAYS];
+	size_t n_was = e->n;
+	int result = 0;
+
 	memcpy(was, e->known, sizeof(was));
 	e->n = 0;
 	for (size_t i = 0; i < e->n_present; i++) {
-		struct underlay *u = &e->known[e->n], *before = NULL;
+		const struct link *link = &e->present[i].link;
+		struct underlay *u = &e->known[e->n], *before = find_underlay(was, n_was, link);
 		struct error why;
-		int failed = 0;
+		int r;
 
-		for (size_t k = 0; k < n_was; k++)
-			if (same_device(&was[k].link, &e->present[i].link))
-				before = &was[k];
 		*u = before ? *before : e->present[i];
-		u->link = e->present[i].link;
+		u->link = *link;
 		if (before)
 			before->link.ifindex = 0; /* taken over */
-		else if (!e->weak)
-			failed = find_peer(e, u, &why);
-		if (!failed && !before && !e->weak)
-			failed = check_peer(e, u, &why);
-		fill_spec(e, u);
-		if (!failed)
-			failed = guard_put(e->place->guards, &u->spec, &why);
-		if (failed && !before) { /* gone half-way: its record and its pins go too */
-			guard_lost(e->place->guards, &u->spec);
-			forget(u);
+		r = guard_underlay(e, u, !before, &why);
+		if (r && !before) { /* gone half-way: its record and its pins go too */
+			guard_lost(guards, &u->spec);
+			close_underlay(u);
 		} else {
 			e->n++;
 		}
-		if (failed && !r) { /* guard the others all the same */
-			r = failed;
+		if (r && !result) {
+			result = r;
 			*err = why;
 		}
 	}
-	for (size_t k = 0; k < n_was; k++)
-		if (was[k].link.ifindex) {
-			guard_lost(e->place->guards, &was[k].spec);
-			forget(&was[k]);
+	for (size_t i = 0; i < n_was; i++)
+		if (was[i].link.ifindex) {
+			guard_lost(guards, &was[i].spec);
+			close_underlay(&was[i]);
 		}
+	return result;
+}
+
+/* Once more: it may have changed while it was guarded. */
+static int confirm_present(struct edge *e, struct error *err)
+{
+	int r = read_present(e, err);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < e->n_present; i++)
+		if (!find_underlay(e->known, e->n, &e->present[i].link))
+			return SAY(err, -ESTALE, NULL, "the links are changing");
+	if (*e->unguardable)
+		return SAY(err, -EOPNOTSUPP, "use a bridge network (veth), or guard = off", "%s",
+			   e->unguardable);
+	return edge_verify(e, err);
+}
+
+int edge_complete(struct edge *e, struct error *err)
+{
+	int r;
+
+	edge_shut(e);
+	r = guard_present(e, err);
 	if (r)
 		return r;
 	edge_exceptions(e);
 	if (e->weak)
 		deny_packets_of_all(e);
-	e->complete = true;
-	/* once more: it may have changed while we were at it */
-	r = read_present(e, err);
-	for (size_t i = 0; !r && i < e->n_present; i++)
-		if (!find_known(e, &e->present[i].link))
-			r = SAY(err, -ESTALE, NULL, "the links are changing");
-	if (!r)
-		r = all_guardable(e, err);
-	if (!r)
-		r = edge_verify(e, err);
+	r = confirm_present(e, err);
 	e->complete = !r;
-	if (!r)
-		edge_sweep(e);
-	return r;
+	if (r)
+		return r;
+	edge_sweep(e);
+	return 0;
 }
 
 void edge_device_gone(struct edge *e)

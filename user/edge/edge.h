@@ -3,7 +3,7 @@
  * The edge of a tunnel's network namespace: which of its links lead out, that each is guarded,
  * which endpoints the VPN has, and when it may use the underlay before its tunnel exists. In the
  * host's own netns, where others live, only what a workload sends by packet sockets is held back.
- * tunnel.c asks, and decides about the lease.
+ * Its owner asks, and decides about the lease.
  */
 #ifndef VPNLEASH_EDGE_H
 #define VPNLEASH_EDGE_H
@@ -11,7 +11,6 @@
 #include <stdbool.h>
 
 #include "base/util.h"
-#include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
 
 struct cgroup_ref;
@@ -42,7 +41,8 @@ void edge_device_gone(struct edge *e);
 /* The tunnel's workloads have changed, or what they allow. Before the edge is complete it does
  * nothing: edge_complete() sees to that. NULL is fine. */
 void edge_workloads_changed(struct edge *e);
-/* The cgroup of a workload that is known already has come. NULL is fine. */
+/* The cgroup of a known workload has appeared. audit: nothing of it is to be refused. NULL is
+ * fine. */
 void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit);
 
 /* For status. Text is valid until the next call. */

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "edge/endpoints.h"
 #include "edge/edge_internal.h"
+#include "edge/endpoints.h"
 
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
 		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)
@@ -58,6 +58,13 @@ static int publish_endpoints(const struct edge *e)
 	return r;
 }
 
+static void add_endpoints(struct edge *e, const struct vpn_endpoint *p, size_t n,
+			  enum endpoint_source source)
+{
+	for (size_t i = 0; i < n; i++)
+		add_endpoint(e, p[i].protocol, p[i].port, p[i].address, 128, source);
+}
+
 int edge_write_endpoints(struct edge *e)
 {
 	const struct tunnel_config *c = e->place->config;
@@ -69,36 +76,26 @@ int edge_write_endpoints(struct edge *e)
 
 		add_endpoint(e, p->protocol, p->port, p->to.address, p->to.length, FROM_CONFIG);
 	}
-	for (size_t i = 0; !c->endpoints.n && i < e->wireguard.n; i++) {
-		const struct vpn_endpoint *p = &e->wireguard.endpoints[i];
-
-		add_endpoint(e, p->protocol, p->port, p->address, 128, FROM_WIREGUARD);
-	}
-	for (size_t i = 0; !c->endpoints.n && !e->is_wireguard && i < e->n_learned; i++) {
-		const struct vpn_endpoint *p = &e->learned[i];
-
-		add_endpoint(e, p->protocol, p->port, p->address, 128, FROM_FLOW);
-	}
+	if (!c->endpoints.n)
+		add_endpoints(e, e->wireguard.endpoints, e->wireguard.n, FROM_WIREGUARD);
+	if (!c->endpoints.n && !e->is_wireguard)
+		add_endpoints(e, e->learned, e->n_learned, FROM_FLOW);
 	for (size_t i = 0; i < c->bootstrap.n; i++)
 		add_rule(e, ADDRESS_BOOTSTRAP, 0, 0, c->bootstrap.host[i].address,
 			 c->bootstrap.host[i].length, FROM_CONFIG);
 	r = publish_endpoints(e);
 	if (r && may_log(e->place->log))
-		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s",
-			 e->place->config->interface, strerror(-r));
+		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s", c->interface,
+			 strerror(-r));
 	return r;
 }
 
-static void adopt_wireguard(struct edge *e, const struct address_key *key)
+static struct vpn_endpoint endpoint_of(const struct address_key *key)
 {
-	struct vpn_endpoint *p = &e->wireguard.endpoints[e->wireguard.n];
+	struct vpn_endpoint to = { .protocol = key->protocol, .port = ntohs(key->port) };
 
-	if (e->wireguard.n == WIREGUARD_PEERS)
-		return;
-	e->wireguard.n++;
-	e->is_wireguard = true;
-	*p = (struct vpn_endpoint) { .protocol = key->protocol, .port = ntohs(key->port) };
-	memcpy(p->address, key->address, 16);
+	memcpy(to.address, key->address, sizeof(to.address));
+	return to;
 }
 
 /* And what WireGuard told it, until it tells us. */
@@ -109,19 +106,18 @@ void edge_adopt_learned(struct edge *e)
 				    ARRAY_SIZE(rules));
 	bool wireguard = !e->is_wireguard;
 
-	for (size_t i = 0; i < n && e->n_learned < LEARNED; i++) {
-		struct vpn_endpoint *p = &e->learned[e->n_learned];
+	for (size_t i = 0; i < n; i++) {
+		enum endpoint_source source = rules[i].value.source;
+		struct vpn_endpoint to = endpoint_of(&rules[i].key);
 
 		if (rules[i].key.kind != ADDRESS_ENDPOINT)
 			continue;
-		if (wireguard && rules[i].value.source == FROM_WIREGUARD)
-			adopt_wireguard(e, &rules[i].key);
-		if (rules[i].value.source != FROM_FLOW)
+		if (source == FROM_FLOW && e->n_learned < LEARNED)
+			e->learned[e->n_learned++] = to;
+		if (source != FROM_WIREGUARD || !wireguard || e->wireguard.n == WIREGUARD_PEERS)
 			continue;
-		*p = (struct vpn_endpoint) { .protocol = rules[i].key.protocol,
-					     .port = ntohs(rules[i].key.port) };
-		memcpy(p->address, rules[i].key.address, 16);
-		e->n_learned++;
+		e->wireguard.endpoints[e->wireguard.n++] = to;
+		e->is_wireguard = true;
 	}
 }
 
@@ -143,12 +139,10 @@ size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t ma
 
 	for (size_t i = 0; i < e->n_rules && n < max; i++) {
 		const struct address_key *k = &e->rules[i].key;
-		struct vpn_endpoint to = { .protocol = k->protocol, .port = ntohs(k->port) };
+		struct vpn_endpoint to = endpoint_of(k);
 
-		if (k->kind != ADDRESS_ENDPOINT)
-			continue;
-		memcpy(to.address, k->address, sizeof(to.address));
-		edge_endpoint_text(ret[n++], &to, k->prefixlen - ADDRESS_KEY_BITS);
+		if (k->kind == ADDRESS_ENDPOINT)
+			edge_endpoint_text(ret[n++], &to, k->prefixlen - ADDRESS_KEY_BITS);
 	}
 	return n;
 }

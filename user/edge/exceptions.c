@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "edge/exceptions.h"
 #include "edge/edge_internal.h"
+#include "edge/exceptions.h"
 
 #define EXCEPTIONS 512
 

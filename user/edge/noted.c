@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "edge/noted.h"
 #include "edge/edge_internal.h"
 #include "edge/endpoints.h"
+#include "edge/noted.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 
@@ -219,7 +219,7 @@ static void learn_all(struct choice *c)
 }
 
 /* A VPN has one server: by UDP, on one or several ports of it, or by one TCP connection. */
-static int choose(struct choice *c, struct error *err)
+static int choose_server(struct choice *c, struct error *err)
 {
 	struct edge *e = c->edge;
 	char names[sizeof(e->beside)];
@@ -266,5 +266,5 @@ int edge_learn(struct edge *e, struct error *err)
 		return fail(err, EXIT_FAILURE_, r, "set endpoint = that of its server",
 			    "look through what the VPN's processes hold");
 	drop_others(&c);
-	return choose(&c, err);
+	return choose_server(&c, err);
 }

@@ -12,9 +12,8 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
-#include "edge/sweep.h"
 #include "edge/edge_internal.h"
-#include "edge/vpn.h"
+#include "edge/sweep.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 

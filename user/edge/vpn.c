@@ -55,7 +55,7 @@ static void drop_process(struct vpn *v, size_t i)
 	v->processes[i] = v->processes[--v->n];
 }
 
-static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
+static int on_vpn_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
 	struct vpn *v = arg;
 	uint64_t now = now_boot_ns();
@@ -72,8 +72,8 @@ static int on_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-/* By its number: so its cgroup is asked for again once its pidfd holds it. */
-static void watch(struct vpn *v, pid_t pid)
+/* A number may be another process's by now: so ask for the cgroup again once the pidfd holds it. */
+static void watch_vpn(struct vpn *v, pid_t pid)
 {
 	struct vpn_process p = { .pid = pid };
 	char path[PATH_MAX];
@@ -87,7 +87,7 @@ static void watch(struct vpn *v, pid_t pid)
 	if (p.pidfd < 0)
 		return;
 	if (process_cgroup_held(pid, p.pidfd, path) || !cgroup_is_below(path, v->cgroup) ||
-	    sd_event_add_io(v->place.loop, &p.end, p.pidfd, EPOLLIN, on_end, v) < 0) {
+	    sd_event_add_io(v->place.loop, &p.end, p.pidfd, EPOLLIN, on_vpn_end, v) < 0) {
 		close_fd(p.pidfd);
 		return;
 	}
@@ -98,7 +98,8 @@ static void watch(struct vpn *v, pid_t pid)
 /* ------ its cgroup ------ */
 
 /* As it was told last, it is not told again. */
-static void __attribute__((format(printf, 2, 3))) nobody(struct vpn *v, const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+vpn_is_nobody(struct vpn *v, const char *format, ...)
 {
 	char why[sizeof(v->why)], shown[2 * sizeof(v->why)];
 	va_list args;
@@ -117,7 +118,7 @@ static void __attribute__((format(printf, 2, 3))) nobody(struct vpn *v, const ch
 			 escape(shown, sizeof(shown), why));
 }
 
-static void somebody(struct vpn *v, const char *cgroup)
+static void vpn_is_in(struct vpn *v, const char *cgroup)
 {
 	for (size_t i = v->n; strcmp(cgroup, v->cgroup) && i > 0; i--)
 		drop_process(v, i - 1);
@@ -134,19 +135,22 @@ static pid_t owner_of(const struct vpn *v)
 	return sscanf(v->place.where, "/proc/%d/ns/ne%c", &pid, &end) == 2 && end == 't' ? pid : 0;
 }
 
-/* The container's or unit's, of which its first process is; else the owner's. */
-static int cgroup_of_owner(const struct vpn *v, pid_t pid, char ret[PATH_MAX])
+/* The container's or unit's, if the process is in it; else that of the process. */
+static int cgroup_of_owner(const struct vpn *v, char ret[PATH_MAX])
 {
-	_cleanup_fd int pidfd = pidfd_open(pid, 0);
+	const struct edge_place *p = &v->place;
+	_cleanup_fd int pidfd = pidfd_open(v->owner, 0);
 	struct stat st;
-	int r = pidfd < 0 ? -errno : 0;
+	int r;
 
-	if (!r && (stat(v->place.where, &st) < 0 || st.st_ino != v->place.netns_ino))
-		r = -ESRCH;
-	if (!r) /* the pidfd, or the number might have gone to another meanwhile */
-		r = process_cgroup_held(pid, pidfd, ret);
-	if (!r && *v->place.owner_cgroup && cgroup_is_below(ret, v->place.owner_cgroup))
-		snprintf(ret, PATH_MAX, "%s", v->place.owner_cgroup);
+	if (pidfd < 0)
+		return -errno;
+	if (stat(p->where, &st) < 0 || st.st_ino != p->netns_ino)
+		return -ESRCH;
+	/* by the pidfd: the number may be another process's meanwhile */
+	r = process_cgroup_held(v->owner, pidfd, ret);
+	if (!r && *p->owner_cgroup && cgroup_is_below(ret, p->owner_cgroup))
+		snprintf(ret, PATH_MAX, "%s", p->owner_cgroup);
 	return r;
 }
 
@@ -154,20 +158,23 @@ static void find_by_owner(struct vpn *v)
 {
 	char path[PATH_MAX];
 
-	if (cgroup_of_owner(v, v->owner, path))
-		nobody(v, "the owner of the network namespace, process %d, has ended", v->owner);
+	if (cgroup_of_owner(v, path))
+		vpn_is_nobody(v, "the owner of the network namespace, process %d, has ended",
+			      v->owner);
 	else if (!strcmp(path, "/"))
-		nobody(v,
-		       "the owner of the network namespace, process %d, is in the root cgroup "
-		       "(" NAME_IT ")",
-		       v->owner);
+		vpn_is_nobody(
+			v,
+			"the owner of the network namespace, process %d, is in the root cgroup "
+			"(" NAME_IT ")",
+			v->owner);
 	else if (place_is_leashed(&v->place, path))
-		nobody(v,
-		       "the owner of the network namespace, process %d, is leashed, or above or "
-		       "below a workload, in cgroup %.150s (" NAME_IT ")",
-		       v->owner, path);
+		vpn_is_nobody(
+			v,
+			"the owner of the network namespace, process %d, is leashed, or above or "
+			"below a workload, in cgroup %.150s (" NAME_IT ")",
+			v->owner, path);
 	else
-		somebody(v, path);
+		vpn_is_in(v, path);
 }
 
 struct found {
@@ -203,45 +210,41 @@ static int note_named(const struct netns_process *p, void *arg)
 	return 0;
 }
 
-/* Which of them it is, nobody knows; but that it has ended is not known either. */
-static void alive_somewhere(struct vpn *v)
-{
-	v->dead = false;
-}
-
-/* By nothing but its name, which anybody may take: so one cgroup, or none. While the one in which
- * it was is there, nobody takes its place, not even while it is being started anew. */
+/* By nothing but its name, which anybody may take: so it is of one cgroup, or of none. While the
+ * one in which it was is there, no other takes its place, not even while it is being started anew.
+ */
 static void find_by_name(struct vpn *v, const struct found *f)
 {
 	const char *name = v->place.config->process;
 	bool was = *v->was && !place_is_leashed(&v->place, v->was) &&
 		   cgroup_id(&v->place, v->was) == v->was_id;
 
-	if (f->other || (f->n && was && strcmp(f->cgroup, v->was)))
-		alive_somewhere(v);
-	if (f->other)
-		nobody(v,
-		       "process %s is %d in cgroup %.80s and %d in cgroup %.80s: which of "
-		       "them is the VPN is not known (" NAME_IT ")",
-		       name, f->pids[0], f->cgroup, f->other, f->other_cgroup);
-	else if (f->n && was && strcmp(f->cgroup, v->was))
-		nobody(v,
-		       "process %s is %d in cgroup %.80s, and was in cgroup %.80s, which is "
-		       "there: which of them is the VPN is not known (" NAME_IT ")",
-		       name, f->pids[0], f->cgroup, v->was);
-	else if (!f->n && was)
-		somebody(v, v->was);
-	else if (!f->n && f->leashed)
-		nobody(v,
-		       "process %s is only %d, which is leashed, or above or below a workload "
-		       "(" NAME_IT ")",
-		       name, f->leashed);
-	else if (!f->n)
-		nobody(v, "no process %s is in the network namespace", name);
-	else if (!strcmp(f->cgroup, "/"))
-		nobody(v, "process %s, %d, is in the root cgroup (" NAME_IT ")", name, f->pids[0]);
-	else {
-		somebody(v, f->cgroup);
+	if (f->other) {
+		v->dead = false; /* one of them may be the VPN */
+		vpn_is_nobody(v,
+			      "process %s is %d in cgroup %.80s and %d in cgroup %.80s: which of "
+			      "them is the VPN is not known (" NAME_IT ")",
+			      name, f->pids[0], f->cgroup, f->other, f->other_cgroup);
+	} else if (f->n && was && strcmp(f->cgroup, v->was)) {
+		v->dead = false;
+		vpn_is_nobody(v,
+			      "process %s is %d in cgroup %.80s, and was in cgroup %.80s, which is "
+			      "there: which of them is the VPN is not known (" NAME_IT ")",
+			      name, f->pids[0], f->cgroup, v->was);
+	} else if (!f->n && was) {
+		vpn_is_in(v, v->was);
+	} else if (!f->n && f->leashed) {
+		vpn_is_nobody(v,
+			      "process %s is only %d, which is leashed, or above or below a "
+			      "workload (" NAME_IT ")",
+			      name, f->leashed);
+	} else if (!f->n) {
+		vpn_is_nobody(v, "no process %s is in the network namespace", name);
+	} else if (!strcmp(f->cgroup, "/")) {
+		vpn_is_nobody(v, "process %s, %d, is in the root cgroup (" NAME_IT ")", name,
+			      f->pids[0]);
+	} else {
+		vpn_is_in(v, f->cgroup);
 		snprintf(v->was, sizeof(v->was), "%s", f->cgroup);
 		v->was_id = cgroup_id(&v->place, f->cgroup);
 	}
@@ -252,8 +255,9 @@ void vpn_look(struct vpn *v, bool is_up)
 	struct found f = { .vpn = v };
 
 	if (*v->cgroup && place_is_leashed(&v->place, v->cgroup)) /* since the last look */
-		nobody(v, "cgroup %.150s is leashed, or above or below a workload (" NAME_IT ")",
-		       v->cgroup);
+		vpn_is_nobody(
+			v, "cgroup %.150s is leashed, or above or below a workload (" NAME_IT ")",
+			v->cgroup);
 	v->owner = owner_of(v);
 	if (v->owner)
 		find_by_owner(v);
@@ -263,7 +267,7 @@ void vpn_look(struct vpn *v, bool is_up)
 	if (!v->owner)
 		find_by_name(v, &f);
 	for (size_t i = 0; *v->cgroup && i < f.n; i++)
-		watch(v, f.pids[i]);
+		watch_vpn(v, f.pids[i]);
 	if (v->n)
 		v->dead = false;
 }
@@ -328,5 +332,5 @@ bool vpn_may_be(const struct vpn *v, const char *cgroup)
 void vpn_answered(struct vpn *v, const char *cgroup)
 {
 	if (by_answer(v) && strcmp(cgroup, "/"))
-		somebody(v, cgroup);
+		vpn_is_in(v, cgroup);
 }
