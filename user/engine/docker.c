@@ -500,10 +500,10 @@ static const char *text_of(const json_t *j, const char *key)
 }
 
 /* The pid is the engine's; it is ours as well if its cgroup is called after the container. */
-static void find_cgroup(struct docker *d, struct engine_item *i, const char *parent)
+static void find_cgroup(struct engine_item *i, struct docker_info *info, const char *parent)
 {
 	char path[PATH_MAX], *at, *slash;
-	int r = docker_predict_cgroup(&d->info, parent, i->id, i->cgroup);
+	int r = docker_predict_cgroup(info, parent, i->id, i->cgroup);
 
 	if (r)
 		is_wrong(i->unusable, "CgroupParent",
@@ -523,7 +523,7 @@ static void find_cgroup(struct docker *d, struct engine_item *i, const char *par
 	for (slash = at; slash > path && *slash != '/'; slash--)
 		;
 	*slash = '\0';
-	memcpy(d->info.default_parent, path, strlen(path) + 1);
+	memcpy(info->default_parent, path, strlen(path) + 1);
 }
 
 bool docker_is_id(const char *s)
@@ -532,30 +532,22 @@ bool docker_is_id(const char *s)
 	       strspn(s, "0123456789abcdef") == ENGINE_HEX_LEN - 1;
 }
 
-/* The labels of the image of a container that has labels of ours. *ret_image NULL: the engine does
- * not show it; a proxy before the engine may not let it through. Else the connection is of no use.
- */
-static int find_image(struct docker *d, const json_t *inspect, json_t **ret_image,
-		      const json_t **ret, struct error *err)
+/* *ret NULL: the engine does not show the image, or a proxy before it lets nobody ask. An error:
+ * the connection is of no use. */
+static int find_image(const struct docker *d, const json_t *inspect, json_t **ret,
+		      struct error *err)
 {
 	const char *image = text_of(inspect, "Image");
-	char path[ENGINE_NAME_LEN + 20], wrong[ENGINE_ERROR_LEN] = "";
+	char path[ENGINE_NAME_LEN + 20];
 	int r;
 
-	*ret_image = NULL;
+	*ret = NULL;
 	if (!*image || strlen(image) >= ENGINE_NAME_LEN ||
 	    strspn(image, "0123456789abcdefghijklmnopqrstuvwxyz:") != strlen(image))
 		return 0;
 	snprintf(path, sizeof(path), "/images/%s/json", image);
-	r = docker_get(d->socket_path, path, ret_image, err);
-	if (r)
-		return r == -ENOENT || r == -EACCES || r == -EREMOTEIO || r == -EBADMSG ? 0 : r;
-	*ret = read_object(read_object(*ret_image, "Config", wrong), "Labels", wrong);
-	if (!*wrong && json_is_object(*ret_image))
-		return 0;
-	json_decref(*ret_image);
-	*ret_image = NULL;
-	return 0;
+	r = docker_get(d->socket_path, path, ret, err);
+	return r == -ENOENT || r == -EACCES || r == -EREMOTEIO || r == -EBADMSG ? 0 : r;
 }
 
 static bool is_ours(const char *key)
@@ -581,53 +573,71 @@ static void add_label(struct engine_item *i, const char *key, const json_t *valu
 	snprintf(l->value, sizeof(l->value), "%s", text);
 }
 
-static int take_labels(struct docker *d, struct engine_item *i, const json_t *inspect,
-		       struct error *err)
+/* The labels of the image; *ret_unknown: it is not shown, or what is shown can not be used. */
+static const json_t *read_image(const json_t *image, bool *ret_unknown)
 {
-	const json_t *config = read_object(inspect, "Config", i->unusable);
-	json_t *labels = (json_t *)read_object(config, "Labels", i->unusable); /* for the macro */
-	json_t *image = NULL, *value;
-	const json_t *of_image = NULL;
-	const char *key;
-	bool asked = false;
-	int r = 0;
+	char wrong[ENGINE_ERROR_LEN] = "";
+	const json_t *labels = read_object(read_object(image, "Config", wrong), "Labels", wrong);
 
-	if (*i->unusable)
-		return 0;
-	if (fits(text_of(labels, "com.docker.compose.project"), ENGINE_NAME_LEN) &&
-	    fits(text_of(labels, "com.docker.compose.service"), ENGINE_NAME_LEN)) {
-		snprintf(i->compose_project, sizeof(i->compose_project), "%s",
-			 text_of(labels, "com.docker.compose.project"));
-		snprintf(i->compose_service, sizeof(i->compose_service), "%s",
-			 text_of(labels, "com.docker.compose.service"));
-	}
+	*ret_unknown = *wrong || !json_is_object(image);
+	return *ret_unknown ? NULL : labels;
+}
+
+static void read_compose(struct engine_item *i, const json_t *labels)
+{
+	const char *project = text_of(labels, "com.docker.compose.project");
+	const char *service = text_of(labels, "com.docker.compose.service");
+
+	if (!fits(project, sizeof(i->compose_project)) ||
+	    !fits(service, sizeof(i->compose_service)))
+		return;
+	snprintf(i->compose_project, sizeof(i->compose_project), "%s", project);
+	snprintf(i->compose_service, sizeof(i->compose_service), "%s", service);
+}
+
+static bool has_ours(const json_t *labels)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)labels, key, value) /* it changes nothing */
+		if (is_ours(key))
+			return true;
+	return false;
+}
+
+static bool docker_has_labels(const json_t *inspect)
+{
+	return has_ours(json_object_get(json_object_get(inspect, "Config"), "Labels"));
+}
+
+static void docker_read_labels(struct engine_item *i, const json_t *inspect, const json_t *image)
+{
+	json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels"), *value;
+	const json_t *of_image = read_image(image, &i->image_unknown);
+	const char *key;
+
 	json_object_foreach(labels, key, value) {
 		if (!is_ours(key))
 			continue;
-		if (i->n_labels == ENGINE_LABELS) {
+		if (i->n_labels == ENGINE_LABELS)
 			i->labels_left_out++;
-			continue;
-		}
-		if (!asked) {
-			r = find_image(d, inspect, &image, &of_image, err);
-			if (r)
-				break;
-			i->image_unknown = !image;
-			asked = true;
-		}
-		add_label(i, key, value, image ? of_image : NULL);
+		else
+			add_label(i, key, value, of_image);
 	}
-	json_decref(image);
-	return r;
 }
 
-static void read_item(struct engine_item *i, const json_t *inspect, const char *id)
+static void docker_read_record(struct engine_item *i, struct docker_info *info, const char *id,
+			       const json_t *inspect)
 {
 	char *wrong = i->unusable;
 	const json_t *state = read_object(inspect, "State", wrong);
 	const json_t *host = read_object(inspect, "HostConfig", wrong);
+	const json_t *labels;
 	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health;
 
+	i->kind = ENGINE_CONTAINER;
+	memcpy(i->id, id, ENGINE_HEX_LEN);
 	if (strcmp(read_text(inspect, "Id", ENGINE_HEX_LEN, wrong), id))
 		is_wrong(wrong, "Id", "is of another");
 	snprintf(i->name, sizeof(i->name), "%s", *name == '/' ? name + 1 : name);
@@ -644,20 +654,31 @@ static void read_item(struct engine_item *i, const json_t *inspect, const char *
 						   : HEALTH_NONE;
 	snprintf(i->network_mode, sizeof(i->network_mode), "%s",
 		 read_text(host, "NetworkMode", ENGINE_NAME_LEN, wrong));
+	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
+	labels = read_object(read_object(inspect, "Config", wrong), "Labels", wrong);
+	read_compose(i, labels);
 }
 
 /* Has it labels of ours? If that can not be told, it may have. */
 static bool may_be_labelled(const json_t *listed)
 {
-	json_t *labels = json_object_get(listed, "Labels"), *value;
-	const char *key;
+	const json_t *labels = json_object_get(listed, "Labels");
 
-	if (json_is_null(labels))
-		return false;
-	json_object_foreach(labels, key, value)
-		if (is_ours(key))
-			return true;
-	return !json_is_object(labels);
+	return has_ours(labels) || (!json_is_object(labels) && !json_is_null(labels));
+}
+
+static void docker_read_listed(struct engine_item *i, const char *id, const json_t *listed,
+			       const char *why)
+{
+	const char *name = json_string_value(json_array_get(json_object_get(listed, "Names"), 0));
+
+	i->kind = ENGINE_CONTAINER;
+	memcpy(i->id, id, ENGINE_HEX_LEN);
+	name = name && *name == '/' ? name + 1 : name;
+	snprintf(i->name, sizeof(i->name), "%s",
+		 name && *name && fits(name, sizeof(i->name)) ? name : id);
+	snprintf(i->unusable, sizeof(i->unusable), "%s", why);
+	i->labelled = may_be_labelled(listed);
 }
 
 /* What the engine's list has of it, in *ret_all, to be freed. -ENOENT: nothing. */
@@ -687,25 +708,15 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 			  const json_t *listed, const char *why)
 {
 	struct engine_event *e;
-	struct engine_item *i;
 	json_t *found = NULL;
-	const char *name;
 
 	if (!docker_is_id(id))
 		return;
 	if (!listed)
 		find_listed(d, id, &found, &listed);
-	name = json_string_value(json_array_get(json_object_get(listed, "Names"), 0));
-	name = name && *name == '/' ? name + 1 : name;
 	e = new_event(d, kind);
-	i = &e->item;
-	i->kind = ENGINE_CONTAINER;
 	memcpy(e->id, id, ENGINE_HEX_LEN);
-	memcpy(i->id, id, ENGINE_HEX_LEN);
-	snprintf(i->name, sizeof(i->name), "%s",
-		 name && *name && fits(name, sizeof(i->name)) ? name : id);
-	snprintf(i->unusable, sizeof(i->unusable), "%s", why);
-	i->labelled = may_be_labelled(listed);
+	docker_read_listed(&e->item, id, listed, why);
 	d->tell(d->owner, e);
 	json_decref(found);
 }
@@ -716,17 +727,17 @@ static int tell_container(struct docker *d, const char *id, const json_t *inspec
 	struct engine_event *e = new_event(d, ENGINE_ITEM);
 	struct engine_item *i = &e->item;
 	char wrong[ENGINE_ERROR_LEN];
-	int r;
 
-	i->kind = ENGINE_CONTAINER;
-	memcpy(i->id, id, ENGINE_HEX_LEN);
-	read_item(i, inspect, id);
-	find_cgroup(d, i,
-		    read_text(json_object_get(inspect, "HostConfig"), "CgroupParent", PATH_MAX,
-			      i->unusable));
-	r = take_labels(d, i, inspect, err);
-	if (r)
-		return r;
+	docker_read_record(i, &d->info, id, inspect);
+	if (!*i->unusable && docker_has_labels(inspect)) {
+		json_t *image;
+		int r = find_image(d, inspect, &image, err);
+
+		if (r)
+			return r;
+		docker_read_labels(i, inspect, image);
+		json_decref(image);
+	}
 	if (!*i->unusable) {
 		d->tell(d->owner, e);
 		return 0;
