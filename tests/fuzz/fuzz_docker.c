@@ -4,9 +4,10 @@
  * podman: the engine; events, info: what is read beside the list), then come its answers, one for
  * each request, with a line "---" between them. One that begins with "!STATUS " has that status.
  */
-#include "engine/docker.c"
+#include "engine/docker_record.c"
 
-#include "fuzz.h"
+#include "engine/docker.c"
+#include "item.h"
 
 static char *answers; /* what is left; NULL: nothing, so 404 */
 static curl_write_callback write_to;
@@ -72,28 +73,6 @@ static CURLcode play_getinfo(CURL *c, CURLINFO info, ...)
 static const char *play_strerror(CURLcode code)
 {
 	return "played";
-}
-
-static void check_item(const struct engine_item *i)
-{
-	MUST_END(i->name);
-	MUST_END(i->unusable);
-	MUST_END(i->cgroup);
-	MUST_END(i->network_mode);
-	MUST_END(i->compose_project);
-	MUST_END(i->compose_service);
-	MUST(docker_is_id(i->id) && i->kind == ENGINE_CONTAINER);
-	MUST(i->pid >= 0 && i->n_labels <= ENGINE_LABELS);
-	for (size_t k = 0; k < i->n_labels; k++) {
-		MUST_END(i->labels[k].key);
-		MUST_END(i->labels[k].value);
-	}
-	if (*i->unusable) {
-		MUST(!*i->cgroup && !i->pid && !i->running && !i->n_labels && *i->name);
-	} else {
-		MUST(*i->cgroup == '/' && strstr(i->cgroup, i->id));
-		MUST(!check_parts(i->cgroup));
-	}
 }
 
 static void check(void *owner, const struct engine_event *e)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where a container's cgroup will be: a line each with words (systemd, podman), the parent that was
  * learnt, the parent that is asked for, the id. */
-#include "engine/docker.h"
+#include "engine/docker_record.h"
 
 #include "fuzz.h"
 

@@ -4,7 +4,7 @@
  * as half lines, garbage, refusals, a socket that goes and comes back. A real Docker is in
  * tests/e2e/case_containers_*.
  */
-#include "engine/docker.h"
+#include "engine/docker_record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

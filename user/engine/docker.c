@@ -10,12 +10,9 @@
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "watch/process.h"
 
 #define HOST	     "http://localhost" /* of the URL; the way is the socket's */
 #define LIST	     "/containers/json?all=1"
@@ -24,12 +21,11 @@
 #define BODY_MAX     (8 * 1024 * 1024)
 #define LIST_MAX     (64 * 1024 * 1024) /* of all containers, labels and all */
 #define CONTAINERS   4096
-#define PID_MAX_     (1 << 22) /* PID_MAX_LIMIT */
-#define DIRTY	     256       /* containers to be inspected at once; more: list anew */
-#define JOBS	     64	       /* stops and starts at once */
-#define GET_MS	     15000L    /* a slow Podman takes 7 s to describe itself */
-#define STOP_MS	     150000L   /* it waits for the container's own stop timeout */
-#define STREAM_MS    2000      /* for the stream's head */
+#define DIRTY	     256     /* containers to be inspected at once; more: list anew */
+#define JOBS	     64	     /* stops and starts at once */
+#define GET_MS	     15000L  /* a slow Podman takes 7 s to describe itself */
+#define STOP_MS	     150000L /* it waits for the container's own stop timeout */
+#define STREAM_MS    2000    /* for the stream's head */
 #define RETRY_MIN_MS 200
 #define RETRY_MAX_MS 2000
 #define AGAIN_MIN_MS 1000 /* until who was not described is asked for again */
@@ -123,42 +119,10 @@ static CURL *new_request(const char *socket_path, const char *url, curl_write_ca
 	return c;
 }
 
-static bool is_surrogate(const char *hex, char from, char to)
-{
-	char second = hex[1] | 0x20;
-
-	return (*hex | 0x20) == 'd' && second >= from && second <= to;
-}
-
-/*
- * jansson refuses a text with NUL or half a surrogate pair in it, and with it all the rest. One
- * label of one container must not hide the others, so these become \u0001, which no text of ours
- * may hold either. Its own limit for depth (2048) is enough of a bound.
- */
-static json_t *parse(char *text, size_t n)
-{
-	for (size_t i = 0; i + 6 <= n; i++) {
-		bool pair = i + 12 <= n && text[i + 6] == '\\' && text[i + 7] == 'u';
-
-		if (text[i] != '\\')
-			continue;
-		if (text[i + 1] != 'u') {
-			i++;
-			continue;
-		}
-		if (is_surrogate(text + i + 2, '8', 'b') && pair &&
-		    is_surrogate(text + i + 8, 'c', 'f'))
-			i += 11;
-		else if (!memcmp(text + i + 2, "0000", 4) || is_surrogate(text + i + 2, '8', 'f'))
-			memcpy(text + i + 2, "0001", 4);
-	}
-	return json_loadb(text, n, 0, NULL);
-}
-
 /* The engine's own sentence, of an answer that is an error. */
 static void message_of(const struct body *b, char *ret, size_t size)
 {
-	json_t *j = b->text ? parse(b->text, b->n) : NULL;
+	json_t *j = b->text ? docker_parse(b->text, b->n) : NULL;
 	const char *s = json_string_value(json_object_get(j, "message"));
 
 	snprintf(ret, size, "%s", s ? s : "");
@@ -207,7 +171,7 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 		fail(err, EXIT_FAILURE_, 0, NULL, "the engine says %ld to %s: %s", status, path,
 		     message);
 	} else {
-		*ret = parse(body.text, body.n);
+		*ret = docker_parse(body.text, body.n);
 		if (!*ret)
 			r = fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "the engine's answer to %s",
 				 path);
@@ -344,200 +308,14 @@ void docker_close(struct docker *d)
 	free(d);
 }
 
-/* ------ where its cgroup will be ------ */
-
-/* A path that is cut names another cgroup: it is joined whole or not at all. */
-__attribute__((format(printf, 3, 4))) static int join(char ret[PATH_MAX], size_t *n,
-						      const char *format, ...)
-{
-	va_list ap;
-	int r;
-
-	va_start(ap, format);
-	r = vsnprintf(ret + *n, PATH_MAX - *n, format, ap);
-	va_end(ap);
-	if (r < 0 || (size_t)r >= PATH_MAX - *n)
-		return -ENAMETOOLONG;
-	*n += (size_t)r;
-	return 0;
-}
-
-/* "a-b.slice" lies in "a.slice". */
-static int join_slice(char ret[PATH_MAX], size_t *n, const char *slice)
-{
-	size_t stem = strlen(slice);
-	int r = 0;
-
-	if (stem > 6 && !strcmp(slice + stem - 6, ".slice"))
-		stem -= 6;
-	for (size_t i = 1; !r && i <= stem; i++)
-		if (i == stem || slice[i] == '-')
-			r = join(ret, n, "/%.*s.slice", (int)i, slice);
-	return r;
-}
-
-/* Can there be a cgroup of that path, below the root? */
-static int check_parts(const char *path)
-{
-	for (const char *part = path; *part;) {
-		size_t length;
-
-		part += strspn(part, "/");
-		length = strcspn(part, "/");
-		if (length > NAME_MAX)
-			return -ENAMETOOLONG;
-		if (length == 2 && !memcmp(part, "..", 2))
-			return -EINVAL;
-		part += length;
-	}
-	return 0;
-}
-
-int docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
-			  char ret[PATH_MAX])
-{
-	const char *prefix = info->podman ? "libpod" : "docker";
-	char path[PATH_MAX];
-	size_t n = 0;
-	int r;
-
-	if (!*parent)
-		parent = info->default_parent;
-	if (!*parent)
-		parent = info->systemd_driver ? info->podman ? "machine.slice" : "system.slice"
-			 : info->podman	      ? "/libpod_parent"
-					      : "/docker";
-	if (info->systemd_driver && *parent != '/')
-		r = join_slice(path, &n, parent);
-	else
-		r = join(path, &n, "%s%s", *parent == '/' ? "" : "/", parent);
-	while (!r && n && path[n - 1] == '/')
-		path[--n] = '\0';
-	if (!r && info->systemd_driver)
-		r = join(path, &n, "/%s-%s.scope", prefix, id);
-	else if (!r)
-		r = join(path, &n, info->podman ? "/libpod-%s" : "/%s", id);
-	if (!r)
-		r = check_parts(path);
-	if (!r)
-		memcpy(ret, path, n + 1);
-	return r;
-}
-
 /* ------ what a container is ------ */
-
-/* What is said first of it that can not be used: `wrong` is an item's `unusable`. What is not there
- * is empty; an engine leaves out what it does not know. */
-static void is_wrong(char *wrong, const char *key, const char *why)
-{
-	if (!*wrong)
-		snprintf(wrong, ENGINE_ERROR_LEN, "its %s %s", key, why);
-}
-
-static bool fits(const char *s, size_t size)
-{
-	size_t n = strlen(s);
-
-	for (const char *c = s; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			return false;
-	return n < size;
-}
-
-static const json_t *read_object(const json_t *of, const char *key, char *wrong)
-{
-	const json_t *j = json_object_get(of, key);
-
-	if (j && !json_is_null(j) && !json_is_object(j))
-		is_wrong(wrong, key, "is no object");
-	return j;
-}
-
-/* Of at most `size` bytes with its end. */
-static const char *read_text(const json_t *of, const char *key, size_t size, char *wrong)
-{
-	const json_t *j = json_object_get(of, key);
-	const char *s = json_string_value(j);
-
-	if (!j || json_is_null(j))
-		return "";
-	if (!s || !fits(s, size)) {
-		is_wrong(wrong, key, s ? "is too long, or no text" : "is no text");
-		return "";
-	}
-	return s;
-}
-
-static int read_number(const json_t *of, const char *key, json_int_t least, json_int_t most,
-		       char *wrong)
-{
-	const json_t *j = json_object_get(of, key);
-	json_int_t value = json_integer_value(j);
-
-	if (!j || json_is_null(j))
-		return 0;
-	if (!json_is_integer(j) || value < least || value > most) {
-		is_wrong(wrong, key, "is no such number");
-		return 0;
-	}
-	return (int)value;
-}
-
-static bool read_flag(const json_t *of, const char *key, char *wrong)
-{
-	const json_t *j = json_object_get(of, key);
-
-	if (j && !json_is_null(j) && !json_is_boolean(j))
-		is_wrong(wrong, key, "is neither true nor false");
-	return json_is_true(j);
-}
-
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
-/* The pid is the engine's; it is ours as well if its cgroup is called after the container. */
-static void find_cgroup(struct engine_item *i, struct docker_info *info, const char *parent)
-{
-	char path[PATH_MAX], *at, *slash;
-	int r = docker_predict_cgroup(info, parent, i->id, i->cgroup);
-
-	if (r)
-		is_wrong(i->unusable, "CgroupParent",
-			 r == -ENAMETOOLONG ? "is too long for a cgroup" : "leads out");
-	if (r || !i->pid)
-		return;
-	if (process_cgroup(i->pid, path) || !(at = strstr(path, i->id))) {
-		i->pid = 0;
-		return;
-	}
-	slash = strchr(at, '/'); /* Podman's own level below it, or the container's */
-	if (slash)
-		*slash = '\0';
-	memcpy(i->cgroup, path, strlen(path) + 1);
-	if (*parent) /* else the engine's own default, which it tells nowhere */
-		return;
-	for (slash = at; slash > path && *slash != '/'; slash--)
-		;
-	*slash = '\0';
-	memcpy(info->default_parent, path, strlen(path) + 1);
-}
-
-bool docker_is_id(const char *s)
-{
-	return strlen(s) == ENGINE_HEX_LEN - 1 &&
-	       strspn(s, "0123456789abcdef") == ENGINE_HEX_LEN - 1;
-}
 
 /* *ret NULL: the engine does not show the image, or a proxy before it lets nobody ask. An error:
  * the connection is of no use. */
 static int find_image(const struct docker *d, const json_t *inspect, json_t **ret,
 		      struct error *err)
 {
-	const char *image = text_of(inspect, "Image");
+	const char *image = docker_text(inspect, "Image");
 	char path[ENGINE_NAME_LEN + 20];
 	int r;
 
@@ -548,137 +326,6 @@ static int find_image(const struct docker *d, const json_t *inspect, json_t **re
 	snprintf(path, sizeof(path), "/images/%s/json", image);
 	r = docker_get(d->socket_path, path, ret, err);
 	return r == -ENOENT || r == -EACCES || r == -EREMOTEIO || r == -EBADMSG ? 0 : r;
-}
-
-static bool is_ours(const char *key)
-{
-	return !strncmp(key, "vpnleash.", 9);
-}
-
-static void add_label(struct engine_item *i, const char *key, const json_t *value,
-		      const json_t *of_image)
-{
-	const char *text = json_string_value(value), *same;
-	struct engine_label *l = &i->labels[i->n_labels];
-
-	if (!text) {
-		is_wrong(i->unusable, "Labels", "hold one of ours that is no text");
-		return;
-	}
-	i->n_labels++;
-	same = text_of(of_image, key);
-	l->from_image = *same && !strcmp(same, text);
-	l->too_long = !fits(key + 9, sizeof(l->key)) || !fits(text, sizeof(l->value));
-	snprintf(l->key, sizeof(l->key), "%s", key + 9);
-	snprintf(l->value, sizeof(l->value), "%s", text);
-}
-
-/* The labels of the image; *ret_unknown: it is not shown, or what is shown can not be used. */
-static const json_t *read_image(const json_t *image, bool *ret_unknown)
-{
-	char wrong[ENGINE_ERROR_LEN] = "";
-	const json_t *labels = read_object(read_object(image, "Config", wrong), "Labels", wrong);
-
-	*ret_unknown = *wrong || !json_is_object(image);
-	return *ret_unknown ? NULL : labels;
-}
-
-static void read_compose(struct engine_item *i, const json_t *labels)
-{
-	const char *project = text_of(labels, "com.docker.compose.project");
-	const char *service = text_of(labels, "com.docker.compose.service");
-
-	if (!fits(project, sizeof(i->compose_project)) ||
-	    !fits(service, sizeof(i->compose_service)))
-		return;
-	snprintf(i->compose_project, sizeof(i->compose_project), "%s", project);
-	snprintf(i->compose_service, sizeof(i->compose_service), "%s", service);
-}
-
-static bool has_ours(const json_t *labels)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach((json_t *)labels, key, value) /* it changes nothing */
-		if (is_ours(key))
-			return true;
-	return false;
-}
-
-static bool docker_has_labels(const json_t *inspect)
-{
-	return has_ours(json_object_get(json_object_get(inspect, "Config"), "Labels"));
-}
-
-static void docker_read_labels(struct engine_item *i, const json_t *inspect, const json_t *image)
-{
-	json_t *labels = json_object_get(json_object_get(inspect, "Config"), "Labels"), *value;
-	const json_t *of_image = read_image(image, &i->image_unknown);
-	const char *key;
-
-	json_object_foreach(labels, key, value) {
-		if (!is_ours(key))
-			continue;
-		if (i->n_labels == ENGINE_LABELS)
-			i->labels_left_out++;
-		else
-			add_label(i, key, value, of_image);
-	}
-}
-
-static void docker_read_record(struct engine_item *i, struct docker_info *info, const char *id,
-			       const json_t *inspect)
-{
-	char *wrong = i->unusable;
-	const json_t *state = read_object(inspect, "State", wrong);
-	const json_t *host = read_object(inspect, "HostConfig", wrong);
-	const json_t *labels;
-	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health;
-
-	i->kind = ENGINE_CONTAINER;
-	memcpy(i->id, id, ENGINE_HEX_LEN);
-	if (strcmp(read_text(inspect, "Id", ENGINE_HEX_LEN, wrong), id))
-		is_wrong(wrong, "Id", "is of another");
-	snprintf(i->name, sizeof(i->name), "%s", *name == '/' ? name + 1 : name);
-	i->paused = read_flag(state, "Paused", wrong);
-	i->running = read_flag(state, "Running", wrong) || i->paused;
-	i->pid = read_number(state, "Pid", 0, PID_MAX_, wrong);
-	if (!i->running)
-		i->pid = 0;
-	i->exit_code = read_number(state, "ExitCode", INT_MIN, INT_MAX, wrong);
-	health = read_text(read_object(state, "Health", wrong), "Status", ENGINE_NAME_LEN, wrong);
-	i->health = !strcmp(health, "starting")	   ? HEALTH_STARTING
-		    : !strcmp(health, "healthy")   ? HEALTH_HEALTHY
-		    : !strcmp(health, "unhealthy") ? HEALTH_UNHEALTHY
-						   : HEALTH_NONE;
-	snprintf(i->network_mode, sizeof(i->network_mode), "%s",
-		 read_text(host, "NetworkMode", ENGINE_NAME_LEN, wrong));
-	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
-	labels = read_object(read_object(inspect, "Config", wrong), "Labels", wrong);
-	read_compose(i, labels);
-}
-
-/* Has it labels of ours? If that can not be told, it may have. */
-static bool may_be_labelled(const json_t *listed)
-{
-	const json_t *labels = json_object_get(listed, "Labels");
-
-	return has_ours(labels) || (!json_is_object(labels) && !json_is_null(labels));
-}
-
-static void docker_read_listed(struct engine_item *i, const char *id, const json_t *listed,
-			       const char *why)
-{
-	const char *name = json_string_value(json_array_get(json_object_get(listed, "Names"), 0));
-
-	i->kind = ENGINE_CONTAINER;
-	memcpy(i->id, id, ENGINE_HEX_LEN);
-	name = name && *name == '/' ? name + 1 : name;
-	snprintf(i->name, sizeof(i->name), "%s",
-		 name && *name && fits(name, sizeof(i->name)) ? name : id);
-	snprintf(i->unusable, sizeof(i->unusable), "%s", why);
-	i->labelled = may_be_labelled(listed);
 }
 
 /* What the engine's list has of it, in *ret_all, to be freed. -ENOENT: nothing. */
@@ -695,7 +342,7 @@ static int find_listed(struct docker *d, const char *id, json_t **ret_all, const
 	if (r || !json_is_array(*ret_all))
 		return -EREMOTEIO; /* also if it says 404: it has no such list */
 	json_array_foreach(*ret_all, i, one) {
-		if (strcmp(text_of(one, "Id"), id))
+		if (strcmp(docker_text(one, "Id"), id))
 			continue;
 		*ret = one;
 		return 0;
@@ -867,7 +514,7 @@ static int read_info(struct docker *d, struct error *err)
 
 	if (r)
 		return r;
-	d->info.systemd_driver = !strcmp(text_of(info, "CgroupDriver"), "systemd");
+	d->info.systemd_driver = !strcmp(docker_text(info, "CgroupDriver"), "systemd");
 	json_decref(info);
 	r = docker_get(d->socket_path, "/version", &info, err);
 	if (!r) {
@@ -877,7 +524,7 @@ static int read_info(struct docker *d, struct error *err)
 
 		d->info.podman = false;
 		json_array_foreach(parts, i, part)
-			d->info.podman |= !strncmp(text_of(part, "Name"), "Podman", 6);
+			d->info.podman |= !strncmp(docker_text(part, "Name"), "Podman", 6);
 	}
 	json_decref(info);
 	return r;
@@ -893,7 +540,7 @@ static int list(struct docker *d, struct error *err)
 	if (r)
 		return r;
 	json_array_foreach(all, i, one) {
-		const char *id = text_of(one, "Id");
+		const char *id = docker_text(one, "Id");
 
 		if (r || i > CONTAINERS)
 			break;
@@ -926,19 +573,20 @@ static void is_dirty(struct docker *d, const char *id)
 
 static void take_line(struct docker *d)
 {
-	json_t *j = parse(d->line, d->n_line), *actor = json_object_get(j, "Actor");
-	const char *id = text_of(actor, "ID"), *action = text_of(j, "Action");
+	json_t *j = docker_parse(d->line, d->n_line), *actor = json_object_get(j, "Actor");
+	const char *id = docker_text(actor, "ID"), *action = docker_text(j, "Action");
 	struct engine_event *e = NULL;
 
 	if (!*action)
-		action = text_of(j, "status");
+		action = docker_text(j, "status");
 	if (!j || (*id && !docker_is_id(id)))
 		d->lost = true;
 	else if (*id && strncmp(action, "exec_", 5) && strcmp(action, "top")) {
 		if (!strcmp(action, "kill")) {
 			e = new_event(d, ENGINE_KILL);
 			e->signal = (int)strtol(
-				text_of(json_object_get(actor, "Attributes"), "signal"), NULL, 10);
+				docker_text(json_object_get(actor, "Attributes"), "signal"), NULL,
+				10);
 		} else if (!strcmp(action, "die") || !strcmp(action, "died")) {
 			e = new_event(d, ENGINE_DIED);
 		}

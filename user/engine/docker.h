@@ -6,10 +6,9 @@
 #ifndef VPNLEASH_DOCKER_H
 #define VPNLEASH_DOCKER_H
 
-#include <jansson.h>
 #include <poll.h>
 
-#include "engine/engine.h"
+#include "engine/docker_record.h"
 
 struct docker;
 
@@ -41,18 +40,5 @@ const char *docker_socket(const char *where);
  * -EREMOTEIO: another error of its, or more than is read; -EBADMSG: no JSON; -ETIMEDOUT;
  * -ENAMETOOLONG: `path` is; else -EIO. */
 int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err);
-
-/* 64 hexadecimal digits. */
-bool docker_is_id(const char *s);
-
-/* Of an inspected container; for tests. driver_systemd, is_podman, default_parent ("": not known):
- * of its engine. */
-struct docker_info {
-	bool systemd_driver, podman;
-	char default_parent[PATH_MAX];
-};
-/* -ENAMETOOLONG: no cgroup can be called that; -EINVAL: the path leaves the hierarchy. */
-int docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
-			  char ret[PATH_MAX]);
 
 #endif
