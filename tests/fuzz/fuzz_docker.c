@@ -100,7 +100,7 @@ static void read_events(struct docker *d)
 	}
 	MUST(d->n_dirty <= DIRTY);
 	for (size_t i = 0; i < d->n_dirty; i++)
-		inspect(d, d->dirty[i], NULL, false, &err);
+		inspect_container(d, d->dirty[i], NULL, false, &err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -131,10 +131,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_info(d, &err);
 	if (strstr(text, "events"))
 		read_events(d);
-	list(d, &err);
+	list_containers(d, &err);
 	check_error(&err);
 	MUST(!*at_work);
-	docker_close(d);
+	free(d->line);
+	free(d);
 	free(text);
 	return 0;
 }

@@ -86,7 +86,6 @@ static size_t add_to_body(char *data, size_t size, size_t n, void *arg)
 	struct body *b = arg;
 	char *more;
 
-	(void)size; /* 1 */
 	if (b->n + n > b->max)
 		return 0;
 	if (b->n + n + 1 > b->room) {
@@ -137,46 +136,56 @@ static int result_of(long code)
 					      : -EREMOTEIO;
 }
 
-int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err)
+static int get_body(const char *socket_path, const char *path, struct body *ret, struct error *err)
 {
 	char url[PATH_MAX], message[200];
-	struct body body = { .max = strncmp(path, LIST, strlen(LIST)) ? BODY_MAX : LIST_MAX };
 	CURLcode code;
 	long status = 0;
-	CURL *c = NULL;
-	int r = load_curl(err);
+	CURL *c;
+	int r;
 
-	*ret = NULL;
-	if (r)
-		return r;
 	if (snprintf(url, sizeof(url), HOST "%s", path) >= (int)sizeof(url))
 		return fail(err, EXIT_FAILURE_, -ENAMETOOLONG, NULL, "ask the engine");
-	c = new_request(socket_path, url, add_to_body, &body);
+	c = new_request(socket_path, url, add_to_body, ret);
 	if (!c)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "ask the engine");
 	lib.curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, GET_MS);
 	code = lib.curl_easy_perform(c);
 	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	lib.curl_easy_cleanup(c);
-	if (code == CURLE_OPERATION_TIMEDOUT) {
-		r = fail(err, EXIT_FAILURE_, -ETIMEDOUT, NULL, "the engine's answer to %s", path);
-	} else if (code == CURLE_WRITE_ERROR) {
-		r = -EREMOTEIO;
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		return fail(err, EXIT_FAILURE_, -ETIMEDOUT, NULL, "the engine's answer to %s",
+			    path);
+	if (code == CURLE_WRITE_ERROR) {
 		fail(err, EXIT_FAILURE_, 0, NULL, "the answer to %s is more than is read", path);
-	} else if (code != CURLE_OK) {
-		r = fail(err, EXIT_FAILURE_, -EIO, NULL, "ask the engine at '%s': %s", socket_path,
-			 lib.curl_easy_strerror(code));
-	} else if ((r = result_of(status))) {
-		message_of(&body, message, sizeof(message));
+		return -EREMOTEIO;
+	}
+	if (code != CURLE_OK)
+		return fail(err, EXIT_FAILURE_, -EIO, NULL, "ask the engine at '%s': %s",
+			    socket_path, lib.curl_easy_strerror(code));
+	r = result_of(status);
+	if (r) {
+		message_of(ret, message, sizeof(message));
 		fail(err, EXIT_FAILURE_, 0, NULL, "the engine says %ld to %s: %s", status, path,
 		     message);
-	} else {
-		*ret = docker_parse(body.text, body.n);
-		if (!*ret)
-			r = fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "the engine's answer to %s",
-				 path);
 	}
+	return r;
+}
+
+int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err)
+{
+	struct body body = { .max = strncmp(path, LIST, strlen(LIST)) ? BODY_MAX : LIST_MAX };
+	int r = load_curl(err);
+
+	*ret = NULL;
+	if (r)
+		return r;
+	r = get_body(socket_path, path, &body, err);
+	if (!r)
+		*ret = docker_parse(body.text, body.n);
 	free(body.text);
+	if (!r && !*ret)
+		return fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "the engine's answer to %s", path);
 	return r;
 }
 
@@ -229,7 +238,7 @@ struct docker {
 	struct job jobs[JOBS];
 };
 
-static struct engine_event *new_event(struct docker *d, enum engine_event_kind kind)
+static struct engine_event *new_event(enum engine_event_kind kind)
 {
 	static struct engine_event e; /* large, and told at once */
 
@@ -239,9 +248,18 @@ static struct engine_event *new_event(struct docker *d, enum engine_event_kind k
 	return &e;
 }
 
-static void done(struct docker *d, uint32_t request, int result, const char *error)
+static void tell_of(struct docker *d, enum engine_event_kind kind, const char *id, int signal)
 {
-	struct engine_event *e = new_event(d, ENGINE_DONE);
+	struct engine_event *e = new_event(kind);
+
+	e->signal = signal;
+	memcpy(e->id, id, ENGINE_HEX_LEN);
+	d->tell(d->owner, e);
+}
+
+static void tell_done(struct docker *d, uint32_t request, int result, const char *error)
+{
+	struct engine_event *e = new_event(ENGINE_DONE);
 
 	e->request = request;
 	e->result = result;
@@ -271,7 +289,7 @@ static void go_down(struct docker *d, const char *why)
 			uint32_t request = d->jobs[i].request;
 
 			end_job(d, &d->jobs[i]);
-			done(d, request, -ENOTCONN, "the connection to the engine is lost");
+			tell_done(d, request, -ENOTCONN, "the connection to the engine is lost");
 		}
 	d->n_line = d->n_dirty = d->n_unknown = 0; /* all is listed anew */
 	d->lost = false;
@@ -282,7 +300,7 @@ static void go_down(struct docker *d, const char *why)
 	if (d->told_down)
 		return;
 	d->told_down = true;
-	e = new_event(d, ENGINE_DOWN);
+	e = new_event(ENGINE_DOWN);
 	snprintf(e->error, sizeof(e->error), "%s", why);
 	d->tell(d->owner, e);
 }
@@ -296,16 +314,6 @@ struct docker *docker_open(const char *where, const struct docker_care *care, en
 		return NULL;
 	*d = (struct docker) { .where = where, .care = care, .tell = tell, .owner = owner };
 	return d;
-}
-
-void docker_close(struct docker *d)
-{
-	if (!d)
-		return;
-	d->told_down = true;
-	go_down(d, "");
-	free(d->line);
-	free(d);
 }
 
 /* ------ what a container is ------ */
@@ -361,7 +369,7 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 		return;
 	if (!listed)
 		find_listed(d, id, &found, &listed);
-	e = new_event(d, kind);
+	e = new_event(kind);
 	memcpy(e->id, id, ENGINE_HEX_LEN);
 	docker_read_listed(&e->item, id, listed, why);
 	d->tell(d->owner, e);
@@ -371,7 +379,7 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 static int tell_container(struct docker *d, const char *id, const json_t *inspect,
 			  const json_t *listed, struct error *err)
 {
-	struct engine_event *e = new_event(d, ENGINE_ITEM);
+	struct engine_event *e = new_event(ENGINE_ITEM);
 	struct engine_item *i = &e->item;
 	char wrong[ENGINE_ERROR_LEN];
 
@@ -392,14 +400,6 @@ static int tell_container(struct docker *d, const char *id, const json_t *inspec
 	memcpy(wrong, i->unusable, sizeof(wrong)); /* the event is one for all */
 	tell_unusable(d, ENGINE_ITEM, id, listed, wrong);
 	return 0;
-}
-
-static void tell_gone(struct docker *d, const char *id)
-{
-	struct engine_event *e = new_event(d, ENGINE_GONE);
-
-	memcpy(e->id, id, ENGINE_HEX_LEN);
-	d->tell(d->owner, e);
 }
 
 /* Whether it was among them. */
@@ -453,7 +453,7 @@ static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, 
 		d->late = false;
 		r = tell_container(d, id, j, listed, err);
 	} else if (r == -ENOENT) {
-		tell_gone(d, id);
+		tell_of(d, ENGINE_GONE, id, 0);
 		r = 0;
 	} else if (r == -EBADMSG) {
 		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is no JSON");
@@ -486,12 +486,12 @@ static void look_at_aside(struct docker *d, const char *id, const json_t *listed
 		tell_unusable(d, ENGINE_ITEM, id, listed,
 			      "the process that reads it has ended by it, twice");
 	else if (find_listed(d, id, &all, &listed) == -ENOENT)
-		tell_gone(d, id);
+		tell_of(d, ENGINE_GONE, id, 0);
 	json_decref(all);
 }
 
-static int inspect(struct docker *d, const char *id, const json_t *listed, bool again,
-		   struct error *err)
+static int inspect_container(struct docker *d, const char *id, const json_t *listed, bool again,
+			     struct error *err)
 {
 	int r;
 
@@ -530,7 +530,7 @@ static int read_info(struct docker *d, struct error *err)
 	return r;
 }
 
-static int list(struct docker *d, struct error *err)
+static int list_containers(struct docker *d, struct error *err)
 {
 	bool nameless = false;
 	json_t *all, *one;
@@ -548,19 +548,19 @@ static int list(struct docker *d, struct error *err)
 			tell_unusable(d, ENGINE_UNKNOWN, id, one,
 				      "those beyond 4096 containers are not looked at");
 		else if (docker_is_id(id))
-			r = inspect(d, id, one, false, err);
+			r = inspect_container(d, id, one, false, err);
 		else
 			nameless = true;
 	}
 	if (!r && nameless)
-		d->tell(d->owner, new_event(d, ENGINE_UNKNOWN));
+		d->tell(d->owner, new_event(ENGINE_UNKNOWN));
 	json_decref(all);
 	return r;
 }
 
 /* ------ the stream ------ */
 
-static void is_dirty(struct docker *d, const char *id)
+static void mark_dirty(struct docker *d, const char *id)
 {
 	for (size_t i = 0; i < d->n_dirty; i++)
 		if (!strcmp(d->dirty[i], id))
@@ -571,32 +571,35 @@ static void is_dirty(struct docker *d, const char *id)
 		memcpy(d->dirty[d->n_dirty++], id, ENGINE_HEX_LEN);
 }
 
-static void take_line(struct docker *d)
+/* `j`: an event, NULL if it could not be parsed. */
+static void take_event(struct docker *d, const json_t *j)
 {
-	json_t *j = docker_parse(d->line, d->n_line), *actor = json_object_get(j, "Actor");
-	const char *id = docker_text(actor, "ID"), *action = docker_text(j, "Action");
-	struct engine_event *e = NULL;
+	const json_t *actor = json_object_get(j, "Actor");
+	const char *id = docker_text(actor, "ID"), *action = docker_text(j, "Action"), *signal;
 
 	if (!*action)
 		action = docker_text(j, "status");
-	if (!j || (*id && !docker_is_id(id)))
+	if (!j || (*id && !docker_is_id(id))) {
 		d->lost = true;
-	else if (*id && strncmp(action, "exec_", 5) && strcmp(action, "top")) {
-		if (!strcmp(action, "kill")) {
-			e = new_event(d, ENGINE_KILL);
-			e->signal = (int)strtol(
-				docker_text(json_object_get(actor, "Attributes"), "signal"), NULL,
-				10);
-		} else if (!strcmp(action, "die") || !strcmp(action, "died")) {
-			e = new_event(d, ENGINE_DIED);
-		}
-		if (e) {
-			memcpy(e->id, id, ENGINE_HEX_LEN);
-			d->tell(d->owner, e);
-		}
-		if (strcmp(action, "kill")) /* what comes of it is an event of its own */
-			is_dirty(d, id);
+		return;
 	}
+	if (!*id || !strncmp(action, "exec_", 5) || !strcmp(action, "top"))
+		return;
+	if (!strcmp(action, "kill")) { /* what comes of it is an event of its own */
+		signal = docker_text(json_object_get(actor, "Attributes"), "signal");
+		tell_of(d, ENGINE_KILL, id, (int)strtol(signal, NULL, 10));
+		return;
+	}
+	if (!strcmp(action, "die") || !strcmp(action, "died"))
+		tell_of(d, ENGINE_DIED, id, 0);
+	mark_dirty(d, id);
+}
+
+static void take_line(struct docker *d)
+{
+	json_t *j = docker_parse(d->line, d->n_line);
+
+	take_event(d, j);
 	json_decref(j);
 	d->n_line = 0;
 }
@@ -647,10 +650,35 @@ static int start_stream(struct docker *d, struct error *err)
 		    "listen to the engine's events (%ld)", status);
 }
 
-static void connect_(struct docker *d)
+static int list_all(struct docker *d, struct error *err)
+{
+	int r;
+
+	d->tell(d->owner, new_event(ENGINE_UP));
+	r = list_containers(d, err);
+	if (!r)
+		d->tell(d->owner, new_event(ENGINE_LISTED));
+	return r;
+}
+
+static int connect_to(struct docker *d, struct error *err)
+{
+	int r = load_curl(err);
+
+	if (r)
+		return r;
+	r = start_stream(d, err);
+	if (r)
+		return r;
+	r = read_info(d, err);
+	if (r)
+		return r;
+	return list_all(d, err);
+}
+
+static void connect_anew(struct docker *d)
 {
 	struct error err;
-	int r;
 
 	d->socket_path = docker_socket(d->where);
 	if (!d->socket_path) {
@@ -658,43 +686,30 @@ static void connect_(struct docker *d)
 		return;
 	}
 	d->had_socket = true;
-	r = load_curl(&err);
-	if (!r)
-		r = start_stream(d, &err);
-	if (!r)
-		r = read_info(d, &err);
-	if (!r) {
-		d->tell(d->owner, new_event(d, ENGINE_UP));
-		r = list(d, &err);
-	}
-	if (r) {
+	if (connect_to(d, &err)) {
 		go_down(d, err.text);
 		return;
 	}
 	d->retry_ms = 0;
 	d->told_down = false;
-	d->tell(d->owner, new_event(d, ENGINE_LISTED));
 }
 
-static void look_anew(struct docker *d)
+static int look_anew(struct docker *d, struct error *err)
 {
-	struct error err;
-	int r = 0;
-
 	if (d->lost) {
 		d->lost = false;
 		d->n_dirty = 0;
-		d->tell(d->owner, new_event(d, ENGINE_UP));
-		r = list(d, &err);
-		if (!r)
-			d->tell(d->owner, new_event(d, ENGINE_LISTED));
+		return list_all(d, err);
 	}
 	/* in order: a VPN's container is made before who shares it */
-	for (size_t i = 0; !r && i < d->n_dirty; i++)
-		r = inspect(d, d->dirty[i], NULL, false, &err);
+	for (size_t i = 0; i < d->n_dirty; i++) {
+		int r = inspect_container(d, d->dirty[i], NULL, false, err);
+
+		if (r)
+			return r;
+	}
 	d->n_dirty = 0;
-	if (r)
-		go_down(d, err.text);
+	return 0;
 }
 
 static int until_again(const struct docker *d, int timeout_ms)
@@ -708,27 +723,27 @@ static int until_again(const struct docker *d, int timeout_ms)
 }
 
 /* One answer brings the next at once; who is not described waits longer each time. */
-static void ask_again(struct docker *d)
+static int ask_again(struct docker *d, struct error *err)
 {
 	char id[ENGINE_HEX_LEN];
-	struct error err;
 	size_t n = d->n_unknown;
+	int r;
 
 	if (!n || now_boot_ns() < d->again_ns)
-		return;
+		return 0;
 	memcpy(id, d->unknown[0], sizeof(id));
-	if (inspect(d, id, NULL, true, &err)) {
-		go_down(d, err.text);
-		return;
-	}
+	r = inspect_container(d, id, NULL, true, err);
+	if (r)
+		return r;
 	d->again_ms = d->n_unknown < n		       ? 0
 		      : !d->again_ms		       ? AGAIN_MIN_MS
 		      : 2 * d->again_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS
 						       : 2 * d->again_ms;
 	d->again_ns = now_boot_ns() + d->again_ms * NS_PER_MSEC;
+	return 0;
 }
 
-static void end_of(struct docker *d, CURL *curl, CURLcode code)
+static void end_request(struct docker *d, CURL *curl, CURLcode code)
 {
 	long status = 0;
 	char message[200];
@@ -754,7 +769,7 @@ static void end_of(struct docker *d, CURL *curl, CURLcode code)
 			snprintf(message, sizeof(message),
 				 "the engine's socket does not allow it (%ld)", status);
 		end_job(d, j);
-		done(d, request, r, r ? message : "");
+		tell_done(d, request, r, r ? message : "");
 	}
 }
 
@@ -763,10 +778,11 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 	struct curl_waitfd waits[8];
 	uint64_t now = now_boot_ns();
 	int running, left;
+	struct error err;
 	CURLMsg *msg;
 
 	if (!d->stream && now >= d->retry_ns)
-		connect_(d);
+		connect_anew(d);
 	if (!d->stream) {
 		now = now_boot_ns();
 		left = now >= d->retry_ns ? 0 : (int)((d->retry_ns - now) / NS_PER_MSEC) + 1;
@@ -781,11 +797,9 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 	lib.curl_multi_perform(d->multi, &running);
 	while (d->stream && (msg = lib.curl_multi_info_read(d->multi, &left)))
 		if (msg->msg == CURLMSG_DONE)
-			end_of(d, msg->easy_handle, msg->data.result);
-	if (d->stream)
-		look_anew(d);
-	if (d->stream)
-		ask_again(d);
+			end_request(d, msg->easy_handle, msg->data.result);
+	if (d->stream && (look_anew(d, &err) || ask_again(d, &err)))
+		go_down(d, err.text);
 }
 
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
@@ -794,21 +808,21 @@ void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
 	char url[128];
 
 	if (!docker_is_id(id)) {
-		done(d, request, -ENOENT, "");
+		tell_done(d, request, -ENOENT, "");
 		return;
 	}
 	for (size_t i = 0; i < JOBS && !j; i++)
 		j = d->jobs[i].curl ? NULL : &d->jobs[i];
 	if (!d->stream || !j) {
-		done(d, request, -ENOTCONN,
-		     d->stream ? "too much is being asked" : "the engine does not answer");
+		tell_done(d, request, -ENOTCONN,
+			  d->stream ? "too much is being asked" : "the engine does not answer");
 		return;
 	}
 	snprintf(url, sizeof(url), HOST "/containers/%s/%s", id, start ? "start" : "stop");
 	*j = (struct job) { .request = request, .body.max = BODY_MAX };
 	j->curl = new_request(d->socket_path, url, add_to_body, &j->body);
 	if (!j->curl) {
-		done(d, request, -ENOMEM, "no memory");
+		tell_done(d, request, -ENOMEM, "no memory");
 		return;
 	}
 	lib.curl_easy_setopt(j->curl, CURLOPT_POST, 1L);

@@ -27,7 +27,6 @@ struct docker_care {
 /* where: see engine_start(), not "none". NULL: no memory. */
 struct docker *docker_open(const char *where, const struct docker_care *care, engine_tell tell,
 			   void *owner);
-void docker_close(struct docker *d);
 /* Waits until something is to be done, or one of `extra` is ready (its revents are set), at most
  * timeout_ms (-1: no limit), and does it. */
 void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int timeout_ms);
