@@ -20,7 +20,7 @@
 #include "act/gate.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor.h"
-#include "report/control.h"
+#include "report/control_client.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
 

@@ -9,6 +9,7 @@
 #include "cmd/cmd.h"
 #include "core/marks.h"
 #include "report/control.h"
+#include "report/control_client.h"
 
 static int detach_without_daemon(const char *name, struct error *err)
 {

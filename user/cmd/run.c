@@ -7,7 +7,7 @@
 #include "cmd/cmd.h"
 #include "core/daemon.h"
 #include "core/slice.h"
-#include "report/control.h"
+#include "report/control_client.h"
 
 bool wants_help(int argc, char **argv)
 {

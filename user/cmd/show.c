@@ -5,7 +5,7 @@
 
 #include "act/gate.h"
 #include "cmd/cmd.h"
-#include "report/control.h"
+#include "report/control_client.h"
 #include "report/report.h"
 
 struct walk {

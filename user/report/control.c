@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -14,7 +13,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SOCKET_PATH    CONTROL_RUN_DIR "/control.sock"
 #define LOCK_PATH      CONTROL_RUN_DIR "/lock"
 #define PINS_LOCK_PATH CONTROL_RUN_DIR "/pins.lock"
 #define PINS_LOCK_NS   (10 * NS_PER_SEC)
@@ -26,9 +24,7 @@
 #define FRESH_NS       (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
 #define WINDOW_NS      (100 * NS_PER_MSEC) /* in each of these … */
 #define WORK_NS	       (25 * NS_PER_MSEC)  /* … so much time is for clients */
-#define ANSWER_MSEC    5000
-#define ANSWER_MAX     (16 * 1024 * 1024)
-#define FOLLOW_MAX     (256 * 1024) /* bytes that a follower may be behind */
+#define FOLLOW_MAX     (256 * 1024)	   /* bytes that a follower may be behind */
 
 struct client {
 	struct control *control;
@@ -371,14 +367,14 @@ static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
 /* The socket file is made for nobody and opened when owner and mode are right. */
 static int open_socket(void)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = SOCKET_PATH };
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
 	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	const struct group *group = getgrnam(CONTROL_GROUP);
 
-	unlink(SOCKET_PATH); /* we hold the lock: nobody listens there */
+	unlink(CONTROL_SOCKET); /* we hold the lock: nobody listens there */
 	if (fd < 0 || fchmod(fd, 0) < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-	    chown(SOCKET_PATH, 0, group ? group->gr_gid : 0) < 0 ||
-	    chmod(SOCKET_PATH, group ? 0660 : 0600) < 0 || listen(fd, BACKLOG) < 0)
+	    chown(CONTROL_SOCKET, 0, group ? group->gr_gid : 0) < 0 ||
+	    chmod(CONTROL_SOCKET, group ? 0660 : 0600) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
@@ -399,7 +395,7 @@ int control_start(struct control **ret, sd_event *loop, control_answer answer_cb
 		r = sd_event_add_time(loop, &c->pause, CLOCK_MONOTONIC, 0, 1000, on_pause_end, c);
 	if (r < 0) {
 		control_stop(c);
-		return fail(err, EXIT_FAILURE_, r, NULL, "listen on " SOCKET_PATH);
+		return fail(err, EXIT_FAILURE_, r, NULL, "listen on " CONTROL_SOCKET);
 	}
 	sd_event_source_set_enabled(c->pause, SD_EVENT_OFF);
 	sd_event_source_set_priority(c->io, 100);
@@ -418,98 +414,4 @@ void control_stop(struct control *c)
 	sd_event_source_disable_unref(c->pause);
 	c->fd = close_fd(c->fd);
 	free(c);
-}
-
-static int no_answer(struct error *err, int r)
-{
-	return fail(err, EXIT_FAILURE_, r, "is the daemon stopped? see its log",
-		    "get an answer from " SOCKET_PATH);
-}
-
-static int connect_and_send(const json_t *request, struct error *err)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = SOCKET_PATH };
-	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
-	struct timeval patience = { .tv_sec = ANSWER_MSEC / 1000 };
-
-	if (fd < 0 || !line)
-		return no_answer(err, -ENOMEM);
-	/* connect() waits where the queue is full: behind others, or of a daemon that is stopped */
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return errno == ENOENT || errno == ECONNREFUSED
-			       ? fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
-				      "reach the daemon")
-		       : errno == EAGAIN ? no_answer(err, -ETIMEDOUT)
-					 : fail(err, EXIT_PRIVILEGE, -errno,
-						"run as root; status, why, check and events also "
-						"in group " CONTROL_GROUP,
-						"connect to " SOCKET_PATH);
-	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
-		return no_answer(err, -errno);
-	return TAKE_FD(fd);
-}
-
-/* A refusal becomes the error that the daemon gave. */
-static int check_answer(const json_t *answer, struct error *err)
-{
-	const char *said = json_string_value(json_object_get(answer, "error"));
-
-	if (!json_is_object(answer))
-		return no_answer(err, -EBADMSG);
-	return said ? fail(err, (int)json_integer_value(json_object_get(answer, "exit_code")), 0,
-			   NULL, "%s", said)
-		    : 0;
-}
-
-int control_ask(const json_t *request, json_t **ret, struct error *err)
-{
-	_cleanup_fd int fd = connect_and_send(request, err);
-	_cleanup_free char *buf = malloc(ANSWER_MAX);
-	json_t *answer;
-	size_t got = 0;
-	int r;
-
-	if (fd < 0)
-		return fd;
-	while (buf && got < ANSWER_MAX) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		ssize_t n = poll(&p, 1, ANSWER_MSEC) == 1 ? recv(fd, buf + got, ANSWER_MAX - got, 0)
-							  : -1;
-
-		if (n < 0)
-			return no_answer(err, -ETIMEDOUT);
-		if (n == 0)
-			break;
-		got += (size_t)n;
-	}
-	answer = json_loadb(buf, got, 0, NULL);
-	r = check_answer(answer, err);
-	if (r)
-		json_decref(answer);
-	else
-		*ret = answer;
-	return r;
-}
-
-int control_follow(const json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
-		   struct error *err)
-{
-	int fd = connect_and_send(request, err), r = 0;
-	_cleanup_file FILE *in = fd < 0 ? NULL : fdopen(fd, "re");
-	_cleanup_free char *line = NULL;
-	size_t size = 0;
-
-	if (!in)
-		return fd;
-	while (!r && getline(&line, &size, in) > 0) {
-		json_t *answer = json_loads(line, 0, NULL);
-
-		r = check_answer(answer, err);
-		if (!r)
-			r = f(answer, arg);
-		json_decref(answer);
-	}
-	return r;
 }

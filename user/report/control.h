@@ -2,8 +2,9 @@
 /*
  * /run/vpnleash/control.sock: one line of JSON each way, {"verb": …} → an object. For root and,
  * where there is such a group, for members of CONTROL_GROUP; what these may ask is the answerer's
- * to say. Both ends are here. Nothing a client does can block the daemon, or occupy it for more
- * than a quarter of the time; one that dawdles makes room when others come.
+ * to say. This is the daemon's end; control_client.h is the other. Nothing a client does can block
+ * the daemon, or occupy it for more than a quarter of the time; one that dawdles makes room when
+ * others come.
  */
 #ifndef VPNLEASH_CONTROL_H
 #define VPNLEASH_CONTROL_H
@@ -14,6 +15,7 @@
 #include "base/util.h"
 
 #define CONTROL_RUN_DIR "/run/vpnleash"
+#define CONTROL_SOCKET	CONTROL_RUN_DIR "/control.sock"
 #define CONTROL_GROUP	"vpnleash"
 
 struct control;
@@ -43,12 +45,5 @@ void control_stop(struct control *c);
 void control_publish(struct control *c, const json_t *record);
 
 json_t *control_refusal(const struct error *err);
-
-/* Client: ask the running daemon. -ESRCH with EXIT_NO_DAEMON: there is none. */
-int control_ask(const json_t *request, json_t **ret, struct error *err);
-/* Ask, and call f for the answer and then for every line that follows, until f returns non-zero
- * (returned), or the daemon ends (0). */
-int control_follow(const json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
-		   struct error *err);
 
 #endif
