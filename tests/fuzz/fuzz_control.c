@@ -46,14 +46,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	for (size_t at = 1; at < size && c.clients[0]; at += piece) {
 		send(pair[1], data + at, at + piece > size ? size - at : piece, MSG_NOSIGNAL);
-		serve(k);
+		client_serve(k);
 	}
 	record = json_pack("{s:s}", "event", "x");
 	control_publish(&c, record);
 	json_decref(record);
 	shutdown(pair[1], SHUT_WR);
 	if (c.clients[0])
-		serve(k);
+		client_serve(k);
 	if (c.clients[0])
 		client_free(k);
 	close(pair[1]);

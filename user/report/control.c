@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/loop.h"
+
 #define LOCK_PATH      CONTROL_RUN_DIR "/lock"
 #define PINS_LOCK_PATH CONTROL_RUN_DIR "/pins.lock"
 #define PINS_LOCK_NS   (10 * NS_PER_SEC)
@@ -122,7 +124,7 @@ static bool may_follow(const struct client *c)
 	return n < (c->peer.root ? FOLLOWERS_MAX : FOLLOWERS_MAX / 2);
 }
 
-static void answer(struct client *c, size_t line_length)
+static void client_answer(struct client *c, size_t line_length)
 {
 	struct error err;
 	json_error_t why = { .text = "no object" };
@@ -150,41 +152,63 @@ static void answer(struct client *c, size_t line_length)
 		c->answer[c->length++] = '\n'; /* in place of the NUL: it is sent by length */
 }
 
-static void serve(struct client *c)
+/* Has a line come in? *ret_length: without its end. -EAGAIN: not yet; else the client is of no use.
+ */
+static int client_receive(struct client *c, size_t *ret_length)
 {
-	ssize_t n;
+	ssize_t n = recv(c->fd, c->request + c->got, sizeof(c->request) - c->got, MSG_DONTWAIT);
+	const char *end;
 
-	if (!c->answer) {
-		char *end;
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	if (!n)
+		return -EPIPE;
+	c->got += (size_t)n;
+	end = memchr(c->request, '\n', c->got);
+	if (!end)
+		return c->got == sizeof(c->request) ? -EMSGSIZE : -EAGAIN;
+	*ret_length = (size_t)(end - c->request);
+	return 0;
+}
 
-		n = recv(c->fd, c->request + c->got, sizeof(c->request) - c->got, MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n > 0)
-			c->got += (size_t)n;
-		end = memchr(c->request, '\n', c->got);
-		if (n <= 0 || (!end && c->got == sizeof(c->request))) {
-			client_free(c);
-			return;
-		}
-		if (!end)
-			return;
-		answer(c, (size_t)(end - c->request));
-		sd_event_source_set_io_events(c->io, EPOLLOUT);
-	}
-	n = send(c->fd, c->answer + c->at, c->length - c->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+static void client_send(struct client *c)
+{
+	ssize_t n = send(c->fd, c->answer + c->at, c->length - c->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n > 0)
-		c->at += (size_t)n;
-	if (n > 0 && c->at == c->length && c->follows) {
-		/* nothing to send: wake up only when it goes away */
-		c->at = c->length = 0;
-		sd_event_source_set_io_events(c->io, 0);
-		sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
-	} else if (n <= 0 || c->at == c->length) {
+	if (n <= 0) {
 		client_free(c);
+		return;
 	}
+	c->at += (size_t)n;
+	if (c->at < c->length)
+		return;
+	if (!c->follows) {
+		client_free(c);
+		return;
+	}
+	/* nothing to send: wake up only when it goes away */
+	c->at = c->length = 0;
+	sd_event_source_set_io_events(c->io, 0);
+	sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+}
+
+static void client_serve(struct client *c)
+{
+	if (!c->answer) {
+		size_t length = 0;
+		int r = client_receive(c, &length);
+
+		if (r) {
+			if (r != -EAGAIN)
+				client_free(c);
+			return;
+		}
+		client_answer(c, length);
+		sd_event_source_set_io_events(c->io, EPOLLOUT);
+	}
+	client_send(c);
 }
 
 static void listen_to_all(struct control *c, int enabled)
@@ -232,13 +256,13 @@ static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct control *control = c->control;
 	uint64_t began = now_boot_ns();
 
-	serve(c);
+	client_serve(c);
 	account(control, began);
 	return 0;
 }
 
 /* A line more to send. -ENOBUFS: it does not keep up. */
-static int append(struct client *c, const char *line, size_t n)
+static int client_append(struct client *c, const char *line, size_t n)
 {
 	size_t behind = c->length - c->at;
 
@@ -277,7 +301,7 @@ void control_publish(struct control *control, const json_t *record)
 			line = json_dumps(record, JSON_COMPACT);
 		if (!line)
 			return;
-		if (append(c, line, strlen(line)))
+		if (client_append(c, line, strlen(line)))
 			client_free(c);
 	}
 	free(line);
@@ -328,7 +352,7 @@ static struct client *client_new(struct control *control, int fd, const struct u
 		return NULL;
 	}
 	/* after everything that keeps a lease right */
-	sd_event_source_set_priority(c->io, 100);
+	sd_event_source_set_priority(c->io, PRIORITY_LAST);
 	return c;
 }
 
@@ -352,7 +376,7 @@ static void take_connection(struct control *control)
 	if (!control->clients[place])
 		return;
 	TAKE_FD(fd);
-	serve(control->clients[place]); /* the honest have sent their line already */
+	client_serve(control->clients[place]); /* the honest have sent their line already */
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -398,7 +422,7 @@ int control_start(struct control **ret, sd_event *loop, control_answer answer_cb
 		return fail(err, EXIT_FAILURE_, r, NULL, "listen on " CONTROL_SOCKET);
 	}
 	sd_event_source_set_enabled(c->pause, SD_EVENT_OFF);
-	sd_event_source_set_priority(c->io, 100);
+	sd_event_source_set_priority(c->io, PRIORITY_LAST);
 	*ret = c;
 	return 0;
 }

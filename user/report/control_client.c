@@ -32,15 +32,17 @@ static int connect_and_send(const json_t *request, struct error *err)
 		return no_answer(err, -ENOMEM);
 	/* connect() waits where the queue is full: behind others, or of a daemon that is stopped */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
-		return errno == ENOENT || errno == ECONNREFUSED
-			       ? fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
-				      "reach the daemon")
-		       : errno == EAGAIN ? no_answer(err, -ETIMEDOUT)
-					 : fail(err, EXIT_PRIVILEGE, -errno,
-						"run as root; status, why, check and events also "
-						"in group " CONTROL_GROUP,
-						"connect to " CONTROL_SOCKET);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
+		if (errno == ENOENT || errno == ECONNREFUSED)
+			return fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
+				    "reach the daemon");
+		if (errno == EAGAIN)
+			return no_answer(err, -ETIMEDOUT);
+		return fail(
+			err, EXIT_PRIVILEGE, -errno,
+			"run as root; status, why, check and events also in group " CONTROL_GROUP,
+			"connect to " CONTROL_SOCKET);
+	}
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
 		return no_answer(err, -errno);
 	return TAKE_FD(fd);
@@ -53,9 +55,10 @@ static int check_answer(const json_t *answer, struct error *err)
 
 	if (!json_is_object(answer))
 		return no_answer(err, -EBADMSG);
-	return said ? fail(err, (int)json_integer_value(json_object_get(answer, "exit_code")), 0,
-			   NULL, "%s", said)
-		    : 0;
+	if (!said)
+		return 0;
+	return fail(err, (int)json_integer_value(json_object_get(answer, "exit_code")), 0, NULL,
+		    "%s", said);
 }
 
 int control_ask(const json_t *request, json_t **ret, struct error *err)
