@@ -288,7 +288,7 @@ static void show_log(void)
 		fprintf(stderr, "%s\n", text);
 }
 
-static int play(struct stage *s)
+static int play_demo(struct stage *s)
 {
 	struct demo d = { .stage = s,
 			  .err = &s->err,
@@ -332,5 +332,5 @@ int cmd_demo(int argc, char **argv, struct error *err)
 	if (geteuid())
 		return fail(err, EXIT_PRIVILEGE, -EPERM, "sudo vpnleash demo", "start the demo");
 	r = lab_check(err);
-	return r ? r : stage_run(play, DEMO_MS, err);
+	return r ? r : stage_run(play_demo, DEMO_MS, err);
 }

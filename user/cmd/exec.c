@@ -26,7 +26,7 @@ struct arguments {
 };
 
 /* "--key VALUE" or "--key=VALUE": 1 and *i moved on, 0: another option. */
-static int option(int argc, char **argv, int *i, const char *key, const char **ret)
+static int read_option(int argc, char **argv, int *i, const char *key, const char **ret)
 {
 	size_t n = strlen(key);
 
@@ -39,7 +39,7 @@ static int option(int argc, char **argv, int *i, const char *key, const char **r
 	return 1;
 }
 
-static int parse(int argc, char **argv, struct arguments *ret, struct error *err)
+static int parse_arguments(int argc, char **argv, struct arguments *ret, struct error *err)
 {
 	int i = 1;
 
@@ -49,8 +49,8 @@ static int parse(int argc, char **argv, struct arguments *ret, struct error *err
 			i++;
 			break;
 		}
-		if (!option(argc, argv, &i, "--interface", &ret->interface) &&
-		    !option(argc, argv, &i, "--netns", &ret->netns))
+		if (!read_option(argc, argv, &i, "--interface", &ret->interface) &&
+		    !read_option(argc, argv, &i, "--netns", &ret->netns))
 			return fail(err, EXIT_USAGE, 0, "see: vpnleash exec --help",
 				    "unknown option '%s'", quote(argv[i]));
 	}
@@ -96,7 +96,7 @@ static int wait_until_open(const char *workload, struct error *err)
 	return r;
 }
 
-static int enter(const char *cgroup, const char *netns, struct error *err)
+static int enter_cgroup(const char *cgroup, const char *netns, struct error *err)
 {
 	_cleanup_fd int netns_fd = -1;
 	int r = 0;
@@ -111,7 +111,7 @@ static int enter(const char *cgroup, const char *netns, struct error *err)
 	return r ? fail(err, EXIT_FAILURE_, r, NULL, "join '%s'", cgroup) : 0;
 }
 
-static int begin(const struct arguments *args, struct error *err)
+static int join_tunnel(const struct arguments *args, struct error *err)
 {
 	json_t *request = json_pack("{s:s,s:s,s:s*}", "verb", "exec", "interface", args->interface,
 				    "netns", args->netns),
@@ -129,7 +129,7 @@ static int begin(const struct arguments *args, struct error *err)
 		r = wait_until_open(workload, err);
 	if (!r) {
 		snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
-		r = enter(procs, netns, err);
+		r = enter_cgroup(procs, netns, err);
 	}
 	json_decref(reply);
 	return r;
@@ -158,9 +158,9 @@ int cmd_exec(int argc, char **argv, struct error *err)
 		       "not there.\n");
 		return EXIT_GOOD;
 	}
-	r = parse(argc, argv, &args, err);
+	r = parse_arguments(argc, argv, &args, err);
 	if (!r)
-		r = begin(&args, err);
+		r = join_tunnel(&args, err);
 	if (r) {
 		err->exit_code = EXIT_OURS;
 		return r;

@@ -68,8 +68,8 @@ struct arguments {
 	const char *workload;
 };
 
-static int parse(int argc, char **argv, bool takes_follow, bool takes_workload,
-		 struct arguments *ret, struct error *err)
+static int parse_arguments(int argc, char **argv, bool takes_follow, bool takes_workload,
+			   struct arguments *ret, struct error *err)
 {
 	*ret = (struct arguments) { 0 };
 	for (int i = 1; i < argc; i++) {
@@ -103,7 +103,7 @@ int cmd_status(int argc, char **argv, struct error *err)
 		       "4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
-	r = parse(argc, argv, false, false, &args, err);
+	r = parse_arguments(argc, argv, false, false, &args, err);
 	if (!r)
 		r = get_report(&report, &daemon, err);
 	if (r)
@@ -171,7 +171,7 @@ int cmd_check(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 yes, 1 anything else, 2 usage.\n");
 		return EXIT_GOOD;
 	}
-	r = parse(argc, argv, false, true, &args, err);
+	r = parse_arguments(argc, argv, false, true, &args, err);
 	if (!r && args.json && !args.workload)
 		r = fail(err, EXIT_USAGE, 0, "vpnleash status --json", "--json of which workload?");
 	if (r)
@@ -213,7 +213,7 @@ int cmd_why(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
 		return EXIT_GOOD;
 	}
-	r = parse(argc, argv, false, true, &args, err);
+	r = parse_arguments(argc, argv, false, true, &args, err);
 	if (!r && !args.workload)
 		r = fail(err, EXIT_USAGE, 0, "vpnleash why WORKLOAD", "which workload?");
 	if (r)
@@ -277,7 +277,7 @@ int cmd_events(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
 		return EXIT_GOOD;
 	}
-	r = parse(argc, argv, true, true, &args, err);
+	r = parse_arguments(argc, argv, true, true, &args, err);
 	if (r)
 		return r;
 	f.args = &args;

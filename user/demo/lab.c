@@ -59,9 +59,10 @@ int lab_do(const char *verbs, struct error *err)
 		r = child_wait(&bash, STEP_MS);
 		child_kill(&bash);
 	}
-	return r ? fail(err, EXIT_FAILURE_, r < 0 ? r : 0, "see the lines above",
-			"the laboratory failed at: %s", verbs)
-		 : 0;
+	if (r)
+		return fail(err, EXIT_FAILURE_, r < 0 ? r : 0, "see the lines above",
+			    "the laboratory failed at: %s", verbs);
+	return 0;
 }
 
 static int open_captures(struct lab *l, struct error *err)
@@ -86,10 +87,12 @@ int lab_open(struct lab *l, struct error *err)
 {
 	int r = lab_do("ip link set lo up && lab_up", err);
 
-	if (!r)
-		r = netns_open(LAB_NETNS, &l->client, err);
-	if (!r)
-		r = netns_open("/run/netns/far", &l->far, err);
+	if (r)
+		return r;
+	r = netns_open(LAB_NETNS, &l->client, err);
+	if (r)
+		return r;
+	r = netns_open("/run/netns/far", &l->far, err);
 	return r ? r : open_captures(l, err);
 }
 
@@ -122,15 +125,18 @@ int lab_kill_vpn(uint64_t *ret_when_ns, struct error *err)
 int lab_watch(struct lab *l, unsigned int ms, struct error *err)
 {
 	uint64_t end = now_boot_ns() + ms * NS_PER_MSEC;
-	int r = 0;
 
-	for (uint64_t now = 0; !r && now < end; now = now_boot_ns()) {
-		r = capture_drain(&l->beyond, err);
-		if (!r)
-			r = capture_drain(&l->tunnel, err);
+	while (now_boot_ns() < end) {
+		int r = capture_drain(&l->beyond, err);
+
+		if (r)
+			return r;
+		r = capture_drain(&l->tunnel, err);
+		if (r)
+			return r;
 		usleep(LOOK_USEC);
 	}
-	return r;
+	return 0;
 }
 
 int lab_count(struct lab *l, unsigned int ms, struct count *ret, struct error *err)
@@ -138,10 +144,12 @@ int lab_count(struct lab *l, unsigned int ms, struct count *ret, struct error *e
 	struct count now;
 	int r = lab_watch(l, ms, err);
 
-	if (!r)
-		r = capture_fence(&l->beyond, l->client, err);
-	if (!r)
-		r = capture_drain(&l->tunnel, err);
+	if (r)
+		return r;
+	r = capture_fence(&l->beyond, l->client, err);
+	if (r)
+		return r;
+	r = capture_drain(&l->tunnel, err);
 	if (r)
 		return r;
 	now = (struct count) { l->beyond.classes[FRAME_KIND], l->tunnel.classes[FRAME_KIND], 0 };

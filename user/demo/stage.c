@@ -25,7 +25,7 @@ struct entry {
 	int (*play)(struct stage *s);
 };
 
-static int furnish(struct error *err)
+static int stage_furnish(struct error *err)
 {
 	static const struct {
 		const char *type, *where;
@@ -42,13 +42,13 @@ static int furnish(struct error *err)
 	return 0;
 }
 
-static int enter(void *arg)
+static int stage_enter(void *arg)
 {
 	const struct entry *e = arg;
 	int r;
 
 	setsid(); /* Ctrl-C is the keeper's to answer */
-	r = furnish(&e->stage->err);
+	r = stage_furnish(&e->stage->err);
 	if (!r)
 		r = e->play(e->stage);
 	fflush(stdout);
@@ -58,8 +58,8 @@ static int enter(void *arg)
 }
 
 /* The stage's exit code, or -Exxx. */
-static int keep(struct child *stage, int signals, unsigned int bound_ms, const struct stage *s,
-		struct error *err)
+static int stage_keep(struct child *stage, int signals, unsigned int bound_ms,
+		      const struct stage *s, struct error *err)
 {
 	struct pollfd p[] = { { .fd = signals, .events = POLLIN },
 			      { .fd = stage->pidfd, .events = POLLIN } };
@@ -152,10 +152,10 @@ int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error 
 	fflush(stdout);
 	if (unshare(CLONE_NEWPID) < 0)
 		r = fail(err, EXIT_PRIVILEGE, -errno, REMEDY, "make a pid namespace");
-	else if ((r = child_start(&child, enter, &(struct entry) { s, play })) < 0)
+	else if ((r = child_start(&child, stage_enter, &(struct entry) { s, play })) < 0)
 		fail(err, EXIT_FAILURE_, r, NULL, "fork");
 	if (!r)
-		r = keep(&child, signals, bound_ms, s, err);
+		r = stage_keep(&child, signals, bound_ms, s, err);
 	child_kill(&child);
 	removed = remove_cgroups(s, r < 0 ? NULL : err);
 	return r < 0 ? r : removed < 0 ? removed : r;

@@ -238,7 +238,7 @@ struct docker {
 	struct job jobs[JOBS];
 };
 
-static struct engine_event *new_event(enum engine_event_kind kind)
+static struct engine_event *docker_event(enum engine_event_kind kind)
 {
 	static struct engine_event e; /* large, and told at once */
 
@@ -250,7 +250,7 @@ static struct engine_event *new_event(enum engine_event_kind kind)
 
 static void tell_of(struct docker *d, enum engine_event_kind kind, const char *id, int signal)
 {
-	struct engine_event *e = new_event(kind);
+	struct engine_event *e = docker_event(kind);
 
 	e->signal = signal;
 	memcpy(e->id, id, ENGINE_HEX_LEN);
@@ -259,7 +259,7 @@ static void tell_of(struct docker *d, enum engine_event_kind kind, const char *i
 
 static void tell_done(struct docker *d, uint32_t request, int result, const char *error)
 {
-	struct engine_event *e = new_event(ENGINE_DONE);
+	struct engine_event *e = docker_event(ENGINE_DONE);
 
 	e->request = request;
 	e->result = result;
@@ -275,7 +275,7 @@ static void end_job(struct docker *d, struct job *j)
 	*j = (struct job) { 0 };
 }
 
-static void go_down(struct docker *d, const char *why)
+static void docker_go_down(struct docker *d, const char *why)
 {
 	struct engine_event *e;
 
@@ -300,7 +300,7 @@ static void go_down(struct docker *d, const char *why)
 	if (d->told_down)
 		return;
 	d->told_down = true;
-	e = new_event(ENGINE_DOWN);
+	e = docker_event(ENGINE_DOWN);
 	snprintf(e->error, sizeof(e->error), "%s", why);
 	d->tell(d->owner, e);
 }
@@ -369,7 +369,7 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 		return;
 	if (!listed)
 		find_listed(d, id, &found, &listed);
-	e = new_event(kind);
+	e = docker_event(kind);
 	memcpy(e->id, id, ENGINE_HEX_LEN);
 	docker_read_listed(&e->item, id, listed, why);
 	d->tell(d->owner, e);
@@ -379,7 +379,7 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 static int tell_container(struct docker *d, const char *id, const json_t *inspect,
 			  const json_t *listed, struct error *err)
 {
-	struct engine_event *e = new_event(ENGINE_ITEM);
+	struct engine_event *e = docker_event(ENGINE_ITEM);
 	struct engine_item *i = &e->item;
 	char wrong[ENGINE_ERROR_LEN];
 
@@ -452,20 +452,23 @@ static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, 
 	if (!r) {
 		d->late = false;
 		r = tell_container(d, id, j, listed, err);
-	} else if (r == -ENOENT) {
-		tell_of(d, ENGINE_GONE, id, 0);
-		r = 0;
-	} else if (r == -EBADMSG) {
-		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is no JSON");
-		r = 0;
-	} else if (r == -EACCES || r == -EREMOTEIO || (r == -ETIMEDOUT && is_late_alone(d))) {
-		if (!again)
-			tell_unusable(d, ENGINE_UNKNOWN, id, listed, err->text);
-		ask_later(d, id, !was_unknown);
-		r = 0;
+		json_decref(j);
+		return r;
 	}
-	json_decref(j);
-	return r;
+	if (r == -ENOENT) {
+		tell_of(d, ENGINE_GONE, id, 0);
+		return 0;
+	}
+	if (r == -EBADMSG) {
+		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is no JSON");
+		return 0;
+	}
+	if (r != -EACCES && r != -EREMOTEIO && (r != -ETIMEDOUT || !is_late_alone(d)))
+		return r;
+	if (!again)
+		tell_unusable(d, ENGINE_UNKNOWN, id, listed, err->text);
+	ask_later(d, id, !was_unknown);
+	return 0;
 }
 
 static bool is_aside(const struct docker *d, const char *id)
@@ -553,7 +556,7 @@ static int list_containers(struct docker *d, struct error *err)
 			nameless = true;
 	}
 	if (!r && nameless)
-		d->tell(d->owner, new_event(ENGINE_UNKNOWN));
+		d->tell(d->owner, docker_event(ENGINE_UNKNOWN));
 	json_decref(all);
 	return r;
 }
@@ -654,10 +657,10 @@ static int list_all(struct docker *d, struct error *err)
 {
 	int r;
 
-	d->tell(d->owner, new_event(ENGINE_UP));
+	d->tell(d->owner, docker_event(ENGINE_UP));
 	r = list_containers(d, err);
 	if (!r)
-		d->tell(d->owner, new_event(ENGINE_LISTED));
+		d->tell(d->owner, docker_event(ENGINE_LISTED));
 	return r;
 }
 
@@ -682,12 +685,12 @@ static void connect_anew(struct docker *d)
 
 	d->socket_path = docker_socket(d->where);
 	if (!d->socket_path) {
-		go_down(d, d->had_socket ? "its socket is gone" : "");
+		docker_go_down(d, d->had_socket ? "its socket is gone" : "");
 		return;
 	}
 	d->had_socket = true;
 	if (connect_to(d, &err)) {
-		go_down(d, err.text);
+		docker_go_down(d, err.text);
 		return;
 	}
 	d->retry_ms = 0;
@@ -750,8 +753,8 @@ static void end_request(struct docker *d, CURL *curl, CURLcode code)
 
 	lib.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	if (curl == d->stream) {
-		go_down(d, code == CURLE_OK ? "it closed the connection"
-					    : lib.curl_easy_strerror(code));
+		docker_go_down(d, code == CURLE_OK ? "it closed the connection"
+						   : lib.curl_easy_strerror(code));
 		return;
 	}
 	for (size_t i = 0; i < JOBS; i++) {
@@ -799,7 +802,7 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 		if (msg->msg == CURLMSG_DONE)
 			end_request(d, msg->easy_handle, msg->data.result);
 	if (d->stream && (look_anew(d, &err) || ask_again(d, &err)))
-		go_down(d, err.text);
+		docker_go_down(d, err.text);
 }
 
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)

@@ -66,14 +66,16 @@ __attribute__((format(printf, 3, 4))) static int join(char ret[PATH_MAX], size_t
 static int join_slice(char ret[PATH_MAX], size_t *n, const char *slice)
 {
 	size_t stem = strlen(slice);
-	int r = 0;
 
 	if (stem > 6 && !strcmp(slice + stem - 6, ".slice"))
 		stem -= 6;
-	for (size_t i = 1; !r && i <= stem; i++)
-		if (i == stem || slice[i] == '-')
-			r = join(ret, n, "/%.*s.slice", (int)i, slice);
-	return r;
+	for (size_t i = 1; i <= stem; i++) {
+		if (i < stem && slice[i] != '-')
+			continue;
+		if (join(ret, n, "/%.*s.slice", (int)i, slice))
+			return -ENAMETOOLONG;
+	}
+	return 0;
 }
 
 /* Can there be a cgroup of that path, below the root? */
@@ -111,17 +113,21 @@ int docker_predict_cgroup(const struct docker_info *info, const char *parent, co
 		r = join_slice(path, &n, parent);
 	else
 		r = join(path, &n, "%s%s", *parent == '/' ? "" : "/", parent);
-	while (!r && n && path[n - 1] == '/')
+	if (r)
+		return r;
+	while (n && path[n - 1] == '/')
 		path[--n] = '\0';
-	if (!r && info->systemd_driver)
+	if (info->systemd_driver)
 		r = join(path, &n, "/%s-%s.scope", prefix, id);
-	else if (!r)
+	else
 		r = join(path, &n, info->podman ? "/libpod-%s" : "/%s", id);
-	if (!r)
-		r = check_parts(path);
-	if (!r)
-		memcpy(ret, path, n + 1);
-	return r;
+	if (r)
+		return r;
+	r = check_parts(path);
+	if (r)
+		return r;
+	memcpy(ret, path, n + 1);
+	return 0;
 }
 
 /* ------ what a container is ------ */

@@ -16,6 +16,7 @@
 #define UNITS	 512 /* more than a configuration can name */
 #define PID_MAX_ (1U << 22)
 #define JOBS	 64
+#define JOB_LEN	 128
 #define RETRY_NS (2 * NS_PER_SEC)
 #define CALL_US	 5000000
 
@@ -27,7 +28,7 @@ struct unit {
 
 struct job {
 	uint32_t request; /* 0: free */
-	char path[128];
+	char path[JOB_LEN];
 };
 
 struct units {
@@ -41,7 +42,7 @@ struct units {
 	struct job jobs[JOBS];
 };
 
-static struct engine_event *new_event(enum engine_event_kind kind)
+static struct engine_event *unit_event(enum engine_event_kind kind)
 {
 	static struct engine_event e; /* large, and told at once */
 
@@ -51,9 +52,9 @@ static struct engine_event *new_event(enum engine_event_kind kind)
 	return &e;
 }
 
-static void done(struct units *u, uint32_t request, int result, const char *error)
+static void tell_done(struct units *u, uint32_t request, int result, const char *error)
 {
-	struct engine_event *e = new_event(ENGINE_DONE);
+	struct engine_event *e = unit_event(ENGINE_DONE);
 
 	e->request = request;
 	e->result = result;
@@ -61,7 +62,7 @@ static void done(struct units *u, uint32_t request, int result, const char *erro
 	u->tell(u->owner, e);
 }
 
-static void go_down(struct units *u, int error)
+static void units_go_down(struct units *u, int error)
 {
 	struct engine_event *e;
 
@@ -69,13 +70,13 @@ static void go_down(struct units *u, int error)
 	u->retry_ns = now_boot_ns() + RETRY_NS;
 	for (size_t i = 0; i < JOBS; i++)
 		if (u->jobs[i].request) {
-			done(u, u->jobs[i].request, -ENOTCONN, "the system bus is lost");
+			tell_done(u, u->jobs[i].request, -ENOTCONN, "the system bus is lost");
 			u->jobs[i].request = 0;
 		}
 	if (u->told_down)
 		return;
 	u->told_down = true;
-	e = new_event(ENGINE_DOWN);
+	e = unit_event(ENGINE_DOWN);
 	snprintf(e->error, sizeof(e->error), "system bus: %s", strerror(-error));
 	u->tell(u->owner, e);
 }
@@ -123,7 +124,7 @@ static bool get_text(struct units *u, const struct unit *n, const char *interfac
 
 static void tell_unit(struct units *u, struct unit *n)
 {
-	struct engine_event *e = new_event(ENGINE_ITEM);
+	struct engine_event *e = unit_event(ENGINE_ITEM);
 	struct engine_item *i = &e->item;
 	const char *interface = interface_of(n->name);
 	char state[64] = "";
@@ -146,7 +147,7 @@ static void tell_unit(struct units *u, struct unit *n)
 
 static void tell_unusable(struct units *u, const char *name)
 {
-	struct engine_event *e = new_event(ENGINE_ITEM);
+	struct engine_event *e = unit_event(ENGINE_ITEM);
 
 	e->item.kind = ENGINE_UNIT;
 	e->item.labelled = true;
@@ -198,7 +199,7 @@ static int on_job_removed(sd_bus_message *m, void *arg, sd_bus_error *e)
 		if (!j->request || strcmp(j->path, path))
 			continue;
 		snprintf(error, sizeof(error), "systemd's job ended with '%.40s'", result);
-		done(u, j->request, good ? 0 : -EIO, good ? "" : error);
+		tell_done(u, j->request, good ? 0 : -EIO, good ? "" : error);
 		j->request = 0;
 	}
 	return 0;
@@ -216,30 +217,34 @@ static int listen_to(struct units *u)
 			{ MANAGER, "JobRemoved", on_job_removed } };
 	int r = sd_bus_open_system(&u->bus);
 
-	if (r >= 0)
-		r = sd_bus_set_method_call_timeout(u->bus, CALL_US);
-	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
+	if (r < 0)
+		return r;
+	r = sd_bus_set_method_call_timeout(u->bus, CALL_US);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
 		r = sd_bus_match_signal(u->bus, NULL, SYSTEMD, NULL, signals[i].interface,
 					signals[i].member, signals[i].f, u);
-	if (r >= 0)
-		r = sd_bus_call_method(u->bus, SYSTEMD, PATH, MANAGER, "Subscribe", NULL, NULL,
-				       NULL);
+		if (r < 0)
+			return r;
+	}
+	r = sd_bus_call_method(u->bus, SYSTEMD, PATH, MANAGER, "Subscribe", NULL, NULL, NULL);
 	return r < 0 ? r : 0;
 }
 
-static void connect_(struct units *u)
+static void units_connect(struct units *u)
 {
 	int r = listen_to(u);
 
 	if (r) {
-		go_down(u, r);
+		units_go_down(u, r);
 		return;
 	}
 	u->told_down = false;
-	u->tell(u->owner, new_event(ENGINE_UP));
+	u->tell(u->owner, unit_event(ENGINE_UP));
 	for (size_t i = 0; i < u->n; i++)
 		tell_unit(u, &u->units[i]);
-	u->tell(u->owner, new_event(ENGINE_LISTED));
+	u->tell(u->owner, unit_event(ENGINE_LISTED));
 }
 
 int units_prepare(struct units *u, struct pollfd *ret)
@@ -263,11 +268,11 @@ void units_turn(struct units *u)
 	int r = 1;
 
 	if (!u->bus && now_boot_ns() >= u->retry_ns)
-		connect_(u);
+		units_connect(u);
 	while (u->bus && (r = sd_bus_process(u->bus, NULL)) > 0)
 		;
 	if (u->bus && r < 0)
-		go_down(u, r);
+		units_go_down(u, r);
 	for (size_t i = 0; u->bus && i < u->n; i++)
 		if (u->units[i].dirty)
 			tell_unit(u, &u->units[i]);
@@ -293,30 +298,38 @@ void units_watch(struct units *u, const char *name)
 		tell_unit(u, n);
 }
 
+/* Its job, in *ret, is what ends later; JobRemoved says how. */
+static int call_systemd(struct units *u, const char *method, const char *name, char ret[JOB_LEN],
+			sd_bus_error *e)
+{
+	sd_bus_message *answer = NULL;
+	const char *path;
+	int r = sd_bus_call_method(u->bus, SYSTEMD, PATH, MANAGER, method, e, &answer, "ss", name,
+				   "replace");
+
+	if (r < 0)
+		return r;
+	r = sd_bus_message_read(answer, "o", &path);
+	if (r >= 0)
+		r = snprintf(ret, JOB_LEN, "%s", path) < JOB_LEN ? 0 : -ENAMETOOLONG;
+	sd_bus_message_unref(answer);
+	return r;
+}
+
 void units_ask(struct units *u, bool start, const char *name, uint32_t request)
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error e = SD_BUS_ERROR_NULL;
-	sd_bus_message *answer = NULL;
 	struct job *j = NULL;
-	const char *path;
 	int r = -ENOTCONN;
 
 	for (size_t i = 0; i < JOBS && !j; i++)
 		j = u->jobs[i].request ? NULL : &u->jobs[i];
 	if (u->bus && j)
-		r = sd_bus_call_method(u->bus, SYSTEMD, PATH, MANAGER,
-				       start ? "StartUnit" : "StopUnit", &e, &answer, "ss", name,
-				       "replace");
-	if (r >= 0)
-		r = sd_bus_message_read(answer, "o", &path);
-	if (r >= 0 && strlen(path) >= sizeof(j->path))
-		r = -ENAMETOOLONG;
-	if (r >= 0) {
+		r = call_systemd(u, start ? "StartUnit" : "StopUnit", name, j->path, &e);
+	if (!r) {
 		j->request = request;
-		snprintf(j->path, sizeof(j->path), "%s", path);
-	} else {
-		done(u, request, sd_bus_error_has_name(&e, SYSTEMD ".NoSuchUnit") ? -ENOENT : r,
-		     e.message ? e.message : strerror(-r));
+		return;
 	}
-	sd_bus_message_unref(answer);
+	tell_done(u, request, sd_bus_error_has_name(&e, SYSTEMD ".NoSuchUnit") ? -ENOENT : r,
+		  e.message ? e.message : strerror(-r));
 }

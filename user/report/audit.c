@@ -63,7 +63,7 @@ static json_t *text(const char *s)
 }
 
 /* Takes over the record. */
-static void keep(struct audit *a, json_t *record)
+static void audit_keep(struct audit *a, json_t *record)
 {
 	char when[32];
 	time_t now = time(NULL);
@@ -121,7 +121,7 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 	json_object_set_new(record, "evidence", json_string(evidence));
 	json_object_set_new(record, "detail", json_string(said));
 	json_object_set_new(record, "latency_us", json_integer((json_int_t)(latency_ns / 1000)));
-	keep(a, record);
+	audit_keep(a, record);
 }
 
 static const char *protocol_name(char buf[8], uint8_t protocol)
@@ -139,8 +139,8 @@ static const char *protocol_name(char buf[8], uint8_t protocol)
 	return buf;
 }
 
-static void address(char *buf, size_t size, const struct drop_event *e, const uint8_t *bytes,
-		    uint16_t port)
+static void print_address(char *buf, size_t size, const struct drop_event *e, const uint8_t *bytes,
+			  uint16_t port)
 {
 	char ip[INET6_ADDRSTRLEN] = "?";
 
@@ -156,8 +156,8 @@ const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
 {
 	char from[64], to[64], number[8];
 
-	address(from, sizeof(from), e, e->source, e->source_port);
-	address(to, sizeof(to), e, e->destination, e->destination_port);
+	print_address(from, sizeof(from), e, e->source, e->source_port);
+	print_address(to, sizeof(to), e, e->destination, e->destination_port);
 	snprintf(buf, size, "%s %s -> %s", protocol_name(number, e->protocol), from, to);
 	return buf;
 }
@@ -173,7 +173,7 @@ void audit_foreign(struct audit *a, const char *tunnel, const char *packet, cons
 	json_object_set_new(record, "packet", json_string(packet));
 	json_object_set_new(record, "cgroup", text(cgroup));
 	json_object_set_new(record, "ended", json_boolean(ended));
-	keep(a, record);
+	audit_keep(a, record);
 	if (!quiet)
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s': a socket in its network namespace was opened elsewhere, by "
@@ -205,7 +205,7 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 	json_object_set_new(record, "ifindex", json_integer(e->ifindex));
 	json_object_set_new(record, "length", json_integer(e->length));
 	json_object_set_new(record, "cgroup_id", json_integer((json_int_t)e->cgroup_id));
-	keep(a, record);
+	audit_keep(a, record);
 }
 
 void audit_summary(struct audit *a, const char *workload,

@@ -235,7 +235,7 @@ static void end_pause_in(struct control *c, uint64_t ns)
  * Clients that never let up would keep the loop from ever sleeping: a real-time process that does
  * not sleep starves the machine, and its budget ends it.
  */
-static void account(struct control *c, uint64_t began_ns)
+static void control_account(struct control *c, uint64_t began_ns)
 {
 	uint64_t now = now_boot_ns();
 
@@ -257,7 +257,7 @@ static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
 	uint64_t began = now_boot_ns();
 
 	client_serve(c);
-	account(control, began);
+	control_account(control, began);
 	return 0;
 }
 
@@ -384,7 +384,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
 	uint64_t began = now_boot_ns();
 
 	take_connection(arg);
-	account(arg, began);
+	control_account(arg, began);
 	return 0;
 }
 

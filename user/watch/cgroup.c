@@ -39,14 +39,14 @@ struct watch_cgroup {
 	int above[];  /* inotify's number of each; -1: not there, as far as is known */
 };
 
-static void tell(struct watch_cgroup *w, enum input what)
+static void cgroup_tell(struct watch_cgroup *w, enum input what)
 {
 	struct evidence e = { .what = what, .seen_ns = now_boot_ns() };
 
 	w->tell(w->owner, &e);
 }
 
-static void forget(struct watch_cgroup *w)
+static void cgroup_close(struct watch_cgroup *w)
 {
 	w->events = sd_event_source_disable_unref(w->events);
 	w->events_fd = close_fd(w->events_fd);
@@ -175,7 +175,7 @@ static bool still_there(const struct watch_cgroup *w)
 }
 
 /* 0: found, -ENOENT: it is not there. */
-static int find_it(struct watch_cgroup *w)
+static int cgroup_find(struct watch_cgroup *w)
 {
 	struct cgroup_ref found;
 	int r = resolve_cgroup(w->all->root, w->path, &found, NULL);
@@ -188,7 +188,7 @@ static int find_it(struct watch_cgroup *w)
 					       on_events, w);
 	if (r < 0) {
 		close_fd(found.fd);
-		forget(w);
+		cgroup_close(w);
 		return r == -ENODEV ? -ENOENT : r; /* on its way out */
 	}
 	sd_event_source_set_priority(w->events, w->all->priority);
@@ -208,34 +208,34 @@ static void look_at_the_way(struct watch_cgroup *w)
 }
 
 /* An error: what is there can not be opened. */
-static int look(struct watch_cgroup *w)
+static int cgroup_look(struct watch_cgroup *w)
 {
 	bool marked = w->marked;
 	int frozen, r = 0;
 
 	w->marked = false;
 	if (w->ref.fd >= 0 && !still_there(w)) {
-		forget(w);
-		tell(w, IN_CGROUP_GONE);
+		cgroup_close(w);
+		cgroup_tell(w, IN_CGROUP_GONE);
 	}
 	if (w->ref.fd < 0 || w->blind || marked)
 		look_at_the_way(w); /* before looking for it, or a birth in between is missed */
 	if (w->ref.fd < 0) {
-		r = find_it(w);
+		r = cgroup_find(w);
 		if (!r)
-			tell(w, IN_CGROUP_BORN);
+			cgroup_tell(w, IN_CGROUP_BORN);
 	}
 	frozen = w->ref.fd < 0 ? -1 : events_say(w->events_fd, "frozen 1");
 	if (frozen >= 0 && frozen != w->frozen) {
 		w->frozen = frozen;
-		tell(w, frozen ? IN_FREEZE_DONE : IN_THAWED);
+		cgroup_tell(w, frozen ? IN_FREEZE_DONE : IN_THAWED);
 	}
 	return r == -ENOENT ? 0 : r;
 }
 
 void watch_cgroup_ready(struct watch_cgroup *w)
 {
-	int r = look(w);
+	int r = cgroup_look(w);
 
 	if (r && !w->trouble)
 		log_line(LOG_LEVEL_ERR, "open cgroup '%s': %s", quote(w->path), strerror(-r));
@@ -267,7 +267,7 @@ int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, con
 		w->above[i] = -1;
 	snprintf(w->path, sizeof(w->path), "%s", path);
 	all->first = w;
-	r = look(w);
+	r = cgroup_look(w);
 	if (w->blind)
 		sd_event_source_set_enabled(all->clock, SD_EVENT_ON);
 	if (r) {
@@ -284,7 +284,7 @@ void watch_cgroup_stop(struct watch_cgroup *w)
 
 	if (!w)
 		return;
-	forget(w);
+	cgroup_close(w);
 	for (size_t i = 0; i < w->depth; i++)
 		set_above(w, i, -1);
 	for (p = &w->all->first; *p != w;)

@@ -199,8 +199,9 @@ static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
 }
 
 /* On change only. An ifindex can not change without a GONE in between. */
-static __attribute__((format(printf, 4, 5))) void tell(struct watch_netlink *w, enum input what,
-						       uint32_t ifindex, const char *format, ...)
+static __attribute__((format(printf, 4, 5))) void netlink_tell(struct watch_netlink *w,
+							       enum input what, uint32_t ifindex,
+							       const char *format, ...)
 {
 	struct evidence e = { .what = what, .ifindex = ifindex, .seen_ns = now_boot_ns() };
 	va_list ap;
@@ -214,11 +215,11 @@ static __attribute__((format(printf, 4, 5))) void tell(struct watch_netlink *w, 
 	w->tell(w->owner, &e);
 }
 
-static void go_blind(struct watch_netlink *w, int r)
+static void netlink_go_blind(struct watch_netlink *w, int r)
 {
 	w->others_changed = true;
 	w->blind = true;
-	tell(w, IN_BLIND, w->link.ifindex, "rtnetlink: %s", strerror(-r));
+	netlink_tell(w, IN_BLIND, w->link.ifindex, "rtnetlink: %s", strerror(-r));
 }
 
 static bool link_is_up(const struct link_identity *link)
@@ -226,21 +227,22 @@ static bool link_is_up(const struct link_identity *link)
 	return (link->flags & (IFF_UP | IFF_LOWER_UP)) == (IFF_UP | IFF_LOWER_UP);
 }
 
-/* The device of our name is now this one. Hard evidence is told at once, good news by settle(). */
+/* The device of our name is now this one. Hard evidence is told at once, good news by
+ * netlink_settle(). */
 static void link_is(struct watch_netlink *w, const struct link_identity *link)
 {
 	const char *kind = *link->kind ? link->kind : "physical device";
 
 	if (w->link.ifindex && w->link.ifindex != link->ifindex)
-		tell(w, IN_LINK_GONE, w->link.ifindex, "%s is another device", w->name);
+		netlink_tell(w, IN_LINK_GONE, w->link.ifindex, "%s is another device", w->name);
 	w->link = *link;
 	w->route_stale = true;
 	if (!link_is_tunnel(link->type, link->kind))
-		tell(w, IN_LINK_WRONG, link->ifindex, "%s is a%s %s", w->name,
-		     strchr("aeiou", *kind) ? "n" : "", kind);
+		netlink_tell(w, IN_LINK_WRONG, link->ifindex, "%s is a%s %s", w->name,
+			     strchr("aeiou", *kind) ? "n" : "", kind);
 	else if (!link_is_up(link))
-		tell(w, IN_LINK_DOWN, link->ifindex, "%s %s", w->name,
-		     link->flags & IFF_UP ? "has no carrier" : "is down");
+		netlink_tell(w, IN_LINK_DOWN, link->ifindex, "%s %s", w->name,
+			     link->flags & IFF_UP ? "has no carrier" : "is down");
 }
 
 static void link_is_gone(struct watch_netlink *w, const char *how)
@@ -248,11 +250,11 @@ static void link_is_gone(struct watch_netlink *w, const char *how)
 	uint32_t ifindex = w->link.ifindex;
 
 	memset(&w->link, 0, sizeof(w->link));
-	tell(w, IN_LINK_GONE, ifindex, "%s %s", w->name, how);
+	netlink_tell(w, IN_LINK_GONE, ifindex, "%s %s", w->name, how);
 }
 
 /* What is told at the end of a batch: the route, looked up once, and only if it could matter. */
-static void settle(struct watch_netlink *w)
+static void netlink_settle(struct watch_netlink *w)
 {
 	uint32_t oif = w->link.ifindex;
 	struct link_identity other;
@@ -265,13 +267,13 @@ static void settle(struct watch_netlink *w)
 		r = ask_route(w, &oif);
 	w->route_stale = false;
 	if (r < 0) {
-		tell(w, IN_ROUTE_LOST, w->link.ifindex, "no route to %s", w->route);
+		netlink_tell(w, IN_ROUTE_LOST, w->link.ifindex, "no route to %s", w->route);
 	} else if (oif == w->link.ifindex) {
-		tell(w, IN_LINK_READY, oif, "%s is up", w->name);
+		netlink_tell(w, IN_LINK_READY, oif, "%s is up", w->name);
 	} else if (w->told != IN_ROUTE_LOST) { /* the name costs a question: once */
 		r = ask_link(w, NULL, oif, &other);
-		tell(w, IN_ROUTE_LOST, w->link.ifindex, "%s goes by %s", w->route,
-		     r < 0 ? "another interface" : other.name);
+		netlink_tell(w, IN_ROUTE_LOST, w->link.ifindex, "%s goes by %s", w->route,
+			     r < 0 ? "another interface" : other.name);
 	}
 }
 
@@ -286,8 +288,8 @@ static void read_present(struct watch_netlink *w)
 	else if (r == -ENODEV)
 		link_is_gone(w, "is gone");
 	else
-		go_blind(w, r);
-	settle(w);
+		netlink_go_blind(w, r);
+	netlink_settle(w);
 }
 
 static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
@@ -326,7 +328,7 @@ static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
 }
 
 /* Follow what was told to us; whatever is not understood ends in blindness, never in a guess. */
-static void follow(struct watch_netlink *w)
+static void netlink_follow(struct watch_netlink *w)
 {
 	_Alignas(struct nlmsghdr) char buf[NL_MESSAGE_SIZE];
 
@@ -336,21 +338,21 @@ static void follow(struct watch_netlink *w)
 		int left = (int)n, r = n < 0 ? (int)n : 0;
 
 		if (r == -EAGAIN)
-			return settle(w);
+			return netlink_settle(w);
 		for (; r == 0 && left > 0; nlh = mnl_nlmsg_next(nlh, &left))
 			if ((r = mnl_nlmsg_ok(nlh, left) ? on_message(w, nlh) : -EBADMSG) < 0)
 				break;
 		if (r < 0)
-			return go_blind(w, r);
+			return netlink_go_blind(w, r);
 	}
-	go_blind(w, -ENOBUFS);
+	netlink_go_blind(w, -ENOBUFS);
 }
 
 /*
  * After an overflow the newest messages are the lost ones, so those still queued must not be
  * believed after the present state has been read: throw away all, then ask.
  */
-static void recover(struct watch_netlink *w)
+static void netlink_recover(struct watch_netlink *w)
 {
 	for (int i = 0; i < WATCH_BOUND; i++) {
 		if (recv(w->events, NULL, 0, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
@@ -363,9 +365,9 @@ static void recover(struct watch_netlink *w)
 int watch_netlink_ready(struct watch_netlink *w)
 {
 	if (!w->blind)
-		follow(w);
+		netlink_follow(w);
 	if (w->blind)
-		recover(w);
+		netlink_recover(w);
 	return w->blind ? -ENOBUFS : 0;
 }
 
@@ -393,7 +395,7 @@ int watch_netlink_identity(const struct watch_netlink *w, struct link_identity *
 }
 
 /* Also what a lookup depends on: rules, addresses (a deleted one takes routes along), nexthops. */
-static int subscribe(int fd)
+static int netlink_subscribe(int fd)
 {
 	static const int groups[] = { RTNLGRP_LINK,	   RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
 				      RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,  RTNLGRP_IPV4_IFADDR,
@@ -432,7 +434,9 @@ int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *if
 		inet_ntop(family, &address, w->route, sizeof(w->route));
 	w->events = nl_open(netns_fd, NETLINK_ROUTE);
 	w->requests = nl_open(netns_fd, NETLINK_ROUTE);
-	r = w->events < 0 ? w->events : w->requests < 0 ? w->requests : subscribe(w->events);
+	r = w->events < 0     ? w->events
+	    : w->requests < 0 ? w->requests
+			      : netlink_subscribe(w->events);
 	if (r < 0) {
 		watch_netlink_stop(w);
 		return fail(err, EXIT_PRIVILEGE, r, "needs CAP_SYS_ADMIN and CAP_NET_ADMIN",

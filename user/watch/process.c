@@ -20,7 +20,7 @@
 #include "base/nl.h"
 #include "base/privilege.h"
 
-static int read_file(const char *path, char *buf, size_t size)
+static int read_proc(const char *path, char *buf, size_t size)
 {
 	_cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
@@ -41,7 +41,7 @@ static int cgroup_of(const char *dir, char ret[PATH_MAX])
 	if (!buf)
 		return -ENOMEM;
 	snprintf(path, sizeof(path), "%.80s/cgroup", dir);
-	r = read_file(path, buf, 2 * PATH_MAX);
+	r = read_proc(path, buf, 2 * PATH_MAX);
 	if (r)
 		return r;
 	line = !strncmp(buf, "0::", 3) ? buf : strstr(buf, "\n0::");
@@ -85,7 +85,7 @@ bool process_is_to_end(pid_t pid)
 	uint64_t pending = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (read_file(path, text, sizeof(text)))
+	if (read_proc(path, text, sizeof(text)))
 		return false;
 	for (const char *key = "\nSigPnd:\0\nShdPnd:\0"; *key; key += strlen(key) + 1) {
 		const char *line = strstr(text, key);
@@ -105,7 +105,7 @@ static char state_of(const char *dir, char ret_comm[16])
 	char path[96], text[128], *end, *begin;
 
 	snprintf(path, sizeof(path), "%.80s/stat", dir);
-	if (read_file(path, text, sizeof(text)))
+	if (read_proc(path, text, sizeof(text)))
 		return 0;
 	begin = strchr(text, '(');
 	end = strrchr(text, ')');
@@ -260,7 +260,7 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int dump(int fd, int family, uint8_t protocol, struct each *e)
+static int dump_sockets(int fd, int family, uint8_t protocol, struct each *e)
 {
 	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -277,14 +277,22 @@ static int dump(int fd, int family, uint8_t protocol, struct each *e)
 
 int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg)
 {
+	static const struct {
+		int family;
+		uint8_t protocol;
+	} kinds[] = { { AF_INET, IPPROTO_TCP },
+		      { AF_INET6, IPPROTO_TCP },
+		      { AF_INET, IPPROTO_UDP },
+		      { AF_INET6, IPPROTO_UDP } };
 	struct each e = { .f = f, .arg = arg };
-	int r = dump(diag_fd, AF_INET, IPPROTO_TCP, &e);
 
-	if (!r)
-		r = dump(diag_fd, AF_INET6, IPPROTO_TCP, &e);
-	if (!r)
-		r = dump(diag_fd, AF_INET, IPPROTO_UDP, &e);
-	return r ? r : dump(diag_fd, AF_INET6, IPPROTO_UDP, &e);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		int r = dump_sockets(diag_fd, kinds[i].family, kinds[i].protocol, &e);
+
+		if (r)
+			return r;
+	}
+	return 0;
 }
 
 static void unmap_address(__be32 to[4], bool v4, const uint8_t from[16])

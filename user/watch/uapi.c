@@ -55,12 +55,12 @@ void uapi_stop(struct uapi *u)
 	free(u);
 }
 
-static void end(struct uapi *u, int r)
+static void uapi_end(struct uapi *u, int r)
 {
 	struct uapi_question q = u->q;
 	struct wireguard w;
 
-	if (!r)
+	if (!r) /* the answer is whole */
 		r = wireguard_parse(u->buf, &w);
 	uapi_stop(u);
 	q.done(q.owner, r, &w);
@@ -98,7 +98,7 @@ static int peer_of(const struct uapi *u, uint32_t *ret)
 	return nl_ask(u->q.diag_fd, nlh, on_peer, ret);
 }
 
-static int question(struct uapi *u)
+static int uapi_send(struct uapi *u)
 {
 	static const char get[] = "get=1\n\n";
 	struct ucred listener = { 0 };
@@ -119,7 +119,7 @@ static int question(struct uapi *u)
 	return r < 0 ? r : 0;
 }
 
-static int wait_until(struct uapi *u, uint64_t at_ns)
+static int uapi_wait(struct uapi *u, uint64_t at_ns)
 {
 	sd_event_source_set_time(u->clock, at_ns / 1000);
 	return sd_event_source_set_enabled(u->clock, SD_EVENT_ONESHOT);
@@ -133,17 +133,17 @@ static int on_clock(sd_event_source *s, uint64_t usec, void *arg)
 	int r;
 
 	if (now >= u->deadline_ns) {
-		end(u, -ETIMEDOUT);
+		uapi_end(u, -ETIMEDOUT);
 		return 0;
 	}
-	r = question(u);
+	r = uapi_send(u);
 	u->pause_ns *= 2;
 	if (!r || (r == -EAGAIN && now + u->pause_ns > u->deadline_ns))
-		r = wait_until(u, u->deadline_ns);
+		r = uapi_wait(u, u->deadline_ns);
 	else if (r == -EAGAIN)
-		r = wait_until(u, now + u->pause_ns);
+		r = uapi_wait(u, now + u->pause_ns);
 	if (r < 0)
-		end(u, r);
+		uapi_end(u, r);
 	return 0;
 }
 
@@ -156,19 +156,19 @@ static int on_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n <= 0) {
-		end(u, -EBADMSG);
+		uapi_end(u, -EBADMSG);
 		return 0;
 	}
 	u->at += (size_t)n;
 	u->buf[u->at] = '\0';
 	if (u->at >= 2 && !strcmp(u->buf + u->at - 2, "\n\n"))
-		end(u, 0);
+		uapi_end(u, 0);
 	else if (u->at == ANSWER_MAX - 1)
-		end(u, -EBADMSG);
+		uapi_end(u, -EBADMSG);
 	return 0;
 }
 
-static int connect_to(int fd, int socket_fd)
+static int uapi_connect(int fd, int socket_fd)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 
@@ -192,7 +192,7 @@ int uapi_ask(struct uapi **ret, int socket_fd, const struct uapi_question *q)
 	u->q = *q;
 	u->deadline_ns = now + DEADLINE_NS;
 	u->pause_ns = PAUSE_NS;
-	r = connect_to(u->q.fd, socket_fd);
+	r = uapi_connect(u->q.fd, socket_fd);
 	if (!r)
 		r = sd_event_add_io(q->loop, &u->readable, u->q.fd, EPOLLIN, on_readable, u);
 	if (r >= 0)

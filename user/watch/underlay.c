@@ -137,7 +137,7 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int dump(int fd, uint16_t type, mnl_cb_t each, void *arg)
+static int dump_netns(int fd, uint16_t type, mnl_cb_t each, void *arg)
 {
 	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
@@ -158,9 +158,9 @@ int links_read(int rtnl_fd, struct links *ret, struct error *err)
 	/* EINTR: something changed while the kernel told it */
 	for (int i = 0; r == -EINTR && i < RETRIES; i++) {
 		l.n = 0;
-		r = dump(rtnl_fd, RTM_GETLINK, on_link, &l);
+		r = dump_netns(rtnl_fd, RTM_GETLINK, on_link, &l);
 		if (!r)
-			r = dump(rtnl_fd, RTM_GETADDR, on_address, &l);
+			r = dump_netns(rtnl_fd, RTM_GETADDR, on_address, &l);
 	}
 	if (r) {
 		links_free(&l);
@@ -229,5 +229,5 @@ uint32_t default_gateway(int rtnl_fd, uint32_t ifindex)
 {
 	struct gateway g = { .ifindex = ifindex };
 
-	return dump(rtnl_fd, RTM_GETROUTE, on_route, &g) ? 0 : g.address;
+	return dump_netns(rtnl_fd, RTM_GETROUTE, on_route, &g) ? 0 : g.address;
 }

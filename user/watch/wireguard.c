@@ -108,11 +108,10 @@ int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret)
 	mnl_attr_put_u32(nlh, WGDEVICE_A_IFINDEX, ifindex);
 	nlh->nlmsg_flags |= NLM_F_DUMP;
 	r = nl_ask(genl_fd, nlh, on_device, &w);
-	if (r == -EOPNOTSUPP)
-		r = -ENODEV;
-	if (!r)
-		*ret = w;
-	return r;
+	if (r)
+		return r == -EOPNOTSUPP ? -ENODEV : r;
+	*ret = w;
+	return 0;
 }
 
 /* ------ a process's ------ */
