@@ -99,19 +99,21 @@ static uint64_t opened_ns(void)
 static int wait_open(struct demo *d, uint64_t since_ns, uint64_t *ret_ns)
 {
 	uint64_t end = now_boot_ns() + OPEN_MS * NS_PER_MSEC, at;
-	int r = 0;
 
-	while (!r && !(at = opened_ns())) {
+	while (!(at = opened_ns())) {
+		int r;
+
 		if (child_wait(&d->daemon, 0) != -ETIMEDOUT)
 			return fail(d->err, EXIT_FAILURE_, 0, "its log is above", "vpnleash ended");
 		if (now_boot_ns() > end)
 			return fail(d->err, EXIT_FAILURE_, -ETIMEDOUT, "its log is above",
 				    "vpnleash has not opened the tunnel");
 		r = lab_watch(&d->lab, 20, d->err);
+		if (r)
+			return r;
 	}
-	if (!r)
-		*ret_ns = at > since_ns ? at - since_ns : 0;
-	return r;
+	*ret_ns = at > since_ns ? at - since_ns : 0;
+	return 0;
 }
 
 /* How long after the kill the tunnel is down, the kernel no longer finds a lease, and calls the
@@ -288,6 +290,22 @@ static void show_log(void)
 		fprintf(stderr, "%s\n", text);
 }
 
+static int play_acts(struct demo *d)
+{
+	int r = lab_open(&d->lab, d->err);
+
+	if (r)
+		return r;
+	r = act_without(d);
+	if (r)
+		return r;
+	r = act_with(d);
+	if (r)
+		return r;
+	r = act_back(d);
+	return r ? r : print_result(d);
+}
+
 static int play_demo(struct stage *s)
 {
 	struct demo d = { .stage = s,
@@ -299,15 +317,7 @@ static int play_demo(struct stage *s)
 
 	setvbuf(stdout, NULL, _IOLBF, 0); /* through a pipe, too, no silent minute */
 	tell(&d, "building a laboratory: a WireGuard VPN with a second way out beside it");
-	r = lab_open(&d.lab, d.err);
-	if (!r)
-		r = act_without(&d);
-	if (!r)
-		r = act_with(&d);
-	if (!r)
-		r = act_back(&d);
-	if (!r)
-		r = print_result(&d);
+	r = play_acts(&d);
 	if (r)
 		show_log();
 	return r;
@@ -318,13 +328,16 @@ int cmd_demo(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash demo\n\n"
-		       "A VPN dies under load, first without vpnleash, then with it, and packets\n"
-		       "are counted. Takes about 15 s in namespaces of its own, beside whatever\n"
-		       "runs here, and leaves nothing.\n\n"
-		       "example: sudo vpnleash demo\n\n"
-		       "Exit codes: 0 leaks without vpnleash and none with it, 1 a leak,\n"
-		       "            4 something is missing, 5 nothing could be proved.\n");
+		printf("usage: vpnleash demo\n"
+		       "\n"
+		       "Kills a VPN under load, first without vpnleash, then with it, and counts the packets that\n"
+		       "get out. Takes about 15 s. It all happens in namespaces of its own, beside whatever runs\n"
+		       "here, and nothing is left behind.\n"
+		       "\n"
+		       "example: sudo vpnleash demo\n"
+		       "\n"
+		       "Exit codes: 0 leaks without vpnleash and none with it, 1 a leak, 4 something is missing,\n"
+		       "            5 nothing could be proved.\n");
 		return EXIT_GOOD;
 	}
 	if (argc > 1)

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <mntent.h>
 #include <net/if.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -23,16 +22,6 @@
 #include "report/control_client.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
-
-int say(struct error *line, int result, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(line->text, sizeof(line->text), format, ap);
-	va_end(ap);
-	return result;
-}
 
 static int check_privilege(struct cgroup_root *root, struct error *line)
 {
@@ -48,24 +37,26 @@ static int check_privilege(struct cgroup_root *root, struct error *line)
 		if (!capng_have_capability(CAPNG_EFFECTIVE, needed[i]))
 			n += (size_t)snprintf(missing + n, sizeof(missing) - n, " %s",
 					      capng_capability_to_name(needed[i]));
-	return *missing ? fail(line, 0, 0, "in a container: docker run --privileged",
-			       "capabilities missing:%s", missing)
-			: say(line, OK, "root, with bpf, net_admin, sys_admin, perfmon, net_raw");
+	if (*missing)
+		return fail(line, 0, 0, "in a container: docker run --privileged",
+			    "capabilities missing:%s", missing);
+	return say(line, OK, "root, with bpf, net_admin, sys_admin, perfmon, net_raw");
 }
 
 static int check_clock(struct cgroup_root *root, struct error *line)
 {
-	return in_time_namespace() ? fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
-					  "a time namespace: leases would be wrong")
-				   : say(line, OK, "the boot clock is the kernel's own");
+	if (in_time_namespace())
+		return fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
+			    "a time namespace: leases would be wrong");
+	return say(line, OK, "the boot clock is the kernel's own");
 }
 
 static int check_btf(struct cgroup_root *root, struct error *line)
 {
-	return access(BTF, R_OK) < 0
-		       ? fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
-			      "read " BTF)
-		       : say(line, OK, "kernel types at " BTF);
+	if (access(BTF, R_OK) < 0)
+		return fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
+			    "read " BTF);
+	return say(line, OK, "kernel types at " BTF);
 }
 
 static int check_cgroup(struct cgroup_root *root, struct error *line)
@@ -124,9 +115,10 @@ static int check_loopback(struct cgroup_root *root, struct error *line)
 
 	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
 		return fail(line, 0, -errno, "ip link show lo", "look at loopback");
-	return lo.ifr_flags & IFF_UP ? say(line, OK, "loopback is up")
-				     : fail(line, 0, 0, "ip link set lo up",
-					    "loopback is down: no proof of the gate");
+	if (!(lo.ifr_flags & IFF_UP))
+		return fail(line, 0, 0, "ip link set lo up",
+			    "loopback is down: no proof of the gate");
+	return say(line, OK, "loopback is up");
 }
 
 struct slices {
@@ -156,7 +148,6 @@ static int look_at_slice(uint64_t cgroup_id, const struct workload_record *w, vo
 static int check_pins(struct cgroup_root *root, struct error *line)
 {
 	struct slices slices = { .root = root };
-	char shown[VPNLEASH_NAME_LEN * 4];
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
 	int r = pins_check_dir(line);
 
@@ -173,17 +164,17 @@ static int check_pins(struct cgroup_root *root, struct error *line)
 		return r;
 	pins_each_workload(&pins, look_at_slice, &slices);
 	if (*slices.gone) {
-		escape(shown, sizeof(shown), slices.gone);
+		const char *shown = quote(slices.gone);
+
 		return say(line, INFO,
 			   "%s is gone: made anew it is open until: vpnleash lock --slice %s",
 			   shown, shown + strlen("slice:"));
 	}
-	return slices.locked
-		       ? say(line, OK,
-			     "pins of ABI version %d at " VPNLEASH_PIN_DIR ", slices locked: %d",
-			     VPNLEASH_ABI_VERSION, slices.locked)
-		       : say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR,
-			     VPNLEASH_ABI_VERSION);
+	if (slices.locked)
+		return say(line, OK,
+			   "pins of ABI version %d at " VPNLEASH_PIN_DIR ", slices locked: %d",
+			   VPNLEASH_ABI_VERSION, slices.locked);
+	return say(line, OK, "pins of ABI version %d at " VPNLEASH_PIN_DIR, VPNLEASH_ABI_VERSION);
 }
 
 static int check_gate(struct cgroup_root *root, struct error *line)
@@ -199,15 +190,15 @@ static int check_gate(struct cgroup_root *root, struct error *line)
 		return fail(line, 0, r, "boot Linux 5.10 or newer with CONFIG_CGROUP_BPF=y",
 			    "load the gate: %.*s", (int)strcspn(gate_last_log(), "\n"),
 			    gate_last_log());
-	return r ? r
-	       : netns_by_socket
-		       ? say(line, INFO,
-			     "the gate loads and is proven, but tells a packet's netns by its "
-			     "socket: sockets made before the attach do not pass, and the link "
-			     "type is not "
-			     "compared (Linux 6.2 or newer does not need that)")
-		       : say(line, OK,
-			     "the gate loads, is proven, reads netns and link type off the packet");
+	if (r)
+		return r;
+	if (netns_by_socket)
+		return say(
+			line, INFO,
+			"the gate loads and is proven, but tells a packet's netns by its socket: "
+			"sockets made before the attach do not pass, and the link type is not "
+			"compared (Linux 6.2 or newer does not need that)");
+	return say(line, OK, "the gate loads, is proven, reads netns and link type off the packet");
 }
 
 static int check_daemon(struct cgroup_root *root, struct error *line)
@@ -310,12 +301,12 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 
 	begin(report, "containers");
 	leashed = doctor_containers(containers, file, podman, tell, report);
-	if (!report->told)
-		tell(report,
-		     leashed ? say(&line, OK, "%zu leashed container(s), nothing in the way",
-				   leashed)
-			     : say(&line, INFO, "no leashed container to look at"),
-		     &line);
+	if (!report->told) {
+		r = leashed ? say(&line, OK, "%zu leashed container(s), nothing in the way",
+				  leashed)
+			    : say(&line, INFO, "no leashed container to look at");
+		tell(report, r, &line);
+	}
 
 	begin(report, "delegation");
 	doctor_cgroups(root, containers, file, tell, report);
@@ -348,18 +339,18 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash doctor [-c FILE] [--json]\n\n"
-		       "What the daemon needs of this machine, what weakens the leash of "
-		       "containers and\n"
-		       "what its routes lead beside the tunnel, one line a check: ok, info, or a "
-		       "finding\n"
-		       "with its remedy. Changes nothing, also beside a running daemon. Of "
-		       "containers\n"
-		       "it looks at those that are leashed by label or file, and who shares their\n"
-		       "network.\n\n"
-		       "  -c FILE  another file than " CONFIG_FILE "\n"
-		       "  --json   one JSON object on one line\n\n"
-		       "example: sudo vpnleash doctor\n\n"
+		printf("usage: vpnleash doctor [-c FILE] [--json]\n"
+		       "\n"
+		       "Checks what the daemon needs on this machine, what weakens the leash of containers, and\n"
+		       "what the routes send past the tunnel. Each check is one line: ok, info, or a finding with\n"
+		       "its remedy. It changes nothing, and may run beside a daemon. It looks at containers that\n"
+		       "are leashed, by label or in the file, and at those that share their network.\n"
+		       "\n"
+		       "  -c FILE  instead of " CONFIG_FILE "\n"
+		       "  --json   one JSON object on one line\n"
+		       "\n"
+		       "example: sudo vpnleash doctor\n"
+		       "\n"
 		       "Exit codes: 0 ready, 1 findings, 2 the file has an error.\n");
 		return EXIT_GOOD;
 	}

@@ -4,6 +4,7 @@
 #define VPNLEASH_DOCTOR_H
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 
 #include "base/cgroup.h"
@@ -13,8 +14,17 @@
 /* What a check found; a finding is what fail() returns, with its remedy. */
 enum { OK = 0, INFO = 1 };
 
-__attribute__((format(printf, 3, 4))) int say(struct error *line, int result, const char *format,
-					      ...);
+/* Sentence and result of a check that found nothing. */
+__attribute__((format(printf, 3, 4))) static inline int say(struct error *line, int result,
+							    const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line->text, sizeof(line->text), format, ap);
+	va_end(ap);
+	return result;
+}
 
 /* One line of the report; may be called several times for one check. */
 typedef void (*doctor_tell)(void *owner, int result, const struct error *line);

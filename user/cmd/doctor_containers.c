@@ -267,9 +267,8 @@ static void check_mount(const struct view *v, const json_t *c, const char *sourc
 		{ "/run/dbus", "the system bus: systemd-resolved, and who starts programs" },
 		{ "/run/avahi-daemon", "avahi, which asks the LAN for names" },
 	};
-	char shown[160];
+	const char *shown = quote(source);
 
-	escape(shown, sizeof(shown), source);
 	for (size_t i = 0; i < ARRAY_SIZE(speakers); i++) {
 		const char *path = speakers[i].path, *s = plain(source);
 

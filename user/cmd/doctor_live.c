@@ -92,8 +92,9 @@ static bool is_podman(const char *socket_path)
 int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line)
 {
 	const char *where = file ? file->engine : "auto", *socket_path;
-	char name[64], version[64];
+	const char *version;
 	json_t *info;
+	bool v1;
 	int r;
 
 	*ret = NULL;
@@ -110,21 +111,20 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 	r = docker_get(socket_path, "/info", &info, line);
 	if (r)
 		return r;
-	escape(version, sizeof(version), text_of(info, "ServerVersion"));
-	*ret_podman = is_podman(socket_path);
-	snprintf(name, sizeof(name), "%s", *ret_podman ? "Podman" : "Docker");
-	if (!strcmp(text_of(info, "CgroupVersion"), "1"))
-		r = fail(
-			line, 0, 0, "boot with systemd.unified_cgroup_hierarchy=1",
-			"the engine at '%s' uses cgroup v1: its containers have no cgroup to leash",
-			socket_path);
+	version = quote(text_of(info, "ServerVersion"));
+	v1 = !strcmp(text_of(info, "CgroupVersion"), "1");
 	json_decref(info);
+	*ret_podman = is_podman(socket_path);
+	if (v1)
+		return fail(line, 0, 0, "boot with systemd.unified_cgroup_hierarchy=1",
+			    "the engine at '%s' uses cgroup v1: its containers have no cgroup to "
+			    "leash",
+			    socket_path);
+	r = inspect_all(socket_path, ret, line);
 	if (r)
 		return r;
-	r = inspect_all(socket_path, ret, line);
-	return r ? r
-		 : say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)", name, version,
-		       socket_path, json_array_size(*ret));
+	return say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)",
+		   *ret_podman ? "Podman" : "Docker", version, socket_path, json_array_size(*ret));
 }
 
 /* ------ names ------ */
@@ -192,7 +192,6 @@ int doctor_names(const struct config *file, struct error *line)
 /* One tunnel, in its namespace. */
 struct look {
 	const struct tunnel_config *tunnel;
-	char name[4 * CONFIG_NAME_LEN]; /* escaped */
 	int netlink, ioctls;
 	doctor_tell tell;
 	void *owner;
@@ -236,7 +235,8 @@ static void check_resolver(const struct look *l, struct in_addr resolver)
 	fail(&line, 0, 0, "dns = another, or route it into the tunnel; WARP: split tunnels",
 	     "tunnel '%s': its resolver %s is reached by '%s', beside the tunnel: names get no "
 	     "answer",
-	     l->name, inet_ntop(AF_INET, &resolver, address, sizeof(address)), quote(by));
+	     quote(l->tunnel->name), inet_ntop(AF_INET, &resolver, address, sizeof(address)),
+	     quote(by));
 	l->tell(l->owner, -EINVAL, &line);
 }
 
@@ -266,46 +266,50 @@ static void check_ranges(const struct look *l)
 	char list[256] = "", by[IFNAMSIZ];
 	struct error line;
 	size_t n = 0;
+	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
 		if (is_beside(l, (struct in_addr) { inet_addr(ranges[i].address) }, by))
 			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s by '%s'",
 					      n ? ", " : "", ranges[i].range, quote(by));
-	l->tell(l->owner,
-		n ? say(&line, INFO,
-			"tunnel '%s': beside it lead %s: workloads can not get there (route them "
-			"into the tunnel if the VPN has them; WARP excludes private ranges by "
-			"default: split tunnels)",
-			l->name, list)
-		  : say(&line, OK, "tunnel '%s': private ranges lead into it as well", l->name),
-		&line);
+	r = n ? say(&line, INFO,
+		    "tunnel '%s': beside it lead %s: workloads can not get there (route them into "
+		    "the tunnel if the VPN has them; WARP excludes private ranges by default: split "
+		    "tunnels)",
+		    quote(l->tunnel->name), list)
+	      : say(&line, OK, "tunnel '%s': private ranges lead into it as well",
+		    quote(l->tunnel->name));
+	l->tell(l->owner, r, &line);
+}
+
+/* What keeps it from being looked into; NULL: nothing. */
+static const char *open_look(struct look *l, const char *where)
+{
+	_cleanup_fd int netns = -1;
+	struct ifreq q = { 0 };
+
+	if (netns_open(where, &netns, NULL))
+		return "its network is not there";
+	l->netlink = nl_open(netns, NETLINK_ROUTE);
+	l->ioctls = netns_socket(netns, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (l->netlink < 0 || l->ioctls < 0)
+		return "its network is not looked into: needs root";
+	snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", l->tunnel->interface);
+	if (ioctl(l->ioctls, SIOCGIFFLAGS, &q) < 0 || !(q.ifr_flags & IFF_UP))
+		return "it is not up";
+	return NULL;
 }
 
 static void look_into(const char *where, const struct tunnel_config *t, doctor_tell tell,
 		      void *owner)
 {
-	struct look l = { .tunnel = t, .tell = tell, .owner = owner };
-	_cleanup_fd int netns = -1;
-	struct ifreq q = { 0 };
+	struct look l = { .tunnel = t, .netlink = -1, .ioctls = -1, .tell = tell, .owner = owner };
+	const char *why = open_look(&l, where);
 	struct error line;
 
-	escape(l.name, sizeof(l.name), t->name);
-	if (netns_open(where, &netns, NULL)) {
-		tell(owner, say(&line, INFO, "tunnel '%s': its network is not there", l.name),
-		     &line);
-		return;
-	}
-	l.netlink = nl_open(netns, NETLINK_ROUTE);
-	l.ioctls = netns_socket(netns, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	snprintf(q.ifr_name, sizeof(q.ifr_name), "%s", t->interface);
-	if (l.netlink < 0 || l.ioctls < 0)
-		tell(owner,
-		     say(&line, INFO, "tunnel '%s': its network is not looked into: needs root",
-			 l.name),
-		     &line);
-	else if (ioctl(l.ioctls, SIOCGIFFLAGS, &q) < 0 || !(q.ifr_flags & IFF_UP))
-		tell(owner, say(&line, INFO, "tunnel '%s': it is not up", l.name), &line);
-	else {
+	if (why) {
+		tell(owner, say(&line, INFO, "tunnel '%s': %s", quote(t->name), why), &line);
+	} else {
 		check_resolvers(&l);
 		check_ranges(&l);
 	}

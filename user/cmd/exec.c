@@ -111,26 +111,37 @@ static int enter_cgroup(const char *cgroup, const char *netns, struct error *err
 	return r ? fail(err, EXIT_FAILURE_, r, NULL, "join '%s'", cgroup) : 0;
 }
 
+/* When the workload of the daemon's reply is open. */
+static int enter_place(json_t *reply, struct error *err)
+{
+	const char *cgroup, *netns, *workload;
+	char procs[PATH_MAX];
+	int r;
+
+	if (json_unpack(reply, "{s:s,s:s,s:s}", "cgroup", &cgroup, "netns", &netns, "workload",
+			&workload))
+		return fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "understand the daemon");
+	r = wait_until_open(workload, err);
+	if (r)
+		return r;
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
+	return enter_cgroup(procs, netns, err);
+}
+
 static int join_tunnel(const struct arguments *args, struct error *err)
 {
 	json_t *request = json_pack("{s:s,s:s,s:s*}", "verb", "exec", "interface", args->interface,
 				    "netns", args->netns),
 	       *reply = NULL;
-	const char *cgroup, *netns, *workload;
-	char procs[PATH_MAX];
-	int r = request ? control_ask(request, &reply, err)
-			: fail(err, EXIT_USAGE, 0, NULL, "not the name of an interface");
+	int r;
 
+	if (!request)
+		return fail(err, EXIT_USAGE, 0, NULL, "not the name of an interface");
+	r = control_ask(request, &reply, err);
 	json_decref(request);
-	if (!r && json_unpack(reply, "{s:s,s:s,s:s}", "cgroup", &cgroup, "netns", &netns,
-			      "workload", &workload))
-		r = fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "understand the daemon");
-	if (!r)
-		r = wait_until_open(workload, err);
-	if (!r) {
-		snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
-		r = enter_cgroup(procs, netns, err);
-	}
+	if (r)
+		return r;
+	r = enter_place(reply, err);
 	json_decref(reply);
 	return r;
 }
@@ -141,26 +152,22 @@ int cmd_exec(int argc, char **argv, struct error *err)
 	int r;
 
 	if (argc == 2 && wants_help(argc, argv)) {
-		printf("usage: vpnleash exec --interface NAME [--netns FILE] -- CMD "
-		       "[ARGUMENT]...\n\n"
-		       "Runs CMD in a cgroup of its own that the running daemon has locked before, "
-		       "in "
-		       "the network\nnamespace of the tunnel; waits for the tunnel's lease first. "
-		       "What "
-		       "CMD leaves behind stays\nleashed; the cgroup goes with the last process in "
-		       "it.\n\n"
-		       "  --interface NAME  the tunnel's, as in the daemon's configuration\n"
-		       "  --netns FILE      its network namespace, likewise; where several have "
-		       "that interface\n\n"
-		       "example: vpnleash exec --interface wg0 -- curl https://example.org\n\n"
-		       "Exit codes: CMD's own; 125 vpnleash failed, 126 CMD can not be run, 127 "
-		       "CMD is "
-		       "not there.\n");
+		printf("usage: vpnleash exec --interface NAME [--netns FILE] -- CMD [ARGUMENT]...\n"
+		       "\n"
+		       "Runs CMD in a new cgroup, which the running daemon locks before CMD enters it, and in the\n"
+		       "network namespace of the tunnel. Waits until the tunnel has a lease. Processes that CMD\n"
+		       "leaves behind stay leashed; the daemon removes the cgroup when the last one has ended.\n"
+		       "\n"
+		       "  --interface NAME  the tunnel's interface, as in the daemon's configuration\n"
+		       "  --netns FILE      the tunnel's network namespace, if several tunnels have that interface\n"
+		       "\n"
+		       "example: vpnleash exec --interface wg0 -- curl https://example.org\n"
+		       "\n"
+		       "Exit codes: CMD's own; 125 vpnleash failed, 126 CMD can not be run, 127 CMD is not there.\n");
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, &args, err);
-	if (!r)
-		r = join_tunnel(&args, err);
+	r = r ? r : join_tunnel(&args, err);
 	if (r) {
 		err->exit_code = EXIT_OURS;
 		return r;

@@ -11,36 +11,43 @@
 #include "report/control.h"
 #include "report/control_client.h"
 
-static int detach_without_daemon(const char *name, struct error *err)
+/* How many were taken off; of another version's pins 1. */
+static int detach_pinned(const struct cgroup_root *root, const char *name, struct error *err)
 {
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
-	struct cgroup_root root = { .fd = -1 };
-	_cleanup_fd int lock = control_lock(err);
-	_cleanup_fd int pins_lock = lock < 0 ? -1 : control_lock_pins(err);
+	int r = pins_open(&pins, err);
+
+	if (!r)
+		return detach_recorded(&pins, root, name, false, err);
+	if (r == -ENOENT)
+		return 0;
+	if (r != -EPROTO || name)
+		return r;
+	/* another version's: its records can not be read, but its gate can be taken off */
+	r = pins_remove_all(err);
+	if (r)
+		return r;
+	log_line(LOG_LEVEL_WARNING,
+		 "these were another version's pins: if a cgroup is still frozen, "
+		 "write 0 to its cgroup.freeze");
+	return 1;
+}
+
+static int detach_without_daemon(const char *name, struct error *err)
+{
+	struct cgroup_root root;
+	_cleanup_fd int lock = control_lock(err), pins_lock = -1;
 	int r;
 
-	if (lock < 0 || pins_lock < 0)
-		return lock < 0 ? lock : pins_lock;
+	if (lock < 0)
+		return lock;
+	pins_lock = control_lock_pins(err);
+	if (pins_lock < 0)
+		return pins_lock;
 	r = resolve_cgroup_root(&root, err);
 	if (r)
 		return r;
-	r = pins_open(&pins, err);
-	if (r == -ENOENT) {
-		close_fd(root.fd);
-		return 0;
-	}
-	if (r == -EPROTO && !name) {
-		/* another version's: its records can not be read, but its gate can be taken off */
-		r = pins_remove_all(err);
-		if (!r)
-			log_line(LOG_LEVEL_WARNING,
-				 "these were another version's pins: if a cgroup is still frozen, "
-				 "write 0 to its cgroup.freeze");
-		close_fd(root.fd);
-		return r ? r : 1;
-	}
-	if (!r)
-		r = detach_recorded(&pins, &root, name, false, err);
+	r = detach_pinned(&root, name, err);
 	close_fd(root.fd);
 	return r;
 }
@@ -52,15 +59,14 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash detach WORKLOAD|slice:NAME|--all\n\n"
-		       "The only way to take the gate off. Thaws what vpnleash froze. WORKLOAD is "
-		       "the "
-		       "name that\n`vpnleash status` shows. slice:NAME takes all in the slice off; "
-		       "one "
-		       "that is in a\nslice does not go alone.\n\n"
-		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 5 "
-		       "other "
-		       "failure.\n");
+		printf("usage: vpnleash detach WORKLOAD|slice:NAME|--all\n"
+		       "\n"
+		       "Takes the gate off; nothing else does. Thaws what vpnleash froze. Whatever runs then sends\n"
+		       "wherever the routes lead. WORKLOAD is the name in `vpnleash status`. slice:NAME detaches a\n"
+		       "slice and every workload in it; a workload in a slice can not be detached alone.\n"
+		       "\n"
+		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 4 missing privilege,\n"
+		       "            5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	if (argc != 2)
@@ -102,26 +108,36 @@ static int mark_record(uint64_t cgroup_id, const struct workload_record *w, void
 			    mark->held ? WORKLOAD_ADMITTED : WORKLOAD_HELD);
 }
 
-/* The hold is kept by name; a record that is there feels it at once. */
-static int hold_without_daemon(const char *name, bool held, struct error *err)
+static int mark_records(const char *name, bool held, struct error *err)
 {
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
 	struct holding mark = { .name = name, .held = held };
-	_cleanup_fd int lock = control_lock(err);
-	int r = lock < 0 ? lock : held ? mark_set(MARK_HELD, name, err) : 0;
+	int r = pins_open(&pins, err);
 
-	if (!r)
-		r = pins_open(&pins, err);
-	if (!r)
-		r = lease_open(&mark.leases, &pins, err);
-	if (!r)
-		r = pins_each_workload(&pins, mark_record, &mark)
-			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark the record")
-			    : 0;
+	if (r)
+		return r;
+	r = lease_open(&mark.leases, &pins, err);
+	if (r)
+		return r;
+	r = pins_each_workload(&pins, mark_record, &mark);
 	lease_close(mark.leases);
-	if (r == -ENOENT) /* nothing is leashed: the name alone is kept */
-		r = 0;
-	return r || held ? r : mark_clear(MARK_HELD, name, err);
+	return r ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark the record") : 0;
+}
+
+/* The hold is kept by name; a record that is there feels it at once. */
+static int hold_without_daemon(const char *name, bool held, struct error *err)
+{
+	_cleanup_fd int lock = control_lock(err);
+	int r = lock < 0 ? lock : 0;
+
+	if (!r && held)
+		r = mark_set(MARK_HELD, name, err);
+	if (r)
+		return r;
+	r = mark_records(name, held, err);
+	if (r && r != -ENOENT) /* nothing is leashed: the name alone is kept */
+		return r;
+	return held ? 0 : mark_clear(MARK_HELD, name, err);
 }
 
 static int hold_or_release(int argc, char **argv, bool held, struct error *err)
@@ -131,22 +147,21 @@ static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash %s WORKLOAD\n\n%s\n\n"
-		       "Exit codes: 0 done, 2 the daemon has no such workload, 4 missing "
-		       "privilege, 5 other\n"
-		       "failure. Without a daemon the name is noted for the next one.\n",
+		printf("usage: vpnleash %s WORKLOAD\n\n%s\n"
+		       "Without a daemon the name is noted for the next one.\n\n"
+		       "Exit codes: 0 done, 2 no such workload, 4 missing privilege, 5 other failure.\n",
 		       verb,
-		       held ? "Blocks the workload until `vpnleash release`, over restarts of "
-			      "daemon, "
-			      "workload and machine."
-			    : "Ends a hold; the workload opens when its tunnel has a lease.");
+		       held ? "Cuts the workload off until `vpnleash release`. The hold outlives restarts of\n"
+			      "the daemon, the workload and the machine. Its processes go on running."
+			    : "Ends a hold. The workload opens when its tunnel has a lease.");
 		return EXIT_GOOD;
 	}
 	if (argc != 2 || argv[1][0] == '-')
 		return fail(err, EXIT_USAGE, 0, "see: vpnleash status", "which workload?");
 	request = json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]);
-	r = request ? control_ask(request, &reply, err)
-		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	if (!request)
+		return fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	r = control_ask(request, &reply, err);
 	json_decref(request);
 	json_decref(reply);
 	return r == -ESRCH ? hold_without_daemon(argv[1], held, err) : r;

@@ -44,20 +44,19 @@ int cmd_run(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash run [-c FILE]\n"
-		       "       vpnleash run --cgroup PLACE --interface NAME [--KEY VALUE]...\n\n"
-		       "FILE is " CONFIG_FILE " by default, with conf.d/*.conf beside it; SIGHUP "
-		       "reads it again.\n"
-		       "Containers are leashed by their labels too (vpnleash.interface=NAME), also "
-		       "without a file.\n");
+		       "       vpnleash run --cgroup PLACE --interface NAME [--KEY VALUE]...\n"
+		       "\n"
+		       "The daemon, in the foreground. With options: one tunnel. Else it reads a configuration:\n" CONFIG_FILE
+		       ", or FILE, with conf.d/*.conf beside it; SIGHUP reads it again.\n"
+		       "Containers are also leashed by their labels (vpnleash.interface=NAME), even without a file.\n"
+		       "\n");
 		config_print_keys(stdout);
-		printf("\nexample: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP "
-		       "\\\n"
-		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n\n"
-		       "Ends on SIGTERM with 0 and opens nothing: what was granted runs out by "
-		       "itself.\n"
-		       "Exit codes: 0 ended, 2 usage, 4 missing privilege or kernel feature, 5 "
-		       "other "
-		       "failure.\n");
+		printf("\n"
+		       "example: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP \\\n"
+		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n"
+		       "\n"
+		       "SIGTERM ends it. The gates stay on, and shut when the last lease runs out.\n"
+		       "Exit codes: 0 ended, 2 usage, 4 missing privilege or kernel feature, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	r = read_config(argc, argv, true, &config, &file, err);
@@ -82,14 +81,17 @@ static void tell_daemon(void)
 static int lock_all(const struct config *config, struct error *err)
 {
 	size_t slices = 0;
-	int r;
 
 	for (size_t i = 0; i < config->n_workloads; i++)
 		slices += config->workloads[i].is_slice;
-	r = slices || config->n_slices ? slices_lock(config, err) : 0;
-	if (!r && (slices || config->n_slices))
+	if (slices || config->n_slices) {
+		int r = slices_lock(config, err);
+
+		if (r)
+			return r;
 		tell_daemon();
-	return r || slices == config->n_workloads ? r : daemon_lock(config, err);
+	}
+	return slices == config->n_workloads ? 0 : daemon_lock(config, err);
 }
 
 int cmd_lock(int argc, char **argv, struct error *err)
@@ -100,18 +102,16 @@ int cmd_lock(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash lock [-c FILE]\n"
-		       "       vpnleash lock [--slice NAME]... [--cgroup PATH]...\n\n"
-		       "Attaches the gate with no leases and ends: nothing passes until `vpnleash "
-		       "run` "
-		       "grants.\n"
-		       "A cgroup that is locked or leashed already stays as it is. --slice locks a "
-		       "parent (made\nif it is missing): its children are locked from their first "
-		       "instruction. Also while a\ndaemon runs. NAME is systemd's (a-b.slice), or "
-		       "/PATH below the cgroup root.\n\n"
-		       "example: vpnleash lock --slice vpnleash.slice\n\n"
-		       "Exit codes: 0 locked, 2 usage, 4 missing privilege or kernel feature, 5 "
-		       "other "
-		       "failure.\n");
+		       "       vpnleash lock [--slice NAME]... [--cgroup PATH]...\n"
+		       "\n"
+		       "Attaches the gate without a lease and ends: nothing passes until `vpnleash run` opens it.\n"
+		       "A cgroup that has the gate already stays as it is. --slice locks a parent cgroup, and makes\n"
+		       "it if it is missing: its children are shut from their first instruction. This also works\n"
+		       "while a daemon runs. NAME is systemd's (a-b.slice), or /PATH below the cgroup root.\n"
+		       "\n"
+		       "example: vpnleash lock --slice vpnleash.slice\n"
+		       "\n"
+		       "Exit codes: 0 locked, 2 usage, 4 missing privilege or kernel feature, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	r = read_config(argc, argv, false, &config, &file, err);

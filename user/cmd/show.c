@@ -30,16 +30,15 @@ static int add_from_record(uint64_t cgroup_id, const struct workload_record *w, 
 static int report_pins(json_t **ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins pins = PINS_NONE;
-	struct walk walk = { .pins = &pins, .workloads = json_array(), .removed = json_array() };
+	struct walk walk = { .pins = &pins };
 	int r = pins_open(&pins, err);
 
+	if (r && r != -ENOENT)
+		return r;
+	walk.workloads = json_array();
+	walk.removed = json_array();
 	if (!r)
 		pins_each_workload(&pins, add_from_record, &walk);
-	if (r && r != -ENOENT) {
-		json_decref(walk.workloads);
-		json_decref(walk.removed);
-		return r;
-	}
 	*ret = report_json(0, json_array(), walk.workloads, walk.n_removed, walk.removed);
 	return 0;
 }
@@ -91,21 +90,24 @@ int cmd_status(int argc, char **argv, struct error *err)
 	struct arguments args;
 	json_t *report = NULL;
 	bool daemon;
-	int r, exit_code;
+	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash status [--json]\n\n"
-		       "Every workload, its state, lease and drops by reason. Without a daemon it "
-		       "reads "
-		       "the pins.\n\n"
-		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no "
-		       "daemon,\n"
-		       "4 missing privilege, 5 other failure.\n");
+		printf("usage: vpnleash status [--json]\n"
+		       "\n"
+		       "Each workload (a leashed cgroup) with its state, its lease and what was dropped, by reason.\n"
+		       "Without a daemon this is read from the pins.\n"
+		       "\n"
+		       "  --json  one JSON object on one line\n"
+		       "\n"
+		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no daemon,\n"
+		       "            4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, false, false, &args, err);
-	if (!r)
-		r = get_report(&report, &daemon, err);
+	if (r)
+		return r;
+	r = get_report(&report, &daemon, err);
 	if (r)
 		return r;
 	if (args.json) {
@@ -118,11 +120,12 @@ int cmd_status(int argc, char **argv, struct error *err)
 			       "...\n"
 			       "  to unleash it:     vpnleash detach NAME\n");
 	}
-	exit_code = !daemon && report_any(report) ? EXIT_NO_DAEMON
-		    : report_all_open(report)	  ? EXIT_GOOD
-						  : EXIT_NEGATIVE;
+	if (!daemon && report_any(report))
+		r = EXIT_NO_DAEMON;
+	else
+		r = report_all_open(report) ? EXIT_GOOD : EXIT_NEGATIVE;
 	json_decref(report);
-	return exit_code;
+	return r;
 }
 
 /* The daemon answers, and of what is there nothing lacks its gate or its guard. */
@@ -158,25 +161,29 @@ int cmd_check(int argc, char **argv, struct error *err)
 	struct arguments args;
 	json_t *report = NULL, *j;
 	const char *state = NULL;
-	char shown[256];
+	const char *shown;
 	bool daemon;
 	size_t i;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash check [WORKLOAD] [--json]\n\n"
-		       "One line, fit for a health check: is the workload open? Without one: does "
-		       "the "
-		       "daemon\nanswer, and has all that is there its gate and its guard?\n\n"
-		       "Exit codes: 0 yes, 1 anything else, 2 usage.\n");
+		printf("usage: vpnleash check [WORKLOAD] [--json]\n"
+		       "\n"
+		       "Prints one line, for health checks. With WORKLOAD: is it open? Without: does the daemon\n"
+		       "answer, and do all workloads and tunnels that exist have their gate and guard?\n"
+		       "\n"
+		       "  --json  the JSON object of the workload\n"
+		       "\n"
+		       "Exit codes: 0 yes, 1 no, or it can not be told, 2 usage.\n");
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, false, true, &args, err);
-	if (!r && args.json && !args.workload)
-		r = fail(err, EXIT_USAGE, 0, "vpnleash status --json", "--json of which workload?");
 	if (r)
 		return r;
-	escape(shown, sizeof(shown), args.workload ? args.workload : "vpnleash");
+	if (args.json && !args.workload)
+		return fail(err, EXIT_USAGE, 0, "vpnleash status --json",
+			    "--json of which workload?");
+	shown = quote(args.workload ? args.workload : "vpnleash");
 	if (get_report(&report, &daemon, err)) {
 		printf("%s: %s\n", shown, err->text);
 		return EXIT_NEGATIVE;
@@ -207,20 +214,24 @@ int cmd_why(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash why WORKLOAD [--json]\n\n"
-		       "The last decision in words: what, since when, on which evidence, what to "
-		       "do.\n\n"
-		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
+		printf("usage: vpnleash why WORKLOAD [--json]\n"
+		       "\n"
+		       "The last decision about a workload, in words: what, since when, why, and what you can do.\n"
+		       "\n"
+		       "  --json  one JSON object on one line\n"
+		       "\n"
+		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, false, true, &args, err);
-	if (!r && !args.workload)
-		r = fail(err, EXIT_USAGE, 0, "vpnleash why WORKLOAD", "which workload?");
 	if (r)
 		return r;
+	if (!args.workload)
+		return fail(err, EXIT_USAGE, 0, "vpnleash why WORKLOAD", "which workload?");
 	request = json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload);
-	r = request ? control_ask(request, &why, err)
-		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	if (!request)
+		return fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	r = control_ask(request, &why, err);
 	json_decref(request);
 	if (r)
 		return r;
@@ -233,17 +244,17 @@ int cmd_why(int argc, char **argv, struct error *err)
 }
 
 struct follower {
-	const struct arguments *args;
-	char shown[256]; /* the workload as records name it */
+	bool json;
+	char workload[256]; /* as records name it; "": all */
 };
 
 static void print_record(const struct follower *f, const json_t *record)
 {
 	const char *of = json_string_value(json_object_get(record, "workload"));
 
-	if (f->args->workload && (!of || strcmp(of, f->shown)))
+	if (*f->workload && (!of || strcmp(of, f->workload)))
 		return;
-	if (f->args->json)
+	if (f->json)
 		print_json(record);
 	else
 		report_print_event(stdout, record);
@@ -264,28 +275,33 @@ static int on_line(const json_t *line, void *arg)
 
 int cmd_events(int argc, char **argv, struct error *err)
 {
-	struct follower f;
 	struct arguments args;
+	struct follower f = { 0 };
 	json_t *request;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash events [--json] [-f] [WORKLOAD]\n\n"
-		       "The last state changes and sampled drops; -f: and those to come. Drops are "
-		       "at most "
-		       "ten a\nsecond for each workload; `status` has the exact counts.\n\n"
-		       "Exit codes: 0 told, 2 no such workload, 3 no daemon.\n");
+		printf("usage: vpnleash events [--json] [-f] [WORKLOAD]\n"
+		       "\n"
+		       "The last 256 changes of state and samples of dropped packets, oldest first. At most ten\n"
+		       "drops a second are sampled for each workload; `vpnleash status` has the exact counts.\n"
+		       "\n"
+		       "  -f      follow: print new ones as they happen\n"
+		       "  --json  one JSON object a line\n"
+		       "\n"
+		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, true, true, &args, err);
 	if (r)
 		return r;
-	f.args = &args;
-	escape(f.shown, sizeof(f.shown), args.workload ? args.workload : "");
+	f.json = args.json;
+	escape(f.workload, sizeof(f.workload), args.workload ? args.workload : "");
 	request = json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow, "workload",
 			    args.workload);
-	r = request ? control_follow(request, on_line, &f, err)
-		    : fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	if (!request)
+		return fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+	r = control_follow(request, on_line, &f, err);
 	json_decref(request);
 	return r;
 }

@@ -49,8 +49,7 @@ static int stage_enter(void *arg)
 
 	setsid(); /* Ctrl-C is the keeper's to answer */
 	r = stage_furnish(&e->stage->err);
-	if (!r)
-		r = e->play(e->stage);
+	r = r ? r : e->play(e->stage);
 	fflush(stdout);
 	if (r >= 0) /* somebody's failure on the way that was none */
 		*e->stage->err.text = '\0';
