@@ -62,7 +62,7 @@ static bool cgroup_of(long long pid, char ret[PATH_MAX])
 void doctor_cgroups(const struct cgroup_root *root, const json_t *containers,
 		    const struct config *file, doctor_tell tell, void *owner)
 {
-	struct look l = { root, tell, owner };
+	struct look l = { .root = root, .tell = tell, .owner = owner };
 	const json_t *c;
 	size_t i;
 

@@ -461,7 +461,11 @@ static void check_ports(const struct view *v, const json_t *place)
 size_t doctor_containers(const json_t *containers, const struct config *file, bool podman,
 			 doctor_tell tell, void *owner)
 {
-	struct view v = { containers, file, podman, tell, owner };
+	struct view v = { .containers = containers,
+			  .file = file,
+			  .podman = podman,
+			  .tell = tell,
+			  .owner = owner };
 	size_t leashed = 0, i;
 	const json_t *c;
 

@@ -152,11 +152,13 @@ int lab_count(struct lab *l, unsigned int ms, struct count *ret, struct error *e
 	r = capture_drain(&l->tunnel, err);
 	if (r)
 		return r;
-	now = (struct count) { l->beyond.classes[FRAME_KIND], l->tunnel.classes[FRAME_KIND], 0 };
+	now = (struct count) { .beyond = l->beyond.classes[FRAME_KIND],
+			       .tunnel = l->tunnel.classes[FRAME_KIND] };
 	for (size_t i = 0; l->sender.tally && i < KINDS_LIMIT; i++)
 		now.tried += __atomic_load_n(&l->sender.tally[i].attempted, __ATOMIC_RELAXED);
-	*ret = (struct count) { now.beyond - l->counted.beyond, now.tunnel - l->counted.tunnel,
-				now.tried - l->counted.tried };
+	*ret = (struct count) { .beyond = now.beyond - l->counted.beyond,
+				.tunnel = now.tunnel - l->counted.tunnel,
+				.tried = now.tried - l->counted.tried };
 	l->counted = now;
 	return 0;
 }

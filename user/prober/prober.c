@@ -43,7 +43,7 @@ struct prober {
 static _Noreturn void child(int fd, pid_t daemon);
 
 /* Index of the target, or count if there is none. */
-static size_t find(const struct prober *p, uint32_t target)
+static size_t prober_find(const struct prober *p, uint32_t target)
 {
 	size_t i = 0;
 
@@ -178,7 +178,7 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 
 int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, struct error *err)
 {
-	size_t i = find(p, target);
+	size_t i = prober_find(p, target);
 	int r = i == PROBER_TARGETS ? -ENOSPC : send_wire(p->fd, WIRE_SET, target, to.s_addr, fd);
 
 	if (r)
@@ -195,7 +195,7 @@ int prober_ask(struct prober *p, uint32_t target)
 
 int prober_drop(struct prober *p, uint32_t target)
 {
-	size_t i = find(p, target);
+	size_t i = prober_find(p, target);
 	int r = send_wire(p->fd, WIRE_DROP, target, 0, -1);
 
 	if (r == 0 && i < p->count)
@@ -214,7 +214,7 @@ int prober_read(struct prober *p, struct prober_seen *ret)
 			r = -EBADMSG;
 		if (r < 0)
 			return r;
-	} while (find(p, w.target) == p->count); /* one that crossed a DROP */
+	} while (prober_find(p, w.target) == p->count); /* one that crossed a DROP */
 	ret->target = w.target;
 	ret->t_ns = w.value < now_boot_ns() ? w.value : now_boot_ns();
 	return 0;
@@ -223,11 +223,6 @@ int prober_read(struct prober *p, struct prober_seen *ret)
 int prober_fd(const struct prober *p)
 {
 	return p->fd;
-}
-
-pid_t prober_pid(const struct prober *p)
-{
-	return p->pid;
 }
 
 /* The child from here on. */
@@ -277,14 +272,13 @@ struct target {
 	struct wire_window window;
 };
 
-static void forget(struct target *t)
+static void target_close(struct target *t)
 {
-	if (t->fd >= 0)
-		close(t->fd);
+	close_fd(t->fd);
 	*t = (struct target) { .fd = -1 };
 }
 
-static void ask(struct target *t)
+static void target_probe(struct target *t)
 {
 	uint8_t packet[WIRE_ECHO_SIZE];
 
@@ -317,7 +311,7 @@ static uint64_t came_in_ns(struct msghdr *msg)
 	return now_boot_ns() - (age > 0 ? (uint64_t)age : 0);
 }
 
-static void answers(struct target *t)
+static void target_read(struct target *t)
 {
 	char packet[128]; /* 60 bytes of IP header and ours; what is longer is not ours */
 	char control[CMSG_SPACE(sizeof(struct timespec))] __attribute__((aligned(8)));
@@ -356,7 +350,7 @@ static struct target *place_of(struct target targets[PROBER_TARGETS], uint32_t n
 }
 
 /* -EAGAIN: all read. Anything else: the daemon is gone, or not itself. */
-static int requests(struct target targets[PROBER_TARGETS])
+static int take_requests(struct target targets[PROBER_TARGETS])
 {
 	struct target *t;
 	struct wire w;
@@ -365,7 +359,7 @@ static int requests(struct target targets[PROBER_TARGETS])
 	while ((r = receive_wire(CHANNEL, &w, &fd)) == 0) {
 		t = place_of(targets, w.target);
 		if (w.op == WIRE_SET && t) {
-			forget(t);
+			target_close(t);
 			*t = (struct target) { .number = w.target,
 					       .fd = TAKE_FD(fd),
 					       .to.s_addr = (in_addr_t)w.value };
@@ -373,19 +367,19 @@ static int requests(struct target targets[PROBER_TARGETS])
 		} else if (w.op == WIRE_ASK && t && t->fd >= 0) {
 			t->asked = true;
 		} else if (w.op == WIRE_DROP && t) {
-			forget(t);
+			target_close(t);
 		}
 		close_fd(fd);
 	}
 	/* What piled up while this was stopped is one probe, not a flood. */
 	for (t = targets; t < targets + PROBER_TARGETS; t++)
 		if (t->asked)
-			ask(t);
+			target_probe(t);
 	return r;
 }
 
 /* false: the end. */
-static bool turn(struct target targets[PROBER_TARGETS])
+static bool prober_turn(struct target targets[PROBER_TARGETS])
 {
 	struct pollfd fds[PROBER_TARGETS + 1];
 
@@ -396,8 +390,8 @@ static bool turn(struct target targets[PROBER_TARGETS])
 		return false;
 	for (size_t i = 0; i < PROBER_TARGETS; i++)
 		if (fds[i].revents)
-			answers(&targets[i]);
-	return !fds[PROBER_TARGETS].revents || requests(targets) == -EAGAIN;
+			target_read(&targets[i]);
+	return !fds[PROBER_TARGETS].revents || take_requests(targets) == -EAGAIN;
 }
 
 static _Noreturn void child(int fd, pid_t daemon)
@@ -421,7 +415,7 @@ static _Noreturn void child(int fd, pid_t daemon)
 		_exit(1);
 	for (size_t i = 0; i < PROBER_TARGETS; i++)
 		targets[i].fd = -1;
-	while (turn(targets))
+	while (prober_turn(targets))
 		;
 	_exit(0);
 }

@@ -51,6 +51,5 @@ int prober_drop(struct prober *p, uint32_t target);
 int prober_read(struct prober *p, struct prober_seen *ret);
 
 int prober_fd(const struct prober *p);
-pid_t prober_pid(const struct prober *p);
 
 #endif

@@ -190,7 +190,6 @@ int capture_drain(struct capture *c, struct error *err)
 void capture_close(struct capture *c)
 {
 	c->fd = close_fd(c->fd);
-	c->fd = -1;
 }
 
 /* ---- fence ---- */

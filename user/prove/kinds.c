@@ -75,7 +75,9 @@ socklen_t address_socket(const struct address *a, uint16_t port, int ifindex,
 
 void marker_fill(void *to, size_t length, uint64_t marker, unsigned int kind, uint32_t sequence)
 {
-	struct unit u = { htobe64(marker), htons((uint16_t)kind), 0, htonl(sequence) };
+	struct unit u = { .marker = htobe64(marker),
+			  .kind = htons((uint16_t)kind),
+			  .sequence = htonl(sequence) };
 
 	for (size_t at = 0; at + sizeof(u) <= length; at += sizeof(u))
 		memcpy((char *)to + at, &u, sizeof(u));
@@ -149,16 +151,17 @@ static int set_mark(int fd, const struct shot *s)
 /* From 203.0.113.7, an address that nobody has: RFC 5737. */
 static int be_transparent(int fd, const struct shot *s)
 {
-	struct address foreign = { AF_INET, { 203, 0, 113, 7 } };
+	struct address foreign = { .family = AF_INET, .bytes = { 203, 0, 113, 7 } };
 	struct sockaddr_storage from;
 	socklen_t size = address_socket(&foreign, 0, 0, &from);
 	int r = set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
 
-	if (r == 0)
-		r = set_mark(fd, s);
-	if (r == 0 && bind(fd, (struct sockaddr *)&from, size) < 0)
-		r = -errno;
-	return r;
+	if (r)
+		return r;
+	r = set_mark(fd, s);
+	if (r)
+		return r;
+	return bind(fd, (struct sockaddr *)&from, size) < 0 ? -errno : 0;
 }
 
 /* A loose source route: routed to the hop, not to the destination. */

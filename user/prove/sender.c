@@ -264,7 +264,6 @@ void sender_stop(struct sender *s)
 		s->pid = 0; /* a child that even SIGKILL does not end is init's one day */
 	}
 	s->pidfd = close_fd(s->pidfd);
-	s->pidfd = -1;
 }
 
 void sender_free(struct sender *s)

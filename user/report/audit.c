@@ -96,11 +96,10 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 		 const char *to, const char *evidence, const char *detail, uint64_t latency_ns,
 		 bool quiet)
 {
-	char line[700], shown[300], said[200], latency[48] = "";
+	const char *shown = quote(name), *said = quote(detail ? detail : "");
+	char line[700], latency[48] = "";
 	json_t *record = json_object();
 
-	escape(shown, sizeof(shown), name);
-	escape(said, sizeof(said), detail ? detail : "");
 	if (latency_ns)
 		snprintf(latency, sizeof(latency), ", after %.1f ms", (double)latency_ns / 1e6);
 	snprintf(line, sizeof(line), "%s '%s': %s -> %s: %s%s%s%s", kind, shown, from, to, evidence,
@@ -152,7 +151,8 @@ static void print_address(char *buf, size_t size, const struct drop_event *e, co
 		snprintf(buf, size, "%s", ip);
 }
 
-const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
+/* "udp 10.0.0.2 -> 1.2.3.4:6881"; returns buf. */
+static const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
 {
 	char from[64], to[64], number[8];
 
@@ -166,7 +166,7 @@ void audit_foreign(struct audit *a, const char *tunnel, const char *packet, cons
 		   bool ended, bool quiet)
 {
 	json_t *record = json_object();
-	char shown[300], by[600];
+	char by[600]; /* a path: longer than quote() has */
 
 	json_object_set_new(record, "event", json_string("foreign"));
 	json_object_set_new(record, "guard", text(tunnel));
@@ -178,8 +178,8 @@ void audit_foreign(struct audit *a, const char *tunnel, const char *packet, cons
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s': a socket in its network namespace was opened elsewhere, by "
 			 "cgroup '%s': %s%s",
-			 escape(shown, sizeof(shown), tunnel), escape(by, sizeof(by), cgroup),
-			 packet, ended ? ": ended" : ": only the guard holds it");
+			 quote(tunnel), escape(by, sizeof(by), cgroup), packet,
+			 ended ? ": ended" : ": only the guard holds it");
 }
 
 void audit_drop(struct audit *a, const char *workload, const struct drop_source *from,
@@ -211,7 +211,8 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 void audit_summary(struct audit *a, const char *workload,
 		   const uint64_t dropped[VPNLEASH_REASON_MAX], const struct drop_event *last)
 {
-	char line[800], reasons[300] = "", packet[160] = "", shown[300];
+	char line[800], reasons[300] = "", packet[160] = "";
+	const char *shown = quote(workload);
 	uint64_t total = 0;
 	size_t n = 0;
 
@@ -224,9 +225,8 @@ void audit_summary(struct audit *a, const char *workload,
 	}
 	if (last)
 		audit_packet(packet, sizeof(packet), last);
-	snprintf(line, sizeof(line), "workload '%s': blocked %llu packets (%s)%s%s",
-		 escape(shown, sizeof(shown), workload), (unsigned long long)total, reasons,
-		 last ? ", last " : "", packet);
+	snprintf(line, sizeof(line), "workload '%s': blocked %llu packets (%s)%s%s", shown,
+		 (unsigned long long)total, reasons, last ? ", last " : "", packet);
 	if (a->journal)
 		sd_journal_send("MESSAGE=%s", line, MESSAGE_BLOCKED, "PRIORITY=%d",
 				LOG_LEVEL_WARNING, "VPNLEASH_NAME=%s", shown,

@@ -47,7 +47,4 @@ void audit_summary(struct audit *a, const char *workload,
 /* The kept records, oldest first; a new reference. workload NULL: of all. */
 json_t *audit_history(const struct audit *a, const char *workload);
 
-/* "udp 10.0.0.2 -> 1.2.3.4:6881"; returns buf. */
-const char *audit_packet(char *buf, size_t size, const struct drop_event *e);
-
 #endif

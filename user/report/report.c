@@ -74,8 +74,8 @@ static json_t *drops_json(const uint64_t dropped[VPNLEASH_REASON_MAX])
 
 json_t *report_guard_json(const struct report_guard *g)
 {
-	json_t *j = json_object(), *interfaces = json_array(), *endpoints = json_array(),
-	       *confined = json_array();
+	json_t *interfaces = json_array(), *endpoints = json_array(), *confined = json_array();
+	json_t *j = json_object();
 
 	for (size_t i = 0; i < g->n_interfaces; i++)
 		json_array_append_new(interfaces, text(g->interfaces[i]));
@@ -376,31 +376,38 @@ void report_print_why(FILE *out, const json_t *why)
 	fprintf(out, "%s\n", get(why, "remedy"));
 }
 
+static void print_drop(FILE *out, const json_t *record)
+{
+	const char *by = json_object_get(record, "guard") ? "guard" : "workload";
+	const char *cgroup = json_string_value(json_object_get(record, "cgroup"));
+	const char *process = json_string_value(json_object_get(record, "process"));
+
+	fprintf(out, "%s %s: %s %s %s: %s", by, get(record, by),
+		json_object_get(record, "audit") ? "would drop" : "dropped",
+		get(record, "direction"), get(record, "packet"), get(record, "reason"));
+	if (cgroup)
+		fprintf(out, ", of cgroup %s", cgroup);
+	if (process)
+		fprintf(out, ", %s", process);
+	fprintf(out, "\n");
+}
+
 void report_print_event(FILE *out, const json_t *record)
 {
 	const char *detail = json_string_value(json_object_get(record, "detail"));
-	bool tunnel = json_object_get(record, "tunnel");
+	const char *kind = json_object_get(record, "tunnel") ? "tunnel" : "workload";
 
 	fprintf(out, "%s ", get(record, "time"));
 	if (!strcmp(get(record, "event"), "drop"))
-		fprintf(out, "%s %s: %s %s %s: %s%s%s%s%s\n",
-			json_object_get(record, "guard") ? "guard" : "workload",
-			get(record, json_object_get(record, "guard") ? "guard" : "workload"),
-			json_object_get(record, "audit") ? "would drop" : "dropped",
-			get(record, "direction"), get(record, "packet"), get(record, "reason"),
-			json_object_get(record, "cgroup") ? ", of cgroup " : "",
-			json_object_get(record, "cgroup") ? get(record, "cgroup") : "",
-			json_object_get(record, "process") ? ", " : "",
-			json_object_get(record, "process") ? get(record, "process") : "");
+		print_drop(out, record);
 	else if (!strcmp(get(record, "event"), "foreign"))
 		fprintf(out, "guard %s: socket %s was opened by cgroup %s%s\n",
 			get(record, "guard"), get(record, "packet"), get(record, "cgroup"),
 			json_is_true(json_object_get(record, "ended")) ? ": ended" : "");
 	else
-		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", tunnel ? "tunnel" : "workload",
-			get(record, tunnel ? "tunnel" : "workload"), get(record, "from"),
-			get(record, "to"), get(record, "evidence"), detail && *detail ? ": " : "",
-			detail ? detail : "");
+		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", kind, get(record, kind),
+			get(record, "from"), get(record, "to"), get(record, "evidence"),
+			detail && *detail ? ": " : "", detail ? detail : "");
 }
 
 bool report_any(const json_t *report)

@@ -61,11 +61,11 @@ json_t *report_workload_json(const struct report_workload *w);
 /* A workload that no daemon speaks for: by its record, as the gate itself would judge now. */
 json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
 			   const struct workload_record *w);
-/* Put lists and daemon's pid (0: none) together; takes over both references. */
 /* One of `removed`; no more than REPORT_REMOVED are listed. */
 json_t *report_removed_json(uint64_t cgroup_id, const struct workload_record *w);
 #define REPORT_REMOVED 256
-/* n_removed: removed cgroups with sockets left; removed: who they were, taken over as well. */
+/* All of it. daemon: its pid, 0: none; n_removed: removed cgroups with sockets left. Takes over the
+ * three lists. */
 json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed,
 		    json_t *removed);
 
