@@ -146,6 +146,13 @@ static int join_tunnel(const struct arguments *args, struct error *err)
 	return r;
 }
 
+/* Other exit codes than those of all commands, so main() has nothing to say any more. */
+static int end_with(int exit_code, const struct error *err)
+{
+	fprintf(stderr, "vpnleash: %s\n", err->text);
+	return exit_code;
+}
+
 int cmd_exec(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
@@ -168,11 +175,10 @@ int cmd_exec(int argc, char **argv, struct error *err)
 	}
 	r = parse_arguments(argc, argv, &args, err);
 	r = r ? r : join_tunnel(&args, err);
-	if (r) {
-		err->exit_code = EXIT_OURS;
-		return r;
-	}
+	if (r)
+		return end_with(EXIT_OURS, err);
 	execvp(args.command[0], args.command);
-	return fail(err, errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, -errno, NULL,
-		    "run '%s'", quote(args.command[0]));
+	r = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+	fail(err, EXIT_FAILURE_, -errno, NULL, "run '%s'", quote(args.command[0]));
+	return end_with(r, err);
 }
