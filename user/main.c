@@ -13,25 +13,24 @@ static const struct command {
 	const char *name, *does;
 	int (*run)(int argc, char **argv, struct error *err);
 } commands[] = {
-	{ "run", "keep a cgroup on its tunnel: the daemon, in the foreground", cmd_run },
-	{ "exec", "a command that can use nothing but the tunnel", cmd_exec },
-	{ "lock", "attach the gate with no leases: nothing passes until `run`", cmd_lock },
-	{ "status", "what is leashed, to what, and whether it is open", cmd_status },
+	{ "run", "the daemon, in the foreground: keeps cgroups on their tunnels", cmd_run },
+	{ "exec", "run a command that can use nothing but the tunnel", cmd_exec },
+	{ "lock", "shut cgroups: attach the gate, which passes nothing until `run`", cmd_lock },
+	{ "status", "what is leashed, to which tunnel, and whether it is open", cmd_status },
 	{ "check", "is this workload open? for health checks", cmd_check },
-	{ "why", "the last decision about a workload, in words", cmd_why },
+	{ "why", "why a workload (a leashed cgroup) is open or shut, in words", cmd_why },
 	{ "events", "state changes and dropped packets, as they happen", cmd_events },
-	{ "hold", "block a workload until `release`", cmd_hold },
+	{ "hold", "cut a workload off until `release`", cmd_hold },
 	{ "release", "end a hold", cmd_release },
-	{ "detach", "take the gate off, thaw what was frozen", cmd_detach },
-	{ "doctor", "what this machine lacks, with a remedy for each", cmd_doctor },
+	{ "detach", "take the gate off, and thaw what vpnleash froze", cmd_detach },
+	{ "doctor", "what this machine lacks, and what to do about it", cmd_doctor },
 	{ "demo", "the whole story on this machine, in namespaces of its own", cmd_demo },
 	{ "help", "this list", cmd_help },
 };
 
 static int cmd_help(int argc, char **argv, struct error *err)
 {
-	printf("vpnleash: no lease, no packet. A cgroup's traffic passes only through its "
-	       "tunnel.\n\n"
+	printf("vpnleash: no lease, no packet. A cgroup's traffic passes only through its tunnel.\n\n"
 	       "usage: vpnleash COMMAND [OPTION]...\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].does);
@@ -45,7 +44,7 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "help";
 	struct error err = { .exit_code = EXIT_FAILURE_ };
-	int r = -1;
+	int r;
 
 	if (!strcmp(name, "--version")) {
 		printf("vpnleash %s, pins of ABI version %d\n", VPNLEASH_VERSION,
@@ -58,9 +57,10 @@ int main(int argc, char **argv)
 		if (strcmp(commands[i].name, name))
 			continue;
 		r = commands[i].run(argc - 1, argv + 1, &err);
-		if (r < 0)
-			fprintf(stderr, "vpnleash: %s\n", err.text);
-		return r < 0 ? err.exit_code : r;
+		if (r >= 0)
+			return r;
+		fprintf(stderr, "vpnleash: %s\n", err.text);
+		return err.exit_code;
 	}
 	fprintf(stderr, "vpnleash: unknown command '%s' (see: vpnleash --help)\n", quote(name));
 	return EXIT_USAGE;
