@@ -492,28 +492,28 @@ static void records_that_can_not_be_used(void **state)
 		const char *body, *why;
 	} cases[] = {
 		{ "{\"Id\":\"../../../" ID_B "\"}", "Id is too long" },
-		{ "{\"Id\":\"" ID_A "\"}", "Id is of another" },
-		{ "{}", "Id is of another" },
-		{ "[]", "Id is of another" },
-		{ "{", "no JSON" },
-		{ "", "no JSON" },
-		{ B "\"Name\":7}", "Name is no text" },
-		{ B "\"Name\":\"/a\\u0000b\"}", "Name is too long, or no text" },
-		{ B "\"Name\":\"/a\\ud800b\\n\"}", "Name is too long, or no text" },
-		{ B "\"State\":[]}", "State is no object" },
+		{ "{\"Id\":\"" ID_A "\"}", "Id is that of another container" },
+		{ "{}", "Id is that of another container" },
+		{ "[]", "Id is that of another container" },
+		{ "{", "not JSON" },
+		{ "", "not JSON" },
+		{ B "\"Name\":7}", "Name is not text" },
+		{ B "\"Name\":\"/a\\u0000b\"}", "Name is too long, or not text" },
+		{ B "\"Name\":\"/a\\ud800b\\n\"}", "Name is too long, or not text" },
+		{ B "\"State\":[]}", "State is not an object" },
 		{ B "\"State\":{\"Running\":1}}", "Running is neither" },
-		{ B "\"State\":{\"Running\":true,\"Pid\":\"1\"}}", "Pid is no such number" },
-		{ B "\"State\":{\"Running\":true,\"Pid\":-1}}", "Pid is no such number" },
-		{ B "\"State\":{\"Pid\":4294967297}}", "Pid is no such number" },
-		{ B "\"State\":{\"Pid\":1.5}}", "Pid is no such number" },
-		{ B "\"State\":{\"Pid\":99999999999999999999}}", "no JSON" },
-		{ B "\"State\":{\"Health\":\"x\"}}", "Health is no object" },
-		{ B "\"HostConfig\":7}", "HostConfig is no object" },
-		{ B "\"HostConfig\":{\"NetworkMode\":{}}}", "NetworkMode is no text" },
-		{ B "\"HostConfig\":{\"CgroupParent\":1}}", "CgroupParent is no text" },
-		{ B "\"HostConfig\":{\"CgroupParent\":\"/a/../b\"}}", "CgroupParent leads out" },
-		{ B "\"Config\":[]}", "Config is no object" },
-		{ B "\"Config\":{\"Labels\":[\"vpnleash.interface\"]}}", "Labels is no object" },
+		{ B "\"State\":{\"Running\":true,\"Pid\":\"1\"}}", "Pid is not a valid number" },
+		{ B "\"State\":{\"Running\":true,\"Pid\":-1}}", "Pid is not a valid number" },
+		{ B "\"State\":{\"Pid\":4294967297}}", "Pid is not a valid number" },
+		{ B "\"State\":{\"Pid\":1.5}}", "Pid is not a valid number" },
+		{ B "\"State\":{\"Pid\":99999999999999999999}}", "not JSON" },
+		{ B "\"State\":{\"Health\":\"x\"}}", "Health is not an object" },
+		{ B "\"HostConfig\":7}", "HostConfig is not an object" },
+		{ B "\"HostConfig\":{\"NetworkMode\":{}}}", "NetworkMode is not text" },
+		{ B "\"HostConfig\":{\"CgroupParent\":1}}", "CgroupParent is not text" },
+		{ B "\"HostConfig\":{\"CgroupParent\":\"/a/../b\"}}", "CgroupParent leads out of the cgroup tree" },
+		{ B "\"Config\":[]}", "Config is not an object" },
+		{ B "\"Config\":{\"Labels\":[\"vpnleash.interface\"]}}", "Labels is not an object" },
 		{ B "\"Config\":{\"Labels\":{\"vpnleash.interface\":5}}}", "Labels hold one" },
 	};
 	char body[9000];
@@ -531,7 +531,7 @@ static void records_that_can_not_be_used(void **state)
 	snprintf(body, sizeof(body), B "\"HostConfig\":{\"CgroupParent\":\"%s\"}}", as('/', 5000));
 	expect_unusable(",\"Labels\":[]", body, 200, "CgroupParent is too long, or", true);
 	snprintf(body, sizeof(body), "%s", as('[', 8000));
-	expect_unusable(",\"Labels\":{\"a\":\"b\"}", body, 200, "no JSON", false);
+	expect_unusable(",\"Labels\":{\"a\":\"b\"}", body, 200, "not JSON", false);
 	expect_unusable("", "{\"message\":\"x\"}", 500, "the engine says 500", true);
 #undef B
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See docker.h. The event stream is opened first and read beside everything else; then all is
- * listed and inspected, so that nothing is missed in between. An event only says which container
- * to inspect anew: what it is now is always the engine's own record.
+ * See docker.h. The event stream is opened first; then all containers are listed and inspected, so
+ * that nothing is missed in between. An event only says which container to inspect again: what it
+ * is now, its record says.
  */
 #include "engine/docker.h"
 
@@ -14,21 +14,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HOST	     "http://localhost" /* of the URL; the way is the socket's */
+#define HOST	     "http://localhost" /* for the URL alone: the connection is the socket's */
 #define LIST	     "/containers/json?all=1"
 #define EVENTS	     HOST "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
 #define LINE_MAX_    (1024 * 1024)
 #define BODY_MAX     (8 * 1024 * 1024)
-#define LIST_MAX     (64 * 1024 * 1024) /* of all containers, labels and all */
+#define LIST_MAX     (64 * 1024 * 1024) /* the list of all containers, with their labels */
 #define CONTAINERS   4096
-#define DIRTY	     256     /* containers to be inspected at once; more: list anew */
+#define DIRTY	     256     /* containers to inspect; if there are more, all are listed again */
 #define JOBS	     64	     /* stops and starts at once */
 #define GET_MS	     15000L  /* a slow Podman takes 7 s to describe itself */
 #define STOP_MS	     150000L /* it waits for the container's own stop timeout */
-#define STREAM_MS    2000    /* for the stream's head */
+#define STREAM_MS    2000    /* until the stream has begun */
 #define RETRY_MIN_MS 200
 #define RETRY_MAX_MS 2000
-#define AGAIN_MIN_MS 1000 /* until who was not described is asked for again */
+#define AGAIN_MIN_MS 1000 /* until a container that was not described is asked for again */
 #define AGAIN_MAX_MS 30000
 
 /* ------ libcurl ------ */
@@ -118,7 +118,7 @@ static CURL *new_request(const char *socket_path, const char *url, curl_write_ca
 	return c;
 }
 
-/* The engine's own sentence, of an answer that is an error. */
+/* Of an answer that is an error: the engine's own sentence. */
 static void message_of(const struct body *b, char *ret, size_t size)
 {
 	json_t *j = b->text ? docker_parse(b->text, b->n) : NULL;
@@ -212,7 +212,7 @@ struct job {
 
 struct docker {
 	const char *where;
-	const struct docker_care *care; /* NULL: nobody takes any */
+	const struct docker_care *care; /* NULL: none is taken */
 	engine_tell tell;
 	void *owner;
 	const char *socket_path;
@@ -226,11 +226,11 @@ struct docker {
 
 	size_t n_line; /* of the stream, up to its next newline */
 	char *line;
-	bool lost; /* an event could not be read: list anew */
+	bool lost; /* an event could not be read: list all again */
 	size_t n_dirty;
 	char dirty[DIRTY][ENGINE_HEX_LEN];
-	/* the engine did not say what they are: the first is the next to be asked for again, one
-	 * at a time, as each may hold up all else for GET_MS */
+	/* containers that the engine did not describe. They are asked for again one at a time, the
+	 * first next, as each may hold up everything else for GET_MS */
 	size_t n_unknown;
 	char unknown[CONTAINERS][ENGINE_HEX_LEN];
 	uint64_t again_ns;
@@ -240,7 +240,7 @@ struct docker {
 
 static struct engine_event *docker_event(enum engine_event_kind kind)
 {
-	static struct engine_event e; /* large, and told at once */
+	static struct engine_event e; /* large; told before the next one is made */
 
 	memset(&e, 0, sizeof(e));
 	e.kind = kind;
@@ -291,7 +291,7 @@ static void docker_go_down(struct docker *d, const char *why)
 			end_job(d, &d->jobs[i]);
 			tell_done(d, request, -ENOTCONN, "the connection to the engine is lost");
 		}
-	d->n_line = d->n_dirty = d->n_unknown = 0; /* all is listed anew */
+	d->n_line = d->n_dirty = d->n_unknown = 0; /* all are listed again */
 	d->lost = false;
 	d->retry_ms = !d->retry_ms		       ? RETRY_MIN_MS
 		      : d->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
@@ -318,8 +318,8 @@ struct docker *docker_open(const char *where, const struct docker_care *care, en
 
 /* ------ what a container is ------ */
 
-/* *ret NULL: the engine does not show the image, or a proxy before it lets nobody ask. An error:
- * the connection is of no use. */
+/* *ret NULL: the engine does not show the image, or a proxy before it refuses to ask. An error: the
+ * connection is useless. */
 static int find_image(const struct docker *d, const json_t *inspect, json_t **ret,
 		      struct error *err)
 {
@@ -336,7 +336,8 @@ static int find_image(const struct docker *d, const json_t *inspect, json_t **re
 	return r == -ENOENT || r == -EACCES || r == -EREMOTEIO || r == -EBADMSG ? 0 : r;
 }
 
-/* What the engine's list has of it, in *ret_all, to be freed. -ENOENT: nothing. */
+/* The container's entry in the engine's list, a part of *ret_all, which the caller frees. -ENOENT:
+ * it has none. */
 static int find_listed(struct docker *d, const char *id, json_t **ret_all, const json_t **ret)
 {
 	static const char filter[] = LIST "&filters=%7B%22id%22%3A%5B%22", end[] = "%22%5D%7D";
@@ -348,7 +349,7 @@ static int find_listed(struct docker *d, const char *id, json_t **ret_all, const
 	snprintf(path, sizeof(path), "%s%s%s", filter, id, end);
 	r = docker_get(d->socket_path, path, ret_all, NULL);
 	if (r || !json_is_array(*ret_all))
-		return -EREMOTEIO; /* also if it says 404: it has no such list */
+		return -EREMOTEIO; /* also for 404: that is about the list itself */
 	json_array_foreach(*ret_all, i, one) {
 		if (strcmp(docker_text(one, "Id"), id))
 			continue;
@@ -358,7 +359,7 @@ static int find_listed(struct docker *d, const char *id, json_t **ret_all, const
 	return -ENOENT;
 }
 
-/* listed: what the engine's list has of it; NULL: not known, and asked for. */
+/* listed: its entry in the engine's list; NULL: it is asked for. */
 static void tell_unusable(struct docker *d, enum engine_event_kind kind, const char *id,
 			  const json_t *listed, const char *why)
 {
@@ -397,12 +398,12 @@ static int tell_container(struct docker *d, const char *id, const json_t *inspec
 		d->tell(d->owner, e);
 		return 0;
 	}
-	memcpy(wrong, i->unusable, sizeof(wrong)); /* the event is one for all */
+	memcpy(wrong, i->unusable, sizeof(wrong)); /* the next event overwrites it */
 	tell_unusable(d, ENGINE_ITEM, id, listed, wrong);
 	return 0;
 }
 
-/* Whether it was among them. */
+/* Was it one of them? */
 static bool forget_unknown(struct docker *d, const char *id)
 {
 	for (size_t i = 0; i < d->n_unknown; i++)
@@ -414,7 +415,7 @@ static bool forget_unknown(struct docker *d, const char *id)
 	return false;
 }
 
-/* soon: it is new among them. */
+/* soon: it was not one of them before. */
 static void ask_later(struct docker *d, const char *id, bool soon)
 {
 	if (d->n_unknown < CONTAINERS)
@@ -425,8 +426,8 @@ static void ask_later(struct docker *d, const char *id, bool soon)
 	d->again_ns = now_boot_ns() + d->again_ms * NS_PER_MSEC;
 }
 
-/* Nobody waits for an engine that does not answer, but one container that it does not describe in
- * time, as it is just being started, holds up itself alone. */
+/* Is it only this container that the engine does not describe in time, as while it starts? An
+ * engine that answers nothing in time is taken for gone. */
 static bool is_late_alone(struct docker *d)
 {
 	json_t *version = NULL;
@@ -437,8 +438,8 @@ static bool is_late_alone(struct docker *d)
 	return alone;
 }
 
-/* 0, also if it is gone, or only this one can not be shown; else the connection is of no use.
- * again: that it is not known was told. */
+/* 0, also if the container is gone, or can not be shown; an error: the connection is useless.
+ * again: ENGINE_UNKNOWN was told before. */
 static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, bool again,
 			struct error *err)
 {
@@ -460,7 +461,7 @@ static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, 
 		return 0;
 	}
 	if (r == -EBADMSG) {
-		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is no JSON");
+		tell_unusable(d, ENGINE_ITEM, id, listed, "what the engine says of it is not JSON");
 		return 0;
 	}
 	if (r != -EACCES && r != -EREMOTEIO && (r != -ETIMEDOUT || !is_late_alone(d)))
@@ -479,8 +480,8 @@ static bool is_aside(const struct docker *d, const char *id)
 	return false;
 }
 
-/* Told when it was listed, after the end of the process that looked at it last. Since then only its
- * end is news, which its record would have said. */
+/* Its record is not read any more. It is told when it is listed; after that only its end is news,
+ * and the list says that. */
 static void look_at_aside(struct docker *d, const char *id, const json_t *listed)
 {
 	json_t *all = NULL;
@@ -588,7 +589,7 @@ static void take_event(struct docker *d, const json_t *j)
 	}
 	if (!*id || !strncmp(action, "exec_", 5) || !strcmp(action, "top"))
 		return;
-	if (!strcmp(action, "kill")) { /* what comes of it is an event of its own */
+	if (!strcmp(action, "kill")) { /* its consequence is another event */
 		signal = docker_text(json_object_get(actor, "Attributes"), "signal");
 		tell_of(d, ENGINE_KILL, id, (int)strtol(signal, NULL, 10));
 		return;
@@ -619,7 +620,7 @@ static size_t add_to_stream(char *data, size_t size, size_t n, void *arg)
 		else if (d->n_line < LINE_MAX_)
 			d->line[d->n_line++] = data[i];
 		else
-			d->lost = true; /* its end does not parse, and is skipped */
+			d->lost = true; /* the rest of the line is skipped, and does not parse */
 	}
 	return n;
 }
@@ -704,7 +705,7 @@ static int look_anew(struct docker *d, struct error *err)
 		d->n_dirty = 0;
 		return list_all(d, err);
 	}
-	/* in order: a VPN's container is made before who shares it */
+	/* in order: a VPN's container is made before those that share its network */
 	for (size_t i = 0; i < d->n_dirty; i++) {
 		int r = inspect_container(d, d->dirty[i], NULL, false, err);
 
@@ -725,7 +726,7 @@ static int until_again(const struct docker *d, int timeout_ms)
 	return !d->n_unknown || (timeout_ms >= 0 && timeout_ms < left) ? timeout_ms : left;
 }
 
-/* One answer brings the next at once; who is not described waits longer each time. */
+/* After an answer the next is asked for at once; without one the wait doubles. */
 static int ask_again(struct docker *d, struct error *err)
 {
 	char id[ENGINE_HEX_LEN];

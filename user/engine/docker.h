@@ -16,8 +16,8 @@ typedef void (*engine_tell)(void *owner, const struct engine_event *e);
 
 #define DOCKER_ASIDE 1024
 
-/* For a process that reads what strangers wrote, and may end by it: where it is, for whoever starts
- * the next one, and what the next one is not to read again. */
+/* Strangers write what this process reads, and it may crash on it. So it says whose record it is
+ * reading, for whoever starts the next process, and is told which records not to read. */
 struct docker_care {
 	char *at_work; /* the id of the container whose record is read, ENGINE_HEX_LEN; "": none */
 	size_t n_aside;

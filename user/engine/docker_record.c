@@ -46,7 +46,7 @@ json_t *docker_parse(char *text, size_t n)
 
 /* ------ where its cgroup will be ------ */
 
-/* A path that is cut names another cgroup: it is joined whole or not at all. */
+/* A path that is cut would name another cgroup: it is joined whole or not at all. */
 __attribute__((format(printf, 3, 4))) static int join(char ret[PATH_MAX], size_t *n,
 						      const char *format, ...)
 {
@@ -132,8 +132,8 @@ int docker_predict_cgroup(const struct docker_info *info, const char *parent, co
 
 /* ------ what a container is ------ */
 
-/* What is said first of it that can not be used: `wrong` is an item's `unusable`. What is not there
- * is empty; an engine leaves out what it does not know. */
+/* Notes the first value that can not be used; `wrong` is the item's `unusable`. A value that is
+ * missing is empty: an engine leaves out what it does not know. */
 static void is_wrong(char *wrong, const char *key, const char *why)
 {
 	if (!*wrong)
@@ -155,11 +155,11 @@ static const json_t *read_object(const json_t *of, const char *key, char *wrong)
 	const json_t *j = json_object_get(of, key);
 
 	if (j && !json_is_null(j) && !json_is_object(j))
-		is_wrong(wrong, key, "is no object");
+		is_wrong(wrong, key, "is not an object");
 	return j;
 }
 
-/* Of at most `size` bytes with its end. */
+/* At most `size` bytes, with the NUL. */
 static const char *read_text(const json_t *of, const char *key, size_t size, char *wrong)
 {
 	const json_t *j = json_object_get(of, key);
@@ -168,7 +168,7 @@ static const char *read_text(const json_t *of, const char *key, size_t size, cha
 	if (!j || json_is_null(j))
 		return "";
 	if (!s || !fits(s, size)) {
-		is_wrong(wrong, key, s ? "is too long, or no text" : "is no text");
+		is_wrong(wrong, key, s ? "is too long, or not text" : "is not text");
 		return "";
 	}
 	return s;
@@ -183,7 +183,7 @@ static int read_number(const json_t *of, const char *key, json_int_t least, json
 	if (!j || json_is_null(j))
 		return 0;
 	if (!json_is_integer(j) || value < least || value > most) {
-		is_wrong(wrong, key, "is no such number");
+		is_wrong(wrong, key, "is not a valid number");
 		return 0;
 	}
 	return (int)value;
@@ -213,7 +213,8 @@ static void find_cgroup(struct engine_item *i, struct docker_info *info, const c
 
 	if (r)
 		is_wrong(i->unusable, "CgroupParent",
-			 r == -ENAMETOOLONG ? "is too long for a cgroup" : "leads out");
+			 r == -ENAMETOOLONG ? "is too long for a cgroup"
+					    : "leads out of the cgroup tree");
 	if (r || !i->pid)
 		return;
 	if (process_cgroup(i->pid, path) || !(at = strstr(path, i->id))) {
@@ -224,7 +225,7 @@ static void find_cgroup(struct engine_item *i, struct docker_info *info, const c
 	if (slash)
 		*slash = '\0';
 	memcpy(i->cgroup, path, strlen(path) + 1);
-	if (*parent) /* else the engine's own default, which it tells nowhere */
+	if (*parent) /* else it is the engine's default, which the engine tells nowhere */
 		return;
 	for (slash = at; slash > path && *slash != '/'; slash--)
 		;
@@ -250,7 +251,7 @@ static void add_label(struct engine_item *i, const char *key, const json_t *valu
 	struct engine_label *l = &i->labels[i->n_labels];
 
 	if (!text) {
-		is_wrong(i->unusable, "Labels", "hold one of ours that is no text");
+		is_wrong(i->unusable, "Labels", "hold one of ours that is not text");
 		return;
 	}
 	i->n_labels++;
@@ -261,7 +262,7 @@ static void add_label(struct engine_item *i, const char *key, const json_t *valu
 	snprintf(l->value, sizeof(l->value), "%s", text);
 }
 
-/* The labels of the image; *ret_unknown: it is not shown, or what is shown can not be used. */
+/* The labels of the image; *ret_unknown: the image is not known, or its record can not be used. */
 static const json_t *read_image(const json_t *image, bool *ret_unknown)
 {
 	char wrong[ENGINE_ERROR_LEN] = "";
@@ -327,7 +328,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	i->kind = ENGINE_CONTAINER;
 	memcpy(i->id, id, ENGINE_HEX_LEN);
 	if (strcmp(read_text(inspect, "Id", ENGINE_HEX_LEN, wrong), id))
-		is_wrong(wrong, "Id", "is of another");
+		is_wrong(wrong, "Id", "is that of another container");
 	snprintf(i->name, sizeof(i->name), "%s", *name == '/' ? name + 1 : name);
 	i->paused = read_flag(state, "Paused", wrong);
 	i->running = read_flag(state, "Running", wrong) || i->paused;
@@ -347,7 +348,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	read_compose(i, labels);
 }
 
-/* Has it labels of ours? If that can not be told, it may have. */
+/* Has it labels of ours? If that can not be told: yes. */
 static bool may_be_labelled(const json_t *listed)
 {
 	const json_t *labels = json_object_get(listed, "Labels");

@@ -42,20 +42,19 @@ struct engine_label {
 };
 
 /*
- * One container or unit, as it is now. Nothing in it is cut, but what a sentence is made of: what
- * does not fit, is of another type than it must be, or can not be put together makes the whole
- * record unusable. Then only kind, id, name and `labelled` are said, and the container is to be
- * shut where its cgroup is found: a cut path or name would be another's.
+ * One container or unit, as it is now. A value that does not fit, or has the wrong type, makes the
+ * whole record unusable: a path or name that is cut would be another's. Then only kind, id, name
+ * and `labelled` are set, and the container is to be shut where its cgroup is found.
  */
 struct engine_item {
 	enum engine_kind kind;
 	char id[ENGINE_ID_LEN];
 	char name[ENGINE_NAME_LEN]; /* a container's without the leading '/'; not known: its id */
-	char unusable[ENGINE_ERROR_LEN]; /* why; "": it is not */
-	bool labelled; /* of what is unusable: has labels of ours, for all that is known */
-	bool running;  /* also while paused; false: created, exited, dead, inactive */
+	char unusable[ENGINE_ERROR_LEN]; /* why it can not be used; "": it can */
+	bool labelled;			 /* if it is unusable: it has labels of ours, or may have */
+	bool running; /* also while paused; false: created, exited, dead, inactive */
 	bool paused;
-	pid_t pid; /* its first process in our pid namespace, 0: none, or not to be seen by us */
+	pid_t pid; /* its first process in our pid namespace; 0: none, or not visible to us */
 	int exit_code;
 	enum engine_health health;
 	char network_mode[ENGINE_NAME_LEN]; /* "host", "bridge", "container:ID", …; unit: "" */

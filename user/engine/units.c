@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See units.h. A signal of the bus only says which unit to read anew: what it is now is always
- * systemd's own answer. A unit that systemd does not know is one that does not run.
+ * See units.h. A signal on the bus only says which unit to ask about again: what it is now, systemd
+ * answers. A unit that systemd does not know does not run.
  */
 #include "engine/units.h"
 
@@ -92,7 +92,7 @@ struct units *units_open(engine_tell tell, void *owner)
 
 /* ------ what a unit is ------ */
 
-/* Of its kind of unit; each has its own ControlGroup. */
+/* Each kind of unit has a ControlGroup in an interface of its own. */
 static const char *interface_of(const char *name)
 {
 	static const struct {
@@ -140,7 +140,7 @@ static void tell_unit(struct units *u, struct unit *n)
 		sd_bus_get_property_trivial(u->bus, SYSTEMD, n->object, interface, "MainPID", NULL,
 					    'u', &pid);
 	i->pid = pid <= PID_MAX_ ? (pid_t)pid : 0;
-	/* in between it has processes as well */
+	/* "activating" and "deactivating" units have processes as well */
 	i->running = *i->cgroup && strcmp(state, "inactive") && strcmp(state, "failed");
 	u->tell(u->owner, e);
 }
@@ -259,7 +259,7 @@ int units_prepare(struct units *u, struct pollfd *ret)
 	for (size_t i = 0; i < u->n; i++)
 		if (u->units[i].dirty)
 			return 0;
-	/* what has come in with the answer to a call waits for nobody */
+	/* what came in with the answer to a call is processed without waiting */
 	return sd_bus_get_timeout(u->bus, &until) >= 0 && !until ? 0 : 1000;
 }
 

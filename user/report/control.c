@@ -23,9 +23,9 @@
 #define FOLLOWERS_MAX  16 /* of them; half of these for members of the group */
 #define BACKLOG	       128
 #define CLIENT_USEC    (2 * 1000000ULL)	   /* to send a line and to take the answer */
-#define FRESH_NS       (100 * NS_PER_MSEC) /* so long a client keeps its place when others wait */
-#define WINDOW_NS      (100 * NS_PER_MSEC) /* in each of these … */
-#define WORK_NS	       (25 * NS_PER_MSEC)  /* … so much time is for clients */
+#define FRESH_NS       (100 * NS_PER_MSEC) /* a client keeps its place for so long while others wait */
+#define WINDOW_NS      (100 * NS_PER_MSEC) /* of each window … */
+#define WORK_NS	       (25 * NS_PER_MSEC)  /* … at most so much is spent on clients */
 #define FOLLOW_MAX     (256 * 1024)	   /* bytes that a follower may be behind */
 
 struct client {
@@ -232,8 +232,8 @@ static void end_pause_in(struct control *c, uint64_t ns)
 }
 
 /*
- * Clients that never let up would keep the loop from ever sleeping: a real-time process that does
- * not sleep starves the machine, and its budget ends it.
+ * Clients that never stop asking would keep the loop from sleeping. A real-time process that does
+ * not sleep starves the machine, and RLIMIT_RTTIME ends it.
  */
 static void control_account(struct control *c, uint64_t began_ns)
 {
@@ -261,7 +261,7 @@ static int on_client(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-/* A line more to send. -ENOBUFS: it does not keep up. */
+/* One more line to send. -ENOBUFS: the client does not keep up. */
 static int client_append(struct client *c, const char *line, size_t n)
 {
 	size_t behind = c->length - c->at;
@@ -308,8 +308,8 @@ void control_publish(struct control *control, const json_t *record)
 }
 
 /*
- * A free place; if there is none, that of the client that has dawdled longest, followers left
- * alone. CLIENTS_MAX: all have just come; *ret_wait_ns says how long the oldest is still fresh.
+ * A free place; if there is none, the place of the oldest client that is no follower. CLIENTS_MAX:
+ * even that one has just come, and keeps its place for *ret_wait_ns more.
  */
 static size_t make_room(struct control *control, uint64_t *ret_wait_ns)
 {
@@ -376,7 +376,7 @@ static void take_connection(struct control *control)
 	if (!control->clients[place])
 		return;
 	TAKE_FD(fd);
-	client_serve(control->clients[place]); /* the honest have sent their line already */
+	client_serve(control->clients[place]); /* mostly its line has come with it */
 }
 
 static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -388,7 +388,7 @@ static int on_connection(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-/* The socket file is made for nobody and opened when owner and mode are right. */
+/* Nobody can open the socket file before its owner and mode are right. */
 static int open_socket(void)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
