@@ -490,12 +490,12 @@ static void load(const char *path)
 		owned = true;
 }
 
-static void the_design_sample_is_not_built_yet(void **state)
+static void a_key_that_does_not_exist(void **state)
 {
 	load(FIXTURES "design-sample.conf");
 	assert_false(owned);
-	assert_string_equal(err.text, FIXTURES "design-sample.conf:5: 'identity' is not built yet "
-					       "(take the line out)");
+	assert_string_equal(err.text, FIXTURES "design-sample.conf:5: unknown key 'identity' in "
+					       "[tunnel] (see vpnleash.conf(5))");
 	assert_int_equal(err.exit_code, EXIT_USAGE);
 }
 
@@ -734,20 +734,6 @@ static void references_and_what_is_missing(void **state)
 	/* containers may come with labels */
 	assert_int_equal(read_text(TUNNEL), 0);
 	assert_int_equal(read_text("[daemon]\n"), 0);
-}
-
-static void keys_not_built_yet(void **state)
-{
-	static const char *const unbuilt[][2] = {
-		{ "tunnel t", "identity" },
-	};
-	char text[128], says[64];
-
-	for (size_t i = 0; i < ARRAY_SIZE(unbuilt); i++) {
-		snprintf(text, sizeof(text), "[%s]\n\n%s = x\n", unbuilt[i][0], unbuilt[i][1]);
-		snprintf(says, sizeof(says), "'%s' is not built yet", unbuilt[i][1]);
-		assert_wrong(text, 3, says); /* whoever builds it takes it out here */
-	}
 }
 
 static bool is(const struct prefix *p, const char *text)
@@ -1349,7 +1335,7 @@ int main(void)
 		cmocka_unit_test(lock_takes_cgroups_alone),
 		cmocka_unit_test(help_names_every_key),
 		cmocka_unit_test(garbage_is_refused_in_one_line),
-		cmocka_unit_test(the_design_sample_is_not_built_yet),
+		cmocka_unit_test(a_key_that_does_not_exist),
 		cmocka_unit_test(every_built_key_in_a_file),
 		cmocka_unit_test(the_example_parses),
 		cmocka_unit_test(comments),
@@ -1360,7 +1346,6 @@ int main(void)
 		cmocka_unit_test(keys_that_do_not_belong),
 		cmocka_unit_test(wrong_values_in_a_file),
 		cmocka_unit_test(references_and_what_is_missing),
-		cmocka_unit_test(keys_not_built_yet),
 		cmocka_unit_test(the_guards_values),
 		cmocka_unit_test(prefixes_contain),
 		cmocka_unit_test(very_long_lines),

@@ -301,7 +301,7 @@ static int set_enforce(struct place *p, const char *value, struct error *err)
 static const struct key {
 	const char *name, *value, *help;
 	enum section section;
-	int (*set)(struct place *p, const char *value, struct error *err); /* NULL: not built yet */
+	int (*set)(struct place *p, const char *value, struct error *err);
 	bool repeatable;
 } keys[] = {
 	{ "cgroup", "PLACE",
@@ -347,7 +347,6 @@ static const struct key {
 	  set_slice, true },
 	{ "engine", "auto|none|unix:///PATH", "the socket of Docker or Podman; default auto",
 	  SECTION_DAEMON, set_engine, false },
-	{ .name = "identity", .section = SECTION_TUNNEL },
 	{ "allow", "tcp/PORT [from CIDR,…]", NULL, SECTION_TUNNEL, set_allow, true },
 	{ "hook", "PROGRAM", "run on each change of state, as user vpnleash", SECTION_WORKLOAD,
 	  set_hook, false },
@@ -370,7 +369,7 @@ void config_print_keys(FILE *out)
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char option[64];
 
-		if (!keys[i].set || !keys[i].help || keys[i].set == set_tunnel)
+		if (!keys[i].help || keys[i].set == set_tunnel)
 			continue;
 		snprintf(option, sizeof(option), "--%s %s", keys[i].name, keys[i].value);
 		fprintf(out, "  %-24s %s\n", option, keys[i].help);
@@ -523,9 +522,6 @@ static int take_labels(struct config *c, const struct config_label *labels, size
 		    key->set == set_hook_inside) /* a program of the host's is the operator's */
 			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
 				    "unknown label 'vpnleash.%s'", quote(name));
-		if (!key->set)
-			return fail(err, EXIT_USAGE, 0, "take the label out",
-				    "vpnleash.%s is not built yet", key->name);
 		*ret_tunnel_keys |= key->section == SECTION_TUNNEL && key->set != set_interface;
 		values = strdup(labels[i].value);
 		if (!values)
@@ -632,9 +628,6 @@ static int parse_args(int argc, char **argv, bool need_tunnel, struct config *c,
 		if (!key || key->set == set_tunnel || (!need_tunnel && key->set != set_cgroup))
 			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
 				    quote(option));
-		if (!key->set)
-			return fail(err, EXIT_USAGE, 0, "see --help", "--%s is not built yet",
-				    key->name);
 		value = value ? value + 1 : i + 1 < argc ? argv[++i] : NULL;
 		if (!value)
 			return fail(err, EXIT_USAGE, 0, "see --help", "--%s needs a value",
@@ -809,8 +802,6 @@ static int take_key(struct reader *r, char *s)
 			  find_key(SECTION_NONE, s, strlen(s)) ? "it belongs in another section"
 							       : "see vpnleash.conf(5)",
 			  "unknown key '%s' in [%s]", shown, section_names[r->section]);
-	if (!key->set)
-		return at(r, "take the line out", "'%s' is not built yet", key->name);
 	if (r->given[key - keys] && !key->repeatable)
 		return at(r, "keep one of them", "'%s' is given twice", key->name);
 	r->given[key - keys] = true;
