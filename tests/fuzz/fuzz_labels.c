@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The labels of a container, KEY=VALUE a line; or, where the first line is "run" or "lock", the
  * command line of that, a word a line. */
-#include "config/config.h"
+#include "config/args.h"
+#include "config/labels.h"
 
 #include "fuzz.h"
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Command line and files → one validated struct: every key, right and wrong, and garbage. */
-#include "config/config.h"
+#include "config/args.h"
+#include "config/file.h"
+#include "config/keys.h"
+#include "config/labels.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -19,6 +19,7 @@
 #include "act/gate.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor.h"
+#include "config/file.h"
 #include "report/control_client.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"

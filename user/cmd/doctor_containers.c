@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "cmd/doctor.h"
+#include "config/labels.h"
 
 enum role { NOBODY, LEASHED, NEIGHBOUR, VPN };
 

@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "config/args.h"
+#include "config/file.h"
+#include "config/keys.h"
 #include "core/daemon.h"
 #include "core/slice.h"
 #include "report/control_client.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is to be leashed to what: files or command line → one validated struct. One table of keys
- * serves both; vpnleash.conf(5) documents each.
+ * What is to be leashed to what: one validated struct. It is read from files (file.h), the command
+ * line (args.h) or labels (labels.h) by one table of keys (keys.h), which vpnleash.conf(5)
+ * documents. Here is the struct, and the checks that need all of it.
  */
 #ifndef VPNLEASH_CONFIG_H
 #define VPNLEASH_CONFIG_H
@@ -15,7 +16,6 @@
 #include "base/util.h"
 #include "config/rules.h"
 
-#define CONFIG_FILE	 "/etc/vpnleash/vpnleash.conf"
 #define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
 #define CONFIG_WORKLOADS 256
 #define CONFIG_SLICES	 16
@@ -29,7 +29,8 @@ enum place_kind { PLACE_PATH, PLACE_HOST, PLACE_CONTAINER, PLACE_UNIT, PLACE_SLI
 /* The kind of `text` ("container:vpn"), and in *ret_name what follows the prefix ("vpn"). */
 enum place_kind place_kind(const char *text, const char **ret_name);
 
-#define STOP_NEVER UINT64_MAX
+#define STOP_NEVER	     UINT64_MAX
+#define CONFIG_STOP_AFTER_NS (30 * NS_PER_SEC) /* the default */
 
 struct tunnel_config {
 	char name[CONFIG_NAME_LEN]; /* of its section; on the command line: the interface */
@@ -80,36 +81,32 @@ struct config {
 	struct config_origin *origins;	   /* of all tunnels, then of all workloads */
 };
 
-/*
- * The file (`-c FILE`, CONFIG_FILE by default) and conf.d/NAME.conf beside it in the order of their
- * names. Files and the directories above them must be root's and writable by root alone. An error
- * names file and line. 0 or -Exxx with EXIT_USAGE; then *ret is untouched.
- */
-int config_read(const char *file, struct config *ret, struct error *err);
-/* --KEY VALUE pairs from argv[1] on: one tunnel. need_tunnel: `run` needs all, `lock` only cgroups,
- * also as --slice NAME for --cgroup slice:NAME. */
-int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
-		      struct error *err);
+int config_init(struct config *c, struct error *err);
 void config_free(struct config *c);
 
-struct config_label {
-	const char *key, *value; /* `;` between repeated values */
-};
-/*
- * One workload `name` in the cgroup `cgroup` by the keys of its labels, on the tunnel of the label
- * `tunnel` (then *ret has no tunnel, and workloads[0].tunnel_name names it) or on one in `netns` by
- * the keys of a tunnel. *ret_tunnel_keys: keys of a tunnel beside `interface` were given.
- */
-int config_from_labels(const char *name, const char *cgroup, const char *netns,
-		       const struct config_label *labels, size_t n, struct config *ret,
-		       bool *ret_tunnel_keys, struct error *err);
-/* One line for each key of the command line, for --help. */
-void config_print_keys(FILE *out);
+/* NULL: there are too many. */
+struct tunnel_config *config_add_tunnel(struct config *c, const char *name);
+struct workload_config *config_add_workload(struct config *c, const char *name);
+struct config_origin *config_origin_of_tunnel(struct config *c, size_t i);
+struct config_origin *config_origin_of_workload(struct config *c, size_t i);
 
-/* The text of one file, for the tests: `name` stands in errors. Call once for each file, then
- * config_finish(). */
-int config_init(struct config *c, struct error *err);
-int config_parse_text(struct config *c, const char *name, char *text, struct error *err);
+/* Set the defaults that follow from other keys of a tunnel. NULL, or the key that is missing, and
+ * in *ret_remedy what to write. */
+const char *config_complete_tunnel(struct tunnel_config *t, const char **ret_remedy);
+/* NULL, or why tunnel and workload can not go together, and in *ret_remedy what to do. */
+const char *config_clash(const struct tunnel_config *t, const struct workload_config *w,
+			 const char **ret_remedy);
+
+/* Check the whole of what was read from files; `name` stands in the error if it is empty. */
 int config_finish(struct config *c, const char *name, struct error *err);
+
+/* A line of a file, for errors. */
+struct config_line {
+	const char *file;
+	unsigned int number;
+};
+/* An error there: "FILE:LINE: ..." with EXIT_USAGE; returns -EINVAL. */
+int config_fail_at(struct config_line at, struct error *err, const char *remedy, const char *format,
+		   ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/netns.h"
 #include "base/privilege.h"
+#include "config/file.h"
 #include "core/slice.h"
 #include "core/state.h"
 #include "edge/sweep.h"

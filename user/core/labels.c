@@ -11,6 +11,7 @@
 
 #include "act/guard.h"
 #include "base/privilege.h"
+#include "config/labels.h"
 #include "core/marks.h"
 #include "core/state.h"
 
