@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loads the gate, attaches it to cgroups, replaces it in place. The only user of libbpf's load and
- * attach for the cgroup programs. Links are pinned: they outlive the daemon.
+ * The gate: opened by a daemon or a command, attached to the cgroups of workloads. Its links are
+ * pinned: they outlive the daemon. What else others call of it is in the headers included here;
+ * only gate_*.c load and attach the cgroup programs by libbpf.
  */
 #ifndef VPNLEASH_GATE_H
 #define VPNLEASH_GATE_H
 
+#include "act/gate_links.h"
+#include "act/gate_load.h"
+#include "act/gate_packets.h"
+#include "act/gate_scratch.h"
+#include "act/gate_slice.h"
+#include "act/gate_upgrade.h"
 #include "act/pins.h"
 #include "base/cgroup.h"
 
-/* Children of the root by this name are ours, for a moment while a daemon starts. */
-#define GATE_SCRATCH "/vpnleash-scratch-"
-/* On the cgroups of `vpnleash exec`: "INTERFACE NETNS". trusted.: root's alone. */
-#define EXEC_XATTR "trusted.vpnleash.tunnel"
-
-struct gate;
-
 /*
  * Adopt the pinned maps, or make and pin them, and find out by loading how this kernel tells a
- * packet's netns. Then prove on a scratch cgroup that the kernel attributes packets to cgroups:
- * where it does not (net_cls or net_prio of v1 in use before v5.15) nothing may be granted.
+ * packet's netns. Then gate_prove().
  */
 int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err);
-void gate_close(struct gate *g); /* takes nothing off */
 /*
  * Could gate_open() do it here? Loads with maps that are never pinned, proves attribution in the
  * same way and throws all away: a daemon and pins that are there notice nothing.
@@ -41,40 +39,5 @@ bool gate_netns_by_socket(const struct gate *g);
  */
 int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		struct error *err);
-/*
- * Lock a slice: its gate looks at its direct children, by their own records; one without a record,
- * born now or later, and a process in the slice itself are UNKNOWN. Makes the slice's own record
- * (WORKLOAD_SLICE, named by slice_name()). Again: replaced in place. A gate of a direct child comes
- * off once the slice's is on. Asks nothing of a daemon and touches no lease, so it may run beside
- * one. -EBUSY: a gate above or deeper below, or it is leashed as a workload; the error names it.
- */
-int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *slice,
-		    struct error *err);
-/* Have the gate of that level loaded, so that attaching takes no time. A slice's is its level + 1.
- */
-int gate_load_level(struct gate *g, uint32_t level, struct error *err);
-/* Is it a slice whose gate is on? ret, its record, may be NULL. */
-bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload_record *ret);
-/* How far above the cgroup is the nearest such slice: 1 is its parent, and then the cgroup was born
- * locked; 0: there is none. ret and ret_id, of the slice, may be NULL. */
-int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload_record *ret,
-		     uint64_t *ret_id);
-/* Where the cgroup's questions to port 53 go from now on; see struct resolver. After gate_attach().
- */
-int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
-		    struct error *err);
-/* Where BPF is among the kernel's LSMs: no packet sockets for that cgroup from now on. Its link
- * goes with gate_detach(). -EOPNOTSUPP: this kernel does not have it, or was not started with it.
- */
-int gate_deny_packets(const struct cgroup_ref *c);
-int gate_detach(uint64_t cgroup_id, struct error *err);
-
-/* The cookie by which the gate knows that netns, also where SO_NETNS_COOKIE is missing (< v5.14).
- */
-int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
-		      uint64_t *ret_cookie, struct error *err);
-
-/* What libbpf and the verifier said of the last load, for doctor. */
-const char *gate_last_log(void);
 
 #endif

@@ -423,7 +423,7 @@ int pins_in_force(uint64_t cgroup_id)
 	return 0;
 }
 
-/* All that gate.c pins for a cgroup. Not by a walk over the directory, which may hold thousands. */
+/* All that is pinned for a cgroup. Not by a walk over the directory, which may hold thousands. */
 static const char *const cgroup_hooks[] = {
 	"gate_egress",	"gate_ingress", "gate_socket",	    "deny_packet",
 	"dns_connect4", "dns_connect6", "dns_sendmsg4",	    "dns_sendmsg6",

@@ -82,8 +82,8 @@ static int stage_keep(struct child *stage, int signals, unsigned int bound_ms,
 	return r;
 }
 
-/* gate.c's, if the daemon was killed while it had one: by the daemon's pid in its own namespace,
- * and only an empty one can be removed. */
+/* Its scratch cgroup, if the daemon was killed while it had one: by the daemon's pid in its own
+ * namespace, and only an empty one can be removed. */
 static void remove_scratch(const struct stage *s)
 {
 	char prefix[64];

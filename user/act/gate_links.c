@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See gate_links.h. */
+#include "act/gate_links.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "act/gate_nested.h"
+
+#include "vpnleash.skel.h"
+
+/* ------ the gate ------ */
+
+static const char *const gate_hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
+#define HOOKS ARRAY_SIZE(gate_hooks)
+
+struct hook {
+	struct bpf_program *program;
+	struct bpf_link *made; /* NULL: the link that was there is updated */
+	bool pinned;
+};
+
+/* 1: updated in place, so that no packet meets a cgroup without a gate; 0: no link of the cgroup is
+ * there; or -Exxx. */
+static int update_hook(const char *name, const struct bpf_program *p, const struct cgroup_ref *c,
+		       struct error *err)
+{
+	_cleanup_fd int link = pins_open_link(name, c->id);
+
+	if (link == -ENOENT || link == -EPROTO)
+		return 0;
+	if (link < 0)
+		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
+	if (bpf_link_update(link, bpf_program__fd(p), NULL) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name, c->name);
+	return 1;
+}
+
+static int check_free(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		      gate_check check, struct error *err)
+{
+	int r = check(g, root, c, err);
+
+	if (r)
+		return r;
+	if (gate_is_on(c->fd))
+		return fail(err, EXIT_USAGE, -EBUSY, "end the other vpnleash first",
+			    "leash '%s': it has a gate that is not pinned here", c->name);
+	return 0;
+}
+
+static int pin_hook(struct hook *h, const char *name, const struct cgroup_ref *c, struct error *err)
+{
+	char path[PINS_PATH_MAX];
+
+	pins_link_path(path, name, c->id);
+	unlink(path); /* of a cgroup that is gone, see update_hook() */
+	if (bpf_link__pin(h->made, path) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "pin '%s'", path);
+	h->pinned = true;
+	return 0;
+}
+
+static int link_hooks(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+		      struct hook *hooks, size_t n, gate_check check, struct error *err)
+{
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *name = gate_hooks[i];
+
+		r = update_hook(name, hooks[i].program, c, err);
+		if (r < 0)
+			return r;
+		if (r)
+			continue;
+		r = i ? 0 : check_free(g, root, c, check, err);
+		if (r)
+			return r;
+		hooks[i].made = bpf_program__attach_cgroup(hooks[i].program, c->fd);
+		if (!hooks[i].made)
+			return fail(err, EXIT_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
+				    "attach %s to '%s'", name, c->name);
+	}
+	/* all are attached: publish */
+	for (size_t i = 0; i < n; i++) {
+		r = hooks[i].made ? pin_hook(&hooks[i], gate_hooks[i], c, err) : 0;
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int gate_link(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+	      uint32_t level, gate_check check, struct error *err)
+{
+	struct vpnleash_bpf *skel = NULL;
+	struct hook hooks[HOOKS] = { 0 };
+	int r = gate_instance(g, level, &skel, err);
+
+	if (r)
+		return r;
+	hooks[0].program = skel->progs.gate_egress;
+	hooks[1].program = skel->progs.gate_ingress;
+	hooks[2].program = skel->progs.gate_socket;
+	r = link_hooks(g, root, c, hooks, g->netns_by_socket ? HOOKS : HOOKS - 1, check, err);
+	for (size_t i = 0; i < HOOKS; i++) {
+		if (r && hooks[i].pinned)
+			bpf_link__unpin(hooks[i].made);
+		bpf_link__destroy(hooks[i].made); /* a pinned one stays attached */
+	}
+	return r;
+}
+
+void gate_unlink(uint64_t cgroup_id)
+{
+	char path[PINS_PATH_MAX];
+
+	for (size_t i = 0; i < HOOKS; i++) {
+		pins_link_path(path, gate_hooks[i], cgroup_id);
+		unlink(path);
+	}
+}
+
+/* ------ DNS ------ */
+
+/* One of the programs that look at no cgroup's depth. In place if it is there already. */
+static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct error *err)
+{
+	const char *name = bpf_program__name(p);
+	_cleanup_fd int link = pins_open_link(name, c->id);
+	bool of_another = link == -EPROTO; /* which is gone */
+	char path[PINS_PATH_MAX];
+
+	if (link >= 0)
+		return bpf_link_update(link, bpf_program__fd(p), NULL) < 0
+			       ? fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
+				      c->name)
+			       : 0;
+	/* any other failure may leave one that is in force, and a witness of sockets */
+	if (link != -ENOENT && !of_another)
+		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
+	link = bpf_link_create(bpf_program__fd(p), c->fd, bpf_program__expected_attach_type(p),
+			       NULL);
+	pins_link_path(path, name, c->id);
+	if (link >= 0 && of_another)
+		unlink(path);
+	if (link < 0 || bpf_obj_pin(link, path) < 0)
+		return fail(err, EXIT_PRIVILEGE, -errno, GATE_REMEDY_LOAD, "attach %s to '%s'",
+			    name, c->name);
+	return 0;
+}
+
+int gate_link_witness(struct gate *g, const struct cgroup_ref *c, struct error *err)
+{
+	return link_dns(g->instances[1]->progs.dns_recvmsg4, c, err);
+}
+
+int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
+		    struct error *err)
+{
+	struct bpf_program *dns[GATE_DNS_HOOKS];
+	__u64 id = c->id;
+
+	gate_list_dns(g->instances[1], dns);
+	for (size_t i = 0; i < GATE_DNS_HOOKS; i++) {
+		int e = link_dns(dns[i], c, err);
+
+		if (e)
+			return e;
+	}
+	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "set the resolver of '%s'", c->name);
+	return 0;
+}
+
+/* ------ off ------ */
+
+int gate_detach(uint64_t cgroup_id, struct error *err)
+{
+	/* at once: of a pin that is removed the kernel takes the program off a while later */
+	for (size_t i = 0; i < HOOKS; i++) {
+		_cleanup_fd int link = pins_open_link(gate_hooks[i], cgroup_id);
+
+		if (link >= 0)
+			bpf_link_detach(link);
+	}
+	return pins_remove_links(cgroup_id, err);
+}

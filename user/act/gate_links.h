@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pinned links of one cgroup: its gate, and the programs that redirect its DNS questions. A
+ * link that is there already is updated in place; nothing is detached to be attached again.
+ */
+#ifndef VPNLEASH_GATE_LINKS_H
+#define VPNLEASH_GATE_LINKS_H
+
+#include "act/gate_load.h"
+#include "base/cgroup.h"
+
+/* May there be a gate on c? -EBUSY: no; the error says why. */
+typedef int (*gate_check)(struct gate *g, const struct cgroup_root *root,
+			  const struct cgroup_ref *c, struct error *err);
+
+/* On the cgroup c, the gate that looks at cgroups of that level: all hooks or none. `check` is
+ * asked before anything is attached that was not there. */
+int gate_link(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+	      uint32_t level, gate_check check, struct error *err);
+/* The gate alone: what else is on the cgroup stays. */
+void gate_unlink(uint64_t cgroup_id);
+/*
+ * On a slice's child, which has no gate of its own: by a link of the child's the kernel tells when
+ * the last socket of it is gone. Without a question asked it changes nothing.
+ */
+int gate_link_witness(struct gate *g, const struct cgroup_ref *c, struct error *err);
+
+/* Where the cgroup's questions to port 53 go from now on; see struct resolver. After gate_attach().
+ */
+int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
+		    struct error *err);
+/* All that is attached to the cgroup comes off. */
+int gate_detach(uint64_t cgroup_id, struct error *err);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See gate_load.h. */
+#include "act/gate_load.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "vpnleash.skel.h"
+
+static char last_log[4096];
+
+const char *gate_last_log(void)
+{
+	return last_log;
+}
+
+static int keep_log(enum libbpf_print_level level, const char *format, va_list ap)
+{
+	size_t at = strlen(last_log);
+
+	if (level <= LIBBPF_INFO)
+		vsnprintf(last_log + at, sizeof(last_log) - at, format, ap);
+	return 0;
+}
+
+struct gate *gate_new(void)
+{
+	struct gate *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	libbpf_set_print(keep_log);
+	g->pins = PINS_NONE;
+	return g;
+}
+
+void gate_close(struct gate *g)
+{
+	if (!g)
+		return;
+	for (size_t i = 0; i < GATE_LEVELS; i++)
+		vpnleash_bpf__destroy(g->instances[i]);
+	pins_close(&g->pins);
+	free(g);
+}
+
+/* Answers before questions: a question must not be redirected whose answer is not understood. */
+void gate_list_dns(struct vpnleash_bpf *skel, struct bpf_program *ret[GATE_DNS_HOOKS])
+{
+	struct bpf_program *all[GATE_DNS_HOOKS] = {
+		skel->progs.dns_recvmsg4,     skel->progs.dns_recvmsg6,
+		skel->progs.dns_getpeername4, skel->progs.dns_getpeername6,
+		skel->progs.dns_connect4,     skel->progs.dns_connect6,
+		skel->progs.dns_sendmsg4,     skel->progs.dns_sendmsg6
+	};
+
+	memcpy(ret, all, sizeof(all));
+}
+
+/* Of the programs that look at no cgroup's depth one instance is enough. */
+static void leave_out_common(struct vpnleash_bpf *skel)
+{
+	struct bpf_program *guard[] = { skel->progs.guard_outside, skel->progs.guard_inbound,
+					skel->progs.guard_inside, skel->progs.guard_weak };
+	struct bpf_program *dns[GATE_DNS_HOOKS];
+
+	gate_list_dns(skel, dns);
+	for (size_t i = 0; i < ARRAY_SIZE(dns); i++)
+		bpf_program__set_autoload(dns[i], false);
+	for (size_t i = 0; i < ARRAY_SIZE(guard); i++)
+		bpf_program__set_autoload(guard[i], false);
+}
+
+static int prepare_and_load(struct vpnleash_bpf *skel, const struct pins *pins, uint32_t level,
+			    bool netns_by_socket, struct error *err)
+{
+	int r;
+
+	skel->rodata->level = level;
+	skel->rodata->netns_by_socket = netns_by_socket;
+	/* getrandom() does not fail once the machine has booted; with zeros a note could be forged
+	 */
+	if (getrandom((void *)skel->rodata->note_secret, sizeof(skel->rodata->note_secret), 0) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "get random bytes");
+	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
+	bpf_program__set_autoload(skel->progs.deny_packet, false);
+	if (level != 1)
+		leave_out_common(skel);
+	r = pins ? pins_reuse(pins, skel, err) : 0;
+	if (r)
+		return r;
+	r = vpnleash_bpf__load(skel);
+	return r ? fail(err, EXIT_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate") : 0;
+}
+
+static int load_instance(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t level,
+			 bool netns_by_socket, struct error *err)
+{
+	struct vpnleash_bpf *skel = vpnleash_bpf__open();
+	int r;
+
+	last_log[0] = '\0';
+	if (!skel)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
+	r = prepare_and_load(skel, pins, level, netns_by_socket, err);
+	if (r)
+		vpnleash_bpf__destroy(skel);
+	else
+		*ret = skel;
+	return r;
+}
+
+int gate_load(struct gate *g, const struct pins *pins, struct error *err)
+{
+	struct error none;
+	int r;
+
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
+		return fail(err, EXIT_PRIVILEGE, -errno,
+			    "vpnleash needs a kernel with CONFIG_DEBUG_INFO_BTF",
+			    "read /sys/kernel/btf/vmlinux");
+	/* Not by version number: each of the two ways is tried, the faster one first. */
+	r = load_instance(&g->instances[1], pins, 1, false, &none);
+	if (r == -EPERM)
+		return fail(err, EXIT_PRIVILEGE, r,
+			    "run as root, or give CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+			    "load the gate");
+	if (!r)
+		return 0;
+	g->netns_by_socket = true;
+	return load_instance(&g->instances[1], pins, 1, true, err);
+}
+
+int gate_instance(struct gate *g, uint32_t level, struct vpnleash_bpf **ret, struct error *err)
+{
+	int r;
+
+	if (level >= GATE_LEVELS)
+		return fail(err, EXIT_USAGE, -ELOOP, "leash a cgroup nearer to the root",
+			    "attach the gate %u levels deep", level);
+	if (!g->instances[level]) {
+		r = load_instance(&g->instances[level], &g->pins, level, g->netns_by_socket, err);
+		if (r)
+			return r;
+	}
+	*ret = g->instances[level];
+	return 0;
+}
+
+int gate_load_level(struct gate *g, uint32_t level, struct error *err)
+{
+	struct vpnleash_bpf *skel;
+
+	return gate_instance(g, level, &skel, err);
+}

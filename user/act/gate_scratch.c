@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See gate_scratch.h. */
+#include "act/gate_scratch.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "vpnleash/reasons.h"
+
+#include "vpnleash.skel.h"
+
+struct scratch {
+	struct cgroup_ref cgroup;
+	struct bpf_link *links[3];
+	int (*f)(void *arg);
+	void *arg;
+};
+
+static int join_and_call(void *arg)
+{
+	struct scratch *s = arg;
+	int r = write_small(s->cgroup.fd, "cgroup.procs", "0");
+
+	return r ? -r : s->f(s->arg);
+}
+
+static int attach_to_scratch(struct gate *g, const struct cgroup_root *root, struct scratch *s,
+			     struct error *err)
+{
+	struct vpnleash_bpf *skel = g->instances[1];
+	struct bpf_program *programs[] = { skel->progs.gate_egress, skel->progs.gate_ingress,
+					   skel->progs.gate_socket };
+	size_t n = g->netns_by_socket ? 3 : 2;
+
+	for (size_t i = 0; i < n; i++) {
+		s->links[i] = bpf_program__attach_cgroup(programs[i], s->cgroup.fd);
+		if (!s->links[i])
+			return fail(err, EXIT_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
+				    "attach the gate to '%s%s'", root->path, s->cgroup.path);
+	}
+	return 0;
+}
+
+/* The kernel empties a cgroup a moment after its last process was reaped. */
+static void remove_scratch(const struct cgroup_root *root, const char *name)
+{
+	for (int i = 0; i < 200; i++) {
+		if (!unlinkat(root->fd, name, AT_REMOVEDIR) || errno != EBUSY)
+			return;
+		usleep(5000);
+	}
+}
+
+/* Run f(arg) in a child that lives in a scratch cgroup with the gate on it: what f returned, or
+ * -Exxx. *ret_id is the id of that cgroup, which is gone again. */
+static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int (*f)(void *),
+			     void *arg, uint64_t *ret_id, struct error *err)
+{
+	struct scratch s = { .cgroup.fd = -1, .f = f, .arg = arg };
+	char path[64];
+	int r;
+
+	/* unique: daemons in different pid namespaces may start at once */
+	snprintf(path, sizeof(path), GATE_SCRATCH "%d-%llx", getpid(),
+		 (unsigned long long)now_boot_ns());
+	if (mkdirat(root->fd, path + 1, 0755) < 0)
+		return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
+			    "make the scratch cgroup '%s%s'", root->path, path);
+	r = resolve_cgroup(root, path, &s.cgroup, err);
+	if (!r)
+		r = attach_to_scratch(g, root, &s, err);
+	if (!r)
+		r = child_call(join_and_call, &s);
+	for (size_t i = 0; i < ARRAY_SIZE(s.links); i++)
+		bpf_link__destroy(s.links[i]);
+	if (ret_id)
+		*ret_id = s.cgroup.id;
+	close_fd(s.cgroup.fd);
+	remove_scratch(root, path + 1);
+	return r;
+}
+
+static int ask_docker_dns(void *arg)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(0x7f00000b) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || sendto(fd, "?", 1, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+		return errno;
+	return 0;
+}
+
+int gate_prove(struct gate *g, const struct cgroup_root *root, struct error *err)
+{
+	struct counter_key key = { .reason = REASON_DOCKER_DNS };
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free struct counter *c = calloc((size_t)cpus, sizeof(*c));
+	uint64_t dropped = 0;
+	__u64 id = 0;
+	int r;
+
+	if (!c)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "prove the gate");
+	r = in_scratch_cgroup(g, root, ask_docker_dns, NULL, (uint64_t *)&id, err);
+	if (r < 0)
+		return r;
+	key.cgroup_id = id;
+	if (!bpf_map_lookup_elem(g->pins.counters, &key, c))
+		for (int i = 0; i < cpus; i++)
+			dropped += c[i].packets;
+	bpf_map_delete_elem(g->pins.counters, &key);
+	if (r != EPERM || !dropped)
+		return fail(err, EXIT_PRIVILEGE, r ? -r : 0,
+			    "is loopback down? ip link set lo up; net_cls or net_prio of cgroup v1 "
+			    "in use? boot with cgroup_no_v1=net_cls,net_prio",
+			    "prove that the gate sees a cgroup's packets (dropped %llu)",
+			    (unsigned long long)dropped);
+	return 0;
+}
+
+struct cookie_request {
+	int netns_fd, reply_fd;
+};
+
+static int send_socket_made_in(void *arg)
+{
+	struct cookie_request *q = arg;
+	char byte = 0, space[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = space,
+			    .msg_controllen = sizeof(space) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int fd;
+
+	if (setns(q->netns_fd, CLONE_NEWNET) < 0)
+		return errno;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return errno;
+	*c = (struct cmsghdr) { .cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(q->reply_fd, &m, 0) < 0 ? errno : 0;
+}
+
+static int receive_fd(int socket_fd)
+{
+	char byte, space[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = space,
+			    .msg_controllen = sizeof(space) };
+	struct cmsghdr *c;
+	int fd;
+
+	if (recvmsg(socket_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+		return -errno;
+	c = CMSG_FIRSTHDR(&m);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		return -EBADMSG;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
+		      uint64_t *ret_cookie, struct error *err)
+{
+	_cleanup_fd int here = -1, made = -1;
+	struct cookie_request q = { .netns_fd = netns_fd };
+	int pair[2], r;
+
+	if (!g->netns_by_socket)
+		return fail(err, EXIT_PRIVILEGE, -EOPNOTSUPP, GATE_REMEDY_LOAD,
+			    "read the cookie of the network namespace");
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a socket pair");
+	here = pair[0];
+	q.reply_fd = pair[1];
+	/* gate_socket notes the cookie at the socket; user space reads it by the socket's fd */
+	r = in_scratch_cgroup(g, root, send_socket_made_in, &q, NULL, err);
+	close(q.reply_fd);
+	if (r < 0)
+		return r;
+	if (!r)
+		made = receive_fd(here);
+	if (r || made < 0 || bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
+		return fail(err, EXIT_FAILURE_,
+			    r	       ? -r
+			    : made < 0 ? made
+				       : -errno,
+			    NULL, "read the cookie of the network namespace");
+	return 0;
+}

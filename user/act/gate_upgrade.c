@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See gate_upgrade.h. */
+#include "act/gate_upgrade.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "act/gate_slice.h"
+
+#include "vpnleash.skel.h"
+
+struct noted {
+	uint64_t cgroup_id;
+	struct pins_record record;
+};
+
+struct replacing {
+	struct gate *gate;
+	const struct cgroup_root *root;
+	struct error *err;
+	struct noted *noted;
+	size_t n;
+};
+
+static bool was_slice(const struct replacing *r, uint64_t cgroup_id)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->noted[i].cgroup_id == cgroup_id)
+			return r->noted[i].record.flags & WORKLOAD_SLICE;
+	return false;
+}
+
+/* The instance for its gate. Of a removed cgroup nobody knows the depth; the deepest instance finds
+ * no ancestor of its sockets, and so no record. */
+static int instance_for(struct replacing *r, uint64_t cgroup_id, struct vpnleash_bpf **ret)
+{
+	struct cgroup_ref c;
+
+	if (resolve_cgroup_of_id(r->root, cgroup_id, &c))
+		return gate_instance(r->gate, GATE_LEVELS - 1, ret, r->err);
+	close_fd(c.fd);
+	return gate_instance(r->gate, c.level + was_slice(r, cgroup_id), ret, r->err);
+}
+
+static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id,
+		       const struct bpf_program *p)
+{
+	_cleanup_fd int link = pins_open_link(hook, cgroup_id);
+
+	if (link < 0 || bpf_link_update(link, bpf_program__fd(p), NULL) < 0)
+		return fail(r->err, EXIT_FAILURE_, link < 0 ? link : -errno, NULL,
+			    "replace %s of cgroup %llu", hook, (unsigned long long)cgroup_id);
+	return 0;
+}
+
+/* From here on the cgroup's packets meet the new gate, which has no record of it: all are dropped.
+ */
+static int replace_link(uint64_t cgroup_id, void *arg)
+{
+	struct replacing *r = arg;
+	struct vpnleash_bpf *skel = NULL;
+	int e;
+
+	if (!pins_in_force(cgroup_id)) /* removed, and without a socket left */
+		return pins_remove_links(cgroup_id, r->err);
+	e = instance_for(r, cgroup_id, &skel);
+	if (e)
+		return e;
+	e = update_link(r, "gate_egress", cgroup_id, skel->progs.gate_egress);
+	return e ? e : update_link(r, "gate_ingress", cgroup_id, skel->progs.gate_ingress);
+}
+
+static int note_record(uint64_t cgroup_id, const struct pins_record *record, void *arg)
+{
+	struct replacing *r = arg;
+	struct noted *more = realloc(r->noted, (r->n + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	r->noted = more;
+	r->noted[r->n++] = (struct noted) { cgroup_id, *record };
+	return 0;
+}
+
+/*
+ * What the other version noted and must not be forgotten: that it froze a cgroup, which is ours to
+ * thaw now; that `vpnleash exec` made one; that it locked a slice; and, for the weak guard, that a
+ * removed cgroup has sockets left.
+ */
+static void take_over(struct replacing *r, const struct noted *noted)
+{
+	const struct pins_record *was = &noted->record;
+	struct workload_record w = { .cgroup_tag = (uint32_t)noted->cgroup_id,
+				     .flags = was->flags & WORKLOAD_FROZEN_BY_US,
+				     .level = (uint32_t)was->level,
+				     .since_ns = now_boot_ns() };
+	struct cgroup_ref c;
+	int gone = resolve_cgroup_of_id(r->root, noted->cgroup_id, &c);
+
+	/* before ABI 4 there was no flag for it */
+	if (!gone && fgetxattr(c.fd, EXEC_XATTR, NULL, 0) >= 0)
+		w.flags |= WORKLOAD_EXEC;
+	if (gone ? pins_in_force(noted->cgroup_id) : w.flags) {
+		memcpy(w.name, was->name, sizeof(w.name));
+		bpf_map_update_elem(r->gate->pins.workloads, &noted->cgroup_id, &w, BPF_ANY);
+	} else if (!gone && was->flags & WORKLOAD_SLICE) {
+		gate_put_slice(r->gate, &c, w.since_ns);
+	}
+	if (!gone)
+		close_fd(c.fd);
+}
+
+static int replace_pins(struct replacing *r)
+{
+	struct gate *g = r->gate;
+	int e = pins_each_record_of_other(note_record, r);
+
+	if (e)
+		return e;
+	/* instances of other levels share the maps of this one */
+	e = pins_of(g->instances[1], &g->pins, r->err);
+	if (e)
+		return e;
+	e = pins_each_link("gate_egress", replace_link, r, r->err);
+	if (e)
+		return e;
+	e = pins_create(g->instances[1], &g->pins, r->err);
+	if (e)
+		return e;
+	for (size_t i = 0; i < r->n; i++)
+		take_over(r, &r->noted[i]);
+	return 0;
+}
+
+int gate_upgrade(struct gate *g, const struct cgroup_root *root, struct error *err)
+{
+	struct replacing r = { .gate = g, .root = root, .err = err };
+	int e = replace_pins(&r);
+
+	free(r.noted);
+	if (!e)
+		log_line(LOG_LEVEL_NOTICE, "pins of another version are replaced: all is shut");
+	return e;
+}
