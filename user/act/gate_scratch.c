@@ -9,15 +9,16 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/child.h"
+#include "base/worker.h"
 #include "vpnleash/reasons.h"
 
 #include "vpnleash.skel.h"
+
+#define COOKIE "read the cookie of the network namespace"
 
 struct scratch {
 	struct cgroup_ref cgroup;
@@ -136,74 +137,50 @@ struct cookie_request {
 
 static int send_socket_made_in(void *arg)
 {
-	struct cookie_request *q = arg;
-	char byte = 0, space[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = space,
-			    .msg_controllen = sizeof(space) };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	const struct cookie_request *q = arg;
+	char byte = 0;
 	int fd;
 
 	if (setns(q->netns_fd, CLONE_NEWNET) < 0)
 		return errno;
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (fd < 0)
-		return errno;
-	*c = (struct cmsghdr) { .cmsg_level = SOL_SOCKET,
-				.cmsg_type = SCM_RIGHTS,
-				.cmsg_len = CMSG_LEN(sizeof(int)) };
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	return sendmsg(q->reply_fd, &m, 0) < 0 ? errno : 0;
+	return fd < 0 ? errno : -send_record(q->reply_fd, &byte, sizeof(byte), fd);
 }
 
-static int receive_fd(int socket_fd)
+static int ask_for_socket(struct gate *g, const struct cgroup_root *root, int netns_fd,
+			  int *ret_socket, struct error *err)
 {
-	char byte, space[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = space,
-			    .msg_controllen = sizeof(space) };
-	struct cmsghdr *c;
-	int fd;
+	_cleanup_fd int here = -1, there = -1;
+	char byte;
+	int pair[2], r;
 
-	if (recvmsg(socket_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
-		return -errno;
-	c = CMSG_FIRSTHDR(&m);
-	if (!c || c->cmsg_type != SCM_RIGHTS)
-		return -EBADMSG;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a socket pair");
+	here = pair[0];
+	there = pair[1];
+	r = in_scratch_cgroup(g, root, send_socket_made_in,
+			      &(struct cookie_request) { netns_fd, there }, NULL, err);
+	if (r < 0)
+		return r;
+	r = r ? -r : (int)receive_record(here, &byte, sizeof(byte), ret_socket);
+	if (r >= 0 && *ret_socket < 0)
+		r = -EBADMSG;
+	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, COOKIE) : 0;
 }
 
 int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
 		      uint64_t *ret_cookie, struct error *err)
 {
-	_cleanup_fd int here = -1, made = -1;
-	struct cookie_request q = { .netns_fd = netns_fd };
-	int pair[2], r;
+	_cleanup_fd int made = -1;
+	int r;
 
 	if (!g->netns_by_socket)
-		return fail(err, EXIT_PRIVILEGE, -EOPNOTSUPP, GATE_REMEDY_LOAD,
-			    "read the cookie of the network namespace");
-	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a socket pair");
-	here = pair[0];
-	q.reply_fd = pair[1];
+		return fail(err, EXIT_PRIVILEGE, -EOPNOTSUPP, GATE_REMEDY_LOAD, COOKIE);
 	/* gate_socket notes the cookie at the socket; user space reads it by the socket's fd */
-	r = in_scratch_cgroup(g, root, send_socket_made_in, &q, NULL, err);
-	close(q.reply_fd);
-	if (r < 0)
+	r = ask_for_socket(g, root, netns_fd, &made, err);
+	if (r)
 		return r;
-	if (!r)
-		made = receive_fd(here);
-	if (r || made < 0 || bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
-		return fail(err, EXIT_FAILURE_,
-			    r	       ? -r
-			    : made < 0 ? made
-				       : -errno,
-			    NULL, "read the cookie of the network namespace");
+	if (bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
+		return fail(err, EXIT_FAILURE_, -errno, NULL, COOKIE);
 	return 0;
 }

@@ -14,25 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/child.h"
+#include "base/worker.h"
 
 #define TIME_NS	   (10 * NS_PER_SEC)
 #define OUTPUT_MAX 65536
 #define NOBODY	   65534
 #define LINKS_MAX  40 /* of one path, as the kernel's */
 #define PROGRAM_FD 3
-
-struct hooks {
-	int fd;
-	pid_t pid;
-};
-
-static _Noreturn void run_hooks(int fd, pid_t daemon);
 
 /* ------ the program ------ */
 
@@ -52,7 +44,7 @@ static bool is_roots(const struct stat *st)
 }
 
 /* What a link says comes before the rest. 0 or -Exxx. */
-static int follow(struct way *w, int link_fd)
+static int way_follow(struct way *w, int link_fd)
 {
 	char rest[PATH_MAX];
 	ssize_t n = readlinkat(link_fd, "", rest, sizeof(rest) - 1);
@@ -73,7 +65,7 @@ static int follow(struct way *w, int link_fd)
 }
 
 /* One name further. 0 or -Exxx, -EPERM: what has that name is not root's alone. */
-static int step(struct way *w, char name[NAME_MAX + 1])
+static int way_step(struct way *w, char name[NAME_MAX + 1])
 {
 	char *begin = w->rest + strspn(w->rest, "/");
 	size_t n = strcspn(begin, "/");
@@ -90,7 +82,7 @@ static int step(struct way *w, char name[NAME_MAX + 1])
 	if (!is_roots(&st))
 		return -EPERM;
 	if (S_ISLNK(st.st_mode))
-		return follow(w, next);
+		return way_follow(w, next);
 	w->at = close_fd(w->at);
 	w->at = TAKE_FD(next);
 	return 0;
@@ -99,27 +91,27 @@ static int step(struct way *w, char name[NAME_MAX + 1])
 int hooks_open(const char *program, struct error *err)
 {
 	struct way w = { .at = open("/", O_PATH | O_CLOEXEC) };
-	char shown[300], name[NAME_MAX + 1] = "", shown_name[300];
+	char name[NAME_MAX + 1] = "";
 	_cleanup_fd int fd = -1;
 	int r = w.at < 0 ? -errno : 0;
 	struct stat st = { 0 };
 
-	escape(shown, sizeof(shown), program);
 	if (*program != '/' ||
 	    (size_t)snprintf(w.rest, sizeof(w.rest), "/.%s", program) >= sizeof(w.rest))
 		r = -EINVAL;
 	while (!r && *w.rest)
-		r = step(&w, name);
+		r = way_step(&w, name);
 	fd = w.at;
 	if (r == -EPERM)
 		return fail(err, EXIT_USAGE, 0, "chown root, chmod go-w",
-			    "hook '%s': '%s' can be written by others than root", shown,
-			    escape(shown_name, sizeof(shown_name), name));
+			    "hook '%s': '%s' can be written by others than root", quote(program),
+			    quote(name));
 	if (r)
 		return fail(err, EXIT_USAGE, r == -EINVAL ? 0 : r, "the full path of a program",
-			    "hook '%s'", shown);
+			    "hook '%s'", quote(program));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return fail(err, EXIT_USAGE, 0, "chmod +x", "hook '%s' is not a program", shown);
+		return fail(err, EXIT_USAGE, 0, "chmod +x", "hook '%s' is not a program",
+			    quote(program));
 	return TAKE_FD(fd);
 }
 
@@ -128,67 +120,6 @@ int hooks_check(const char *program, struct error *err)
 	_cleanup_fd int fd = hooks_open(program, err);
 
 	return fd < 0 ? fd : 0;
-}
-
-/* ------ what the daemon has of it ------ */
-
-int hooks_start(struct hooks **ret, struct error *err)
-{
-	struct hooks *h = calloc(1, sizeof(*h));
-	pid_t daemon = getpid();
-	int pair[2];
-
-	if (!h || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-		free(h);
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "start the hooks' process");
-	}
-	h->fd = pair[0];
-	h->pid = fork();
-	if (h->pid == 0)
-		run_hooks(pair[1], daemon);
-	close(pair[1]);
-	if (h->pid < 0) {
-		hooks_stop(h);
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "start the hooks' process");
-	}
-	*ret = h;
-	return 0;
-}
-
-void hooks_stop(struct hooks *h)
-{
-	if (!h)
-		return;
-	h->fd = close_fd(h->fd);
-	if (h->pid > 0) {
-		kill(h->pid, SIGKILL); /* the programs die with it */
-		while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	free(h);
-}
-
-union one_fd {
-	struct cmsghdr head;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
-int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd)
-{
-	struct iovec iov = { .iov_base = (void *)call, .iov_len = sizeof(*call) };
-	union one_fd control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
-					   .cmsg_level = SOL_SOCKET,
-					   .cmsg_type = SCM_RIGHTS } };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if (netns_fd >= 0) {
-		memcpy(CMSG_DATA(&control.head), &netns_fd, sizeof(netns_fd));
-		m.msg_control = &control;
-		m.msg_controllen = sizeof(control);
-	}
-	if (sendmsg(h->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
-	return 0;
 }
 
 /* ------ the process ------ */
@@ -202,7 +133,7 @@ struct running {
 	char program[256];
 };
 
-static void set(const char *name, const char *value)
+static void hook_setenv(const char *name, const char *value)
 {
 	char shown[HOOK_VALUE * 4];
 
@@ -223,7 +154,8 @@ static int become_user(void)
 	return 0;
 }
 
-static _Noreturn void become(const struct hook_call *c, int program_fd, int netns_fd, int output)
+static _Noreturn void hook_become(const struct hook_call *c, int program_fd, int netns_fd,
+				  int output)
 {
 	char *argv[] = { (char *)c->program, NULL };
 	int in = open("/dev/null", O_RDONLY);
@@ -232,11 +164,11 @@ static _Noreturn void become(const struct hook_call *c, int program_fd, int netn
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	clearenv();
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
-	set("VPNLEASH_WORKLOAD", c->workload);
-	set("VPNLEASH_STATE", c->state);
-	set("VPNLEASH_FROM", c->from);
-	set("VPNLEASH_EVIDENCE", c->evidence);
-	set("VPNLEASH_INTERFACE", c->interface);
+	hook_setenv("VPNLEASH_WORKLOAD", c->workload);
+	hook_setenv("VPNLEASH_STATE", c->state);
+	hook_setenv("VPNLEASH_FROM", c->from);
+	hook_setenv("VPNLEASH_EVIDENCE", c->evidence);
+	hook_setenv("VPNLEASH_INTERFACE", c->interface);
 	signal(SIGPIPE, SIG_DFL);
 	if (in < 0 || dup2(in, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
 	    (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0) || become_user() ||
@@ -274,7 +206,7 @@ static void read_output(struct running *r)
 		}
 }
 
-static void reap(struct running *r)
+static void hook_reap(struct running *r)
 {
 	bool late = now_boot_ns() >= r->end_ns;
 	int status;
@@ -297,7 +229,7 @@ static void reap(struct running *r)
 	r->pid = 0;
 }
 
-static void begin(struct running *r, const struct hook_call *c, int netns_fd)
+static void hook_begin(struct running *r, const struct hook_call *c, int netns_fd)
 {
 	_cleanup_fd int program = -1;
 	struct error err;
@@ -316,33 +248,12 @@ static void begin(struct running *r, const struct hook_call *c, int netns_fd)
 	snprintf(r->program, sizeof(r->program), "%s", c->program);
 	r->pid = fork();
 	if (r->pid == 0)
-		become(c, program, netns_fd, out[1]);
+		hook_become(c, program, netns_fd, out[1]);
 	close(out[1]);
 	if (r->pid < 0) {
 		close(out[0]);
 		r->pid = 0;
 	}
-}
-
-/* 0, -EAGAIN, -EPIPE. The caller closes *ret_fd. */
-static int receive(int fd, struct hook_call *ret, int *ret_fd)
-{
-	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
-	union one_fd control;
-	struct msghdr m = { .msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c;
-
-	*ret_fd = -1;
-	if (n != sizeof(*ret))
-		return n < 0 && errno == EAGAIN ? -EAGAIN : -EPIPE;
-	c = CMSG_FIRSTHDR(&m);
-	if (c && c->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
-	return 0;
 }
 
 static struct running *find_free(struct running *all)
@@ -353,41 +264,69 @@ static struct running *find_free(struct running *all)
 	return NULL;
 }
 
-static _Noreturn void run_hooks(int fd, pid_t daemon)
+static int run_hooks(void *arg)
 {
 	static struct running all[HOOKS_AT_ONCE];
-	struct running *free_one;
-	struct hook_call call;
 	sigset_t none;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, "vpnleash-hooks");
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGINT, SIG_IGN);
-	if ((getppid() != daemon && getppid() != 0) || child_drop_shared_memory() ||
-	    dup2(fd, 3) < 0 || close_range(4, ~0U, 0) < 0)
-		_exit(1);
 	for (;;) {
-		struct pollfd p = { .fd = 3, .events = POLLIN };
+		struct pollfd p = { .fd = WORKER_FD, .events = POLLIN };
+		struct running *free_one;
 		bool busy = false;
-		int netns_fd, r = 0;
 
-		for (size_t i = 0; i < HOOKS_AT_ONCE; i++)
+		for (size_t i = 0; i < HOOKS_AT_ONCE; i++) {
 			if (all[i].pid)
-				reap(&all[i]);
-		for (size_t i = 0; i < HOOKS_AT_ONCE; i++)
+				hook_reap(&all[i]);
 			busy |= all[i].pid != 0;
+		}
 		free_one = find_free(all);
 		if (!free_one)
 			p.events = 0; /* the others wait in the socket */
 		poll(&p, 1, busy ? 100 : -1);
-		while (free_one && !(r = receive(3, &call, &netns_fd))) {
-			begin(free_one, &call, netns_fd);
+		for (; free_one; free_one = find_free(all)) {
+			struct hook_call call;
+			int netns_fd;
+			ssize_t n = receive_record(WORKER_FD, &call, sizeof(call), &netns_fd);
+
+			if (n == -EAGAIN)
+				break;
+			if (n != sizeof(call))
+				return 0; /* the daemon is gone, or not itself */
+			hook_begin(free_one, &call, netns_fd);
 			close_fd(netns_fd);
-			free_one = find_free(all);
 		}
-		if (r == -EPIPE)
-			_exit(0);
 	}
+}
+
+/* ------ the daemon's half ------ */
+
+struct hooks {
+	struct worker worker;
+};
+
+int hooks_start(struct hooks **ret, struct error *err)
+{
+	_cleanup_free struct hooks *h = calloc(1, sizeof(*h));
+	int r = h ? worker_start(&h->worker, "vpnleash-hooks", run_hooks, NULL) : -ENOMEM;
+
+	if (r)
+		return fail(err, EXIT_FAILURE_, r, NULL, "start the hooks' process");
+	*ret = TAKE_PTR(h);
+	return 0;
+}
+
+void hooks_stop(struct hooks *h)
+{
+	if (!h)
+		return;
+	worker_stop(&h->worker); /* the programs die with it */
+	free(h);
+}
+
+int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd)
+{
+	return send_record(h->worker.fd, call, sizeof(*call), netns_fd);
 }

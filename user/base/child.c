@@ -6,9 +6,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -47,7 +44,7 @@ struct program {
 	int out;
 };
 
-static int become(void *arg)
+static int child_become(void *arg)
 {
 	const struct program *p = arg;
 	int in = open("/dev/null", O_RDONLY);
@@ -65,7 +62,7 @@ static int become(void *arg)
 
 int child_spawn(struct child *ret, char *const argv[], int out)
 {
-	return child_start(ret, become, &(struct program) { argv, out });
+	return child_start(ret, child_become, &(struct program) { argv, out });
 }
 
 int child_wait(struct child *c, int timeout_ms)
@@ -102,19 +99,4 @@ int child_call(int (*f)(void *arg), void *arg)
 	int r = child_start(&c, f, arg);
 
 	return r ? r : child_wait(&c, -1);
-}
-
-int child_drop_shared_memory(void)
-{
-	_cleanup_file FILE *maps = fopen("/proc/self/maps", "re");
-	char line[4400], mode[5];
-	unsigned long from, to;
-
-	if (!maps)
-		return -errno;
-	while (fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && mode[3] == 's' &&
-		    (mode[1] == 'w' || strstr(line, "bpf")) && munmap((void *)from, to - from) < 0)
-			return -errno;
-	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The only fork and exec of the daemon and its commands (the prober and the sender of prove.h fork
- * themselves). A child dies with the *thread* that started it (PR_SET_PDEATHSIG).
+ * Fork, exec and wait. Two fork by themselves: act/hooks.c, whose programs are ended as a group,
+ * and the sender of prove.h. A child dies with the *thread* that started it (PR_SET_PDEATHSIG).
  */
 #ifndef VPNLEASH_CHILD_H
 #define VPNLEASH_CHILD_H
@@ -26,10 +26,5 @@ int child_spawn(struct child *ret, char *const argv[], int out);
 int child_wait(struct child *c, int timeout_ms);
 /* By SIGKILL, reaped; the first process of a pid namespace takes all others with it. Idempotent. */
 void child_kill(struct child *c);
-
-/* For a child that is to have less than we have: a fork inherits mappings, and one of the leases
- * would be the whole daemon's power in the wrong hands. Unmaps what is shared and can be written,
- * or is a BPF map. 0 or -Exxx. */
-int child_drop_shared_memory(void);
 
 #endif

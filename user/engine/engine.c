@@ -20,17 +20,15 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/child.h"
+#include "base/worker.h"
 #include "engine/docker.h"
 #include "engine/units.h"
 
-#define START_TIMEOUT_MS 5000
-#define AGAIN_SEC	 1
-#define DEATHS		 64
-#define TWICE_NS	 (60 * NS_PER_SEC) /* two deaths by one record within this are no accident */
+#define AGAIN_SEC 1
+#define DEATHS	  64
+#define TWICE_NS  (60 * NS_PER_SEC) /* two deaths by one record within this are no accident */
 
 enum op { OP_READY = 1, OP_STOP, OP_START, OP_WATCH };
 
@@ -42,50 +40,38 @@ struct request {
 };
 
 struct engine {
-	int fd;
-	pid_t pid;
+	struct worker worker;
 };
 
-static _Noreturn void supervise(int fd, const char *where, pid_t daemon);
+static int engine_supervise(void *where);
 
 /* ------ the daemon's half ------ */
 
-static int await_ready(int fd)
+static int await_ready(const struct worker *w)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct request r;
-	int n;
+	int e = worker_await(w);
 
-	do
-		n = poll(&p, 1, START_TIMEOUT_MS);
-	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n ? -errno : -ETIMEDOUT;
-	return recv(fd, &r, sizeof(r), 0) == sizeof(r) && r.op == OP_READY ? 0 : -EPIPE;
+	if (e)
+		return e;
+	if (receive_record(w->fd, &r, sizeof(r), NULL) != sizeof(r) || r.op != OP_READY)
+		return -EPIPE;
+	return 0;
 }
 
 int engine_start(struct engine **ret, const char *where, struct error *err)
 {
-	_cleanup_free struct engine *e = calloc(1, sizeof(*e));
-	pid_t daemon = getpid();
-	int pair[2], size = 1 << 20, r;
+	struct engine *e = calloc(1, sizeof(*e));
+	int r = e ? worker_start(&e->worker, "vpnleash-engine", engine_supervise, (void *)where)
+		  : -ENOMEM;
 
-	if (!e || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "start the engine's process");
-	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	e->fd = pair[0];
-	e->pid = fork();
-	if (e->pid == 0)
-		supervise(pair[1], where, daemon);
-	r = e->pid < 0 ? -errno : 0;
-	close(pair[1]);
 	if (!r)
-		r = await_ready(e->fd);
+		r = await_ready(&e->worker);
 	if (r) {
-		engine_stop(TAKE_PTR(e));
+		engine_stop(e);
 		return fail(err, EXIT_FAILURE_, r, NULL, "start the engine's process");
 	}
-	*ret = TAKE_PTR(e);
+	*ret = e;
 	return 0;
 }
 
@@ -93,18 +79,13 @@ void engine_stop(struct engine *e)
 {
 	if (!e)
 		return;
-	e->fd = close_fd(e->fd);
-	if (e->pid > 0) {
-		kill(e->pid, SIGKILL); /* takes the inner one along */
-		while (waitpid(e->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	worker_stop(&e->worker); /* takes the inner one along */
 	free(e);
 }
 
 int engine_fd(const struct engine *e)
 {
-	return e->fd;
+	return e->worker.fd;
 }
 
 static bool is_text(const char *s, size_t size)
@@ -144,11 +125,11 @@ static size_t size_of(const struct engine_event *e)
 
 int engine_read(struct engine *e, struct engine_event *ret)
 {
-	ssize_t n = recv(e->fd, ret, sizeof(*ret), MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t n = receive_record(e->worker.fd, ret, sizeof(*ret), NULL);
 	size_t least = offsetof(struct engine_event, item);
 
-	if (n <= 0)
-		return n == 0 || errno == ECONNRESET ? -EPIPE : -errno;
+	if (n < 0)
+		return (int)n;
 	if ((size_t)n > sizeof(*ret) || (size_t)n < least ||
 	    (has_item(ret) && (size_t)n < offsetof(struct engine_event, item.labels)))
 		return -EBADMSG;
@@ -160,53 +141,48 @@ int engine_read(struct engine *e, struct engine_event *ret)
 	return 0;
 }
 
-static int ask(struct engine *e, enum op op, enum engine_kind kind, const char *id,
-	       uint32_t request)
+static int engine_ask(struct engine *e, enum op op, enum engine_kind kind, const char *id,
+		      uint32_t request)
 {
 	struct request r = { .op = op, .kind = kind, .request = request };
 
 	if (strlen(id) >= sizeof(r.id))
 		return -ENAMETOOLONG;
 	snprintf(r.id, sizeof(r.id), "%s", id);
-	if (send(e->fd, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
-	return 0;
+	return send_record(e->worker.fd, &r, sizeof(r), -1);
 }
 
 int engine_stop_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request)
 {
-	return ask(e, OP_STOP, kind, id, request);
+	return engine_ask(e, OP_STOP, kind, id, request);
 }
 
 int engine_start_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request)
 {
-	return ask(e, OP_START, kind, id, request);
+	return engine_ask(e, OP_START, kind, id, request);
 }
 
 int engine_watch_unit(struct engine *e, const char *name)
 {
-	return ask(e, OP_WATCH, ENGINE_UNIT, name, 0);
+	return engine_ask(e, OP_WATCH, ENGINE_UNIT, name, 0);
 }
 
 /* ------ the child ------ */
 
-struct worker {
-	int fd;
+struct inner {
 	struct docker *docker; /* NULL: engine = none */
 	struct units *units;   /* NULL: no unit was asked for yet */
 };
 
 /* Blocks while the daemon is busy: it reads as soon as its leases are right. */
-static void tell(void *owner, const struct engine_event *e)
+static void tell_daemon(void *owner, const struct engine_event *e)
 {
-	const struct worker *w = owner;
-
-	while (send(w->fd, e, size_of(e), MSG_NOSIGNAL) < 0)
+	while (send(WORKER_FD, e, size_of(e), MSG_NOSIGNAL) < 0)
 		if (errno != EINTR)
 			_exit(0); /* nobody listens any more */
 }
 
-static void refuse(struct worker *w, const struct request *r)
+static void engine_refuse(const struct request *r)
 {
 	static struct engine_event e;
 
@@ -214,13 +190,13 @@ static void refuse(struct worker *w, const struct request *r)
 		.kind = ENGINE_DONE, .of = r->kind, .request = r->request, .result = -ENOTCONN
 	};
 	snprintf(e.error, sizeof(e.error), "there is nobody to ask");
-	tell(w, &e);
+	tell_daemon(NULL, &e);
 }
 
-static void take(struct worker *w, const struct request *r)
+static void engine_take(struct inner *w, const struct request *r)
 {
 	if (r->kind == ENGINE_UNIT && !w->units)
-		w->units = units_open(tell, w);
+		w->units = units_open(tell_daemon, NULL);
 	if (r->kind == ENGINE_UNIT && w->units && r->op == OP_WATCH)
 		units_watch(w->units, r->id);
 	else if (r->kind == ENGINE_UNIT && w->units)
@@ -228,17 +204,23 @@ static void take(struct worker *w, const struct request *r)
 	else if (r->kind == ENGINE_CONTAINER && w->docker)
 		docker_ask(w->docker, r->op == OP_START, r->id, r->request);
 	else
-		refuse(w, r);
+		engine_refuse(r);
 }
 
-static _Noreturn void work(int fd, const char *where, const struct docker_care *care)
-{
-	struct worker w = { .fd = fd };
+struct task {
+	const char *where;
+	const struct docker_care *care;
+};
 
-	if (strcmp(where, "none"))
-		w.docker = docker_open(where, care, tell, &w);
+static int engine_work(void *arg)
+{
+	const struct task *t = arg;
+	struct inner w = { 0 };
+
+	if (strcmp(t->where, "none"))
+		w.docker = docker_open(t->where, t->care, tell_daemon, NULL);
 	for (;;) {
-		struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = -1 } };
+		struct pollfd p[2] = { { .fd = WORKER_FD, .events = POLLIN }, { .fd = -1 } };
 		int timeout = w.units ? units_prepare(w.units, &p[1]) : -1;
 		struct request r;
 
@@ -248,22 +230,20 @@ static _Noreturn void work(int fd, const char *where, const struct docker_care *
 			poll(p, 2, timeout);
 		if (w.units)
 			units_turn(w.units);
-		while (recv(fd, &r, sizeof(r), MSG_DONTWAIT) == sizeof(r))
-			take(&w, &r);
+		while (receive_record(WORKER_FD, &r, sizeof(r), NULL) == sizeof(r))
+			engine_take(&w, &r);
 		if (p[0].revents & (POLLHUP | POLLERR))
-			_exit(0);
+			return 0;
 	}
 }
 
 /* uid 0 stays, as the sockets are root's; without capabilities that is all it is good for. */
-static int give_up(int fd)
+static int engine_give_up(void)
 {
 	capng_clear(CAPNG_SELECT_ALL);
 	if (capng_apply(CAPNG_SELECT_ALL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -EPERM;
-	if (dup2(fd, 3) < 0 || close_range(4, ~0U, 0) < 0)
-		return -errno;
 	return 0;
 }
 
@@ -275,7 +255,7 @@ static bool tell_of_loss(void)
 	e = (struct engine_event) { .kind = ENGINE_DOWN, .result = -EPIPE };
 	snprintf(e.error, sizeof(e.error), "the process that talks to it has ended");
 	for (e.of = ENGINE_CONTAINER; e.of <= ENGINE_UNIT; e.of++)
-		if (send(3, &e, size_of(&e), MSG_NOSIGNAL) < 0)
+		if (send(WORKER_FD, &e, size_of(&e), MSG_NOSIGNAL) < 0)
 			return false;
 	return true;
 }
@@ -317,32 +297,30 @@ static int take_care(struct docker_care *ret)
 	return 0;
 }
 
-static _Noreturn void supervise(int fd, const char *where, pid_t daemon)
+static int engine_supervise(void *where)
 {
 	static struct docker_care care;
 	struct request ready = { .op = OP_READY };
+	struct task task = { where, &care };
+	int size = 1 << 20;
 	sigset_t none;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, "vpnleash-engine");
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* of a terminal: the daemon ends us */
-	if ((getppid() != daemon && getppid() != 0) || child_drop_shared_memory() || give_up(fd) ||
-	    take_care(&care) || send(3, &ready, sizeof(ready), MSG_NOSIGNAL) < 0)
-		_exit(1);
+	setsockopt(WORKER_FD, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (engine_give_up() || take_care(&care) ||
+	    send_record(WORKER_FD, &ready, sizeof(ready), -1))
+		return 1;
 	for (;;) {
-		pid_t self = getpid(), pid = fork();
+		struct child inner;
 
-		if (pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			if (getppid() != self)
-				_exit(0);
-			work(3, where, &care);
+		if (!child_start(&inner, engine_work, &task)) {
+			child_wait(&inner, -1);
+			if (!tell_of_loss())
+				return 0;
 		}
-		if (pid > 0 && (waitpid(pid, NULL, 0) < 0 || !tell_of_loss()))
-			_exit(0);
 		note_death(&care);
 		sleep(AGAIN_SEC);
 	}

@@ -18,29 +18,26 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/child.h"
 #include "base/netns.h"
 #include "base/privilege.h"
+#include "base/worker.h"
 #include "prober/wire.h"
 #include "prober_calls.h"
 
-#define NOBODY		 65534
-#define START_TIMEOUT_MS 5000
-#define ANSWERS_BOUND	 64    /* per socket and turn, so that none starves the others */
-#define ICMP_RCVBUF	 65536 /* everybody's echo replies from that address come here */
+#define NOBODY	      65534
+#define ANSWERS_BOUND 64    /* per socket and turn, so that none starves the others */
+#define ICMP_RCVBUF   65536 /* everybody's echo replies from that address come here */
 
 struct prober {
-	int fd;
-	pid_t pid;
+	struct worker worker;
 	size_t count;
 	uint32_t targets[PROBER_TARGETS];
 };
 
-static _Noreturn void child(int fd, pid_t daemon);
+static int prober_child(void *daemon);
 
 /* Index of the target, or count if there is none. */
 static size_t prober_find(const struct prober *p, uint32_t target)
@@ -52,92 +49,52 @@ static size_t prober_find(const struct prober *p, uint32_t target)
 	return i;
 }
 
-union one_fd {
-	struct cmsghdr head;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
 static int send_wire(int fd, enum wire_op op, uint32_t target, uint64_t value, int passed_fd)
 {
 	struct wire w = { .op = op, .target = target, .value = value };
-	struct iovec iov = { .iov_base = &w, .iov_len = sizeof(w) };
-	union one_fd control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
-					   .cmsg_level = SOL_SOCKET,
-					   .cmsg_type = SCM_RIGHTS } };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (passed_fd >= 0) {
-		memcpy(CMSG_DATA(&control.head), &passed_fd, sizeof(passed_fd));
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-	}
-	if (sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
-	return 0;
+	return send_record(fd, &w, sizeof(w), passed_fd);
 }
 
-/* 0, -EAGAIN, -EPIPE at the end, -EBADMSG. A passed descriptor goes to *ret_fd (else -1). */
+/* 0, -EAGAIN, -EPIPE at the end, -EBADMSG. The daemon takes no descriptor: ret_fd is NULL. */
 static int receive_wire(int fd, struct wire *ret, int *ret_fd)
 {
-	char buf[sizeof(struct wire) + 1];
-	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
-	union one_fd control;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-	ssize_t n;
+	struct wire w;
+	ssize_t n = receive_record(fd, &w, sizeof(w), ret_fd);
 
-	if (ret_fd) { /* the daemon takes none: without room for it the kernel closes it */
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		*ret_fd = -1;
-	}
-	n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n <= 0)
-		return n == 0 || errno == ECONNRESET ? -EPIPE : -errno;
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
-	return wire_parse(buf, (size_t)n, ret);
+	return n < 0 ? (int)n : wire_parse(&w, (size_t)n, ret);
 }
 
 /* Wait for the child to say that it has nothing left to lose. */
-static int await_ready(int fd)
+static int await_ready(const struct worker *worker)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	struct wire w;
-	int r;
+	int r = worker_await(worker);
 
-	do
-		r = poll(&pfd, 1, START_TIMEOUT_MS);
-	while (r < 0 && errno == EINTR);
-	if (r <= 0)
-		return r ? -errno : -ETIMEDOUT;
-	r = receive_wire(fd, &w, NULL);
-	return r < 0 ? r : w.op == WIRE_READY ? -(int)w.value : -EBADMSG;
+	if (r)
+		return r;
+	r = receive_wire(worker->fd, &w, NULL);
+	if (r)
+		return r;
+	return w.op == WIRE_READY ? -(int)w.value : -EBADMSG;
 }
 
 int prober_start(struct prober **ret, struct error *err)
 {
-	_cleanup_free struct prober *p = calloc(1, sizeof(*p));
-	int pair[2], r;
-	pid_t daemon = getpid(), pid;
+	struct prober *p = calloc(1, sizeof(*p));
+	pid_t daemon = getpid();
+	int r;
 
-	if (!p || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "start the prober");
-	pid = fork();
-	if (pid == 0)
-		child(pair[1], daemon);
-	r = pid < 0 ? -errno : 0;
-	close(pair[1]);
-	p->fd = pair[0];
-	p->pid = pid;
-	if (r == 0)
-		r = await_ready(p->fd);
-	if (r < 0) {
-		prober_stop(TAKE_PTR(p));
+	if (!p)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start the prober");
+	r = worker_start(&p->worker, "vpnleash-prober", prober_child, &daemon);
+	if (!r)
+		r = await_ready(&p->worker);
+	if (r) {
+		prober_stop(p);
 		return fail(err, EXIT_PRIVILEGE, r, "needs root and seccomp", "start the prober");
 	}
-	*ret = TAKE_PTR(p);
+	*ret = p;
 	return 0;
 }
 
@@ -145,12 +102,7 @@ void prober_stop(struct prober *p)
 {
 	if (!p)
 		return;
-	close(p->fd);
-	if (p->pid > 0) {
-		kill(p->pid, SIGKILL);
-		while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
+	worker_stop(&p->worker);
 	free(p);
 }
 
@@ -179,7 +131,8 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, struct error *err)
 {
 	size_t i = prober_find(p, target);
-	int r = i == PROBER_TARGETS ? -ENOSPC : send_wire(p->fd, WIRE_SET, target, to.s_addr, fd);
+	int r = i == PROBER_TARGETS ? -ENOSPC
+				    : send_wire(p->worker.fd, WIRE_SET, target, to.s_addr, fd);
 
 	if (r)
 		return fail(err, EXIT_FAILURE_, r, NULL, "hand a socket to the prober");
@@ -190,13 +143,13 @@ int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, str
 
 int prober_ask(struct prober *p, uint32_t target)
 {
-	return send_wire(p->fd, WIRE_ASK, target, 0, -1);
+	return send_wire(p->worker.fd, WIRE_ASK, target, 0, -1);
 }
 
 int prober_drop(struct prober *p, uint32_t target)
 {
 	size_t i = prober_find(p, target);
-	int r = send_wire(p->fd, WIRE_DROP, target, 0, -1);
+	int r = send_wire(p->worker.fd, WIRE_DROP, target, 0, -1);
 
 	if (r == 0 && i < p->count)
 		p->targets[i] = p->targets[--p->count];
@@ -209,7 +162,7 @@ int prober_read(struct prober *p, struct prober_seen *ret)
 	int r;
 
 	do {
-		r = receive_wire(p->fd, &w, NULL);
+		r = receive_wire(p->worker.fd, &w, NULL);
 		if (r == 0 && w.op != WIRE_SEEN)
 			r = -EBADMSG;
 		if (r < 0)
@@ -222,24 +175,19 @@ int prober_read(struct prober *p, struct prober_seen *ret)
 
 int prober_fd(const struct prober *p)
 {
-	return p->fd;
+	return p->worker.fd;
 }
 
-/* The child from here on. */
-
-#define CHANNEL 3
+/* ------ the child ------ */
 
 /* Standard descriptors stay taken: what libc says when it aborts must not end in a raw socket. */
-static int drop_descriptors(int *fd)
+static int drop_descriptors(void)
 {
 	int null = open("/dev/null", O_RDWR);
-	int channel = fcntl(*fd, F_DUPFD, CHANNEL + 1); /* above all that is overwritten below */
 
-	if (null < 0 || channel < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
-	    dup2(null, 2) < 0 || dup2(channel, CHANNEL) < 0)
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
 		return -errno;
-	*fd = CHANNEL;
-	return close_range(CHANNEL + 1, ~0U, 0) < 0 ? -errno : 0;
+	return close_range(WORKER_FD + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
 static int drop_privilege(pid_t daemon)
@@ -331,7 +279,7 @@ static void target_read(struct target *t)
 		t_ns = came_in_ns(&msg);
 		if (wire_echo_parse(packet, (size_t)n, t->to, &echo) == 0 &&
 		    wire_window_answered(&t->window, &echo, t_ns))
-			send_wire(CHANNEL, WIRE_SEEN, t->number, t_ns, -1);
+			send_wire(WORKER_FD, WIRE_SEEN, t->number, t_ns, -1);
 	}
 }
 
@@ -356,7 +304,7 @@ static int take_requests(struct target targets[PROBER_TARGETS])
 	struct wire w;
 	int fd, r;
 
-	while ((r = receive_wire(CHANNEL, &w, &fd)) == 0) {
+	while ((r = receive_wire(WORKER_FD, &w, &fd)) == 0) {
 		t = place_of(targets, w.target);
 		if (w.op == WIRE_SET && t) {
 			target_close(t);
@@ -385,7 +333,7 @@ static bool prober_turn(struct target targets[PROBER_TARGETS])
 
 	for (size_t i = 0; i < PROBER_TARGETS; i++)
 		fds[i] = (struct pollfd) { .fd = targets[i].fd, .events = POLLIN };
-	fds[PROBER_TARGETS] = (struct pollfd) { .fd = CHANNEL, .events = POLLIN };
+	fds[PROBER_TARGETS] = (struct pollfd) { .fd = WORKER_FD, .events = POLLIN };
 	if (poll(fds, PROBER_TARGETS + 1, -1) < 0)
 		return false;
 	for (size_t i = 0; i < PROBER_TARGETS; i++)
@@ -394,7 +342,17 @@ static bool prober_turn(struct target targets[PROBER_TARGETS])
 	return !fds[PROBER_TARGETS].revents || take_requests(targets) == -EAGAIN;
 }
 
-static _Noreturn void child(int fd, pid_t daemon)
+static int prober_give_up(pid_t daemon)
+{
+	int r = drop_descriptors();
+
+	if (r)
+		return r;
+	r = drop_privilege(daemon);
+	return r ? r : PRIVILEGE_FILTER(prober_filter);
+}
+
+static int prober_child(void *daemon)
 {
 	static struct target targets[PROBER_TARGETS];
 	sigset_t all;
@@ -403,19 +361,12 @@ static _Noreturn void child(int fd, pid_t daemon)
 	/* ^C and `systemctl stop` reach the whole group; only the daemon decides when this ends. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	prctl(PR_SET_NAME, "vpnleash-prober");
-	r = child_drop_shared_memory();
-	if (r == 0)
-		r = drop_descriptors(&fd);
-	if (r == 0)
-		r = drop_privilege(daemon);
-	if (r == 0)
-		r = PRIVILEGE_FILTER(prober_filter);
-	if (send_wire(fd, WIRE_READY, 0, (uint64_t)-r, -1) < 0 || r < 0)
-		_exit(1);
+	r = prober_give_up(*(pid_t *)daemon);
+	if (send_wire(WORKER_FD, WIRE_READY, 0, (uint64_t)-r, -1) < 0 || r < 0)
+		return 1;
 	for (size_t i = 0; i < PROBER_TARGETS; i++)
 		targets[i].fd = -1;
 	while (prober_turn(targets))
 		;
-	_exit(0);
+	return 0;
 }
