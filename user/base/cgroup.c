@@ -52,15 +52,14 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 		struct error *err)
 {
 	size_t prefix = strlen(root->path), n = 0;
-	char shown[256], path[PATH_MAX];
+	char path[PATH_MAX];
 
 	if (!strncmp(text, root->path, prefix) && (text[prefix] == '/' || !text[prefix]))
 		text += prefix;
-	escape(shown, sizeof(shown), text);
 	if (strlen(text) >= PATH_MAX - 1 || (*text && *text != '/') || strchr(text, '\n'))
 		return fail(err, EXIT_USAGE, 0,
 			    "give /PATH below the cgroup v2 root, or the full path",
-			    "'%s' is not the path of a cgroup", shown);
+			    "'%s' is not the path of a cgroup", quote(text));
 	for (const char *part = text; *part;) {
 		size_t length;
 
@@ -68,7 +67,7 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 		length = strcspn(part, "/");
 		if (length == 2 && !strncmp(part, "..", 2))
 			return fail(err, EXIT_USAGE, 0, "write the path without '..'",
-				    "'%s' is not the path of a cgroup", shown);
+				    "'%s' is not the path of a cgroup", quote(text));
 		if (length && !(length == 1 && *part == '.'))
 			n += (size_t)snprintf(path + n, PATH_MAX - n, "/%.*s", (int)length, part);
 		part += length;

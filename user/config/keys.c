@@ -197,12 +197,17 @@ static int set_hook_inside(struct place *p, const char *value, struct error *err
 	return take_hook(p->workload->hook_inside, value, err);
 }
 
+/* One of two words. *ret: it is the second. */
+static int set_either(bool *ret, const char *value, const char *first, const char *second,
+		      const char *remedy, struct error *err)
+{
+	*ret = !strcmp(value, second);
+	return *ret || !strcmp(value, first) ? 0 : fail(err, EXIT_USAGE, 0, remedy, "neither");
+}
+
 static int set_guard(struct place *p, const char *value, struct error *err)
 {
-	if (strcmp(value, "on") && strcmp(value, "off"))
-		return fail(err, EXIT_USAGE, 0, "on or off", "neither");
-	p->tunnel->guard_off = !strcmp(value, "off");
-	return 0;
+	return set_either(&p->tunnel->guard_off, value, "on", "off", "on or off", err);
 }
 
 static int set_process(struct place *p, const char *value, struct error *err)
@@ -241,18 +246,12 @@ static int set_dns(struct place *p, const char *value, struct error *err)
 
 static int set_ipv6(struct place *p, const char *value, struct error *err)
 {
-	if (strcmp(value, "deny") && strcmp(value, "tunnel"))
-		return fail(err, EXIT_USAGE, 0, "deny or tunnel", "neither");
-	p->workload->ipv6 = *value == 't';
-	return 0;
+	return set_either(&p->workload->ipv6, value, "deny", "tunnel", "deny or tunnel", err);
 }
 
 static int set_enforce(struct place *p, const char *value, struct error *err)
 {
-	if (strcmp(value, "yes") && strcmp(value, "audit"))
-		return fail(err, EXIT_USAGE, 0, "yes or audit", "neither");
-	p->workload->audit = *value == 'a';
-	return 0;
+	return set_either(&p->workload->audit, value, "yes", "audit", "yes or audit", err);
 }
 /* In the order of --help. */
 /* clang-format off */

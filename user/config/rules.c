@@ -126,89 +126,118 @@ static int read_protocol(const char *s, uint8_t *ret)
 	return *ret ? 0 : -EINVAL;
 }
 
+/* Cut "ADDRESS:PORT/PROTOCOL", or "[ADDRESS]:PORT/PROTOCOL", into its parts. */
+static int cut_endpoint(char *text, char **ret_address, char **ret_port, char **ret_protocol)
+{
+	char *protocol = strrchr(text, '/'), *port;
+
+	if (!protocol)
+		return -EINVAL;
+	*protocol++ = '\0';
+	port = strrchr(text, ':');
+	if (!port)
+		return -EINVAL;
+	*port++ = '\0';
+	if (*text == '[' && port > text + 2 && port[-2] == ']') {
+		port[-2] = '\0';
+		text++;
+	} else if (strchr(text, ':')) {
+		return -EINVAL;
+	}
+	*ret_address = text;
+	*ret_port = port;
+	*ret_protocol = protocol;
+	return 0;
+}
+
 static int add_endpoint(struct endpoint_rules *r, const char *text, struct error *err)
 {
-	char buf[128], shown[160], *port, *protocol, *address = buf;
+	char buf[128], *address, *port, *protocol;
 	struct endpoint_rule *e = &r->rule[r->n];
 	unsigned int number;
 	int q;
 
-	escape(shown, sizeof(shown), text);
 	if (r->n == RULES_ENDPOINTS)
 		return fail(err, EXIT_USAGE, 0, "give networks", "more than %d endpoints",
 			    RULES_ENDPOINTS);
 	if ((size_t)snprintf(buf, sizeof(buf), "%s", text) >= sizeof(buf))
 		return fail(err, EXIT_USAGE, 0, "IP:PORT/udp", "not an endpoint");
-	protocol = strrchr(buf, '/');
-	if (protocol)
-		*protocol++ = '\0';
-	port = strrchr(buf, ':');
-	if (port)
-		*port++ = '\0';
-	if (*buf == '[' && port && port > buf + 2 && port[-2] == ']') {
-		address = buf + 1;
-		port[-2] = '\0';
-	}
-	if (!protocol || !port || read_protocol(protocol, &e->protocol) ||
-	    (address == buf && strchr(buf, ':')))
+	if (cut_endpoint(buf, &address, &port, &protocol) || read_protocol(protocol, &e->protocol))
 		return fail(err, EXIT_USAGE, 0,
 			    "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
 			    "auto",
-			    "'%s' is not an endpoint", shown);
+			    "'%s' is not an endpoint", quote(text));
 	if (!read_number(port, 1, 65535, &number))
-		return fail(err, EXIT_USAGE, 0, "1 to 65535", "'%s': the port is wrong", shown);
+		return fail(err, EXIT_USAGE, 0, "1 to 65535", "'%s': the port is wrong",
+			    quote(text));
 	if (number == 53 || number == 853)
 		return fail(err, EXIT_USAGE, 0,
 			    "bootstrap = IP lets the VPN ask one while it starts",
-			    "'%s': a resolver is no endpoint", shown);
+			    "'%s': a resolver is no endpoint", quote(text));
 	e->port = (uint16_t)number;
 	q = read_prefix(address, &e->to, err);
-	if (!q && !is_host(&e->to))
-		q = fail(err, EXIT_USAGE, 0, "the VPN server's address, or a network of at most /8",
-			 "'%s' is no endpoint", shown);
-	if (!q)
-		r->n++;
-	return q;
+	if (q)
+		return q;
+	if (!is_host(&e->to))
+		return fail(err, EXIT_USAGE, 0,
+			    "the VPN server's address, or a network of at most /8",
+			    "'%s' is no endpoint", quote(text));
+	r->n++;
+	return 0;
 }
 
 int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err)
 {
-	int q = 0;
+	if (!strcmp(text, "auto"))
+		return 0;
+	if (strncmp(text, "preset:", 7))
+		return add_endpoint(r, text, err);
+	if (strcmp(text, PRESET_WARP))
+		return fail(err, EXIT_USAGE, 0, "there is: " PRESET_WARP, "an unknown preset");
+	for (size_t i = 0; i < ARRAY_SIZE(warp_endpoints); i++) {
+		int q = add_endpoint(r, warp_endpoints[i], err);
 
-	if (!strcmp(text, PRESET_WARP))
-		for (size_t i = 0; !q && i < ARRAY_SIZE(warp_endpoints); i++)
-			q = add_endpoint(r, warp_endpoints[i], err);
-	else if (!strncmp(text, "preset:", 7))
-		q = fail(err, EXIT_USAGE, 0, "there is: " PRESET_WARP, "an unknown preset");
-	else if (strcmp(text, "auto"))
-		q = add_endpoint(r, text, err);
-	return q;
+		if (q)
+			return q;
+	}
+	return 0;
+}
+
+static int add_host(struct host_rules *r, const char *text, struct error *err)
+{
+	int q;
+
+	if (r->n == RULES_HOSTS)
+		return fail(err, EXIT_USAGE, 0, "give networks", "more than %d hosts", RULES_HOSTS);
+	q = read_prefix(text, &r->host[r->n], err);
+	if (q)
+		return q;
+	if (!is_host(&r->host[r->n]))
+		return fail(err, EXIT_USAGE, 0, "an address, or a network of at most /8",
+			    "too much, or no host");
+	r->n++;
+	return 0;
 }
 
 int hosts_add(struct host_rules *r, const char *text, struct error *err)
 {
 	_cleanup_free char *list = strdup(text);
 	char *save, *host;
-	int q = list ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the hosts");
 
-	for (host = list ? strtok_r(list, ", ", &save) : NULL; !q && host;
-	     host = strtok_r(NULL, ", ", &save)) {
+	if (!list)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the hosts");
+	for (host = strtok_r(list, ", ", &save); host; host = strtok_r(NULL, ", ", &save)) {
 		bool preset = !strcmp(host, PRESET_WARP);
 		size_t n = preset ? ARRAY_SIZE(warp_hosts) : 1;
 
-		for (size_t i = 0; !q && i < n; i++) {
-			if (r->n == RULES_HOSTS)
-				return fail(err, EXIT_USAGE, 0, "give networks",
-					    "more than %d hosts", RULES_HOSTS);
-			q = read_prefix(preset ? warp_hosts[i] : host, &r->host[r->n], err);
-			if (!q && !is_host(&r->host[r->n]))
-				q = fail(err, EXIT_USAGE, 0,
-					 "an address, or a network of at most /8",
-					 "too much, or no host");
-			r->n += !q;
+		for (size_t i = 0; i < n; i++) {
+			int q = add_host(r, preset ? warp_hosts[i] : host, err);
+
+			if (q)
+				return q;
 		}
 	}
-	return q || r->n ? q : fail(err, EXIT_USAGE, 0, "any, or IP,…", "no host");
+	return r->n ? 0 : fail(err, EXIT_USAGE, 0, "any, or IP,…", "no host");
 }
 
 int dns_set(struct dns_rule *r, const char *text, struct error *err)
@@ -234,45 +263,66 @@ int dns_set(struct dns_rule *r, const char *text, struct error *err)
 	return 0;
 }
 
-static int add_from(struct allow_rule *a, char *list, struct error *err)
+static int add_from(struct allow_rule *a, const char *from, struct error *err)
 {
-	char *save, *from;
-	int q = 0;
+	struct prefix *p = &a->from[a->n_from];
+	int q;
 
-	for (from = strtok_r(list, ", \t", &save); !q && from;
-	     from = strtok_r(NULL, ", \t", &save)) {
-		if (!strcmp(from, "host")) {
-			a->from_host = true;
-			continue;
-		}
-		if (a->n_from == RULES_FROM)
-			return fail(err, EXIT_USAGE, 0, "give networks", "more than %d networks",
-				    RULES_FROM);
-		q = read_prefix(from, &a->from[a->n_from], err);
-		if (!q && (!is_ipv4(a->from[a->n_from].address) || !is_host(&a->from[a->n_from])))
-			q = fail(err, EXIT_USAGE, 0,
-				 "IPv4 networks of at most /8; IPv6 clients arrive by "
-				 "docker-proxy, as "
-				 "`host`",
-				 "not a LAN");
-		a->n_from += !q;
+	if (!strcmp(from, "host")) {
+		a->from_host = true;
+		return 0;
 	}
-	return q || a->n_from || a->from_host
-		       ? q
-		       : fail(err, EXIT_USAGE, 0, "from CIDR,…", "nobody after 'from'");
+	if (a->n_from == RULES_FROM)
+		return fail(err, EXIT_USAGE, 0, "give networks", "more than %d networks",
+			    RULES_FROM);
+	q = read_prefix(from, p, err);
+	if (q)
+		return q;
+	if (!is_ipv4(p->address) || !is_host(p))
+		return fail(err, EXIT_USAGE, 0,
+			    "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
+			    "`host`",
+			    "not a LAN");
+	a->n_from++;
+	return 0;
+}
+
+/* Who may come in: what is written behind 'from', or (nothing is) the private networks. */
+static int read_from(struct allow_rule *a, char *list, struct error *err)
+{
+	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+					       "169.254.0.0/16" };
+	char *save;
+	int q;
+
+	if (!list) {
+		if (a->protocol == IPPROTO_UDP)
+			return fail(err, EXIT_USAGE, 0, "udp/PORT from CIDR,…", "udp needs 'from'");
+		a->by_default = a->from_host = true;
+		for (size_t i = 0; i < ARRAY_SIZE(private); i++)
+			add_from(a, private[i], err);
+		return 0;
+	}
+	for (char *from = strtok_r(list, ", \t", &save); from;
+	     from = strtok_r(NULL, ", \t", &save)) {
+		q = add_from(a, from, err);
+		if (q)
+			return q;
+	}
+	if (!a->n_from && !a->from_host)
+		return fail(err, EXIT_USAGE, 0, "from CIDR,…", "nobody after 'from'");
+	return 0;
 }
 
 int allow_add(struct allow_rules *r, const char *text, struct error *err)
 {
 	/* DNS, SSDP, NAT-PMP, mDNS: they are asked by anybody, and answer with what they know */
 	static const unsigned int never[] = { 53, 853, 1900, 5350, 5351, 5353, 5355 };
-	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-					       "169.254.0.0/16" };
 	_cleanup_free char *copy = strdup(text);
 	struct allow_rule a;
 	char *port, *from;
 	unsigned int number;
-	int q = 0;
+	int q;
 
 	memset(&a, 0, sizeof(a));
 	if (!copy)
@@ -299,16 +349,9 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
 			return fail(err, EXIT_USAGE, 0, "one line with all networks",
 				    "%s/%u is given twice", copy, number);
-	if (*from) {
-		q = add_from(&a, from + 4, err);
-	} else if (a.protocol == IPPROTO_UDP) {
-		q = fail(err, EXIT_USAGE, 0, "udp/PORT from CIDR,…", "udp needs 'from'");
-	} else {
-		a.by_default = a.from_host = true;
-		for (size_t i = 0; !q && i < ARRAY_SIZE(private); i++)
-			q = read_prefix(private[i], &a.from[a.n_from++], err);
-	}
-	if (!q)
-		memcpy(&r->rule[r->n++], &a, sizeof(a)); /* reload compares bytes, padding too */
-	return q;
+	q = read_from(&a, *from ? from + 4 : NULL, err);
+	if (q)
+		return q;
+	memcpy(&r->rule[r->n++], &a, sizeof(a)); /* reload compares bytes, padding too */
+	return 0;
 }
