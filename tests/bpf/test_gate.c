@@ -146,7 +146,7 @@ static void grant(uint64_t for_ns)
 
 static void need_passes(void)
 {
-	if (gate_netns_by_socket(t.gate))
+	if (t.gate->netns_by_socket)
 		skip(); /* see the top */
 }
 
@@ -348,7 +348,7 @@ static void another_netns_or_device_of_that_index(void **state)
 	expect_all(t.tunnel.ifindex, REASON_WRONG_NETNS);
 	lease_retire(t.leases, slot);
 
-	if (!gate_netns_by_socket(t.gate)) {
+	if (!t.gate->netns_by_socket) {
 		impostor.link_type = ARPHRD_ETHER; /* what the index was before it was a tun's */
 		slot = (unsigned int)lease_slot(t.leases, &impostor);
 		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
@@ -566,7 +566,7 @@ static void a_slices_child_by_its_own_record(void **state)
 	grant(3 * NS_PER_SEC);
 	expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_BARRED);
 	record_flags(t.leases, s.child.id, WORKLOAD_ADMITTED, 0);
-	if (!gate_netns_by_socket(t.gate)) { /* see the top */
+	if (!t.gate->netns_by_socket) { /* see the top */
 		expect_under(s.child.id, &s, &p4, t.tunnel.ifindex, REASON_PASS);
 		expect_under(s.child.id, &s, &p4, t.eth0, REASON_WRONG_IFINDEX);
 	}

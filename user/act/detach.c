@@ -61,28 +61,28 @@ static bool is_in_named_slice(const struct walk *walk, uint64_t cgroup_id,
 static int refuse_alone(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	struct walk *walk = arg;
-	char of[VPNLEASH_NAME_LEN * 4], remedy[400];
 	struct workload_record slice;
+	char remedy[400];
 
 	if (w->flags & WORKLOAD_SLICE || !walk->name || !is_named(walk, w) ||
 	    !slice_of(walk, cgroup_id, &slice))
 		return 0;
-	escape(of, sizeof(of), slice.name);
-	snprintf(remedy, sizeof(remedy), "vpnleash detach %s takes all in it off", of);
+	snprintf(remedy, sizeof(remedy), "vpnleash detach %s takes all in it off",
+		 quote(slice.name));
 	return fail(walk->err, EXIT_USAGE, -EBUSY, remedy,
-		    "detach '%s': it would be shut for good in the slice '%s'", quote(w->name), of);
+		    "detach '%s': it would be shut for good in the slice '%s'", quote(w->name),
+		    quote(slice.name));
 }
 
 static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct workload_record *w)
 {
-	int r = 0;
+	int r;
 
 	/* thawed first: if that fails the gate is still on, and it can be tried again */
 	if (w->flags & WORKLOAD_FROZEN_BY_US) {
 		_cleanup_fd int fd = resolve_cgroup_id(walk->root, cgroup_id);
 
-		if (fd >= 0)
-			r = freezer_thaw(fd);
+		r = fd < 0 ? 0 : freezer_thaw(fd);
 		if (r)
 			return fail(walk->err, EXIT_FAILURE_, r, NULL, "thaw '%s'", quote(w->name));
 	}
@@ -114,7 +114,9 @@ static int detach_slice(uint64_t cgroup_id, const struct workload_record *w, voi
 
 static int count_kept(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
-	++*(int *)arg;
+	int *n = arg;
+
+	++*n;
 	return 0;
 }
 
@@ -152,7 +154,6 @@ int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, v
 		  void *arg, struct error *err)
 {
 	struct guarded all = { .pins = pins };
-	int r = 0;
 
 	for (__u32 slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard g;
@@ -168,10 +169,13 @@ int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, v
 	}
 	if (all.n)
 		pins_each_workload(pins, note_held, &all);
-	for (size_t i = 0; !r && i < all.n; i++)
-		if (!all.held[i])
-			r = guard_take_off(pins, all.cookies[i], err);
-	return r;
+	for (size_t i = 0; i < all.n; i++) {
+		int r = all.held[i] ? 0 : guard_take_off(pins, all.cookies[i], err);
+
+		if (r)
+			return r;
+	}
+	return 0;
 }
 
 static int count_link(uint64_t cgroup_id, void *arg)
@@ -202,19 +206,23 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 	}
 	pins_each_workload(pins, note_slice, &walk);
 	r = pins_each_workload(pins, refuse_alone, &walk);
+	if (r)
+		return r;
 	/* those in a slice first: shut by its gate until that comes off, the last of all */
-	if (!r)
-		r = pins_each_workload(pins, detach_workload, &walk);
-	if (!r)
-		r = pins_each_workload(pins, detach_slice, &walk);
+	r = pins_each_workload(pins, detach_workload, &walk);
+	if (r)
+		return r;
+	r = pins_each_workload(pins, detach_slice, &walk);
+	if (r)
+		return r;
 	pins_each_workload(pins, count_kept, &kept);
-	if (!r && (walk.detached || !kept))
-		r = detach_guards(pins, NULL, NULL, err);
-	if (!r && !name)
-		r = pins_remove_every_link(err);
-	if (!r)
-		pins_touch(pins);
-	if (!r && !keep_pins)
-		r = detach_last(pins, err);
+	r = walk.detached || !kept ? detach_guards(pins, NULL, NULL, err) : 0;
+	if (r)
+		return r;
+	r = name ? 0 : pins_remove_every_link(err);
+	if (r)
+		return r;
+	pins_touch(pins);
+	r = keep_pins ? 0 : detach_last(pins, err);
 	return r ? r : walk.detached;
 }

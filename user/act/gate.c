@@ -74,11 +74,6 @@ struct vpnleash_bpf *gate_programs(const struct gate *g)
 	return g->instances[1];
 }
 
-bool gate_netns_by_socket(const struct gate *g)
-{
-	return g->netns_by_socket;
-}
-
 static int check_alone(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
 		       struct error *err)
 {
@@ -111,7 +106,8 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 	if (r || gate_slice_above(&g->pins, c->fd, NULL, NULL) != 1)
 		return r;
 	r = gate_link_witness(g, c, err);
-	if (!r)
-		gate_unlink(c->id);
-	return r;
+	if (r)
+		return r;
+	gate_unlink(c->id);
+	return 0;
 }

@@ -9,7 +9,6 @@
 
 #include "act/gate_links.h"
 #include "act/gate_load.h"
-#include "act/gate_packets.h"
 #include "act/gate_scratch.h"
 #include "act/gate_slice.h"
 #include "act/gate_upgrade.h"
@@ -29,7 +28,6 @@ int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct
 const struct pins *gate_pins(const struct gate *g);
 /* The loaded object that has the guard's programs too. */
 struct vpnleash_bpf *gate_programs(const struct gate *g);
-bool gate_netns_by_socket(const struct gate *g);
 
 /*
  * Both hooks or neither. A gate that is there already is replaced in place. The cgroup's record

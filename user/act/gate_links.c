@@ -5,9 +5,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "act/gate_nested.h"
+#include "base/privilege.h"
 
 #include "vpnleash.skel.h"
 
@@ -126,6 +129,12 @@ void gate_unlink(uint64_t cgroup_id)
 
 /* ------ DNS ------ */
 
+static int create_link(const struct bpf_program *p, const struct cgroup_ref *c)
+{
+	return bpf_link_create(bpf_program__fd(p), c->fd, bpf_program__expected_attach_type(p),
+			       NULL);
+}
+
 /* One of the programs that look at no cgroup's depth. In place if it is there already. */
 static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct error *err)
 {
@@ -142,8 +151,7 @@ static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct er
 	/* any other failure may leave one that is in force, and a witness of sockets */
 	if (link != -ENOENT && !of_another)
 		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
-	link = bpf_link_create(bpf_program__fd(p), c->fd, bpf_program__expected_attach_type(p),
-			       NULL);
+	link = create_link(p, c);
 	pins_link_path(path, name, c->id);
 	if (link >= 0 && of_another)
 		unlink(path);
@@ -174,6 +182,51 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "set the resolver of '%s'", c->name);
 	return 0;
+}
+
+/* ------ packet sockets ------ */
+
+/* A program that loads and attaches without complaint need not be in force: the kernel's list says
+ * whether it is. */
+static bool has_bpf_lsm(void)
+{
+	char list[256], *save;
+
+	if (read_small(AT_FDCWD, "/sys/kernel/security/lsm", list, sizeof(list)) < 0)
+		return false;
+	for (char *lsm = strtok_r(list, ",", &save); lsm; lsm = strtok_r(NULL, ",", &save))
+		if (!strcmp(lsm, "bpf"))
+			return true;
+	return false;
+}
+
+int gate_deny_packets(const struct cgroup_ref *c)
+{
+	_cleanup_fd int link = -1;
+	struct vpnleash_bpf *skel;
+	struct bpf_program *p;
+	char path[PINS_PATH_MAX];
+	int r;
+
+	pins_link_path(path, "deny_packet", c->id);
+	if (!access(path, F_OK)) /* an earlier daemon's */
+		return 0;
+	if (!has_bpf_lsm())
+		return -EOPNOTSUPP;
+	skel = vpnleash_bpf__open();
+	if (!skel)
+		return -ENOMEM;
+	bpf_object__for_each_program(p, skel->obj)
+		bpf_program__set_autoload(p, p == skel->progs.deny_packet);
+	privilege_long_work(true);
+	r = vpnleash_bpf__load(skel) ? -EOPNOTSUPP : 0;
+	privilege_long_work(false);
+	if (!r) {
+		link = create_link(skel->progs.deny_packet, c);
+		r = link < 0 || bpf_obj_pin(link, path) < 0 ? -errno : 0;
+	}
+	vpnleash_bpf__destroy(skel);
+	return r;
 }
 
 /* ------ off ------ */

@@ -29,6 +29,11 @@ int gate_link_witness(struct gate *g, const struct cgroup_ref *c, struct error *
  */
 int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
 		    struct error *err);
+/* No packet sockets for the cgroup from now on: what they send passes no cgroup hook. Needs BPF
+ * among the kernel's LSMs. -EOPNOTSUPP: this kernel does not have it, or was not started with it.
+ */
+int gate_deny_packets(const struct cgroup_ref *c);
+
 /* All that is attached to the cgroup comes off. */
 int gate_detach(uint64_t cgroup_id, struct error *err);
 

@@ -70,11 +70,12 @@ void gate_put_slice(struct gate *g, const struct cgroup_ref *slice, uint64_t sin
 static int each_child(const struct cgroup_ref *c,
 		      int (*f)(int fd, uint64_t id, const char *name, void *arg), void *arg)
 {
-	int list = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int list = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
 	DIR *d = list < 0 ? NULL : fdopendir(list);
 	struct dirent *e;
-	int r = d ? 0 : -errno;
 
+	if (!d)
+		return -errno;
 	while (!r && (e = readdir(d))) {
 		_cleanup_fd int fd = -1;
 		struct stat st;
@@ -85,8 +86,7 @@ static int each_child(const struct cgroup_ref *c,
 		if (fd >= 0 && !fstat(fd, &st))
 			r = f(fd, st.st_ino, e->d_name, arg);
 	}
-	if (d)
-		closedir(d);
+	closedir(d);
 	return r;
 }
 
@@ -136,9 +136,10 @@ static int take_childs_gate_off(int fd, uint64_t id, const char *name, void *arg
 		return 0;
 	snprintf(c.name, sizeof(c.name), "%.63s", name);
 	r = gate_link_witness(b->gate, &c, b->err);
-	if (!r)
-		gate_unlink(id);
-	return r;
+	if (r)
+		return r;
+	gate_unlink(id);
+	return 0;
 }
 
 /* A cgroup that was removed had the slice's name before. Its gate stays while a socket of one of

@@ -88,7 +88,12 @@ static int way_step(struct way *w, char name[NAME_MAX + 1])
 	return 0;
 }
 
-int hooks_open(const char *program, struct error *err)
+/*
+ * The program's descriptor (O_PATH), by which it is run, or -Exxx. Each directory and link is
+ * judged as it was opened on the way: what comes to have one of these names afterwards is nobody's
+ * concern.
+ */
+static int hook_open(const char *program, struct error *err)
 {
 	struct way w = { .at = open("/", O_PATH | O_CLOEXEC) };
 	char name[NAME_MAX + 1] = "";
@@ -117,7 +122,7 @@ int hooks_open(const char *program, struct error *err)
 
 int hooks_check(const char *program, struct error *err)
 {
-	_cleanup_fd int fd = hooks_open(program, err);
+	_cleanup_fd int fd = hook_open(program, err);
 
 	return fd < 0 ? fd : 0;
 }
@@ -236,7 +241,7 @@ static void hook_begin(struct running *r, const struct hook_call *c, int netns_f
 	int out[2];
 
 	/* what is judged is what is run, whatever has its name then */
-	program = hooks_open(c->program, &err);
+	program = hook_open(c->program, &err);
 	if (program < 0) {
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 		return;

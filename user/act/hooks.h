@@ -19,7 +19,7 @@
 struct hooks;
 
 struct hook_call {
-	char program[256]; /* a full path; see hooks_open() */
+	char program[256]; /* a full path; see hooks_check() */
 	/* of the environment: VPNLEASH_WORKLOAD, _STATE, _FROM, _EVIDENCE, _INTERFACE */
 	char workload[HOOK_VALUE], state[32], from[32], evidence[HOOK_VALUE], interface[32];
 };
@@ -30,12 +30,9 @@ void hooks_stop(struct hooks *h); /* NULL is fine; ends what is still running */
  * waiting; -EPIPE: the process is gone. */
 int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd);
 /*
- * An executable regular file that only root may write, by directories and links of which the same
- * holds, each as it was opened on the way: what comes to have one of these names afterwards is
- * nobody's concern. Its descriptor (O_PATH), by which it is run, or -Exxx.
+ * Would it be run? An executable regular file that only root may write, by directories and links of
+ * which the same holds. Each run asks anew.
  */
-int hooks_open(const char *program, struct error *err);
-/* Would it be run? Each run asks anew. */
 int hooks_check(const char *program, struct error *err);
 
 #endif

@@ -140,12 +140,29 @@ static int check_map(int fd, const struct row *row, struct vpnleash_bpf *skel, s
 	return 0;
 }
 
+static int open_maps(struct pins *p, struct vpnleash_bpf *want, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int *fd = row_fd(p, &rows[i]), r;
+		char path[PINS_PATH_MAX];
+
+		row_path(path, &rows[i]);
+		if (*fd < 0)
+			*fd = bpf_obj_get(path);
+		if (*fd < 0)
+			return fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER, "open %s", path);
+		r = check_map(*fd, &rows[i], want, err);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 int pins_open(struct pins *ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins p = PINS_NONE;
 	struct vpnleash_bpf *want;
 	struct header h = { 0 };
-	char path[PINS_PATH_MAX];
 	__u32 zero = 0;
 	int r = pins_check_dir(err);
 
@@ -163,15 +180,7 @@ int pins_open(struct pins *ret, struct error *err)
 	want = vpnleash_bpf__open();
 	if (!want)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
-	for (size_t i = 0; !r && i < ARRAY_SIZE(rows); i++) {
-		int *fd = row_fd(&p, &rows[i]);
-
-		row_path(path, &rows[i]);
-		if (*fd < 0)
-			*fd = bpf_obj_get(path);
-		r = *fd < 0 ? fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER, "open %s", path)
-			    : check_map(*fd, &rows[i], want, err);
-	}
+	r = open_maps(&p, want, err);
 	vpnleash_bpf__destroy(want);
 	if (r)
 		return r;
@@ -283,19 +292,21 @@ int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), vo
 	_cleanup_(close_dir) DIR *d = opendir(LINKS);
 	size_t length = strlen(hook);
 	struct dirent *e;
-	int r = 0;
 
 	if (!d && errno != ENOENT)
 		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
-	while (!r && d && (e = readdir(d))) {
+	while (d && (e = readdir(d))) {
 		unsigned long long id;
 		char end;
+		int r = 0;
 
 		if (!strncmp(e->d_name, hook, length) &&
 		    sscanf(e->d_name + length, "-%llu%c", &id, &end) == 1)
 			r = f(id, arg);
+		if (r)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 /* A member of the value: offset and size in bytes, or false. */
@@ -499,7 +510,7 @@ int pins_each_workload(const struct pins *p,
 		if (!r)
 			r = f(ids[i], &w, arg);
 		else if (errno == ENOENT)
-			r = 0;
+			r = 0; /* it went meanwhile */
 		if (r)
 			return r;
 	}
