@@ -39,7 +39,7 @@ int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *e
 	return r;
 }
 
-static int probe(struct gate *g, const struct cgroup_root *root, struct error *err)
+static int load_and_prove(struct gate *g, const struct cgroup_root *root, struct error *err)
 {
 	int r = gate_load(g, NULL, err);
 
@@ -57,7 +57,7 @@ int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct
 
 	if (!g)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "try the gate");
-	r = probe(g, root, err);
+	r = load_and_prove(g, root, err);
 	if (!r)
 		*ret_netns_by_socket = g->netns_by_socket;
 	gate_close(g);

@@ -78,7 +78,7 @@ void lease_close(struct leases *l)
 }
 
 /* A free slot; if there is none, wait out one grace period for all that rest. */
-static int free_slot(struct leases *l)
+static int lease_free_slot(struct leases *l)
 {
 	for (int tries = 0; tries < 2; tries++) {
 		for (int i = 1; i < VPNLEASH_SLOTS; i++)
@@ -103,7 +103,7 @@ int lease_slot(struct leases *l, const struct lease_identity *identity)
 		    l->slots[i].ifindex == identity->ifindex &&
 		    l->slots[i].link_type == identity->link_type)
 			return i;
-	slot = free_slot(l);
+	slot = lease_free_slot(l);
 	if (slot < 0)
 		return slot;
 	store_expiry(&l->slots[slot], 0);
@@ -173,7 +173,7 @@ uint64_t lease_seen_ns(const struct leases *l, unsigned int slot)
 	return seen_ns;
 }
 
-static int put(struct leases *l, uint64_t cgroup_id, struct workload_record *w)
+static int record_put(struct leases *l, uint64_t cgroup_id, struct workload_record *w)
 {
 	w->cgroup_tag = (uint32_t)cgroup_id;
 	return bpf_map_update_elem(l->pins->workloads, &cgroup_id, w, BPF_ANY) < 0 ? -errno : 0;
@@ -198,7 +198,7 @@ int record_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char
 	w.flags = (uint16_t)((w.flags & ~(WORKLOAD_EXEC | WORKLOAD_GONE)) | made);
 	w.level = level;
 	snprintf(w.name, sizeof(w.name), "%s", name);
-	return put(l, cgroup_id, &w);
+	return record_put(l, cgroup_id, &w);
 }
 
 int record_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id)
@@ -209,7 +209,7 @@ int record_in_slice(struct leases *l, uint64_t cgroup_id, uint64_t slice_id)
 	if (r || w.slice_tag == (uint32_t)slice_id)
 		return r;
 	w.slice_tag = (uint32_t)slice_id;
-	return put(l, cgroup_id, &w);
+	return record_put(l, cgroup_id, &w);
 }
 
 int record_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
@@ -222,7 +222,7 @@ int record_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
 	w.slot = (uint16_t)slot;
 	if (slot)
 		w.netns_cookie = l->slots[slot].netns_cookie;
-	return put(l, cgroup_id, &w);
+	return record_put(l, cgroup_id, &w);
 }
 
 int record_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t clear)
@@ -238,11 +238,11 @@ int record_flags(struct leases *l, uint64_t cgroup_id, uint16_t set, uint16_t cl
 		return 0;
 	w.flags = flags;
 	w.since_ns = now_boot_ns();
-	return put(l, cgroup_id, &w);
+	return record_put(l, cgroup_id, &w);
 }
 
-static int part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie, uint16_t set,
-		uint16_t clear)
+static int record_part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie, uint16_t set,
+		       uint16_t clear)
 {
 	struct workload_record w;
 	int r = record_get(l, cgroup_id, &w);
@@ -256,18 +256,18 @@ static int part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie, uin
 	w.slot = 0;
 	w.flags = (uint16_t)((w.flags & ~clear) | set);
 	w.since_ns = now_boot_ns();
-	return put(l, cgroup_id, &w);
+	return record_put(l, cgroup_id, &w);
 }
 
 int record_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
-	return part(l, cgroup_id, netns_cookie, 0, WORKLOAD_ADMITTED);
+	return record_part(l, cgroup_id, netns_cookie, 0, WORKLOAD_ADMITTED);
 }
 
 int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
-	return part(l, cgroup_id, netns_cookie, WORKLOAD_GONE,
-		    WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
+	return record_part(l, cgroup_id, netns_cookie, WORKLOAD_GONE,
+			   WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
 }
 
 static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_t guard)

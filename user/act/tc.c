@@ -26,7 +26,8 @@ static enum bpf_attach_type tcx_type(const struct tc_place *p)
 	return p->egress ? VPNLEASH_TCX_EGRESS : VPNLEASH_TCX_INGRESS;
 }
 
-bool tc_has_tcx(void)
+/* Found out by asking the kernel, once. */
+static bool has_tcx(void)
 {
 	static int known; /* 1: yes, -1: no */
 	__u32 ids[PROGRAMS];
@@ -114,7 +115,8 @@ static int check_tcx(const struct tc_place *p, uint32_t program_id)
 
 /* ------ clsact ------ */
 
-static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, const struct tc_place *p)
+static struct nlmsghdr *tc_message(char *buf, uint16_t type, uint16_t flags,
+				   const struct tc_place *p)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct tcmsg *tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
@@ -127,7 +129,7 @@ static struct nlmsghdr *message(char *buf, uint16_t type, uint16_t flags, const 
 	return nlh;
 }
 
-static int talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
+static int tc_talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
 {
 	_cleanup_fd int fd = nl_open(-1, NETLINK_ROUTE);
 
@@ -137,7 +139,8 @@ static int talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
 static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot)
 {
 	char buf[512] = { 0 };
-	struct nlmsghdr *nlh = message(buf, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
+	struct nlmsghdr *nlh =
+		tc_message(buf, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
 	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
 	struct nlattr *options;
 	int r;
@@ -145,11 +148,11 @@ static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot
 	tc->tcm_parent = TC_H_CLSACT;
 	tc->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
 	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
-	r = talk(nlh, NULL, NULL);
+	r = tc_talk(nlh, NULL, NULL);
 	if (r && r != -EEXIST)
 		return r;
 	memset(buf, 0, sizeof(buf));
-	nlh = message(buf, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
+	nlh = tc_message(buf, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
 	tc = mnl_nlmsg_get_payload(nlh);
 	tc->tcm_handle = HANDLE;
 	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
@@ -160,7 +163,7 @@ static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot
 	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
 	mnl_attr_put_u32(nlh, TCA_BPF_CLASSID, slot);
 	mnl_attr_nest_end(nlh, options);
-	return talk(nlh, NULL, NULL);
+	return tc_talk(nlh, NULL, NULL);
 }
 
 /* The first filter that a packet meets. */
@@ -211,9 +214,9 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 static int check_clsact(const struct tc_place *p, uint32_t program_id, uint32_t slot)
 {
 	char buf[256] = { 0 };
-	struct nlmsghdr *nlh = message(buf, RTM_GETTFILTER, NLM_F_DUMP, p);
+	struct nlmsghdr *nlh = tc_message(buf, RTM_GETTFILTER, NLM_F_DUMP, p);
 	struct first f = { 0 };
-	int r = talk(nlh, note_filter, &f);
+	int r = tc_talk(nlh, note_filter, &f);
 
 	if (r == -ENODEV)
 		return r;
@@ -226,14 +229,14 @@ static int check_clsact(const struct tc_place *p, uint32_t program_id, uint32_t 
 static int detach_clsact(const struct tc_place *p)
 {
 	char buf[256] = { 0 };
-	struct nlmsghdr *nlh = message(buf, RTM_DELTFILTER, NLM_F_ACK, p);
+	struct nlmsghdr *nlh = tc_message(buf, RTM_DELTFILTER, NLM_F_ACK, p);
 	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
 	int r;
 
 	tc->tcm_handle = HANDLE;
 	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
 	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
-	r = talk(nlh, NULL, NULL);
+	r = tc_talk(nlh, NULL, NULL);
 	/* no device, no qdisc, no filter; the qdisc stays: somebody else may use it */
 	return r == -ENODEV || r == -EINVAL || r == -ENOENT ? 0 : r;
 }
@@ -250,16 +253,16 @@ static int attach_there(void *arg)
 {
 	const struct request *q = arg;
 
-	return tc_has_tcx() ? attach_tcx(q->place, q->program_fd)
-			    : attach_clsact(q->place, q->program_fd, q->slot);
+	return has_tcx() ? attach_tcx(q->place, q->program_fd)
+			 : attach_clsact(q->place, q->program_fd, q->slot);
 }
 
 static int check_there(void *arg)
 {
 	const struct request *q = arg;
 
-	return tc_has_tcx() ? check_tcx(q->place, q->program_id)
-			    : check_clsact(q->place, q->program_id, q->slot);
+	return has_tcx() ? check_tcx(q->place, q->program_id)
+			 : check_clsact(q->place, q->program_id, q->slot);
 }
 
 static int detach_there(void *arg)
@@ -269,15 +272,15 @@ static int detach_there(void *arg)
 	return detach_clsact(q->place);
 }
 
-static int call(const struct request *q, int (*f)(void *arg))
+static int tc_call(const struct request *q, int (*f)(void *arg))
 {
 	return q->place->netns_fd < 0 ? f((void *)q) : netns_call(q->place->netns_fd, f, (void *)q);
 }
 
 int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct error *err)
 {
-	int r = call(&(struct request) { .place = p, .program_fd = program_fd, .slot = slot },
-		     attach_there);
+	int r = tc_call(&(struct request) { .place = p, .program_fd = program_fd, .slot = slot },
+			attach_there);
 
 	return r ? fail(err, EXIT_FAILURE_, r,
 			r == -EBUSY ? "see: bpftool net; another program runs before it" : NULL,
@@ -287,8 +290,8 @@ int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct er
 
 int tc_check(const struct tc_place *p, uint32_t program_id, uint32_t slot)
 {
-	return call(&(struct request) { .place = p, .program_id = program_id, .slot = slot },
-		    check_there);
+	return tc_call(&(struct request) { .place = p, .program_id = program_id, .slot = slot },
+		       check_there);
 }
 
 int tc_detach(const struct tc_place *p)
@@ -296,7 +299,7 @@ int tc_detach(const struct tc_place *p)
 	char path[PINS_PATH_MAX];
 
 	pin_path(path, p);
-	if (tc_has_tcx())
+	if (has_tcx())
 		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
-	return call(&(struct request) { .place = p }, detach_there);
+	return tc_call(&(struct request) { .place = p }, detach_there);
 }

@@ -21,9 +21,6 @@ struct tc_place {
 	const char *program; /* its name, part of the pin's and the filter's */
 };
 
-/* Found out by asking the kernel, once. */
-bool tc_has_tcx(void);
-
 /* There and first, or replaced in place, or a new one. slot: a clsact filter hands it to the
  * program. -ENODEV: no such device. */
 int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct error *err);

@@ -66,7 +66,7 @@ struct walk {
 	size_t n;
 };
 
-static int visit(struct walk *w, const char *path)
+static int netns_visit(struct walk *w, const char *path)
 {
 	_cleanup_fd int fd = -1;
 	struct stat st;
@@ -94,7 +94,7 @@ int netns_each(int (*f)(int netns_fd, void *arg), void *arg)
 		const char *dir, *format;
 	} places[] = { { "/run/netns", "/run/netns/%s" }, { "/proc", "/proc/%s/ns/net" } };
 	struct walk w = { .f = f, .arg = arg };
-	int r = visit(&w, "/proc/self/ns/net");
+	int r = netns_visit(&w, "/proc/self/ns/net");
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(places); i++) {
 		DIR *d = opendir(places[i].dir);
@@ -106,7 +106,7 @@ int netns_each(int (*f)(int netns_fd, void *arg), void *arg)
 			if (e->d_name[0] == '.' || (i && !isdigit((unsigned char)e->d_name[0])))
 				continue;
 			snprintf(path, sizeof(path), places[i].format, e->d_name);
-			r = visit(&w, path);
+			r = netns_visit(&w, path);
 		}
 		if (d)
 			closedir(d);

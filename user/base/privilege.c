@@ -24,14 +24,14 @@
 
 static bool realtime; /* what privilege_take() was granted */
 
-static int schedule(int policy, int priority)
+static int set_scheduling(int policy, int priority)
 {
 	struct sched_param p = { .sched_priority = priority };
 
 	return sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &p) < 0 ? -errno : 0;
 }
 
-static int limit(__rlimit_resource_t which, rlim_t soft, rlim_t hard)
+static int set_limit(__rlimit_resource_t which, rlim_t soft, rlim_t hard)
 {
 	struct rlimit l = { soft, hard };
 
@@ -42,7 +42,7 @@ static volatile sig_atomic_t overran;
 
 static void on_budget(int signal)
 {
-	schedule(SCHED_OTHER, 0);
+	set_scheduling(SCHED_OTHER, 0);
 	overran = 1;
 }
 
@@ -53,10 +53,10 @@ static void take_realtime(void)
 	 * and it is killed: the signal did not help */
 	int r = sigaction(SIGXCPU, &budget, NULL) < 0
 			? -errno
-			: limit(RLIMIT_RTTIME, BUDGET_USEC, 5 * BUDGET_USEC);
+			: set_limit(RLIMIT_RTTIME, BUDGET_USEC, 5 * BUDGET_USEC);
 
 	if (!r)
-		r = schedule(SCHED_RR, PRIORITY);
+		r = set_scheduling(SCHED_RR, PRIORITY);
 	if (r) {
 		log_line(LOG_LEVEL_NOTICE,
 			 "no real-time scheduling: %s: a busy machine may delay "
@@ -65,14 +65,14 @@ static void take_realtime(void)
 		return;
 	}
 	/* to come back to it, see privilege_long_work(), without CAP_SYS_NICE */
-	realtime = !limit(RLIMIT_RTPRIO, PRIORITY, PRIORITY);
+	realtime = !set_limit(RLIMIT_RTPRIO, PRIORITY, PRIORITY);
 }
 
 static void take_memory(void)
 {
 	/* Without CAP_IPC_LOCK, later, the heap and the stack could not grow past a limit: no lock
 	 * under one. ONFAULT: what is never touched (most of the libraries) is never read in. */
-	int r = limit(RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+	int r = set_limit(RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 
 	if (!r && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		r = -errno;
@@ -104,8 +104,8 @@ void privilege_long_work(bool begins)
 	static unsigned int depth;
 	bool changes = begins ? !depth++ : !--depth;
 	int r = !realtime || !changes ? 0
-		: begins	      ? schedule(SCHED_OTHER, 0)
-				      : schedule(SCHED_RR, PRIORITY);
+		: begins	      ? set_scheduling(SCHED_OTHER, 0)
+				      : set_scheduling(SCHED_RR, PRIORITY);
 
 	if (r)
 		log_line(LOG_LEVEL_WARNING, "real-time scheduling is lost: %s", strerror(-r));
