@@ -20,8 +20,9 @@ int gate_link(struct gate *g, const struct cgroup_root *root, const struct cgrou
 /* The gate alone: what else is on the cgroup stays. */
 void gate_unlink(uint64_t cgroup_id);
 /*
- * On a slice's child, which has no gate of its own: by a link of the child's the kernel tells when
- * the last socket of it is gone. Without a question asked it changes nothing.
+ * A slice's child has no gate of its own. It gets a DNS program instead, by whose link the kernel
+ * tells when the child's last socket is gone; the program does nothing until a question is
+ * redirected.
  */
 int gate_link_witness(struct gate *g, const struct cgroup_ref *c, struct error *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loads the BPF object: one instance for each depth of cgroups in use, all with the same maps.
- * Only what the machine can not do otherwise depends on the kernel, and is found out by loading.
+ * Loads the BPF object: one instance for each depth of cgroups in use, all with the same maps. How
+ * this kernel tells a packet's netns is found out by trying.
  */
 #ifndef VPNLEASH_GATE_LOAD_H
 #define VPNLEASH_GATE_LOAD_H

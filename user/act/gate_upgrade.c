@@ -34,8 +34,8 @@ static bool was_slice(const struct replacing *r, uint64_t cgroup_id)
 	return false;
 }
 
-/* The instance for its gate. Of a removed cgroup nobody knows the depth; the deepest instance finds
- * no ancestor of its sockets, and so no record. */
+/* The instance for its gate. The depth of a removed cgroup is not known: the deepest instance finds
+ * no ancestor of its sockets there, so no record, and drops. */
 static int instance_for(struct replacing *r, uint64_t cgroup_id, struct vpnleash_bpf **ret)
 {
 	struct cgroup_ref c;

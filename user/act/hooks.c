@@ -28,14 +28,15 @@
 
 /* ------ the program ------ */
 
-/* Which way the path goes: as far as `at`, by directories that only root changes. */
+/* A path that is walked name by name: `at` is how far, by directories that only root may change. */
 struct way {
 	int at;
 	char rest[PATH_MAX]; /* empty, or from a slash on */
 	unsigned int links;
 };
 
-/* Root's, and nobody else may write it; into a sticky directory others only put what is new. */
+/* Only root may write it. In a sticky directory others may add names, and replace none of root's.
+ */
 static bool is_roots(const struct stat *st)
 {
 	bool sticky = S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX;
@@ -43,7 +44,7 @@ static bool is_roots(const struct stat *st)
 	return !st->st_uid && (S_ISLNK(st->st_mode) || !(st->st_mode & 022) || sticky);
 }
 
-/* What a link says comes before the rest. 0 or -Exxx. */
+/* Put the target of a link before the rest of the path. 0 or -Exxx. */
 static int way_follow(struct way *w, int link_fd)
 {
 	char rest[PATH_MAX];
@@ -64,7 +65,7 @@ static int way_follow(struct way *w, int link_fd)
 	return w->at < 0 ? -errno : 0;
 }
 
-/* One name further. 0 or -Exxx, -EPERM: what has that name is not root's alone. */
+/* Walk one name further. 0 or -Exxx; -EPERM: others than root may write what has that name. */
 static int way_step(struct way *w, char name[NAME_MAX + 1])
 {
 	char *begin = w->rest + strspn(w->rest, "/");
@@ -240,7 +241,7 @@ static void hook_begin(struct running *r, const struct hook_call *c, int netns_f
 	struct error err;
 	int out[2];
 
-	/* what is judged is what is run, whatever has its name then */
+	/* the file that is checked is the one that runs, even if its name is another's by then */
 	program = hook_open(c->program, &err);
 	if (program < 0) {
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);

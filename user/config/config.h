@@ -73,7 +73,7 @@ struct config {
 	uint64_t lease_ns;
 	char engine[128]; /* see engine_start() */
 	size_t n_slices;
-	char slices[CONFIG_SLICES][256]; /* locked, whoever is leashed in them: as after "slice:" */
+	char slices[CONFIG_SLICES][256]; /* to be locked; names as after "slice:" */
 	bool has_daemon;		 /* a [daemon] section was read */
 	size_t n_tunnels, n_workloads;
 	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */

@@ -185,7 +185,7 @@ int config_parse_text(struct config *c, const char *name, char *text, struct err
 
 /* ------ the files ------ */
 
-/* Who may write the file, or a directory above it, may leash and unleash. */
+/* Whoever may write the file, or a directory above it, decides what is leashed. */
 static int check_owner(const char *path, const struct stat *st, struct error *err)
 {
 	if (st->st_uid == 0 && !(st->st_mode & 022))

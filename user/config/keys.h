@@ -32,7 +32,7 @@ struct key {
 	int (*set)(struct place *p, const char *value, struct error *err);
 };
 
-/* NULL: there is none. SECTION_NONE: the first of that name, in whichever section. */
+/* NULL: no such key. SECTION_NONE: the first of that name in any section. */
 const struct key *key_find(enum section section, const char *name, size_t length);
 /* One bit for each key, to note those that were given. */
 uint64_t key_bit(const struct key *key);

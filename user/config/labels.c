@@ -8,7 +8,8 @@
 
 #include "config/keys.h"
 
-/* The values between `;` of one label; none is one that is empty. Cuts `values` up. */
+/* The values of one label, with `;` between them. A label without one has one empty value. Cuts
+ * `values` up. */
 static int take_values(struct place *place, const struct key *key, char *values, struct error *err)
 {
 	char *save, *value = strtok_r(values, ";", &save);

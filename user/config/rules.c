@@ -110,7 +110,7 @@ static int read_prefix(const char *text, struct prefix *ret, struct error *err)
 	return 0;
 }
 
-/* What is no host somewhere: everything, loopback, multicast. */
+/* Can it be a host elsewhere? Not everything, loopback or multicast. */
 static bool is_host(const struct prefix *p)
 {
 	const uint8_t *a = p->address;
@@ -287,7 +287,7 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 	return 0;
 }
 
-/* Who may come in: what is written behind 'from', or (nothing is) the private networks. */
+/* Who may come in: the list behind 'from', or without one (NULL) the private networks. */
 static int read_from(struct allow_rule *a, char *list, struct error *err)
 {
 	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
