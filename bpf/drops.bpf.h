@@ -4,7 +4,6 @@
 #define VPNLEASH_DROPS_BPF_H
 
 #include "maps.bpf.h"
-#include "packet.bpf.h"
 #include "vpnleash/reasons.h"
 
 struct dropped {
@@ -15,6 +14,42 @@ struct dropped {
 	bool ingress; /* on its way in */
 	bool audit;
 };
+
+static __always_inline void show_ports(struct __sk_buff *skb, __u32 at, struct drop_event *e)
+{
+	__be16 ports[2];
+
+	if (e->protocol != 6 && e->protocol != 17 && e->protocol != 136 && e->protocol != 132)
+		return; /* TCP, UDP, UDP-Lite, SCTP */
+	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
+		return;
+	e->source_port = ports[0];
+	e->destination_port = ports[1];
+}
+
+/*
+ * The packet's headers, for people and logs and never for a verdict: what can not be read stays
+ * zero, and an IPv6 extension header is shown as the protocol.
+ */
+static __always_inline void show_packet(struct __sk_buff *skb, __u32 at, struct drop_event *e)
+{
+	__u8 h[40];
+
+	if (skb->protocol == bpf_htons(ETH_P_IP) && !bpf_skb_load_bytes(skb, at, h, 20)) {
+		e->family = 4;
+		e->protocol = h[9];
+		__builtin_memcpy(e->source, h + 12, 4);
+		__builtin_memcpy(e->destination, h + 16, 4);
+		if (!((h[6] & 0x1f) | h[7])) /* the first fragment */
+			show_ports(skb, at + (h[0] & 0xf) * 4, e);
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6) && !bpf_skb_load_bytes(skb, at, h, 40)) {
+		e->family = 6;
+		e->protocol = h[6];
+		__builtin_memcpy(e->source, h + 8, 16);
+		__builtin_memcpy(e->destination, h + 24, 16);
+		show_ports(skb, at + 40, e);
+	}
+}
 
 /* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
  * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
@@ -48,7 +83,7 @@ static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d,
 	e->audit = d->audit;
 	e->ifindex = skb->ifindex;
 	e->length = skb->len - d->ip_at;
-	read_packet(skb, d->ip_at, e);
+	show_packet(skb, d->ip_at, e);
 	bpf_ringbuf_submit(e, 0);
 }
 
