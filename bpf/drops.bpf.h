@@ -4,6 +4,7 @@
 #define VPNLEASH_DROPS_BPF_H
 
 #include "maps.bpf.h"
+#include "packet.bpf.h"
 #include "vpnleash/reasons.h"
 
 struct dropped {
@@ -19,9 +20,10 @@ static __always_inline void show_ports(struct __sk_buff *skb, __u32 at, struct d
 {
 	__be16 ports[2];
 
-	if (e->protocol != 6 && e->protocol != 17 && e->protocol != 136 && e->protocol != 132)
-		return; /* TCP, UDP, UDP-Lite, SCTP */
-	if (bpf_skb_load_bytes(skb, at, ports, sizeof(ports)))
+	if (e->protocol != IPPROTO_TCP && e->protocol != IPPROTO_UDP &&
+	    e->protocol != IPPROTO_UDPLITE && e->protocol != IPPROTO_SCTP)
+		return;
+	if (!read_bytes(skb, at, ports, sizeof(ports)))
 		return;
 	e->source_port = ports[0];
 	e->destination_port = ports[1];
@@ -33,21 +35,22 @@ static __always_inline void show_ports(struct __sk_buff *skb, __u32 at, struct d
  */
 static __always_inline void show_packet(struct __sk_buff *skb, __u32 at, struct drop_event *e)
 {
-	__u8 h[40];
+	struct ipv6hdr ip6;
+	struct iphdr ip;
 
-	if (skb->protocol == bpf_htons(ETH_P_IP) && !bpf_skb_load_bytes(skb, at, h, 20)) {
+	if (is_ipv4(skb->protocol) && read_bytes(skb, at, &ip, sizeof(ip))) {
 		e->family = 4;
-		e->protocol = h[9];
-		__builtin_memcpy(e->source, h + 12, 4);
-		__builtin_memcpy(e->destination, h + 16, 4);
-		if (!((h[6] & 0x1f) | h[7])) /* the first fragment */
-			show_ports(skb, at + (h[0] & 0xf) * 4, e);
-	} else if (skb->protocol == bpf_htons(ETH_P_IPV6) && !bpf_skb_load_bytes(skb, at, h, 40)) {
+		e->protocol = ip.protocol;
+		__builtin_memcpy(e->source, &ip.saddr, 4);
+		__builtin_memcpy(e->destination, &ip.daddr, 4);
+		if (!(ip.frag_off & bpf_htons(IP_OFFSET)))
+			show_ports(skb, at + ip.ihl * 4, e);
+	} else if (is_ipv6(skb->protocol) && read_bytes(skb, at, &ip6, sizeof(ip6))) {
 		e->family = 6;
-		e->protocol = h[6];
-		__builtin_memcpy(e->source, h + 8, 16);
-		__builtin_memcpy(e->destination, h + 24, 16);
-		show_ports(skb, at + 40, e);
+		e->protocol = ip6.nexthdr;
+		__builtin_memcpy(e->source, &ip6.saddr, 16);
+		__builtin_memcpy(e->destination, &ip6.daddr, 16);
+		show_ports(skb, at + sizeof(ip6), e);
 	}
 }
 

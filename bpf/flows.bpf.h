@@ -10,11 +10,6 @@
 #include "maps.bpf.h"
 #include "packet.bpf.h"
 
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
-#define TCP_ACK 0x10
-
 static __always_inline bool allowed(void *trie, __u64 netns_cookie, enum address_kind kind,
 				    __u8 protocol, __be16 port, const __u8 address[16])
 {
@@ -91,7 +86,7 @@ static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex, con
 	__be16 port = inbound ? p->destination_port : p->source_port;
 	struct flow_key key;
 
-	if ((p->protocol != 6 && p->protocol != 17) || p->fragment || !port ||
+	if ((p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) || p->fragment || !port ||
 	    !allowed(&exceptions, netns_cookie, ADDRESS_REMOTE, p->protocol, port,
 		     inbound ? p->source : p->destination))
 		return false;
@@ -101,7 +96,8 @@ static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex, con
 	if (!inbound ||
 	    !allowed(&exceptions, netns_cookie, ADDRESS_OWN, p->protocol, port, p->destination))
 		return false;
-	if (p->protocol == 6 && (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+	if (p->protocol == IPPROTO_TCP &&
+	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
 		return false;
 	if (!may_begin(&key))
 		return false;
