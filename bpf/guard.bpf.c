@@ -52,6 +52,14 @@ struct frame {
 	struct packet ip;
 };
 
+static __always_inline bool read_frame(struct __sk_buff *skb, struct frame *f)
+{
+	if (!read_bytes(skb, 0, &f->eth, sizeof(f->eth)))
+		return false;
+	f->vlan = skb->vlan_present;
+	return true;
+}
+
 /* ------ ARP: for IPv4 over Ethernet and nothing else ------ */
 
 /* In <linux/if_arp.h>, which includes headers that do not compile for BPF. */
@@ -112,6 +120,16 @@ static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f, bool
 		return false;
 	length = ETH_HLEN + f->ip.length;
 	return skb->len == length || (padding && length < skb->len && skb->len <= ETH_ZLEN);
+}
+
+/* The prelude of each judgement: what is no ARP must be IPv4, or IPv6 if an endpoint is IPv6. */
+static __always_inline enum reason judge_ethertype(const struct guard *g, const struct frame *f)
+{
+	if (is_ipv4(f->eth.h_proto))
+		return REASON_PASS;
+	if (!is_ipv6(f->eth.h_proto))
+		return REASON_ETHERTYPE;
+	return g->flags & GUARD_IPV6 ? REASON_PASS : REASON_IPV6;
 }
 
 static __always_inline bool is_endpoint(const struct guard *g, const struct packet *p,
@@ -190,6 +208,7 @@ static __always_inline enum reason judge_outside(struct __sk_buff *skb, const st
 						 struct frame *f)
 {
 	__u64 socket_cookie = 0;
+	enum reason reason;
 
 	if (f->vlan)
 		return REASON_ETHERTYPE;
@@ -197,14 +216,11 @@ static __always_inline enum reason judge_outside(struct __sk_buff *skb, const st
 		return REASON_SPOOFED;
 	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
 		return own_arp(skb, g) ? REASON_PASS : REASON_ARP;
-	if (is_ipv6(f->eth.h_proto)) {
-		if (!(g->flags & GUARD_IPV6))
-			return REASON_IPV6;
-		if (own_neighbour_discovery(skb, g))
-			return REASON_PASS;
-	} else if (!is_ipv4(f->eth.h_proto)) {
-		return REASON_ETHERTYPE;
-	}
+	reason = judge_ethertype(g, f);
+	if (reason)
+		return reason;
+	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, g))
+		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (!own_address(g, f->ip.source))
@@ -257,20 +273,18 @@ static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard
 static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const struct guard *g,
 						 struct frame *f)
 {
+	enum reason reason;
 	struct arp a;
 
 	if (f->vlan)
 		return REASON_ETHERTYPE;
 	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
 		return read_arp(skb, &a) ? REASON_PASS : REASON_ARP;
-	if (is_ipv6(f->eth.h_proto)) {
-		if (!(g->flags & GUARD_IPV6))
-			return REASON_IPV6;
-		if (neighbour_comes_in(skb, g))
-			return REASON_PASS;
-	} else if (!is_ipv4(f->eth.h_proto)) {
-		return REASON_ETHERTYPE;
-	}
+	reason = judge_ethertype(g, f);
+	if (reason)
+		return reason;
+	if (is_ipv6(f->eth.h_proto) && neighbour_comes_in(skb, g))
+		return REASON_PASS;
 	if (!read_ip(skb, f, true))
 		return REASON_HEADER;
 	if (g->listen_port && f->ip.protocol == IPPROTO_UDP && !f->ip.fragment &&
@@ -295,16 +309,15 @@ static __always_inline bool is_vpns(struct __sk_buff *skb, const struct guard *g
 static __always_inline enum reason judge_inside(struct __sk_buff *skb, const struct guard *g,
 						struct frame *f)
 {
+	enum reason reason;
+
 	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
 		return REASON_PASS; /* its shape is judged outside */
-	if (is_ipv6(f->eth.h_proto)) {
-		if (!(g->flags & GUARD_IPV6))
-			return REASON_IPV6;
-		if (own_neighbour_discovery(skb, g))
-			return REASON_PASS;
-	} else if (!is_ipv4(f->eth.h_proto)) {
-		return REASON_ETHERTYPE;
-	}
+	reason = judge_ethertype(g, f);
+	if (reason)
+		return reason;
+	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, g))
+		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
@@ -331,10 +344,9 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 		d.cgroup_id = bpf_skb_cgroup_id(skb);
 	if (!g || !g->netns_cookie)
 		d.reason = REASON_UNGUARDED;
-	else if (!read_bytes(skb, 0, &f.eth, ETH_HLEN))
+	else if (!read_frame(skb, &f))
 		d.reason = REASON_ETHERTYPE;
 	else {
-		f.vlan = skb->vlan_present;
 		d.audit = g->flags & GUARD_AUDIT;
 		d.reason = place == OUTSIDE   ? judge_outside(skb, g, &f)
 			   : place == INBOUND ? judge_inbound(skb, g, &f)
@@ -375,7 +387,7 @@ int guard_weak(struct __sk_buff *skb)
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
 	struct frame f = {};
 
-	if (!g || !g->netns_cookie || !read_bytes(skb, 0, &f.eth, ETH_HLEN))
+	if (!g || !g->netns_cookie || !read_frame(skb, &f))
 		return GUARD_PASS; /* the host's own: nothing to hold back */
 	d.audit = g->flags & GUARD_AUDIT;
 	d.reason = judge_weak(skb, g, &f, &d.cgroup_id);
