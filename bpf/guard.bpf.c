@@ -3,17 +3,16 @@
  * The guard: tc programs at the edge of a tunnel's network namespace, for what no cgroup hook
  * sees: packet sockets, foreign sockets, forwarded frames, the kernel's own answers.
  *
- *   guard_outside  ingress of the host-side peer of an underlay. Everything that comes out of the
- *                  namespace passes here, however it was sent, and nothing inside can reach it.
- *   guard_inbound  egress of that peer: what nobody inside asked for does not come in, so that
- *                  the kernel inside has nothing to answer.
- *   guard_inside   egress of the underlay itself. Tells who sent it, and in bootstrap notes what
- *                  the VPN sends; whoever has CAP_NET_ADMIN inside can take it off, and packet
- *                  sockets can go round it.
+ *   guard_peer_ingress  the underlay's peer, on the host's side. What leaves the namespace comes in
+ *                       here, however it was sent, and nothing inside can reach this program.
+ *   guard_peer_egress   the same device. What nobody inside asked for goes no further, so that the
+ *                       kernel inside has nothing to answer.
+ *   guard_inside        egress of the underlay itself. Knows who sent a frame, and in bootstrap
+ *                       notes what the VPN sends; whoever has CAP_NET_ADMIN inside can take it
+ *                       off, and packet sockets can go round it.
+ *   guard_weak          egress of an underlay in the host's own netns, where others live.
  *
- *   guard_weak     egress of an underlay in the host's own netns, where others live.
- *
- * The outer two never look at skb->sk: gone or wrong there. Unknown is dropped.
+ * The peer's two never look at skb->sk: gone or wrong there. Unknown is dropped.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -40,8 +39,9 @@ static __always_inline __u32 slot_of(struct __sk_buff *skb)
 {
 	if (netns_by_socket)
 		return skb->tc_classid;
-	struct edge_key key = { .netns_cookie = netns_of_device(skb), .ifindex = skb->ifindex };
-	__u32 *slot = bpf_map_lookup_elem(&edges, &key);
+	struct guard_slot_key key = { .netns_cookie = netns_of_device(skb),
+				      .ifindex = skb->ifindex };
+	__u32 *slot = bpf_map_lookup_elem(&guard_slots, &key);
 
 	return slot ? *slot : 0;
 }
@@ -204,8 +204,8 @@ static __always_inline bool may_bootstrap(struct __sk_buff *skb, const struct gu
 	return noted;
 }
 
-static __always_inline enum reason judge_outside(struct __sk_buff *skb, const struct guard *g,
-						 struct frame *f)
+static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, const struct guard *g,
+						      struct frame *f)
 {
 	__u64 socket_cookie = 0;
 	enum reason reason;
@@ -270,8 +270,8 @@ static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard
 	       allowed(&endpoints, g->netns_cookie, ADDRESS_HOST, protocol, 0, destination);
 }
 
-static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const struct guard *g,
-						 struct frame *f)
+static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, const struct guard *g,
+						     struct frame *f)
 {
 	enum reason reason;
 	struct arp a;
@@ -330,11 +330,11 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	return REASON_NOT_ENDPOINT;
 }
 
-enum place { OUTSIDE, INBOUND, INSIDE };
+enum place { PEER_INGRESS, PEER_EGRESS, INSIDE };
 
 static __always_inline int guard(struct __sk_buff *skb, enum place place)
 {
-	struct dropped d = { .ingress = place == INBOUND,
+	struct dropped d = { .ingress = place == PEER_EGRESS,
 			     .ip_at = ETH_HLEN,
 			     .guard = slot_of(skb) };
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
@@ -348,9 +348,9 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 		d.reason = REASON_ETHERTYPE;
 	else {
 		d.audit = g->flags & GUARD_AUDIT;
-		d.reason = place == OUTSIDE   ? judge_outside(skb, g, &f)
-			   : place == INBOUND ? judge_inbound(skb, g, &f)
-					      : judge_inside(skb, g, &f);
+		d.reason = place == PEER_INGRESS  ? judge_peer_ingress(skb, g, &f)
+			   : place == PEER_EGRESS ? judge_peer_egress(skb, g, &f)
+						  : judge_inside(skb, g, &f);
 	}
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
@@ -400,15 +400,15 @@ int guard_weak(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int guard_outside(struct __sk_buff *skb)
+int guard_peer_ingress(struct __sk_buff *skb)
 {
-	return guard(skb, OUTSIDE);
+	return guard(skb, PEER_INGRESS);
 }
 
 SEC("tc")
-int guard_inbound(struct __sk_buff *skb)
+int guard_peer_egress(struct __sk_buff *skb)
 {
-	return guard(skb, INBOUND);
+	return guard(skb, PEER_EGRESS);
 }
 
 SEC("tc")

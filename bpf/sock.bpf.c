@@ -25,7 +25,8 @@ static __always_inline bool is_server(const struct resolver *r, __be32 address)
 /* Where the program asked, by its socket: IPv4 as ::ffff:a.b.c.d. */
 static __always_inline bool note_asked(struct bpf_sock_addr *ctx, const __u32 address[4])
 {
-	struct asked *a = bpf_sk_storage_get(&asked, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct asked_resolver *a =
+		bpf_sk_storage_get(&asked_resolvers, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (!a)
 		return false;
@@ -113,7 +114,7 @@ static __always_inline int redirect6(struct bpf_sock_addr *ctx, bool connected)
 }
 
 /* What the socket asked, if this comes from a resolver that we put in its place. */
-static __always_inline struct asked *asked_for(struct bpf_sock_addr *ctx, __be32 from)
+static __always_inline struct asked_resolver *asked_for(struct bpf_sock_addr *ctx, __be32 from)
 {
 	struct resolver *r;
 
@@ -122,12 +123,12 @@ static __always_inline struct asked *asked_for(struct bpf_sock_addr *ctx, __be32
 	r = bpf_get_local_storage(&resolvers, 0);
 	if (!r->flags || !is_server(r, from))
 		return 0;
-	return bpf_sk_storage_get(&asked, ctx->sk, 0, 0);
+	return bpf_sk_storage_get(&asked_resolvers, ctx->sk, 0, 0);
 }
 
 static __always_inline int restore4(struct bpf_sock_addr *ctx)
 {
-	struct asked *a = asked_for(ctx, ctx->user_ip4);
+	struct asked_resolver *a = asked_for(ctx, ctx->user_ip4);
 
 	if (a)
 		ctx->user_ip4 = a->address[3];
@@ -136,7 +137,7 @@ static __always_inline int restore4(struct bpf_sock_addr *ctx)
 
 static __always_inline int restore6(struct bpf_sock_addr *ctx)
 {
-	struct asked *a;
+	struct asked_resolver *a;
 
 	if (ctx->user_ip6[0] || ctx->user_ip6[1] || ctx->user_ip6[2] != bpf_htonl(0xffff))
 		return ALLOW;

@@ -27,8 +27,7 @@
 /* Depth of the workloads' cgroups below the root: one loaded instance for each depth in use. On a
  * slice it is the depth of the slice's children. */
 const volatile __u32 level = 1;
-/* The kernel can not show the gate a packet's device: compare the socket's netns (see `sockets`).
- */
+/* The kernel can not show the gate a packet's device: `netns_cookies` has the socket's netns. */
 const volatile bool netns_by_socket = false;
 
 /* The first word of struct workload_record, read in one load; see there. */
@@ -52,7 +51,7 @@ static __always_inline __u64 netns_of(struct __sk_buff *skb)
 			sk = bpf_sk_fullsock(sk);
 		if (!sk)
 			return 0;
-		made_in = bpf_sk_storage_get(&sockets, sk, 0, 0);
+		made_in = bpf_sk_storage_get(&netns_cookies, sk, 0, 0);
 		return made_in ? *made_in : 0;
 	}
 	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
@@ -307,7 +306,7 @@ int gate_ingress(struct __sk_buff *skb)
 SEC("cgroup/sock_create")
 int gate_socket(struct bpf_sock *sk)
 {
-	__u64 *made_in = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	__u64 *made_in = bpf_sk_storage_get(&netns_cookies, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (made_in)
 		*made_in = bpf_get_netns_cookie(sk);

@@ -93,7 +93,8 @@ static int load(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t lev
 			bpf_program__set_autoload(dns[i], false);
 	}
 	if (level != 1) { /* these look at no cgroup's depth: one instance is enough */
-		struct bpf_program *once[] = { skel->progs.guard_outside, skel->progs.guard_inbound,
+		struct bpf_program *once[] = { skel->progs.guard_peer_ingress,
+					       skel->progs.guard_peer_egress,
 					       skel->progs.guard_inside, skel->progs.guard_weak };
 
 		for (size_t i = 0; i < ARRAY_SIZE(once); i++)
@@ -300,7 +301,7 @@ int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_
 		return r;
 	if (!r)
 		made = receive_fd(here);
-	if (r || made < 0 || bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
+	if (r || made < 0 || bpf_map_lookup_elem(g->pins.netns_cookies, &made, ret_cookie) < 0)
 		return fail(err, EXIT_FAILURE_,
 			    r	       ? -r
 			    : made < 0 ? made
