@@ -16,6 +16,44 @@ struct dropped {
 	bool audit;
 };
 
+static __always_inline void show_ports(struct __sk_buff *skb, __u32 at, struct drop_event *e)
+{
+	__be16 ports[2];
+
+	if (e->protocol != IPPROTO_TCP && e->protocol != IPPROTO_UDP &&
+	    e->protocol != IPPROTO_UDPLITE && e->protocol != IPPROTO_SCTP)
+		return;
+	if (!read_bytes(skb, at, ports, sizeof(ports)))
+		return;
+	e->source_port = ports[0];
+	e->destination_port = ports[1];
+}
+
+/*
+ * The packet's headers, for people and logs and never for a verdict: what can not be read stays
+ * zero, and an IPv6 extension header is shown as the protocol.
+ */
+static __always_inline void show_packet(struct __sk_buff *skb, __u32 at, struct drop_event *e)
+{
+	struct ipv6hdr ip6;
+	struct iphdr ip;
+
+	if (is_ipv4(skb->protocol) && read_bytes(skb, at, &ip, sizeof(ip))) {
+		e->family = 4;
+		e->protocol = ip.protocol;
+		__builtin_memcpy(e->source, &ip.saddr, 4);
+		__builtin_memcpy(e->destination, &ip.daddr, 4);
+		if (!(ip.frag_off & bpf_htons(IP_OFFSET)))
+			show_ports(skb, at + ip.ihl * 4, e);
+	} else if (is_ipv6(skb->protocol) && read_bytes(skb, at, &ip6, sizeof(ip6))) {
+		e->family = 6;
+		e->protocol = ip6.nexthdr;
+		__builtin_memcpy(e->source, &ip6.saddr, 16);
+		__builtin_memcpy(e->destination, &ip6.daddr, 16);
+		show_ports(skb, at + sizeof(ip6), e);
+	}
+}
+
 /* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
  * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
 static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d, struct counter *c)
@@ -48,7 +86,7 @@ static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d,
 	e->audit = d->audit;
 	e->ifindex = skb->ifindex;
 	e->length = skb->len - d->ip_at;
-	read_packet(skb, d->ip_at, e);
+	show_packet(skb, d->ip_at, e);
 	bpf_ringbuf_submit(e, 0);
 }
 

@@ -3,20 +3,18 @@
  * The guard: tc programs at the edge of a tunnel's network namespace, for what no cgroup hook
  * sees: packet sockets, foreign sockets, forwarded frames, the kernel's own answers.
  *
- *   guard_outside  ingress of the host-side peer of an underlay. Everything that comes out of the
- *                  namespace passes here, however it was sent, and nothing inside can reach it.
- *   guard_inbound  egress of that peer: what nobody inside asked for does not come in, so that
- *                  the kernel inside has nothing to answer.
- *   guard_inside   egress of the underlay itself. Tells who sent it, and in bootstrap notes what
- *                  the VPN sends; whoever has CAP_NET_ADMIN inside can take it off, and packet
- *                  sockets can go round it.
+ *   guard_peer_ingress  the underlay's peer, on the host's side. What leaves the namespace comes in
+ *                       here, however it was sent, and nothing inside can reach this program.
+ *   guard_peer_egress   the same device. What nobody inside asked for goes no further, so that the
+ *                       kernel inside has nothing to answer.
+ *   guard_inside        egress of the underlay itself. Knows who sent a frame, and in bootstrap
+ *                       notes what the VPN sends; whoever has CAP_NET_ADMIN inside can take it
+ *                       off, and packet sockets can go round it.
+ *   guard_weak          egress of an underlay in the host's own netns, where others live.
  *
- *   guard_weak     egress of an underlay in the host's own netns, where others live.
- *
- * The outer two never look at skb->sk: gone or wrong there. Unknown is dropped.
+ * The peer's two never look at skb->sk: gone or wrong there. Unknown is dropped.
  */
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <stdbool.h>
 
@@ -33,10 +31,6 @@
 extern const volatile bool netns_by_socket;
 __u64 netns_of_device(struct __sk_buff *skb);
 
-#define ICMP_UNREACHABLE 3
-#define ICMP_FRAG_NEEDED 4
-#define ICMP6_TOO_BIG	 2
-
 /* Other tc programs and filters go on behind us: their drops count. */
 #define GUARD_PASS TC_ACT_UNSPEC
 #define GUARD_DROP TC_ACT_SHOT
@@ -45,34 +39,50 @@ static __always_inline __u32 slot_of(struct __sk_buff *skb)
 {
 	if (netns_by_socket)
 		return skb->tc_classid;
-	struct edge_key key = { .netns_cookie = netns_of_device(skb), .ifindex = skb->ifindex };
-	__u32 *slot = bpf_map_lookup_elem(&edges, &key);
+	struct guard_slot_key key = { .netns_cookie = netns_of_device(skb),
+				      .ifindex = skb->ifindex };
+	__u32 *slot = bpf_map_lookup_elem(&guard_slots, &key);
 
 	return slot ? *slot : 0;
 }
 
 struct frame {
-	__u8 to[6], from[6];
-	__be16 ethertype;
+	struct ethhdr eth;
 	bool vlan;
 	struct packet ip;
 };
 
+static __always_inline bool read_frame(struct __sk_buff *skb, struct frame *f)
+{
+	if (!read_bytes(skb, 0, &f->eth, sizeof(f->eth)))
+		return false;
+	f->vlan = skb->vlan_present;
+	return true;
+}
+
 /* ------ ARP: for IPv4 over Ethernet and nothing else ------ */
+
+/* In <linux/if_arp.h>, which includes headers that do not compile for BPF. */
+#define ARPHRD_ETHER  1
+#define ARPOP_REQUEST 1
+#define ARPOP_REPLY   2
 
 struct arp {
 	__be16 hardware, protocol;
 	__u8 hardware_length, protocol_length;
 	__be16 operation;
-	__u8 sender_mac[6], sender[4], target_mac[6], target[4];
+	__u8 sender_mac[ETH_ALEN];
+	__be32 sender;
+	__u8 target_mac[ETH_ALEN];
+	__be32 target;
 } __attribute__((packed));
 
 static __always_inline bool read_arp(struct __sk_buff *skb, struct arp *a)
 {
-	return !bpf_skb_load_bytes(skb, ETH_HLEN, a, sizeof(*a)) && a->hardware == bpf_htons(1) &&
-	       a->protocol == bpf_htons(ETH_P_IP) && a->hardware_length == 6 &&
-	       a->protocol_length == 4 &&
-	       (a->operation == bpf_htons(1) || a->operation == bpf_htons(2));
+	return read_bytes(skb, ETH_HLEN, a, sizeof(*a)) && a->hardware == bpf_htons(ARPHRD_ETHER) &&
+	       a->protocol == bpf_htons(ETH_P_IP) && a->hardware_length == ETH_ALEN &&
+	       a->protocol_length == sizeof(a->sender) &&
+	       (a->operation == bpf_htons(ARPOP_REQUEST) || a->operation == bpf_htons(ARPOP_REPLY));
 }
 
 /* About itself, about a neighbour, and not a byte more than it must have. */
@@ -90,7 +100,7 @@ static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g
 	own = own_address(g, sender);
 	if (!own || !is_in_network(own, target))
 		return false;
-	return a.operation == bpf_htons(2) ||
+	return a.operation == bpf_htons(ARPOP_REPLY) ||
 	       !(a.target_mac[0] | a.target_mac[1] | a.target_mac[2] | a.target_mac[3] |
 		 a.target_mac[4] | a.target_mac[5]);
 }
@@ -102,26 +112,24 @@ static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g
 static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f, bool padding)
 {
 	__u32 length;
-	__u8 h[40];
 
-	if (f->to[0] & 1) /* multicast, broadcast */
+	if (f->eth.h_dest[0] & 1) /* multicast, broadcast */
 		return false;
-	if (f->ethertype == bpf_htons(ETH_P_IP)) {
-		if (!read_ipv4(skb, ETH_HLEN, &f->ip) ||
-		    bpf_skb_load_bytes(skb, ETH_HLEN + 2, h, 2))
-			return false;
-		length = ETH_HLEN + ((__u32)h[0] << 8 | h[1]);
-	} else {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, h, sizeof(h)) || h[0] >> 4 != 6)
-			return false;
-		f->ip.protocol = h[6]; /* an extension header is no endpoint's protocol */
-		__builtin_memcpy(f->ip.source, h + 8, 16);
-		__builtin_memcpy(f->ip.destination, h + 24, 16);
-		length = (__u32)h[4] << 8 | h[5];
-		read_transport(skb, ETH_HLEN + 40, length, &f->ip);
-		length += ETH_HLEN + 40;
-	}
+	if (!(is_ipv4(f->eth.h_proto) ? read_ipv4(skb, ETH_HLEN, &f->ip)
+				      : read_ipv6(skb, ETH_HLEN, &f->ip)))
+		return false;
+	length = ETH_HLEN + f->ip.length;
 	return skb->len == length || (padding && length < skb->len && skb->len <= ETH_ZLEN);
+}
+
+/* The prelude of each judgement: what is no ARP must be IPv4, or IPv6 if an endpoint is IPv6. */
+static __always_inline enum reason judge_ethertype(const struct guard *g, const struct frame *f)
+{
+	if (is_ipv4(f->eth.h_proto))
+		return REASON_PASS;
+	if (!is_ipv6(f->eth.h_proto))
+		return REASON_ETHERTYPE;
+	return g->flags & GUARD_IPV6 ? REASON_PASS : REASON_IPV6;
 }
 
 static __always_inline bool is_endpoint(const struct guard *g, const struct packet *p,
@@ -153,7 +161,7 @@ static __always_inline void remember(const struct guard *g, const struct packet 
 	if (p->fragment || (g->listen_port && p->source_port == g->listen_port))
 		return;
 	flow_key(&key, g->netns_cookie, g->ifindex, p, false, true);
-	if (p->protocol == 1) /* an echo's answer has another type, and no ports */
+	if (p->protocol == IPPROTO_ICMP) /* an echo's answer has another type, and no ports */
 		key.local_port = key.remote_port = 0;
 	f = flow_goes_on(&key);
 	if (!f || f->first_ns < g->bootstrap_since_ns)
@@ -168,7 +176,7 @@ static __always_inline bool is_answer(const struct guard *g, const struct packet
 	struct flow_key key;
 	struct flow *f;
 
-	if (p->fragment || (p->protocol == 1 && p->icmp_type == 8))
+	if (p->fragment || (p->protocol == IPPROTO_ICMP && p->icmp_type == ICMP_ECHO))
 		return false;
 	flow_key(&key, g->netns_cookie, g->ifindex, p, true, true);
 	f = flow_goes_on(&key);
@@ -187,7 +195,7 @@ static __always_inline bool may_bootstrap(struct __sk_buff *skb, const struct gu
 {
 	bool noted;
 
-	if (f->ethertype != bpf_htons(ETH_P_IP) || !in_bootstrap(g))
+	if (!is_ipv4(f->eth.h_proto) || !in_bootstrap(g))
 		return false;
 	noted = take_note(skb, g, ret_socket_cookie);
 	if (g->flags & GUARD_BOOTSTRAP_HOSTS)
@@ -196,25 +204,23 @@ static __always_inline bool may_bootstrap(struct __sk_buff *skb, const struct gu
 	return noted;
 }
 
-static __always_inline enum reason judge_outside(struct __sk_buff *skb, const struct guard *g,
-						 struct frame *f)
+static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, const struct guard *g,
+						      struct frame *f)
 {
 	__u64 socket_cookie = 0;
+	enum reason reason;
 
 	if (f->vlan)
 		return REASON_ETHERTYPE;
-	if (!same_mac(f->from, g->mac))
+	if (!same_mac(f->eth.h_source, g->mac))
 		return REASON_SPOOFED;
-	if (f->ethertype == bpf_htons(ETH_P_ARP))
+	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
 		return own_arp(skb, g) ? REASON_PASS : REASON_ARP;
-	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
-		if (!(g->flags & GUARD_IPV6))
-			return REASON_IPV6;
-		if (own_neighbour_discovery(skb, g))
-			return REASON_PASS;
-	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
-		return REASON_ETHERTYPE;
-	}
+	reason = judge_ethertype(g, f);
+	if (reason)
+		return reason;
+	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, g))
+		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (!own_address(g, f->ip.source))
@@ -238,23 +244,25 @@ static __always_inline enum reason judge_outside(struct __sk_buff *skb, const st
 static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard *g,
 				       const struct frame *f)
 {
-	__u32 at = ETH_HLEN + (f->ethertype == bpf_htons(ETH_P_IP) ? 28 : 48);
+	__u32 at = ETH_HLEN + ICMP_HLEN +
+		   (is_ipv4(f->eth.h_proto) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 	__u8 source[16], destination[16], protocol;
-	__u8 h[40];
+	struct ipv6hdr ip6;
+	struct iphdr ip;
 
-	if (f->ip.protocol == 1 && f->ip.icmp_type == ICMP_UNREACHABLE &&
+	if (f->ip.protocol == IPPROTO_ICMP && f->ip.icmp_type == ICMP_DEST_UNREACH &&
 	    f->ip.icmp_code == ICMP_FRAG_NEEDED) {
-		if (bpf_skb_load_bytes(skb, at, h, 20))
+		if (!read_bytes(skb, at, &ip, sizeof(ip)))
 			return false;
-		map_ipv4(source, h + 12);
-		map_ipv4(destination, h + 16);
-		protocol = h[9];
-	} else if (f->ip.protocol == 58 && f->ip.icmp_type == ICMP6_TOO_BIG) {
-		if (bpf_skb_load_bytes(skb, at, h, 40))
+		map_ipv4(source, ip.saddr);
+		map_ipv4(destination, ip.daddr);
+		protocol = ip.protocol;
+	} else if (f->ip.protocol == IPPROTO_ICMPV6 && f->ip.icmp_type == ICMPV6_PKT_TOOBIG) {
+		if (!read_bytes(skb, at, &ip6, sizeof(ip6)))
 			return false;
-		__builtin_memcpy(source, h + 8, 16);
-		__builtin_memcpy(destination, h + 24, 16);
-		protocol = h[6];
+		__builtin_memcpy(source, &ip6.saddr, 16);
+		__builtin_memcpy(destination, &ip6.daddr, 16);
+		protocol = ip6.nexthdr;
 	} else {
 		return false;
 	}
@@ -262,26 +270,24 @@ static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard
 	       allowed(&endpoints, g->netns_cookie, ADDRESS_HOST, protocol, 0, destination);
 }
 
-static __always_inline enum reason judge_inbound(struct __sk_buff *skb, const struct guard *g,
-						 struct frame *f)
+static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, const struct guard *g,
+						     struct frame *f)
 {
+	enum reason reason;
 	struct arp a;
 
 	if (f->vlan)
 		return REASON_ETHERTYPE;
-	if (f->ethertype == bpf_htons(ETH_P_ARP))
+	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
 		return read_arp(skb, &a) ? REASON_PASS : REASON_ARP;
-	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
-		if (!(g->flags & GUARD_IPV6))
-			return REASON_IPV6;
-		if (neighbour_comes_in(skb, g))
-			return REASON_PASS;
-	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
-		return REASON_ETHERTYPE;
-	}
+	reason = judge_ethertype(g, f);
+	if (reason)
+		return reason;
+	if (is_ipv6(f->eth.h_proto) && neighbour_comes_in(skb, g))
+		return REASON_PASS;
 	if (!read_ip(skb, f, true))
 		return REASON_HEADER;
-	if (g->listen_port && f->ip.protocol == 17 && !f->ip.fragment &&
+	if (g->listen_port && f->ip.protocol == IPPROTO_UDP && !f->ip.fragment &&
 	    f->ip.destination_port == g->listen_port)
 		return REASON_PASS; /* WireGuard itself knows its peers, wherever they have moved */
 	if (f->ip.fragment ? is_endpoint(g, &f->ip, f->ip.source, 0) : is_answer(g, &f->ip))
@@ -303,33 +309,32 @@ static __always_inline bool is_vpns(struct __sk_buff *skb, const struct guard *g
 static __always_inline enum reason judge_inside(struct __sk_buff *skb, const struct guard *g,
 						struct frame *f)
 {
-	if (f->ethertype == bpf_htons(ETH_P_ARP))
+	enum reason reason;
+
+	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
 		return REASON_PASS; /* its shape is judged outside */
-	if (f->ethertype == bpf_htons(ETH_P_IPV6)) {
-		if (!(g->flags & GUARD_IPV6))
-			return REASON_IPV6;
-		if (own_neighbour_discovery(skb, g))
-			return REASON_PASS;
-	} else if (f->ethertype != bpf_htons(ETH_P_IP)) {
-		return REASON_ETHERTYPE;
-	}
+	reason = judge_ethertype(g, f);
+	if (reason)
+		return reason;
+	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, g))
+		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
 	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
 		return REASON_PASS;
-	if (f->ethertype == bpf_htons(ETH_P_IP) && in_bootstrap(g) && is_vpns(skb, g)) {
+	if (is_ipv4(f->eth.h_proto) && in_bootstrap(g) && is_vpns(skb, g)) {
 		note_frame(skb, g);
 		return REASON_PASS;
 	}
 	return REASON_NOT_ENDPOINT;
 }
 
-enum place { OUTSIDE, INBOUND, INSIDE };
+enum place { PEER_INGRESS, PEER_EGRESS, INSIDE };
 
 static __always_inline int guard(struct __sk_buff *skb, enum place place)
 {
-	struct dropped d = { .ingress = place == INBOUND,
+	struct dropped d = { .ingress = place == PEER_EGRESS,
 			     .ip_at = ETH_HLEN,
 			     .guard = slot_of(skb) };
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
@@ -339,14 +344,13 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 		d.cgroup_id = bpf_skb_cgroup_id(skb);
 	if (!g || !g->netns_cookie)
 		d.reason = REASON_UNGUARDED;
-	else if (bpf_skb_load_bytes(skb, 0, f.to, ETH_HLEN))
+	else if (!read_frame(skb, &f))
 		d.reason = REASON_ETHERTYPE;
 	else {
-		f.vlan = skb->vlan_present;
 		d.audit = g->flags & GUARD_AUDIT;
-		d.reason = place == OUTSIDE   ? judge_outside(skb, g, &f)
-			   : place == INBOUND ? judge_inbound(skb, g, &f)
-					      : judge_inside(skb, g, &f);
+		d.reason = place == PEER_INGRESS  ? judge_peer_ingress(skb, g, &f)
+			   : place == PEER_EGRESS ? judge_peer_egress(skb, g, &f)
+						  : judge_inside(skb, g, &f);
 	}
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
@@ -362,9 +366,7 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struct guard *g,
 					      struct frame *f, __u64 *ret_cgroup)
 {
-	bool is_ip = f->ethertype == bpf_htons(ETH_P_IP) || f->ethertype == bpf_htons(ETH_P_IPV6);
-
-	if (is_ip && read_ip(skb, f, false) &&
+	if ((is_ipv4(f->eth.h_proto) || is_ipv6(f->eth.h_proto)) && read_ip(skb, f, false) &&
 	    (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
 	     lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
 		return REASON_PASS;
@@ -385,7 +387,7 @@ int guard_weak(struct __sk_buff *skb)
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
 	struct frame f = {};
 
-	if (!g || !g->netns_cookie || bpf_skb_load_bytes(skb, 0, f.to, ETH_HLEN))
+	if (!g || !g->netns_cookie || !read_frame(skb, &f))
 		return GUARD_PASS; /* the host's own: nothing to hold back */
 	d.audit = g->flags & GUARD_AUDIT;
 	d.reason = judge_weak(skb, g, &f, &d.cgroup_id);
@@ -398,15 +400,15 @@ int guard_weak(struct __sk_buff *skb)
 }
 
 SEC("tc")
-int guard_outside(struct __sk_buff *skb)
+int guard_peer_ingress(struct __sk_buff *skb)
 {
-	return guard(skb, OUTSIDE);
+	return guard(skb, PEER_INGRESS);
 }
 
 SEC("tc")
-int guard_inbound(struct __sk_buff *skb)
+int guard_peer_egress(struct __sk_buff *skb)
 {
-	return guard(skb, INBOUND);
+	return guard(skb, PEER_EGRESS);
 }
 
 SEC("tc")

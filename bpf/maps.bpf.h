@@ -60,14 +60,14 @@ MAP struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
 	__type(key, int);
 	__type(value, __u64);
-} sockets SEC(".maps");
+} netns_cookies SEC(".maps");
 
 MAP struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4 * VPNLEASH_GUARDS);
-	__type(key, struct edge_key);
+	__type(key, struct guard_slot_key);
 	__type(value, __u32); /* slot */
-} edges SEC(".maps");
+} guard_slots SEC(".maps");
 
 MAP struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -123,7 +123,7 @@ MAP struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct asked);
-} asked SEC(".maps");
+	__type(value, struct asked_resolver);
+} asked_resolvers SEC(".maps");
 
 #endif

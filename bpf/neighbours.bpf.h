@@ -10,8 +10,6 @@
 #ifndef VPNLEASH_NEIGHBOURS_BPF_H
 #define VPNLEASH_NEIGHBOURS_BPF_H
 
-#include <linux/if_ether.h>
-
 #include "flows.bpf.h"
 
 /* ------ what is the namespace's own ------ */
@@ -66,10 +64,7 @@ static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
 
 /* IPv6's header, the message, and at most one option of eight bytes. */
 struct neighbour {
-	__be32 version;
-	__be16 length;
-	__u8 next, hop_limit;
-	__u8 source[16], destination[16];
+	struct ipv6hdr ip;
 	__u8 type, code;
 	__be16 checksum;
 	__be32 flags;
@@ -85,14 +80,15 @@ static __always_inline bool read_neighbour(struct __sk_buff *skb, struct neighbo
 
 	__builtin_memset(n, 0, sizeof(*n));
 	if (length == sizeof(*n)) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, n, sizeof(*n)) || !n->option)
+		if (!read_bytes(skb, ETH_HLEN, n, sizeof(*n)) || !n->option)
 			return false;
-	} else if (length != ND_SHORT || bpf_skb_load_bytes(skb, ETH_HLEN, n, ND_SHORT)) {
+	} else if (length != ND_SHORT || !read_bytes(skb, ETH_HLEN, n, ND_SHORT)) {
 		return false;
 	}
-	return (n->version & bpf_htonl(0xf0000000)) == bpf_htonl(0x60000000) &&
-	       n->length == bpf_htons((__u16)(length - 40)) && n->next == 58 &&
-	       n->hop_limit == 255 && !n->code && (n->type == ICMP6_NS || n->type == ICMP6_NA);
+	return n->ip.version == 6 &&
+	       n->ip.payload_len == bpf_htons((__u16)(length - sizeof(n->ip))) &&
+	       n->ip.nexthdr == IPPROTO_ICMPV6 && n->ip.hop_limit == 255 && !n->code &&
+	       (n->type == ICMP6_NS || n->type == ICMP6_NA);
 }
 
 /* fe80::/64 */
@@ -126,14 +122,14 @@ static __always_inline void neighbour_key(struct flow_key *key, const struct gua
 	__builtin_memset(key, 0, sizeof(*key));
 	key->netns_cookie = g->netns_cookie;
 	key->ifindex = g->ifindex;
-	key->protocol = 58;
+	key->protocol = IPPROTO_ICMPV6;
 	__builtin_memcpy(key->remote, address, 16);
 }
 
 /* ff02::1:ffXX:XXXX of the target; to one neighbour: that one itself, and a neighbour. */
 static __always_inline bool asks_on_link(const struct guard *g, const struct neighbour *n)
 {
-	const __u32 *d = (const __u32 *)n->destination, *t = (const __u32 *)n->target;
+	const __u32 *d = n->ip.daddr.s6_addr32, *t = (const __u32 *)n->target;
 	struct flow_key key;
 
 	if (!is_on_link(g, n->target))
@@ -141,24 +137,24 @@ static __always_inline bool asks_on_link(const struct guard *g, const struct nei
 	if (d[0] == bpf_htonl(0xff020000) && !d[1] && d[2] == bpf_htonl(1) &&
 	    d[3] == (t[3] | bpf_htonl(0xff000000)))
 		return true;
-	if (((d[0] ^ t[0]) | (d[1] ^ t[1]) | (d[2] ^ t[2]) | (d[3] ^ t[3])))
+	if (!same_address(n->ip.daddr.s6_addr, n->target))
 		return false;
-	if (is_link_local(n->destination))
+	if (is_link_local(n->ip.daddr.s6_addr))
 		return true;
-	neighbour_key(&key, g, n->destination);
+	neighbour_key(&key, g, n->ip.daddr.s6_addr);
 	return flow_goes_on(&key);
 }
 
 /* To whom asked, or to all (ff02::1) where nobody could be named. */
 static __always_inline bool answers_on_link(const struct guard *g, const struct neighbour *n)
 {
-	const __u32 *d = (const __u32 *)n->destination;
+	const __u32 *d = n->ip.daddr.s6_addr32;
 	struct flow_key key;
 
-	if (is_link_local(n->destination) ||
+	if (is_link_local(n->ip.daddr.s6_addr) ||
 	    (d[0] == bpf_htonl(0xff020000) && !(d[1] | d[2]) && d[3] == bpf_htonl(1)))
 		return true;
-	neighbour_key(&key, g, n->destination);
+	neighbour_key(&key, g, n->ip.daddr.s6_addr);
 	return flow_goes_on(&key);
 }
 
@@ -173,19 +169,19 @@ static __always_inline bool own_neighbour_discovery(struct __sk_buff *skb, const
 {
 	struct neighbour n;
 
-	/* no traffic class, no flow label; R, S and O of an answer, nothing else that is reserved
-	 */
-	if (!read_neighbour(skb, &n) || n.version != bpf_htonl(0x60000000))
+	if (!read_neighbour(skb, &n) || n.ip.priority ||
+	    (n.ip.flow_lbl[0] | n.ip.flow_lbl[1] | n.ip.flow_lbl[2]))
 		return false;
+	/* R, S and O of an answer, nothing else that is reserved */
 	if (n.type == ICMP6_NA)
-		return !(n.flags & bpf_htonl(0x1fffffff)) && own_address(g, n.source) &&
+		return !(n.flags & bpf_htonl(0x1fffffff)) && own_address(g, n.ip.saddr.s6_addr) &&
 		       own_address(g, n.target) && has_option(&n, ND_TARGET_MAC, g->mac) &&
 		       answers_on_link(g, &n);
 	if (n.flags || !asks_on_link(g, &n))
 		return false;
-	if (is_unspecified(n.source)) /* is this address free? */
+	if (is_unspecified(n.ip.saddr.s6_addr)) /* is this address free? */
 		return !n.option || (n.option == ND_NONCE && n.option_length == 1);
-	return own_address(g, n.source) && has_option(&n, ND_SOURCE_MAC, g->mac);
+	return own_address(g, n.ip.saddr.s6_addr) && has_option(&n, ND_SOURCE_MAC, g->mac);
 }
 
 /* A neighbour asks, or answers; if it is about us it may be spoken to from now on. */
@@ -196,10 +192,10 @@ static __always_inline bool neighbour_comes_in(struct __sk_buff *skb, const stru
 
 	if (!read_neighbour(skb, &n))
 		return false;
-	if (is_link_local(n.source) || !is_on_link(g, n.source) ||
-	    !own_address(g, n.type == ICMP6_NS ? n.target : n.destination))
+	if (is_link_local(n.ip.saddr.s6_addr) || !is_on_link(g, n.ip.saddr.s6_addr) ||
+	    !own_address(g, n.type == ICMP6_NS ? n.target : n.ip.daddr.s6_addr))
 		return true;
-	neighbour_key(&key, g, n.source);
+	neighbour_key(&key, g, n.ip.saddr.s6_addr);
 	if (!flow_goes_on(&key))
 		flow_begins(&key, 0);
 	return true;

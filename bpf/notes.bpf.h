@@ -8,11 +8,8 @@
 #ifndef VPNLEASH_NOTES_BPF_H
 #define VPNLEASH_NOTES_BPF_H
 
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <stddef.h>
-
 #include "maps.bpf.h"
+#include "packet.bpf.h"
 
 #define NOTE_CHUNK 64
 #define NOTE_CHUNKS \
@@ -49,15 +46,15 @@ static __always_inline void sip_word(__u64 v[4], __u64 word)
  * work. It follows from the rest. */
 static __always_inline void leave_out_checksum(__u8 first[NOTE_CHUNK])
 {
-	const __u32 transport = ETH_HLEN + sizeof(struct iphdr);
-	__u8 protocol = first[ETH_HLEN + offsetof(struct iphdr, protocol)];
+	struct iphdr *ip = (struct iphdr *)(first + ETH_HLEN);
+	__u8 *transport = (__u8 *)(ip + 1);
 
-	if (first[ETH_HLEN + 6] & 0x1f || first[ETH_HLEN + 7])
+	if (ip->frag_off & bpf_htons(IP_OFFSET))
 		return; /* a later fragment: no header is in it */
-	if (protocol == IPPROTO_TCP)
-		first[transport + 16] = first[transport + 17] = 0;
-	else if (protocol == IPPROTO_UDP)
-		first[transport + 6] = first[transport + 7] = 0;
+	if (ip->protocol == IPPROTO_TCP)
+		__builtin_memset(transport + offsetof(struct tcphdr, check), 0, 2);
+	else if (ip->protocol == IPPROTO_UDP)
+		__builtin_memset(transport + offsetof(struct udphdr, check), 0, 2);
 }
 
 static __always_inline void sip_chunk(__u64 v[4], const __u64 words[NOTE_CHUNK / 8])
@@ -67,8 +64,9 @@ static __always_inline void sip_chunk(__u64 v[4], const __u64 words[NOTE_CHUNK /
 		sip_word(v, words[w]);
 }
 
-/* Of an IPv4 frame without options. False: too long, or not to be read. */
-static __noinline bool digest(struct __sk_buff *skb, __u64 *ret)
+/* Of an IPv4 frame without options; 0: too long, or not to be read. Not static: so the verifier
+ * walks through it once, and not for each state in which it is called. */
+__noinline __u64 digest(struct __sk_buff *skb)
 {
 	__u64 v[4] = { note_secret[0] ^ 0x736f6d6570736575ULL,
 		       note_secret[1] ^ 0x646f72616e646f6dULL,
@@ -78,19 +76,18 @@ static __noinline bool digest(struct __sk_buff *skb, __u64 *ret)
 	__u64 words[NOTE_CHUNK / 8];
 
 	if (length > NOTE_CHUNK * NOTE_CHUNKS)
-		return false;
+		return 0;
 	for (__u32 i = 0; i < NOTE_CHUNKS && i < length / NOTE_CHUNK; i++) {
-		if (bpf_skb_load_bytes(skb, i * NOTE_CHUNK, words, NOTE_CHUNK))
-			return false;
+		if (!read_bytes(skb, i * NOTE_CHUNK, words, NOTE_CHUNK))
+			return 0;
 		if (!i)
 			leave_out_checksum((__u8 *)words);
 		sip_chunk(v, words);
 	}
 	__builtin_memset(words, 0, sizeof(words));
 	asm volatile("" : "+r"(rest)); /* the verifier is to see the bounds, the compiler not */
-	if (rest &&
-	    bpf_skb_load_bytes(skb, length - rest, words, ((rest - 1) & (NOTE_CHUNK - 1)) + 1))
-		return false;
+	if (rest && !read_bytes(skb, length - rest, words, ((rest - 1) & (NOTE_CHUNK - 1)) + 1))
+		return 0;
 	if (length < NOTE_CHUNK)
 		leave_out_checksum((__u8 *)words);
 	sip_chunk(v, words);
@@ -99,8 +96,7 @@ static __noinline bool digest(struct __sk_buff *skb, __u64 *ret)
 	sip_round(v);
 	sip_round(v);
 	sip_round(v);
-	*ret = v[0] ^ v[1] ^ v[2] ^ v[3];
-	return true;
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 static __always_inline bool note_key(struct __sk_buff *skb, const struct guard *g,
@@ -109,7 +105,8 @@ static __always_inline bool note_key(struct __sk_buff *skb, const struct guard *
 	key->netns_cookie = g->netns_cookie;
 	key->ifindex = g->ifindex;
 	key->length = skb->len;
-	return digest(skb, &key->digest);
+	key->digest = digest(skb);
+	return key->digest;
 }
 
 static __always_inline void note_frame(struct __sk_buff *skb, const struct guard *g)

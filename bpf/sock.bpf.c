@@ -17,6 +17,17 @@
 
 #define DNS_PORT bpf_htons(53)
 
+/* What is to be done about port 53; NULL: nothing, or it is another port. */
+static __always_inline const struct resolver *resolver_for(struct bpf_sock_addr *ctx)
+{
+	const struct resolver *r;
+
+	if ((__be16)ctx->user_port != DNS_PORT)
+		return 0;
+	r = bpf_get_local_storage(&resolvers, 0);
+	return r->flags ? r : 0;
+}
+
 static __always_inline bool is_server(const struct resolver *r, __be32 address)
 {
 	return address == r->server[0] || address == r->server[1];
@@ -25,7 +36,8 @@ static __always_inline bool is_server(const struct resolver *r, __be32 address)
 /* Where the program asked, by its socket: IPv4 as ::ffff:a.b.c.d. */
 static __always_inline bool note_asked(struct bpf_sock_addr *ctx, const __u32 address[4])
 {
-	struct asked *a = bpf_sk_storage_get(&asked, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct asked_resolver *a =
+		bpf_sk_storage_get(&asked_resolvers, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (!a)
 		return false;
@@ -45,52 +57,40 @@ static __always_inline bool is_vpns_own(__be32 address)
 	       address != bpf_htonl(0x7f000036);
 }
 
-/* The IPv4 resolver to use for that address; 0: leave it alone, 1: deny. */
-static __always_inline __be32 instead_of(const struct resolver *r, __be32 address)
+static __always_inline bool is_left_alone(const struct resolver *r, __be32 address)
 {
-	if (r->flags & RESOLVER_DENY)
-		return 1;
-	if (r->flags & RESOLVER_AUTO && is_vpns_own(address))
-		return 0;
-	if (is_server(r, address))
-		return 0;
-	/* two nameservers of a resolv.conf become two */
-	return r->server[bpf_ntohl(address) & 1];
+	return (r->flags & RESOLVER_AUTO && is_vpns_own(address)) || is_server(r, address);
 }
 
 static __always_inline int redirect4(struct bpf_sock_addr *ctx)
 {
+	const struct resolver *r = resolver_for(ctx);
 	__u32 asked_at[4] = { 0, 0, bpf_htonl(0xffff), 0 };
-	struct resolver *r;
-	__be32 to;
 
-	if ((__be16)ctx->user_port != DNS_PORT)
+	if (!r)
 		return ALLOW;
-	r = bpf_get_local_storage(&resolvers, 0);
-	if (!r->flags)
-		return ALLOW;
-	asked_at[3] = ctx->user_ip4;
-	to = instead_of(r, asked_at[3]);
-	if (!to)
-		return ALLOW;
-	if (to == 1 || !note_asked(ctx, asked_at))
+	if (r->flags & RESOLVER_DENY)
 		return DENY;
-	ctx->user_ip4 = to;
+	asked_at[3] = ctx->user_ip4;
+	if (is_left_alone(r, asked_at[3]))
+		return ALLOW;
+	if (!note_asked(ctx, asked_at))
+		return DENY;
+	/* two nameservers of a resolv.conf become two */
+	ctx->user_ip4 = r->server[bpf_ntohl(asked_at[3]) & 1];
 	return ALLOW;
 }
 
 static __always_inline int redirect6(struct bpf_sock_addr *ctx, bool connected)
 {
+	const struct resolver *r = resolver_for(ctx);
 	__u32 asked_at[4];
-	struct resolver *r;
 	bool mapped;
-	__be32 to;
 
-	if ((__be16)ctx->user_port != DNS_PORT)
+	if (!r)
 		return ALLOW;
-	r = bpf_get_local_storage(&resolvers, 0);
-	if (!r->flags)
-		return ALLOW;
+	if (r->flags & RESOLVER_DENY)
+		return DENY;
 	asked_at[0] = ctx->user_ip6[0];
 	asked_at[1] = ctx->user_ip6[1];
 	asked_at[2] = ctx->user_ip6[2];
@@ -99,35 +99,29 @@ static __always_inline int redirect6(struct bpf_sock_addr *ctx, bool connected)
 	if (r->flags & RESOLVER_AUTO && !asked_at[0] && !asked_at[1] && !asked_at[2] &&
 	    asked_at[3] == bpf_htonl(1)) /* ::1 */
 		return ALLOW;
-	to = instead_of(r, mapped ? asked_at[3] : bpf_htonl(asked_at[3] & 1));
-	if (!to)
+	if (mapped && is_left_alone(r, asked_at[3]))
 		return ALLOW;
 	/* an unconnected IPv6 socket can not be given an IPv4 address: the program tries another */
-	if (to == 1 || (!mapped && !connected) || !note_asked(ctx, asked_at))
+	if ((!mapped && !connected) || !note_asked(ctx, asked_at))
 		return DENY;
 	ctx->user_ip6[0] = 0;
 	ctx->user_ip6[1] = 0;
 	ctx->user_ip6[2] = bpf_htonl(0xffff);
-	ctx->user_ip6[3] = to;
+	ctx->user_ip6[3] = r->server[(mapped ? bpf_ntohl(asked_at[3]) : asked_at[3]) & 1];
 	return ALLOW;
 }
 
 /* What the socket asked, if this comes from a resolver that we put in its place. */
-static __always_inline struct asked *asked_for(struct bpf_sock_addr *ctx, __be32 from)
+static __always_inline struct asked_resolver *asked_for(struct bpf_sock_addr *ctx, __be32 from)
 {
-	struct resolver *r;
+	const struct resolver *r = resolver_for(ctx);
 
-	if ((__be16)ctx->user_port != DNS_PORT)
-		return 0;
-	r = bpf_get_local_storage(&resolvers, 0);
-	if (!r->flags || !is_server(r, from))
-		return 0;
-	return bpf_sk_storage_get(&asked, ctx->sk, 0, 0);
+	return r && is_server(r, from) ? bpf_sk_storage_get(&asked_resolvers, ctx->sk, 0, 0) : 0;
 }
 
 static __always_inline int restore4(struct bpf_sock_addr *ctx)
 {
-	struct asked *a = asked_for(ctx, ctx->user_ip4);
+	struct asked_resolver *a = asked_for(ctx, ctx->user_ip4);
 
 	if (a)
 		ctx->user_ip4 = a->address[3];
@@ -136,7 +130,7 @@ static __always_inline int restore4(struct bpf_sock_addr *ctx)
 
 static __always_inline int restore6(struct bpf_sock_addr *ctx)
 {
-	struct asked *a;
+	struct asked_resolver *a;
 
 	if (ctx->user_ip6[0] || ctx->user_ip6[1] || ctx->user_ip6[2] != bpf_htonl(0xffff))
 		return ALLOW;

@@ -8,7 +8,6 @@
  * is a drop. Reasons are looked for only once the packet is lost.
  */
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <stdbool.h>
 
@@ -28,8 +27,7 @@
 /* Depth of the workloads' cgroups below the root: one loaded instance for each depth in use. On a
  * slice it is the depth of the slice's children. */
 const volatile __u32 level = 1;
-/* The kernel can not show the gate a packet's device: compare the socket's netns (see `sockets`).
- */
+/* The kernel can not show the gate a packet's device: `netns_cookies` has the socket's netns. */
 const volatile bool netns_by_socket = false;
 
 /* The first word of struct workload_record, read in one load; see there. */
@@ -53,7 +51,7 @@ static __always_inline __u64 netns_of(struct __sk_buff *skb)
 			sk = bpf_sk_fullsock(sk);
 		if (!sk)
 			return 0;
-		made_in = bpf_sk_storage_get(&sockets, sk, 0, 0);
+		made_in = bpf_sk_storage_get(&netns_cookies, sk, 0, 0);
 		return made_in ? *made_in : 0;
 	}
 	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
@@ -96,26 +94,28 @@ static __always_inline bool checked_this_jiffy(const struct liveness *life, __u6
  * dockerd would ask the question from the host's side. */
 static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 id)
 {
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		const __u32 docker = bpf_htonl(0x7f00000b), net127 = bpf_htonl(0x7f000000),
-			    mask8 = bpf_htonl(0xff000000);
-		__u32 a[2]; /* saddr, daddr */
+	if (is_ipv4(skb->protocol)) {
+		const __be32 docker = bpf_htonl(0x7f00000b), net127 = bpf_htonl(0x7f000000),
+			     mask8 = bpf_htonl(0xff000000);
+		struct iphdr ip;
 
-		if (bpf_skb_load_bytes(skb, 12, a, sizeof(a)))
+		if (!read_bytes(skb, 0, &ip, sizeof(ip)))
 			return REASON_LOOPBACK;
-		if (a[0] == docker || a[1] == docker) {
+		if (ip.saddr == docker || ip.daddr == docker) {
 			struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
 
 			return w && w->flags & WORKLOAD_DOCKER_DNS ? REASON_PASS
 								   : REASON_DOCKER_DNS;
 		}
-		if ((a[0] & mask8) == net127 || (a[1] & mask8) == net127 || a[0] == a[1])
+		if ((ip.saddr & mask8) == net127 || (ip.daddr & mask8) == net127 ||
+		    ip.saddr == ip.daddr)
 			return REASON_PASS;
-	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		__u64 a[4]; /* saddr, daddr; ::1 can only talk to ::1, so "to oneself" covers both
-			     */
+	} else if (is_ipv6(skb->protocol)) {
+		struct ipv6hdr ip;
 
-		if (!bpf_skb_load_bytes(skb, 8, a, sizeof(a)) && a[0] == a[2] && a[1] == a[3])
+		/* ::1 can only talk to ::1, so "to oneself" covers both */
+		if (read_bytes(skb, 0, &ip, sizeof(ip)) &&
+		    same_address(ip.saddr.s6_addr, ip.daddr.s6_addr))
 			return REASON_PASS;
 	}
 	return REASON_LOOPBACK;
@@ -126,15 +126,18 @@ static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+	if (is_ipv4(skb->protocol)) {
 		if (!read_ipv4(skb, 0, &p))
 			return true;
 	} else {
-		if (bpf_skb_load_bytes(skb, 6, &p.protocol, 1))
+		const __u32 header = sizeof(struct ipv6hdr);
+
+		if (!read_bytes(skb, offsetof(struct ipv6hdr, nexthdr), &p.protocol, 1))
 			return true;
-		if (p.protocol != 6 && p.protocol != 17 && p.protocol != 58)
+		if (p.protocol != IPPROTO_TCP && p.protocol != IPPROTO_UDP &&
+		    p.protocol != IPPROTO_ICMPV6)
 			return true; /* behind an extension header */
-		read_transport(skb, 40, skb->len - 40, &p);
+		read_transport(skb, header, skb->len - header, &p);
 	}
 	return !p.fragment && p.destination_port == bpf_htons(53);
 }
@@ -167,7 +170,7 @@ static __always_inline bool is_lan_reply(struct __sk_buff *skb, __u64 netns_cook
 {
 	struct packet p = {};
 
-	return skb->protocol == bpf_htons(ETH_P_IP) && read_ipv4(skb, 0, &p) &&
+	return is_ipv4(skb->protocol) && read_ipv4(skb, 0, &p) &&
 	       allowed(&exceptions, netns_cookie, ADDRESS_OWN, p.protocol, p.source_port, p.source);
 }
 
@@ -176,7 +179,7 @@ static __always_inline bool is_lan_exception(struct __sk_buff *skb, __u64 netns_
 {
 	struct packet p = {};
 
-	return skb->protocol == bpf_htons(ETH_P_IP) && read_ipv4(skb, 0, &p) &&
+	return is_ipv4(skb->protocol) && read_ipv4(skb, 0, &p) &&
 	       lan_exception(netns_cookie, skb->ifindex, &p, ingress);
 }
 
@@ -207,7 +210,7 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 	bool right_ifindex = on_interface(skb, lease);
 	__u64 netns_cookie = netns_of(skb);
 	bool right_netns = netns_cookie && netns_cookie == lease->netns_cookie;
-	bool right_family = skb->protocol == bpf_htons(ETH_P_IP) || record.flags & WORKLOAD_IPV6;
+	bool right_family = is_ipv4(skb->protocol) || record.flags & WORKLOAD_IPV6;
 	bool leased = checked_this_jiffy(life, expires_ns, ingress);
 
 	*ret_audit = record.flags & WORKLOAD_AUDIT;
@@ -303,7 +306,7 @@ int gate_ingress(struct __sk_buff *skb)
 SEC("cgroup/sock_create")
 int gate_socket(struct bpf_sock *sk)
 {
-	__u64 *made_in = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	__u64 *made_in = bpf_sk_storage_get(&netns_cookies, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
 	if (made_in)
 		*made_in = bpf_get_netns_cookie(sk);

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 4
+#define VPNLEASH_ABI_VERSION 5
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -136,8 +136,8 @@ struct liveness {
 #define VPNLEASH_GUARDS	   128 /* slot 0 is never used */
 #define VPNLEASH_ADDRESSES 8   /* of one underlay; more than these are not its own */
 
-/* `edges`: the device that a guard's program sits on → slot in `guards`. */
-struct edge_key {
+/* `guard_slots`: the device that a guard's program sits on → slot in `guards`. */
+struct guard_slot_key {
 	__u64 netns_cookie; /* of the device's own netns */
 	__u32 ifindex;
 	__u32 reserved;
@@ -165,7 +165,7 @@ struct guard {
 	__u64 vpn_cgroup;	  /* whose sockets' frames are noted in bootstrap; 0: nobody's */
 	__u32 vpn_level;	  /* its depth */
 	__u32 ifindex;		  /* of the underlay, inside */
-	__u32 peer_ifindex, peer_netns_ino; /* where guard_outside and guard_inbound sit */
+	__u32 peer_ifindex, peer_netns_ino; /* where the guard_peer_* sit */
 	__u32 netns_ino;		    /* of the guarded netns, for people */
 	__u32 flags;			    /* enum guard_flag */
 	__be16 listen_port;		    /* WireGuard's, 0: not WireGuard */
@@ -236,7 +236,8 @@ struct flow_source {
 
 /*
  * `notes`: frames that a socket of the VPN's cgroup has just sent while bootstrap is open. Written
- * by guard_inside, which knows the socket; taken, once, by guard_outside, which passes the frame.
+ * by guard_inside, which knows the socket; taken, once, by guard_peer_ingress, which then passes
+ * the frame.
  */
 struct note_key {
 	__u64 netns_cookie;
@@ -263,8 +264,8 @@ struct resolver {
 	__u32 reserved;
 };
 
-/* `asked`, storage of a socket: the resolver that the program believes to talk to. */
-struct asked {
+/* `asked_resolvers`, storage of a socket: the resolver that the program believes to talk to. */
+struct asked_resolver {
 	__u32 address[4]; /* network order, IPv4 as ::ffff:a.b.c.d */
 };
 

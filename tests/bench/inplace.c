@@ -204,12 +204,12 @@ int bench_scale(const char *cgroup)
 int bench_guard(const char *cgroup)
 {
 	struct peer peers[] = { { .name = "empty tc program" },
-				{ .name = "guard_outside" },
+				{ .name = "guard_peer_ingress" },
 				{ .name = "guard_inside" } };
 	struct vpnleash_bpf *skel;
 	const struct pins *pins;
 	struct address_rule rule;
-	struct edge_key edge = { 0 };
+	struct guard_slot_key key = { 0 };
 	struct guard record = { .n_addresses = 1, .listen_port = htons(5000) };
 	uint8_t endpoint[16] = { [10] = 0xff, 0xff, 192, 0, 2, 1 };
 	__u32 slot = 1;
@@ -228,16 +228,17 @@ int bench_guard(const char *cgroup)
 	record.netns_cookie = cookie;
 	record.ifindex = p.ifindex;
 	memcpy(record.addresses[0].address, (uint8_t[16]) { [10] = 0xff, 0xff, 10, 0, 0, 1 }, 16);
-	edge.netns_cookie = record.netns_cookie;
-	edge.ifindex = p.ifindex;
+	key.netns_cookie = record.netns_cookie;
+	key.ifindex = p.ifindex;
 	address_rule(&rule, record.netns_cookie, ADDRESS_ENDPOINT, IPPROTO_UDP, 51820, endpoint,
 		     128, true, FROM_CONFIG);
 	if (bpf_map_update_elem(pins->guards, &slot, &record, BPF_ANY) ||
-	    bpf_map_update_elem(pins->edges, &edge, &slot, BPF_ANY) ||
+	    bpf_map_update_elem(pins->guard_slots, &key, &slot, BPF_ANY) ||
 	    bpf_map_update_elem(pins->endpoints, &rule.key, &rule.value, BPF_ANY))
 		die("record a guard");
 	const struct contender c[] = { { bpf_program__fd(p.peers->progs.empty_tc), true, false },
-				       { bpf_program__fd(skel->progs.guard_outside), true, false },
+				       { bpf_program__fd(skel->progs.guard_peer_ingress), true,
+					 false },
 				       { bpf_program__fd(skel->progs.guard_inside), true, false } };
 
 	for (size_t n = rounds(101); n; n--)

@@ -64,8 +64,9 @@ void gate_list_dns(struct vpnleash_bpf *skel, struct bpf_program *ret[GATE_DNS_H
 /* Of the programs that look at no cgroup's depth one instance is enough. */
 static void leave_out_common(struct vpnleash_bpf *skel)
 {
-	struct bpf_program *guard[] = { skel->progs.guard_outside, skel->progs.guard_inbound,
-					skel->progs.guard_inside, skel->progs.guard_weak };
+	struct bpf_program *guard[] = { skel->progs.guard_peer_ingress,
+					skel->progs.guard_peer_egress, skel->progs.guard_inside,
+					skel->progs.guard_weak };
 	struct bpf_program *dns[GATE_DNS_HOOKS];
 
 	gate_list_dns(skel, dns);

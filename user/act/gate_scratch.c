@@ -180,7 +180,7 @@ int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_
 	r = ask_for_socket(g, root, netns_fd, &made, err);
 	if (r)
 		return r;
-	if (bpf_map_lookup_elem(g->pins.sockets, &made, ret_cookie) < 0)
+	if (bpf_map_lookup_elem(g->pins.netns_cookies, &made, ret_cookie) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, COOKIE);
 	return 0;
 }

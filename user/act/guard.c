@@ -22,13 +22,13 @@
 #define FLOWS_AT_ONCE 1024 /* more than ever share a bucket */
 
 /* In the order of attaching: the one that counts first. */
-enum { OUTSIDE, INBOUND, INSIDE, WEAK, PROGRAMS };
+enum { PEER_INGRESS, PEER_EGRESS, INSIDE, WEAK, PROGRAMS };
 static const struct {
 	const char *name;
 	bool inside, egress, weak;
 } programs[PROGRAMS] = {
-	[OUTSIDE] = { "guard_outside", false, false, false },
-	[INBOUND] = { "guard_inbound", false, true, false },
+	[PEER_INGRESS] = { "guard_peer_ingress", false, false, false },
+	[PEER_EGRESS] = { "guard_peer_egress", false, true, false },
 	[INSIDE] = { "guard_inside", true, true, false },
 	[WEAK] = { "guard_weak", true, true, true },
 };
@@ -74,8 +74,8 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the guard");
 	g->pins = gate_pins(gate);
 	g->skel = gate_programs(gate);
-	p[OUTSIDE] = g->skel->progs.guard_outside;
-	p[INBOUND] = g->skel->progs.guard_inbound;
+	p[PEER_INGRESS] = g->skel->progs.guard_peer_ingress;
+	p[PEER_EGRESS] = g->skel->progs.guard_peer_egress;
 	p[INSIDE] = g->skel->progs.guard_inside;
 	p[WEAK] = g->skel->progs.guard_weak;
 	for (size_t i = 0; i < PROGRAMS; i++) {
@@ -122,9 +122,9 @@ static uint32_t free_slot(const struct guards *g)
 	return 0;
 }
 
-static struct edge_key edge_of(const struct device *d)
+static struct guard_slot_key device_key(const struct device *d)
 {
-	return (struct edge_key) { .netns_cookie = d->netns_cookie, .ifindex = d->ifindex };
+	return (struct guard_slot_key) { .netns_cookie = d->netns_cookie, .ifindex = d->ifindex };
 }
 
 static struct tc_place place_of(const struct guard_spec *s, size_t program)
@@ -141,7 +141,7 @@ static struct tc_place place_of(const struct guard_spec *s, size_t program)
 
 int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 {
-	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
+	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
 	struct guard record = { 0 };
 	uint32_t slot = find_slot(g->pins, s, &record);
 	int r = 0;
@@ -166,8 +166,8 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 	memcpy(record.addresses, s->addresses, sizeof(record.addresses));
 	/* the record before the programs: one without a record would shut the VPN out */
 	if (bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ||
-	    (!s->weak && bpf_map_update_elem(g->pins->edges, &outside, &slot, BPF_ANY) < 0) ||
-	    bpf_map_update_elem(g->pins->edges, &inside, &slot, BPF_ANY) < 0)
+	    (!s->weak && bpf_map_update_elem(g->pins->guard_slots, &outside, &slot, BPF_ANY) < 0) ||
+	    bpf_map_update_elem(g->pins->guard_slots, &inside, &slot, BPF_ANY) < 0)
 		return fail(err, EXIT_FAILURE_, -errno, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
 	for (size_t i = 0; !r && i < PROGRAMS; i++) {
@@ -207,7 +207,7 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 
 static void remove_guard(const struct pins *p, const struct guard_spec *s)
 {
-	struct edge_key inside = edge_of(&s->inside), outside = edge_of(&s->outside);
+	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
 	struct guard record;
 	uint32_t slot = find_slot(p, s, &record);
 	/* the underlay may have another end by now: then the rest is that one's */
@@ -220,10 +220,10 @@ static void remove_guard(const struct pins *p, const struct guard_spec *s)
 		if (!programs[i].inside || !other_end)
 			tc_detach(&place);
 	}
-	bpf_map_delete_elem(p->edges, &outside);
+	bpf_map_delete_elem(p->guard_slots, &outside);
 	if (other_end)
 		return;
-	bpf_map_delete_elem(p->edges, &inside);
+	bpf_map_delete_elem(p->guard_slots, &inside);
 	if (slot) {
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(p->guards, &slot, &record, BPF_ANY);
@@ -250,7 +250,7 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 
 void guard_lost(struct guards *g, const struct guard_spec *s)
 {
-	struct tc_place outside = place_of(s, s->weak ? WEAK : OUTSIDE);
+	struct tc_place outside = place_of(s, s->weak ? WEAK : PEER_INGRESS);
 
 	if (tc_check(&outside, 0, 0) == -ENODEV)
 		remove_guard(g->pins, s);
@@ -343,30 +343,31 @@ static void sweep_records(struct guards *g)
 		return;
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard record;
-		struct tc_place place = { .netns_fd = -1, .program = programs[OUTSIDE].name };
+		struct tc_place place = { .netns_fd = -1, .program = programs[PEER_INGRESS].name };
 
 		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
 		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
 			continue;
 		place.ifindex = record.peer_ifindex;
-		if (!tc_check(&place, g->ids[OUTSIDE], slot))
+		if (!tc_check(&place, g->ids[PEER_INGRESS], slot))
 			continue;
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
 	}
 }
 
-/* A record comes before its edges and goes with them, but for a device that went by itself. */
-static void sweep_edges(struct guards *g)
+/* A record comes before its slots and goes with them, but for a device that went by itself. */
+static void sweep_slots(struct guards *g)
 {
-	struct edge_key stale[64], key, *previous = NULL;
+	struct guard_slot_key stale[64], key, *previous = NULL;
 	size_t n = 0;
 
-	while (n < ARRAY_SIZE(stale) && !bpf_map_get_next_key(g->pins->edges, previous, &key)) {
+	while (n < ARRAY_SIZE(stale) &&
+	       !bpf_map_get_next_key(g->pins->guard_slots, previous, &key)) {
 		struct guard record = { 0 };
 		uint32_t slot = 0;
 
-		if (!bpf_map_lookup_elem(g->pins->edges, &key, &slot) &&
+		if (!bpf_map_lookup_elem(g->pins->guard_slots, &key, &slot) &&
 		    !bpf_map_lookup_elem(g->pins->guards, &slot, &record) &&
 		    !(record.netns_cookie == key.netns_cookie && record.ifindex == key.ifindex) &&
 		    !(record.netns_cookie && record.peer_ifindex == key.ifindex))
@@ -374,7 +375,7 @@ static void sweep_edges(struct guards *g)
 		previous = &key;
 	}
 	for (size_t i = 0; i < n; i++)
-		bpf_map_delete_elem(g->pins->edges, &stale[i]);
+		bpf_map_delete_elem(g->pins->guard_slots, &stale[i]);
 }
 
 static bool has_record(const struct pins *p, uint64_t netns_cookie)
@@ -420,7 +421,7 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg),
 {
 	sweep_links();
 	sweep_records(g);
-	sweep_edges(g);
+	sweep_slots(g);
 	sweep_rules(g, g->pins->endpoints, is_known, arg);
 	sweep_rules(g, g->pins->exceptions, is_known, arg);
 }

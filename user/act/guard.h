@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The guard of one underlay: its record, and three tc programs (see bpf/guard.bpf.c). The only
- * writer of `edges`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the daemon,
- * as the gate's do; with its record taken away a program drops everything.
+ * writer of `guard_slots`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the
+ * daemon, as the gate's do; with its record taken away a program drops everything.
  */
 #ifndef VPNLEASH_GUARD_H
 #define VPNLEASH_GUARD_H

@@ -281,14 +281,14 @@ static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_
 
 void record_unbind(const struct pins *pins, uint64_t cgroup_id)
 {
-	struct edge_key edge, *previous = NULL;
+	struct guard_slot_key key, *previous = NULL;
 
 	bpf_map_delete_elem(pins->workloads, &cgroup_id);
 	forget_counters(pins, cgroup_id, 0);
-	for (; !bpf_map_get_next_key(pins->edges, previous, &edge); previous = &edge) {
+	for (; !bpf_map_get_next_key(pins->guard_slots, previous, &key); previous = &key) {
 		__u32 slot;
 
-		if (!bpf_map_lookup_elem(pins->edges, &edge, &slot))
+		if (!bpf_map_lookup_elem(pins->guard_slots, &key, &slot))
 			forget_counters(pins, cgroup_id, slot);
 	}
 }

@@ -31,10 +31,10 @@ static const struct row {
 	{                                                                           \
 #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) \
 	}
-	ROW(leases),	ROW(workloads),	 ROW(counters), ROW(liveness),
-	ROW(events),	ROW(sockets),	 ROW(edges),	ROW(guards),
-	ROW(endpoints), ROW(exceptions), ROW(flows),	ROW(flow_sources),
-	ROW(notes),	ROW(resolvers),	 ROW(asked),	ROW(header),
+	ROW(leases),	ROW(workloads),	    ROW(counters),	  ROW(liveness),
+	ROW(events),	ROW(netns_cookies), ROW(guard_slots),	  ROW(guards),
+	ROW(endpoints), ROW(exceptions),    ROW(flows),		  ROW(flow_sources),
+	ROW(notes),	ROW(resolvers),	    ROW(asked_resolvers), ROW(header),
 #undef ROW
 };
 
@@ -232,6 +232,31 @@ static void remove_unknown(void)
 			unlinkat(dirfd(d), e->d_name, 0);
 }
 
+/* Links that another version named otherwise. Under today's name their program is replaced in
+ * place: the guard never comes off. */
+static void rename_links(void)
+{
+	static const struct {
+		const char *was, *is;
+	} names[] = {
+		{ "guard_outside@", "guard_peer_ingress@" }, /* until ABI 4 */
+		{ "guard_inbound@", "guard_peer_egress@" },  /* until ABI 4 */
+	};
+	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+			size_t n = strlen(names[i].was);
+			char name[NAME_MAX + 32];
+
+			if (strncmp(e->d_name, names[i].was, n))
+				continue;
+			snprintf(name, sizeof(name), "%s%s", names[i].is, e->d_name + n);
+			renameat(dirfd(d), e->d_name, dirfd(d), name);
+		}
+}
+
 int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 {
 	char path[PINS_PATH_MAX];
@@ -244,6 +269,9 @@ int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 	if (r)
 		return r;
 	pins_touch(ret);
+	/* before the header is pinned: a crash in between is another version's pins again */
+	rename_links();
+	remove_unknown();
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		row_path(path, &rows[i]);
 		/* another version's, or of a run that died before its header */
@@ -251,7 +279,6 @@ int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 		if (bpf_obj_pin(*row_fd(ret, &rows[i]), path) < 0)
 			return fail(err, EXIT_FAILURE_, -errno, NULL, "pin %s", path);
 	}
-	remove_unknown();
 	return 0;
 }
 

@@ -16,9 +16,9 @@ struct vpnleash_bpf;
 
 /* File descriptors of the pinned maps. */
 struct pins {
-	int header, leases, workloads, counters, liveness, events, sockets;
-	int edges, guards, endpoints, exceptions, flows, flow_sources, notes;
-	int resolvers, asked;
+	int header, leases, workloads, counters, liveness, events, netns_cookies;
+	int guard_slots, guards, endpoints, exceptions, flows, flow_sources, notes;
+	int resolvers, asked_resolvers;
 };
 #define PINS_NONE ((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 })
 void pins_close(struct pins *p);
