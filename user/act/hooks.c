@@ -161,13 +161,12 @@ static int become_user(void)
 }
 
 static _Noreturn void hook_become(const struct hook_call *c, int program_fd, int netns_fd,
-				  int output)
+				  int output, pid_t runner)
 {
 	char *argv[] = { (char *)c->program, NULL };
 	int in = open("/dev/null", O_RDONLY);
 
 	setsid(); /* it is ended with what it has started */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	clearenv();
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	hook_setenv("VPNLEASH_WORKLOAD", c->workload);
@@ -178,6 +177,8 @@ static _Noreturn void hook_become(const struct hook_call *c, int program_fd, int
 	signal(SIGPIPE, SIG_DFL);
 	if (in < 0 || dup2(in, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
 	    (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0) || become_user() ||
+	    /* a change of the uid takes it back, so it comes after that */
+	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != runner ||
 	    dup2(program_fd, PROGRAM_FD) < 0 || close_range(PROGRAM_FD + 1, ~0U, 0) < 0 ||
 	    chdir("/") < 0)
 		_exit(126);
@@ -238,6 +239,7 @@ static void hook_reap(struct running *r)
 static void hook_begin(struct running *r, const struct hook_call *c, int netns_fd)
 {
 	_cleanup_fd int program = -1;
+	pid_t runner = getpid();
 	struct error err;
 	int out[2];
 
@@ -254,7 +256,7 @@ static void hook_begin(struct running *r, const struct hook_call *c, int netns_f
 	snprintf(r->program, sizeof(r->program), "%s", c->program);
 	r->pid = fork();
 	if (r->pid == 0)
-		hook_become(c, program, netns_fd, out[1]);
+		hook_become(c, program, netns_fd, out[1], runner);
 	close(out[1]);
 	if (r->pid < 0) {
 		close(out[0]);
