@@ -45,9 +45,6 @@ WHO=app
 inside() { in_cgroup "${!WHO}" nsenter --net="/run/netns/$LAB_CLIENT" "$@"; }
 spawn_inside() { spawn "$1" in_cgroup_exec "${!WHO}" nsenter --net="/run/netns/$LAB_CLIENT" "${@:2}"; }
 
-_said() { [ "$(grep -c -- "$2" "$CASE_DIR/$1.log" 2>/dev/null)" -ge "${3:-1}" ] 2>/dev/null; }
-wait_said() { wait_until 10 _said "$1" "$2" "${3:-1}"; }	# NAME REGEX [NUMBER]
-
 # Three frames of each way, and three more past the qdisc.
 frames() {	# TOKEN WAY…
 	inside python3 tests/attack/frame.py send "$1" 3 "$FAR_MAC" "$LAB_FAR4" "$LAB_CLIENT4" "${@:2}"
