@@ -66,11 +66,7 @@ edge_fence_beyond() {
 	local cpu
 	_edge_fence=$((_edge_fence + 1))
 	for cpu in $(seq 0 $(($(nproc) - 1))); do
-		taskset -c "$cpu" python3 -c 'import socket, sys
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-s.bind((sys.argv[1], 0))
-s.send(b"\xff" * 6 + b"\2\0\0\0\0\7\x88\xb5" + sys.argv[2].encode().ljust(50))' \
-			"out$LAB_NUMBER" "FENCE-$_edge_fence."
+		taskset -c "$cpu" python3 tests/tools/fence.py "out$LAB_NUMBER" "FENCE-$_edge_fence."
 	done
 	_fenced() { [ "$(grep -c "FENCE-$_edge_fence\." "$FRAMES")" -ge "$(nproc)" ]; }
 	wait_until 10 _fenced
