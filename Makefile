@@ -188,9 +188,10 @@ format: ## clang-format in place
 SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
-lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, calls only downward
+lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, who calls whom
 	clang-format --dry-run -Werror $(CSRC)
 	shellcheck -x $(filter-out %.yml,$(SCRIPTS))
+	! grep -nE '^[[:space:]]*sleep [^#]*$$' tests/*/case_* # which waits for what?
 	clang-tidy --quiet $(SRC) -- $(filter-out -MMD -MP -Werror,$(CFLAGS))
 	@for page in dist/man/*; do LC_ALL=C.UTF-8 man --warnings -l $$page 2>&1 >/dev/null | \
 		{ ! grep .; } || exit; done

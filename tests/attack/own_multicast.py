@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Datagrams to the internet by the route, and into the tunnel to a multicast group that it has joined itself,
-so that they come back with the tunnel's ifindex: own_multicast.py TUNNEL. Says "ready", and when the gate
-refuses it: {"shut_ns": boot time, "heard": N, "sent": N}. Ends then, or after 40 s."""
+so that they come back with the tunnel's ifindex: own_multicast.py TUNNEL. Says "ready" when the first has
+come back, and when the gate refuses it: {"shut_ns": boot time, "heard": N, "sent": N}. Ends then, or after
+40 s."""
 import errno
 import json
 import socket
@@ -20,7 +21,6 @@ tell = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 tell.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, group)
 out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 heard, sent, end = 0, 0, time.monotonic() + 40
-print("ready", flush=True)
 while time.monotonic() < end:
     try:
         out.sendto(b"x", ("198.51.100.1", 7))
@@ -36,6 +36,8 @@ while time.monotonic() < end:
         while True:
             hear.recv(100)
             heard += 1
+            if heard == 1:
+                print("ready", flush=True)
     except BlockingIOError:
         pass
     time.sleep(0.002)

@@ -63,11 +63,8 @@ edge_fence() {
 }
 # The same where no endpoint is known, or another: from beyond the guard, behind what has passed it.
 edge_fence_beyond() {
-	local cpu
 	_edge_fence=$((_edge_fence + 1))
-	for cpu in $(seq 0 $(($(nproc) - 1))); do
-		taskset -c "$cpu" python3 tests/tools/fence.py "out$LAB_NUMBER" "FENCE-$_edge_fence."
-	done
+	python3 tests/tools/fence.py "out$LAB_NUMBER" "FENCE-$_edge_fence."
 	_fenced() { [ "$(grep -c "FENCE-$_edge_fence\." "$FRAMES")" -ge "$(nproc)" ]; }
 	wait_until 10 _fenced
 }
@@ -75,6 +72,11 @@ edge_mark() { edge_fence; _edge_from=$(wc -l <"$FRAMES"); }
 
 # Frames since the mark in whose line the pattern is found; what left before is waited for.
 arrived() { tail -n +$((_edge_from + 1)) "$FRAMES" | grep -cE -- "$1" || :; }
+_some_arrived() { [ "$(arrived "$1")" -gt 0 ]; }
+wait_arrived() {	# PATTERN…: of each at least one, since the mark
+	local pattern
+	for pattern in "$@"; do wait_until 10 _some_arrived "$pattern"; done
+}
 expect_arrived() {	# NUMBER|some PATTERN WHAT
 	local n
 	n=$(arrived "$2")

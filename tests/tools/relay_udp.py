@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Forwards for others: relay_udp.py PORT ADDRESS…. What comes to 127.0.0.1:PORT goes to PORT of each ADDRESS
-by eth0, with that address behind it. Says "listening"."""
+by eth0, with that address behind it. Says "listening", and "relayed TEXT" when it has tried all."""
 import socket
 import sys
 
@@ -18,3 +18,4 @@ while True:
             out.sendto(text + address.encode(), (address, port))
         except OSError:
             pass
+    print("relayed", text.decode(), flush=True)
