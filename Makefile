@@ -38,7 +38,9 @@ FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c user/conf
 FUZZERS	      := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZFLAGS     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNITS	      := $(notdir $(wildcard dist/systemd/*))
-TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/attack/*.c))) $(patsubst %.c,$(B)/%.o,$(wildcard tests/attack/*.bpf.c))
+TOOLSRC	      := $(wildcard tests/attack/*.c tests/tools/*.c)
+TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(TOOLSRC))) \
+		 $(patsubst %.c,$(B)/%.o,$(filter %.bpf.c,$(TOOLSRC)))
 
 ifneq ($(V),1)
 Q	      := @
@@ -93,11 +95,11 @@ $(B)/tests/attack/%: $(B)/tests/attack/%.o
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
 
-$(B)/tests/attack/%.bpf.o: tests/attack/%.bpf.c
-	$(call msg,BPF,$@)
-	$(Q)mkdir -p $(@D) && $(CLANG) $(BPFFLAGS) -c $< -o $@
+$(B)/tests/tools/%: $(B)/tests/tools/%.o
+	$(call msg,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
 
-$(B)/tests/bench/%.bpf.o: tests/bench/%.bpf.c
+$(B)/tests/%.bpf.o: tests/%.bpf.c
 	$(call msg,BPF,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPFFLAGS) -c $< -o $@
 
@@ -183,15 +185,17 @@ CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch]
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
-		 tests/*/case_* tests/attack/lib.sh tests/attack/edge.sh tests/e2e/docker/*.sh tests/e2e/docker/fetch)
+SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
+		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
-lint: tests ## clang-format, clang-tidy, shellcheck and the manual's own warnings
+lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, who calls whom
 	clang-format --dry-run -Werror $(CSRC)
 	shellcheck -x $(filter-out %.yml,$(SCRIPTS))
+	! grep -nE '^[[:space:]]*sleep [^#]*$$' tests/*/case_* # which waits for what?
 	clang-tidy --quiet $(SRC) -- $(filter-out -MMD -MP -Werror,$(CFLAGS))
 	@for page in dist/man/*; do LC_ALL=C.UTF-8 man --warnings -l $$page 2>&1 >/dev/null | \
 		{ ! grep .; } || exit; done
+	tests/layers.py . $(B)
 
 check-mutants: deps ## each one-line mutant must make its named case fail
 	$(Q)tests/mutants/run

@@ -124,6 +124,10 @@ _until() {	# SECONDS COMMAND…
 }
 wait_until() { _until "$@" || fail_case "still not so after $1 s: ${*:2}"; }
 
+# What a process that was spawned has said, at least NUMBER times (1).
+_said() { [ "$(grep -c -- "$2" "$CASE_DIR/$1.log" 2>/dev/null)" -ge "${3:-1}" ] 2>/dev/null; }
+wait_said() { wait_until 10 _said "$@"; }	# NAME REGEX [NUMBER]
+
 # Gone, or a zombie that only waits for its parent.
 gone() { ! grep -q '^State:[[:space:]][^ZX]' "/proc/$1/status" 2>/dev/null; }
 stopped() { grep -q '^State:[[:space:]]T' "/proc/$1/status" 2>/dev/null; }

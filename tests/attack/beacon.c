@@ -10,7 +10,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
-#include "attack.h"
+#include "tests/lib/tool.h"
 
 #define PORT 7000
 

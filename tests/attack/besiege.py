@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a hostile client does to the control socket: besiege.py HOW SECONDS [SOCKET].
 
-Prints "HOW: N connections, N answers". Ends after SECONDS with everything still held open."""
+Says "begun" with its first connection, "no more" when it holds all that it wants or can get, and at last
+"HOW: N connections, N answers". Ends after SECONDS with everything still held open."""
 import random
 import socket
 import sys
@@ -25,6 +26,8 @@ def connect(block=True):
         s.close()
         return None
     connections += 1
+    if connections == 1:
+        print("begun", flush=True)
     return s
 
 
@@ -99,9 +102,13 @@ def thousand():
 
 
 def hold_unread(request):
+    more = True
     while time.monotonic() < end:
         s = connect() if len(held) < 200 else None
         if not s:
+            if more:
+                print("no more", flush=True)
+            more = False
             time.sleep(0.05)
             continue
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "attack.h"
+#include "tests/lib/tool.h"
 
 #define PORT 7000
 

@@ -12,15 +12,12 @@ import socket
 import sys
 import time
 
+from place import join
+
 LINKS = "/sys/fs/bpf/vpnleash/links/"
 home, mode, path, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 hook = "dns_recvmsg4" if mode == "slice" else "gate_egress"
 resource.setrlimit(resource.RLIMIT_NOFILE, (number + 100, number + 100))
-
-
-def join(cgroup):
-    with open(cgroup + "/cgroup.procs", "w") as f:
-        f.write("0")
 
 
 def bounded(done):

@@ -32,7 +32,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "attack.h"
+#include "tests/lib/tool.h"
 #include "vpnleash/abi.h"
 
 #ifndef IPPROTO_MPTCP

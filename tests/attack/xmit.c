@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "attack.h"
+#include "tests/lib/tool.h"
 
 #define FRAME_SIZE  2048
 #define RING	    64

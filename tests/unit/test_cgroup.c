@@ -1,247 +1,274 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Real cgroups that come, go and are made anew, with all they lie in: none is missed. */
-#include "watch/cgroup.h"
+/* What people write → the path of a cgroup below the root, and never out of it. */
+#include "base/cgroup.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static struct cgroup_root root = { .fd = -1 };
-static sd_event *loop;
-static struct watch_cgroups *all;
+static const struct cgroup_root root = { .fd = -1, .path = "/sys/fs/cgroup" };
 static struct error err;
-static char top[64]; /* "/vpnleash-unit-PID" */
 
-struct told {
-	struct watch_cgroup *watch;
-	int born, gone;
-	bool stops_others;
-};
-
-static struct told told[3];
-
-static void on_told(void *owner, const struct evidence *e)
+static void assert_path(const char *text, const char *want)
 {
-	struct told *t = owner;
+	char *copy = strdup(text), *got = malloc(PATH_MAX); /* for the sanitizer */
 
-	t->born += e->what == IN_CGROUP_BORN;
-	t->gone += e->what == IN_CGROUP_GONE;
-	for (size_t i = 0; t->stops_others && i < ARRAY_SIZE(told); i++)
-		if (&told[i] != t) {
-			watch_cgroup_stop(told[i].watch);
-			told[i].watch = NULL;
-		}
+	err = (struct error) { 0 };
+	if (cgroup_path(&root, copy, got, &err))
+		fail_msg("'%s' is refused: %s", text, err.text);
+	assert_string_equal(got, want);
+	free(copy);
+	free(got);
 }
 
-static void change(int (*f)(const char *), const char *path)
+static void assert_refused(const char *text, const char *says)
 {
-	char full[PATH_MAX * 2];
-	int r = 0;
+	char *copy = strdup(text), *got = malloc(PATH_MAX);
 
-	snprintf(full, sizeof(full), "%s%s%s", root.path, top, path);
-	for (int i = 0; i < 500; i++) { /* a cgroup may be busy for a moment */
-		r = f(full);
-		if (!r || errno != EBUSY)
-			break;
-		usleep(10000);
+	err = (struct error) { 0 };
+	memset(got, 0x5a, PATH_MAX);
+	assert_int_equal(cgroup_path(&root, copy, got, &err), -EINVAL);
+	assert_int_equal(err.exit_code, EXIT_USAGE);
+	if (!strstr(err.text, says))
+		fail_msg("'%s' expected in: %s", says, err.text);
+	assert_null(strpbrk(err.text, "\n\033"));
+	for (size_t i = 0; i < PATH_MAX; i++)
+		assert_int_equal(got[i], 0x5a); /* written on success only */
+	free(copy);
+	free(got);
+}
+
+static void both_spellings(void **state)
+{
+	assert_path("/torrent/qb", "/torrent/qb");
+	assert_path("/sys/fs/cgroup/torrent/qb", "/torrent/qb");
+	assert_path("/sys/fs/cgroups/a", "/sys/fs/cgroups/a"); /* only looks like the mount */
+	assert_path("/sys/fs/cgroup.d", "/sys/fs/cgroup.d");
+	assert_path("/a b\\x2d€", "/a b\\x2d€");
+}
+
+static void dots_and_slashes(void **state)
+{
+	assert_path("/a/", "/a");
+	assert_path("//a///b//", "/a/b");
+	assert_path("/./a/./b/.", "/a/b");
+	assert_path("/sys/fs/cgroup//a", "/a");
+	assert_path("/...", "/...");
+	assert_path("/..a/b../.c", "/..a/b../.c");
+	assert_refused("/..", "without '..'");
+	assert_refused("/a/../b", "without '..'");
+	assert_refused("/a/..", "without '..'");
+	assert_refused("/sys/fs/cgroup/../../../etc", "without '..'");
+	assert_refused("/sys/fs/cgroup/a/..", "without '..'");
+}
+
+static void the_root_is_no_workload(void **state)
+{
+	assert_refused("", "root cgroup");
+	assert_refused("/", "root cgroup");
+	assert_refused("///", "root cgroup");
+	assert_refused("/.", "root cgroup");
+	assert_refused("/sys/fs/cgroup", "root cgroup");
+	assert_refused("/sys/fs/cgroup/", "root cgroup");
+	assert_refused("/sys/fs/cgroup/./", "root cgroup");
+}
+
+static void what_is_no_path(void **state)
+{
+	assert_refused("a", "give /PATH");
+	assert_refused("a/b", "give /PATH");
+	assert_refused("./a", "give /PATH");
+	assert_refused("container:x", "give /PATH");
+	assert_refused(" /a", "give /PATH");
+	assert_refused("/a\nb", "'/a\\x0ab'");
+	assert_refused("/sys/fs/cgroup/a\n", "give /PATH");
+	assert_refused("\033[2J", "'\\x1b[2J'");
+}
+
+static void lengths(void **state)
+{
+	char text[PATH_MAX + 64];
+
+	memset(text, 'a', sizeof(text));
+	text[0] = '/';
+	text[PATH_MAX - 2] = '\0';
+	assert_path(text, text); /* the longest */
+	text[PATH_MAX - 2] = 'a';
+	text[PATH_MAX - 1] = '\0';
+	assert_refused(text, "give /PATH");
+	text[PATH_MAX - 1] = 'a';
+	text[sizeof(text) - 1] = '\0';
+	assert_refused(text, "give /PATH");
+	for (size_t i = 0; i < PATH_MAX - 2; i++)
+		text[i] = i % 2 ? 'a' : '/';
+	text[PATH_MAX - 2] = '\0';
+	assert_path(text, text);
+}
+
+static void assert_slice(const char *text, const char *want, const char *name)
+{
+	char *copy = strdup(text), *got = malloc(PATH_MAX), *called = malloc(VPNLEASH_NAME_LEN);
+
+	err = (struct error) { 0 };
+	if (slice_to_path(&root, copy, got, &err))
+		fail_msg("'%s' is refused: %s", text, err.text);
+	assert_string_equal(got, want);
+	slice_name(got, called);
+	assert_string_equal(called, name);
+	free(copy);
+	free(got);
+	free(called);
+}
+
+static void slices(void **state)
+{
+	assert_slice("torrent.slice", "/torrent.slice", "slice:torrent.slice");
+	assert_slice("a-b.slice", "/a.slice/a-b.slice", "slice:a-b.slice");
+	assert_slice("a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice", "slice:a-b-c.slice");
+	assert_slice("a.b_1:x\\x2d.slice", "/a.b_1:x\\x2d.slice", "slice:a.b_1:x\\x2d.slice");
+	/* said as a path it has the same name */
+	assert_slice("/a.slice/a-b.slice", "/a.slice/a-b.slice", "slice:a-b.slice");
+	assert_slice("/sys/fs/cgroup/torrent.slice/", "/torrent.slice", "slice:torrent.slice");
+	assert_slice("/torrent", "/torrent", "slice:/torrent");
+	assert_slice("/a-b.slice", "/a-b.slice", "slice:/a-b.slice"); /* not where systemd has it */
+	assert_slice("/x/torrent.slice", "/x/torrent.slice", "slice:/x/torrent.slice");
+	assert_slice("/-.slice", "/-.slice", "slice:/-.slice");
+	assert_slice("/0123456789/0123456789/0123456789/0123456789/0123456789/0123456789",
+		     "/0123456789/0123456789/0123456789/0123456789/0123456789/0123456789",
+		     "slice:89/0123456789/0123456789/0123456789/0123456789/0123456789");
+}
+
+static void what_is_no_slice(void **state)
+{
+	static const char *const bad[] = {
+		"",	      ".slice",	   "a",		 "a.service", "a--b.slice", "-a.slice",
+		"a-.slice",   "--.slice",  "a..b.slice", "a/b.slice", "a b.slice",  "a\n.slice",
+		"\033.slice", "a@b.slice", "..slice",	 "a.slice/",  "a.slice ",   "slice",
+	};
+	char got[PATH_MAX], longest[300];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (slice_to_path(&root, bad[i], got, &err) != -EINVAL)
+			fail_msg("'%s' is taken", bad[i]);
+		assert_int_equal(err.exit_code, EXIT_USAGE);
+		assert_non_null(strstr(err.text, "not the name of a slice"));
+		assert_null(strpbrk(err.text, "\n\033"));
 	}
-	if (r)
-		fail_msg("%s: %s", full, strerror(errno));
+	assert_int_equal(slice_to_path(&root, "-.slice", got, &err), -EINVAL);
+	assert_int_equal(slice_to_path(&root, "/", got, &err), -EINVAL);
+	assert_int_equal(slice_to_path(&root, "/a/../b", got, &err), -EINVAL);
+	memset(longest, 'a', sizeof(longest));
+	strcpy(longest + 250, ".slice");
+	assert_int_equal(slice_to_path(&root, longest, got, &err), -EINVAL);
+	assert_int_equal(slice_to_path(&root, longest + 1, got, &err), 0);
+	for (int i = 2; i < 250; i += 2) /* each step down repeats what is above it */
+		longest[i] = '-';
+	assert_int_equal(slice_to_path(&root, longest + 1, got, &err), -EINVAL);
 }
 
-static int make(const char *path)
+static void random_paths_stay_below(void **state)
 {
-	return mkdir(path, 0755);
-}
+	static const char *const parts[] = { "/", "//", "/.", "/..",  "a",
+					     ".", "/a", "\n", "\xff", "/sys/fs/cgroup" };
+	srandom(1);
+	for (int round = 0; round < 20000; round++) {
+		char text[PATH_MAX] = "", got[PATH_MAX], padded[PATH_MAX + 2], again[PATH_MAX];
 
-static void turn(void)
-{
-	while (sd_event_run(loop, 200000) > 0)
-		;
-}
-
-static void expect(struct told *t, int born, int gone, bool there)
-{
-	turn();
-	assert_int_equal(t->born, born);
-	assert_int_equal(t->gone, gone);
-	assert_int_equal(watch_cgroup_ref(t->watch) != NULL, there);
-}
-
-static void watch(struct told *t, const char *path)
-{
-	char full[PATH_MAX];
-
-	snprintf(full, sizeof(full), "%s%s", top, path);
-	if (watch_cgroup_start(&t->watch, all, full, on_told, t, &err))
-		fail_msg("%s", err.text);
-}
-
-static int set_up(void **state)
-{
-	memset(told, 0, sizeof(told));
-	assert_true(sd_event_new(&loop) >= 0);
-	assert_int_equal(watch_cgroups_new(&all, loop, 0, &root, &err), 0);
-	change(make, "");
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	static const char *const made[] = { "/a/b/c", "/a/b", "/a", "/b/a", "/b", "/ab", "" };
-	char full[PATH_MAX * 2];
-
-	for (size_t i = 0; i < ARRAY_SIZE(told); i++)
-		watch_cgroup_stop(told[i].watch);
-	watch_cgroups_free(all);
-	sd_event_unref(loop);
-	for (size_t i = 0; i < ARRAY_SIZE(made); i++) { /* what a failed test left */
-		snprintf(full, sizeof(full), "%s%s%s", root.path, top, made[i]);
-		rmdir(full);
-	}
-	return 0;
-}
-
-static void it_comes_and_goes(void **state)
-{
-	watch(&told[0], "/a");
-	expect(&told[0], 0, 0, false);
-	change(make, "/a");
-	expect(&told[0], 1, 0, true);
-	change(rmdir, "/a");
-	expect(&told[0], 1, 1, false);
-	change(make, "/a");
-	expect(&told[0], 2, 1, true);
-	change(rmdir, "/a");
-	change(make, "/a"); /* nobody looked in between */
-	expect(&told[0], 3, 2, true);
-	change(rmdir, "/a");
-}
-
-/* kernfs tells of the end of a directory in the one above it only. */
-static void what_it_lies_in_goes_too(void **state)
-{
-	watch(&told[0], "/a/b/c");
-	for (int i = 0; i < 3; i++) {
-		change(make, "/a");
-		change(make, "/a/b");
-		change(make, "/a/b/c");
-		expect(&told[0], i + 1, i, true);
-		change(rmdir, "/a/b/c");
-		expect(&told[0], i + 1, i + 1, false);
-		change(rmdir, "/a/b");
-		if (i > 1)
-			turn();
-		change(rmdir, "/a");
-		if (i > 0)
-			turn();
+		for (long n = random() % 8; n > 0; n--)
+			strcat(text, parts[(size_t)random() % ARRAY_SIZE(parts)]);
+		if (cgroup_path(&root, text, got, &err))
+			continue;
+		snprintf(padded, sizeof(padded), "%s/", got);
+		assert_int_equal(got[0], '/');
+		assert_int_not_equal(got[1], '\0');
+		assert_null(strstr(padded, "/../"));
+		assert_null(strstr(padded, "/./"));
+		assert_null(strstr(padded, "//"));
+		assert_null(strchr(got, '\n'));
+		/* said with the mount before it, it is the same again */
+		snprintf(text, sizeof(text), "%s%.*s", root.path, 1000, got);
+		assert_int_equal(cgroup_path(&root, text, again, &err), 0);
+		assert_string_equal(again, got);
 	}
 }
 
-static void step_by_step(void **state)
+/* The rest needs the machine's own hierarchy. */
+static void real_cgroups(void **state)
 {
-	watch(&told[0], "/a/b/c");
-	change(make, "/a");
-	expect(&told[0], 0, 0, false);
-	change(make, "/a/b");
-	expect(&told[0], 0, 0, false);
-	change(rmdir, "/a/b");
-	expect(&told[0], 0, 0, false);
-	change(make, "/a/b");
-	change(make, "/a/b/c");
-	expect(&told[0], 1, 0, true);
-	change(rmdir, "/a/b/c");
-	change(rmdir, "/a/b");
-	change(rmdir, "/a");
-	expect(&told[0], 1, 1, false);
-}
+	struct cgroup_root real;
+	struct cgroup_ref c;
+	char name[64], inner[96], link[160], deep[160];
+	int r = resolve_cgroup_root(&real, &err), fd;
 
-/* Two that await theirs in one directory: the end of one watch takes nothing from the other. */
-static void neighbours(void **state)
-{
-	watch(&told[0], "/a");
-	watch(&told[1], "/ab");
-	watch(&told[2], "/b/a");
-	watch_cgroup_stop(told[0].watch);
-	told[0].watch = NULL;
-	change(make, "/ab");
-	expect(&told[1], 1, 0, true);
-	assert_int_equal(told[2].born, 0);
-	change(make, "/b");
-	change(make, "/b/a");
-	expect(&told[2], 1, 0, true);
-	assert_int_equal(told[1].born, 1);
-	change(rmdir, "/b/a");
-	change(rmdir, "/b");
-	change(rmdir, "/ab");
-	expect(&told[1], 1, 1, false);
-}
-
-static void who_is_told_stops_the_others(void **state)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
-		watch(&told[i], "/a");
-		told[i].stops_others = true;
+	if (r) {
+		print_message("# %s\n", err.text);
+		skip();
 	}
-	change(make, "/a");
-	turn();
-	assert_int_equal(told[0].born + told[1].born + told[2].born, 1);
-	change(rmdir, "/a");
-	turn();
-	assert_int_equal(told[0].gone + told[1].gone + told[2].gone, 1);
-}
+	snprintf(name, sizeof(name), "/vpnleash-unit-%d", getpid());
+	snprintf(inner, sizeof(inner), "%s/inner", name);
+	if (mkdirat(real.fd, name + 1, 0755) < 0) {
+		close(real.fd);
+		print_message("# needs root\n");
+		skip();
+	}
+	assert_int_equal(mkdirat(real.fd, inner + 1, 0755), 0);
 
-/* It is not taken for one that is not there. */
-static void no_descriptor_left(void **state)
-{
-	struct rlimit limit, none;
-	struct watch_cgroup *w;
-	char full[PATH_MAX];
+	assert_int_equal(resolve_cgroup(&real, name, &c, &err), 0);
+	assert_int_equal(c.level, 1);
+	assert_string_equal(c.path, name);
+	close(c.fd);
+	assert_int_equal(resolve_cgroup(&real, inner, &c, &err), 0);
+	assert_int_equal(c.level, 2);
+	assert_string_equal(c.name, inner);
+	fd = resolve_cgroup_id(&real, c.id);
+	assert_true(fd >= 0);
+	close(fd);
+	close(c.fd);
 
-	change(make, "/a");
-	snprintf(full, sizeof(full), "%s/a", top);
-	watch(&told[0], "/b");
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	none = (struct rlimit) { 3, limit.rlim_max };
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	assert_int_equal(watch_cgroup_start(&w, all, full, on_told, &told[1], &err), -EMFILE);
-	change(make, "/b");
-	turn();
-	assert_int_equal(told[0].born, 0);
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	watch_cgroup_ready(told[0].watch);
-	expect(&told[0], 1, 0, true);
-	change(rmdir, "/b");
-	expect(&told[0], 1, 1, false);
-	change(rmdir, "/a");
+	snprintf(deep, sizeof(deep), "%s/inner/a/b", name);
+	assert_int_equal(cgroup_make(&real, deep, &err), 0);
+	assert_int_equal(cgroup_make(&real, deep, &err), 0); /* again: as it is */
+	assert_int_equal(resolve_cgroup(&real, deep, &c, &err), 0);
+	assert_int_equal(c.level, 4);
+	close(c.fd);
+	unlinkat(real.fd, deep + 1, AT_REMOVEDIR);
+	deep[strlen(deep) - 2] = '\0';
+	unlinkat(real.fd, deep + 1, AT_REMOVEDIR);
+	snprintf(deep, sizeof(deep), "%s/cgroup.procs/a", name);
+	assert_true(cgroup_make(&real, deep, &err) < 0);
+	assert_int_equal(err.exit_code, EXIT_PRIVILEGE);
+
+	assert_int_equal(resolve_cgroup(&real, "/vpnleash-unit-none", &c, &err), -ENOENT);
+	assert_int_equal(err.exit_code, EXIT_USAGE);
+	snprintf(link, sizeof(link), "%s/cgroup.procs", name); /* a file is not a cgroup */
+	assert_int_equal(resolve_cgroup(&real, link, &c, &err), -ENOTDIR);
+	assert_true(resolve_cgroup(&real, "/../../..", &c, &err) < 0);
+
+	unlinkat(real.fd, inner + 1, AT_REMOVEDIR);
+	unlinkat(real.fd, name + 1, AT_REMOVEDIR);
+	close(real.fd);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-		TEST(it_comes_and_goes),
-		TEST(what_it_lies_in_goes_too),
-		TEST(step_by_step),
-		TEST(neighbours),
-		TEST(who_is_told_stops_the_others),
-		TEST(no_descriptor_left),
+		cmocka_unit_test(both_spellings),
+		cmocka_unit_test(dots_and_slashes),
+		cmocka_unit_test(the_root_is_no_workload),
+		cmocka_unit_test(what_is_no_path),
+		cmocka_unit_test(lengths),
+		cmocka_unit_test(slices),
+		cmocka_unit_test(what_is_no_slice),
+		cmocka_unit_test(random_paths_stay_below),
+		cmocka_unit_test(real_cgroups),
 	};
-
-	if (geteuid() != 0 || resolve_cgroup_root(&root, &err)) {
-		printf("1..0 # SKIP needs root and cgroup v2\n");
-		return 0;
-	}
-	snprintf(top, sizeof(top), "/vpnleash-unit-%d", getpid());
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,12 +334,7 @@ webui()	# FROM-COMMAND… -- SOURCE ADDRESS
 	local from=()
 
 	while [ "$1" != -- ]; do from+=("$1"); shift; done
-	"${from[@]}" python3 - "$2" "$3" <<-'PY' 2>/dev/null || echo none
-		import socket, sys
-		s = socket.create_connection((sys.argv[2], 8080), 3, (sys.argv[1], 0) if sys.argv[1] else None)
-		s.send(b"GET /api/v2/app/version HTTP/1.0\r\n\r\n")
-		print(s.recv(1000).split(b"\r\n")[0].decode())
-	PY
+	"${from[@]}" python3 tests/tools/webui.py ask "$2" "$3" 8080 3 2>/dev/null || echo none
 }
 
 # It answers a client on the LAN, the host and a neighbour on the bridge, and nobody else.

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# VPNs as their containers have them, after tests/attack/edge.sh: their own start-up asks a resolver by
+# VPNs as their containers have them, after tests/lib/edge.sh: their own start-up asks a resolver by
 # the underlay, then a server for a key, and only then brings the tunnel up. Nothing of it knows of
 # vpnleash. All of it is in $vpn.
 #   wireguard    wireguard-go                openvpn-udp, openvpn-tcp    OpenVPN
 #   warp         one process with the tun, an unconnected socket to its server, and a second
 #                connection to 198.51.100.1:443, by $BESIDE (tcp), as WARP's daemon has
-#                (tests/attack/warp.py)
+#                (tests/tools/warp.py)
 
 vpn_prepare() {	# KIND…: what the far side needs, once
 	local kind k
 	vpn=$(cgroup_new vpn)
 	lab_vpn_kill
 	rm -f "/run/wireguard/$LAB_TUNNEL.sock" # kill -9 leaves it
-	spawn internet nsenter --net="/run/netns/$LAB_FAR" python3 tests/attack/internet.py 198.51.100.1
+	spawn internet nsenter --net="/run/netns/$LAB_FAR" python3 tests/tools/internet.py 198.51.100.1
 	wait_said internet serving
 	for kind in "$@"; do
 		case $kind in
@@ -26,7 +26,7 @@ vpn_prepare() {	# KIND…: what the far side needs, once
 			done
 			_vpn_far_openvpn "${kind#openvpn-}"
 			;;
-		warp) spawn warp-far nsenter --net="/run/netns/$LAB_FAR" python3 tests/attack/warp.py server warpfar 2408 ;;
+		warp) spawn warp-far nsenter --net="/run/netns/$LAB_FAR" python3 tests/tools/warp.py server warpfar 2408 ;;
 		esac
 	done
 	for kind in "$@"; do
@@ -66,10 +66,10 @@ vpn_up() {	# NAME
 	wireguard) run=(env WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD=1 wireguard-go -f "$TUNNEL") ;;
 	openvpn-udp) _vpn_client 10.8.0 --remote "$LAB_FAR4" ;;
 	openvpn-tcp) _vpn_client 10.8.4 --remote "$LAB_FAR4" 443 --proto tcp-client ;;
-	warp) run=(python3 tests/attack/warp.py client "$TUNNEL" "$LAB_FAR4" 2408 198.51.100.1 "${BESIDE:-tcp}") ;;
+	warp) run=(python3 tests/tools/warp.py client "$TUNNEL" "$LAB_FAR4" 2408 198.51.100.1 "${BESIDE:-tcp}") ;;
 	esac
 	rm -f "/run/wireguard/$TUNNEL.sock"
-	spawn "vpn-$1" in_cgroup_exec "$vpn" nsenter --net="/run/netns/$LAB_CLIENT" python3 tests/attack/startup.py \
+	spawn "vpn-$1" in_cgroup_exec "$vpn" nsenter --net="/run/netns/$LAB_CLIENT" python3 tests/tools/startup.py \
 		198.51.100.1 "${run[@]}"
 	# shellcheck disable=SC2034 # the case's
 	VPN=$SPAWNED

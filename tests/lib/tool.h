@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the programs in tests/attack share. They depend on nothing that they attack. */
-#ifndef VPNLEASH_ATTACK_H
-#define VPNLEASH_ATTACK_H
+/* What programs of tests/attack and tests/tools share. They depend on nothing that they judge. */
+#ifndef VPNLEASH_TOOL_H
+#define VPNLEASH_TOOL_H
 
 #include <errno.h>
 #include <fcntl.h>

@@ -45,9 +45,6 @@ WHO=app
 inside() { in_cgroup "${!WHO}" nsenter --net="/run/netns/$LAB_CLIENT" "$@"; }
 spawn_inside() { spawn "$1" in_cgroup_exec "${!WHO}" nsenter --net="/run/netns/$LAB_CLIENT" "${@:2}"; }
 
-_said() { [ "$(grep -c -- "$2" "$CASE_DIR/$1.log" 2>/dev/null)" -ge "${3:-1}" ] 2>/dev/null; }
-wait_said() { wait_until 10 _said "$1" "$2" "${3:-1}"; }	# NAME REGEX [NUMBER]
-
 # Three frames of each way, and three more past the qdisc.
 frames() {	# TOKEN WAY…
 	inside python3 tests/attack/frame.py send "$1" 3 "$FAR_MAC" "$LAB_FAR4" "$LAB_CLIENT4" "${@:2}"
@@ -66,15 +63,8 @@ edge_fence() {
 }
 # The same where no endpoint is known, or another: from beyond the guard, behind what has passed it.
 edge_fence_beyond() {
-	local cpu
 	_edge_fence=$((_edge_fence + 1))
-	for cpu in $(seq 0 $(($(nproc) - 1))); do
-		taskset -c "$cpu" python3 -c 'import socket, sys
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-s.bind((sys.argv[1], 0))
-s.send(b"\xff" * 6 + b"\2\0\0\0\0\7\x88\xb5" + sys.argv[2].encode().ljust(50))' \
-			"out$LAB_NUMBER" "FENCE-$_edge_fence."
-	done
+	python3 tests/tools/fence.py "out$LAB_NUMBER" "FENCE-$_edge_fence."
 	_fenced() { [ "$(grep -c "FENCE-$_edge_fence\." "$FRAMES")" -ge "$(nproc)" ]; }
 	wait_until 10 _fenced
 }
@@ -82,6 +72,11 @@ edge_mark() { edge_fence; _edge_from=$(wc -l <"$FRAMES"); }
 
 # Frames since the mark in whose line the pattern is found; what left before is waited for.
 arrived() { tail -n +$((_edge_from + 1)) "$FRAMES" | grep -cE -- "$1" || :; }
+_some_arrived() { [ "$(arrived "$1")" -gt 0 ]; }
+wait_arrived() {	# PATTERN…: of each at least one, since the mark
+	local pattern
+	for pattern in "$@"; do wait_until 10 _some_arrived "$pattern"; done
+}
 expect_arrived() {	# NUMBER|some PATTERN WHAT
 	local n
 	n=$(arrived "$2")

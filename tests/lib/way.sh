@@ -14,10 +14,6 @@ way() { in_cgroup "$app" nsenter --net="/run/netns/$LAB_CLIENT" "${AS[@]}" "$WAY
 AS=()	# say (setpriv …)
 spawn_way() { spawn "$1" in_cgroup_exec "$app" nsenter --net="/run/netns/$LAB_CLIENT" "$WAY" "${@:2}"; }
 
-# What the process has said, at least NUMBER times (1).
-_said() { [ "$(grep -c -- "$2" "$CASE_DIR/$1.log" 2>/dev/null)" -ge "$3" ] 2>/dev/null; }
-wait_said() { wait_until 10 _said "$1" "$2" "${3:-1}"; }	# NAME REGEX [NUMBER]
-
 # A command for `way tcp` or `way serve`, done when it has been answered.
 tell() {	# NAME COMMAND…
 	echo "${*:2}" >"$CASE_DIR/$1.fifo"
@@ -26,7 +22,7 @@ tell() {	# NAME COMMAND…
 
 # The far end of eth0: every frame that arrives there, one a line.
 sniff_start() {
-	spawn sniffed "$BUILD/tests/attack/sniff" "$LAB_FAR" eth0 "$LAB_CLIENT" eth0 "$LAB_FAR4"
+	spawn sniffed "$BUILD/tests/tools/sniff" "$LAB_FAR" eth0 "$LAB_CLIENT" eth0 "$LAB_FAR4"
 	SNIFF=$SPAWNED
 	wait_said sniffed '^sniffing$'
 }

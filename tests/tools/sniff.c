@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "attack.h"
+#include "tests/lib/tool.h"
 
 #define BUFFER	    (64 << 20)
 #define FENCE_TRIES 3

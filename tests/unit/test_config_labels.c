@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Labels of a container → its tunnel and workload. */
+#include "config/labels.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Each as "KEY=VALUE"; what it says, NULL: it is good. */
+static void labels(void **state)
+{
+	static const struct {
+		const char *label, *says;
+	} cases[] = {
+		{ "dns=9.9.9.9", NULL },
+		{ "allow=tcp/8080; tcp/8081 ", NULL },
+		{ "bootstrap=192.0.2.1", NULL },
+		{ "bootstrap=", "vpnleash.bootstrap = : " },
+		{ "bootstrap= ; ", "vpnleash.bootstrap = : " },
+		{ "allow=", "vpnleash.allow = : " },
+		{ "ipv6=", "vpnleash.ipv6 = : " },
+		{ "enforce=", "vpnleash.enforce = : " },
+		{ "stop-after=", "vpnleash.stop-after = : " },
+		{ "dns=1.1.1.1;9.9.9.9", "takes one value" },
+		{ "tunnel=other", "names a tunnel" },
+		{ "netns=host", "unknown label" },
+		{ "=x", "unknown label 'vpnleash.'" },
+	};
+	struct error err;
+	struct config c;
+	bool keys;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *sign = strchr(cases[i].label, '=');
+		char key[32];
+		struct config_label l[] = { { "interface", "wg0" }, { key, sign + 1 } };
+
+		snprintf(key, sizeof(key), "%.*s", (int)(sign - cases[i].label), cases[i].label);
+		err.text[0] = '\0';
+		if (config_from_labels("w", "container:x", "container:y", l, ARRAY_SIZE(l), &c,
+				       &keys, &err)) {
+			if (!cases[i].says || !strstr(err.text, cases[i].says))
+				print_error("%s: %s\n", cases[i].label, err.text);
+			assert_non_null(cases[i].says);
+			assert_non_null(strstr(err.text, cases[i].says));
+			continue;
+		}
+		if (cases[i].says)
+			print_error("%s: taken\n", cases[i].label);
+		assert_null(cases[i].says);
+		assert_string_equal(c.tunnels[0].interface, "wg0");
+		config_free(&c);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(labels),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

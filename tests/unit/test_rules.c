@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The values of the guard's keys: endpoints, hosts for the bootstrap, LAN exceptions, resolvers. */
+#include "test_config.h"
+
+#include <arpa/inet.h>
+
+static bool is(const struct prefix *p, const char *text)
+{
+	char address[INET6_ADDRSTRLEN], shown[64];
+	bool v4 = !memcmp(p->address, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, p->address + (v4 ? 12 : 0), address, sizeof(address));
+	snprintf(shown, sizeof(shown), "%s/%u", address, p->length - (v4 ? 96u : 0u));
+	return !strcmp(shown, text);
+}
+
+static void the_guards_values(void **state)
+{
+	const struct tunnel_config *t;
+	const struct allow_rules *a;
+
+	assert_reads("[tunnel t]\ninterface=wg0\nprocess = warp-svc\nendpoint = auto\n"
+		     "endpoint = 192.0.2.1:51820/udp\nendpoint = 192.0.2.0/24:443/tcp\n"
+		     "endpoint = [2001:db8::/32]:500/udp\nendpoint = [2001:db8::1]:500/udp\n"
+		     "bootstrap = 192.0.2.9, 198.51.100.0/24,2001:db8::9\nallow = tcp/9090\n"
+		     "[workload w]\ncgroup=/a\ntunnel=t\nipv6 = tunnel\nenforce = audit\n"
+		     "allow = tcp/8080\nallow = udp/99 from 10.1.0.0/16, 10.2.0.0/16 host\n");
+	t = &config.tunnels[0];
+	assert_int_equal(t->probe, PROBE_ICMP); /* without being told */
+	assert_string_equal(t->route, "1.1.1.1");
+	assert_false(t->guard_off);
+	assert_string_equal(t->process, "warp-svc");
+	assert_int_equal(t->endpoints.n, 4);
+	assert_true(is(&t->endpoints.rule[0].to, "192.0.2.1/32"));
+	assert_int_equal(t->endpoints.rule[0].port, 51820);
+	assert_int_equal(t->endpoints.rule[0].protocol, IPPROTO_UDP);
+	assert_true(is(&t->endpoints.rule[1].to, "192.0.2.0/24"));
+	assert_int_equal(t->endpoints.rule[1].protocol, IPPROTO_TCP);
+	assert_true(is(&t->endpoints.rule[2].to, "2001:db8::/32"));
+	assert_true(is(&t->endpoints.rule[3].to, "2001:db8::1/128"));
+	assert_int_equal(t->bootstrap.n, 3);
+	assert_true(is(&t->bootstrap.host[2], "2001:db8::9/128"));
+	assert_int_equal(t->allow.n, 1);
+	assert_true(config.workloads[0].ipv6 && config.workloads[0].audit);
+	a = &config.workloads[0].allow;
+	assert_int_equal(a->n, 2);
+	assert_true(a->rule[0].by_default && a->rule[0].from_host);
+	assert_int_equal(a->rule[0].n_from, 4);
+	assert_true(is(&a->rule[0].from[1], "172.16.0.0/12"));
+	assert_true(!a->rule[1].by_default && a->rule[1].from_host);
+	assert_int_equal(a->rule[1].n_from, 2);
+	assert_int_equal(a->rule[1].protocol, IPPROTO_UDP);
+
+	assert_reads("[tunnel t]\ninterface=wg0\nendpoint = preset:cloudflare-warp\n"
+		     "bootstrap = preset:cloudflare-warp\nguard = off\n" WORKLOAD);
+	assert_true(config.tunnels[0].endpoints.n > 10 && config.tunnels[0].bootstrap.n >= 4);
+	assert_true(config.tunnels[0].guard_off);
+	assert_int_equal(config.tunnels[0].dns.mode, DNS_AUTO);
+	assert_reads("[tunnel t]\ninterface=wg0\ndns = 10.64.0.1\n" WORKLOAD);
+	assert_int_equal(config.tunnels[0].dns.mode, DNS_SERVERS);
+	assert_int_equal(config.tunnels[0].dns.server[0], htonl(0x0a400001));
+	assert_int_equal(config.tunnels[0].dns.server[1], htonl(0x0a400001));
+	assert_string_equal(config.tunnels[0].route, "10.64.0.1"); /* the probe's, the resolver's */
+	assert_reads("[tunnel t]\ninterface=wg0\ndns = none\n" WORKLOAD);
+	assert_int_equal(config.tunnels[0].dns.mode, DNS_NONE);
+}
+
+static void prefixes_contain(void **state)
+{
+	struct allow_rules a = { 0 };
+	uint8_t address[16] = { [10] = 0xff, 0xff, 10, 1, 127, 255 };
+
+	assert_int_equal(allow_add(&a, "tcp/80 from 10.1.0.0/17", &err), 0);
+	assert_true(prefix_contains(&a.rule[0].from[0], address));
+	address[14] = 128;
+	assert_false(prefix_contains(&a.rule[0].from[0], address));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_guards_values),
+		cmocka_unit_test(prefixes_contain),
+	};
+	int failed;
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	prepare(); /* the last one, for the leak check */
+	return failed;
+}
