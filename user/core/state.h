@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The daemon's state, shared by the files that join watchers, policy and doers:
- *   tunnel.c    evidence about a tunnel → its table → grant, renew, revoke
- *   workload.c  evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
- *   contained.c  the same of a container or unit → stop, start; its cgroup is where the engine says
- *   containers.c  what runs containers and units, and what they are now
- *   slices.c    locked slices, and the workloads that are their children
- *   labels.c    containers that ask for a leash by their labels
- *   verbs.c     what the control socket is asked, of the form that schema.h has
- *   ../edge/    the edge of a tunnel's netns: guarded, its endpoints, bootstrap; who the VPN is
- *   exec.c      workloads that `vpnleash exec` made, for as long as they have a process
- *   remains.c   what is left of removed cgroups, for as long as a socket of theirs lives
- *   daemon.c    start, loop, end
+ *   tunnel.c     evidence about a tunnel → its table → grant, renew, revoke
+ *   workload.c   evidence about a cgroup, its tunnel's going up and down → admit, bar, freeze, thaw
+ *   container.c  the same of a container or unit → stop, start; its cgroup is where the engine says
+ *   remains.c    what is left of removed cgroups, for as long as a socket of theirs lives
+ *   ../engine/inventory.c  what runs containers and units, and what they are now
+ *   ../edge/     the edge of a tunnel's netns: guarded, its endpoints, bootstrap; who the VPN is
+ *   ../source/   where workloads come from: labels, slices, `vpnleash exec`
+ *   ../daemon/   start, loop, end; what the control socket is asked
  */
 #ifndef VPNLEASH_STATE_H
 #define VPNLEASH_STATE_H
@@ -209,7 +206,7 @@ int workload_hold(struct workload *w, bool held, struct error *err);
 const char *workload_trouble(const struct workload *w, char *buf, size_t size);
 void workload_summary(struct workload *w); /* what was dropped since the last one */
 
-/* contained.c */
+/* container.c */
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
  * of the next. What to type, in buf; NULL: not so. */
 const char *workload_to_type(const struct workload *w, char *buf, size_t size);
@@ -222,7 +219,7 @@ void workload_done(struct workload *w, int result, const char *error); /* w->req
 void workload_engine_is(struct workload *w, bool there);
 void workload_rename(struct workload *w, const char *name);
 
-/* containers.c */
+/* engine/inventory.c */
 /* Waits for what is there to be told, not for long: a lease that runs is to be adopted. */
 int containers_start(struct daemon *d, const char *engine, struct error *err);
 void containers_stop(struct daemon *d);
@@ -243,7 +240,7 @@ void containers_let_go(struct daemon *d, const char *id);
 void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
 		     void *arg);
 
-/* slices.c */
+/* source/slices.c */
 /* As the configuration has them, which are locked already; at the start too. The tunnels must have
  * been started. What it has no longer stays locked, its children shut. */
 int slices_reload(struct daemon *d, const struct config *config, struct error *err);
@@ -257,7 +254,7 @@ bool slices_touch(const struct daemon *d, const char *path);
 void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */
 void slices_stop(struct daemon *d);	/* locked they stay, and their children as they are */
 
-/* labels.c */
+/* source/labels.c */
 /* first: it was not known before. */
 void labels_are(struct daemon *d, const struct engine_item *item, bool first);
 void labels_gone(struct daemon *d, const char *id);
@@ -273,7 +270,7 @@ bool labels_retry(struct daemon *d);
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
 
-/* exec.c */
+/* source/exec_cgroups.c */
 /* A born-locked cgroup on the tunnel of that interface and netns (NULL: of the only tunnel with
  * that interface), for as long as the client or anybody in it lives. What to tell the client, or
  * NULL. */
@@ -299,16 +296,16 @@ void remains_scan_soon(struct daemon *d); /* one is on its way out */
 bool remains_in(const struct daemon *d, uint64_t netns_cookie);
 size_t remains_count(const struct daemon *d);
 
-/* verbs.c */
+/* daemon/verbs.c */
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
-/* daemon.c */
+/* daemon/daemon.c */
 void daemon_note_level(struct daemon *d, uint32_t level);
 struct workload *workload_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
-/* daemon.c: the same question for thousands: the ids, sorted, to be freed; NULL: no memory. */
+/* daemon/daemon.c: the same question for thousands: the ids, sorted, to be freed; NULL: no memory. */
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
 bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
-/* daemon.c: at the end of d's arrays, started. On failure it is freed. */
+/* daemon/daemon.c: at the end of d's arrays, started. On failure it is freed. */
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
 int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err);
 void daemon_remove_workload(struct daemon *d, struct workload *w); /* from the array; not freed */

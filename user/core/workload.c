@@ -2,7 +2,7 @@
 /*
  * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
  * says; its table asked; admitted, barred, frozen, thawed. What a container or unit has beside a
- * cgroup is in contained.c. See state.h.
+ * cgroup is in container.c. See state.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>

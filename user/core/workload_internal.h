@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One workload, shared by the files that lead it: see state.h.
  *   workload.c   its cgroup, gate and freezer
- *   contained.c  what it has beside these if it is a container or a unit
+ *   container.c   what it has beside these if it is a container or a unit
  */
 #ifndef VPNLEASH_WORKLOAD_INTERNAL_H
 #define VPNLEASH_WORKLOAD_INTERNAL_H
@@ -18,7 +18,7 @@ int workload_enter(struct workload *w, const char *path, struct error *err);
 /* No longer there, or elsewhere. A gate is taken off only with its cgroup. */
 void workload_leave(struct workload *w);
 
-/* contained.c */
+/* container.c */
 void contained_look(struct workload *w);
 void contained_stop(struct workload *w);
 void contained_start(struct workload *w);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Start, loop and end of the daemon. See daemon.h and state.h. */
-#include "core/daemon.h"
+#include "daemon/daemon.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +12,7 @@
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "config/file.h"
-#include "core/slice.h"
+#include "source/slice_lock.h"
 #include "core/state.h"
 #include "edge/sweep.h"
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
-#include "core/slice.h"
+#include "source/slice_lock.h"
 #include "core/state.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */

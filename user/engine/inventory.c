@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/privilege.h"
-#include "core/seek.h"
+#include "engine/seek.h"
 #include "core/state.h"
 
 #define FIRST_WAIT_NS (2 * NS_PER_SEC) /* below a lease: a new daemon is to adopt it */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Slices: by name to a locked cgroup, beside a daemon or not. */
-#ifndef VPNLEASH_SLICE_H
-#define VPNLEASH_SLICE_H
+#ifndef VPNLEASH_SLICE_LOCK_H
+#define VPNLEASH_SLICE_LOCK_H
 
 #include "act/gate.h"
 #include "config/config.h"

@@ -8,7 +8,7 @@
 
 #include "act/detach.h"
 #include "base/privilege.h"
-#include "core/schema.h"
+#include "daemon/schema.h"
 #include "core/state.h"
 #include "edge/endpoints.h"
 #include "report/report.h"

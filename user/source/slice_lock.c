@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See slice.h. */
-#include "core/slice.h"
+/* See slice_lock.h. */
+#include "source/slice_lock.h"
 
 #include <errno.h>
 #include <string.h>
