@@ -182,8 +182,8 @@ static bool was_removed(const struct daemon *d, uint64_t cgroup_id)
 
 static bool is_audit(const struct daemon *d, const char *name)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->audit && !strcmp(d->workloads[i]->name, name))
+	for_each_workload(d, w)
+		if (w->audit && !strcmp(w->name, name))
 			return true;
 	return false;
 }

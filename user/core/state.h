@@ -24,6 +24,7 @@
 #include "config/config.h"
 #include "core/delegation.h"
 #include "core/policy.h"
+#include "core/registry.h"
 #include "core/reopen.h"
 #include "edge/edge.h"
 #include "edge/vpn.h"
@@ -131,45 +132,15 @@ struct workload {
 	char trouble[400]; /* why it can not be stopped, started, or leashed at all; "" */
 };
 
-struct daemon {
-	sd_event *loop;
-	const char *file; /* of the configuration; NULL: it came from the command line */
-	uint64_t lease_ns;
-	struct cgroup_root root;
-	struct watch_cgroups *cgroups;
-	struct gate *gate;
-	struct leases *leases;
-	struct guards *guards;
-	struct prober *prober; /* NULL: it could not be started (again), and is tried on the tick */
-	sd_event_source *prober_source;
-	uint64_t prober_ns; /* when that was last tried */
-	struct control *control;
-	struct audit *audit;
-	struct drops *drops;
-	struct containers *containers;
-	struct hooks *hooks; /* NULL: nobody has one */
-	struct slice *slices;
-	struct remains *remains;
-	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
-	bool unjudged;		/* somebody's labels, for want of memory: see labels_retry() */
-	sd_event_source *drops_source, *summary_timer;
-	size_t n_tunnels, n_workloads;
-	struct tunnel **tunnels;
-	struct workload **workloads;
-	/* bit n: a record is n deep, or was: for the weak guard, whose workloads may outlive their
-	 * workload, and their cgroup */
-	uint32_t levels;
-	bool running;	 /* all that the file names has been started */
-	bool no_engine;	 /* none is asked: no container has labels */
-	bool guards_due; /* a record has gone that may have been the last to hold a guard */
-	int lock_fd;
-};
-
 /* tunnel.c */
 int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunnel **ret,
 	       struct error *err);
 int tunnel_start(struct tunnel *t, struct error *err); /* adopts a living lease, or waits */
-void tunnel_free(struct tunnel *t);		       /* revokes nothing */
+/* The same, of one that is added to d's; freed on failure. */
+int tunnel_add(struct tunnel *t, struct error *err);
+/* A workload of it is added to d's, and started; freed on failure. */
+int tunnel_add_workload(struct workload *w, struct error *err);
+void tunnel_free(struct tunnel *t); /* revokes nothing */
 /* A workload of it has come or gone, or allows something else: exceptions follow, and with the
  * first one, or the last, the guard. */
 void tunnel_workloads_changed(struct tunnel *t);
@@ -298,16 +269,5 @@ size_t remains_count(const struct daemon *d);
 
 /* daemon/verbs.c */
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
-
-/* daemon/daemon.c */
-void daemon_note_level(struct daemon *d, uint32_t level);
-struct workload *workload_of_cgroup(struct daemon *d, uint64_t cgroup_id); /* or NULL */
-/* daemon/daemon.c: the same question for thousands: the ids, sorted, to be freed; NULL: no memory. */
-uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
-bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
-/* daemon/daemon.c: at the end of d's arrays, started. On failure it is freed. */
-int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
-int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err);
-void daemon_remove_workload(struct daemon *d, struct workload *w); /* from the array; not freed */
 
 #endif

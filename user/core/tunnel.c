@@ -62,9 +62,9 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 
 static void tell_workloads(struct tunnel *t)
 {
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		if (t->daemon->workloads[i]->tunnel == t)
-			workload_tunnel_changed(t->daemon->workloads[i]);
+	for_each_workload(t->daemon, w)
+		if (w->tunnel == t)
+			workload_tunnel_changed(w);
 }
 
 /* evidence_ns: when the fact was read, 0: nothing was read. */
@@ -174,9 +174,9 @@ static void identify(struct tunnel *t)
 		slot = 0;
 	}
 	if ((unsigned int)slot != t->slot) {
-		for (size_t i = 0; i < d->n_workloads; i++)
-			if (d->workloads[i]->tunnel == t && d->workloads[i]->bound)
-				record_point(d->leases, d->workloads[i]->bound, (unsigned int)slot);
+		for_each_workload(d, w)
+			if (w->tunnel == t && w->bound)
+				record_point(d->leases, w->bound, (unsigned int)slot);
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}
@@ -341,8 +341,8 @@ static int follow_workloads(struct tunnel *t)
 	bool any = t->of_labels || t->of_slice;
 	struct error err;
 
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		any |= t->daemon->workloads[i]->tunnel == t;
+	for_each_workload(t->daemon, w)
+		any |= w->tunnel == t;
 	if (t->edge && !any) {
 		edge_close(t->edge);
 		t->edge = NULL;
@@ -532,8 +532,8 @@ static bool is_in_netns(uint64_t netns_cookie, void *arg)
 {
 	struct daemon *d = arg;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_fd >= 0 && d->tunnels[i]->netns_cookie == netns_cookie)
+	for_each_tunnel(d, t)
+		if (t->netns_fd >= 0 && t->netns_cookie == netns_cookie)
 			return true;
 	return false;
 }
@@ -542,8 +542,8 @@ static bool is_of_tunnel(uint64_t netns_cookie, void *arg)
 {
 	struct daemon *d = arg;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_cookie == netns_cookie)
+	for_each_tunnel(d, t)
+		if (t->netns_cookie == netns_cookie)
 			return true;
 	return false;
 }
@@ -551,8 +551,8 @@ static bool is_of_tunnel(uint64_t netns_cookie, void *arg)
 /* Is it known which netns are of a tunnel? Of labels once the engine has told its containers. */
 static bool all_tunnels_known(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (!d->tunnels[i]->netns_cookie)
+	for_each_tunnel(d, t)
+		if (!t->netns_cookie)
 			return false;
 	return d->running && (d->no_engine || containers_reachable(d, ENGINE_CONTAINER));
 }
@@ -678,9 +678,9 @@ static void look(struct tunnel *t)
 		netns_gone(t, 0);
 	if (t->owner.again)
 		containers_watch_tunnel(t);
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		if (t->daemon->workloads[i]->tunnel == t)
-			workload_look(t->daemon->workloads[i]);
+	for_each_workload(t->daemon, w)
+		if (w->tunnel == t)
+			workload_look(w);
 	if (!t->link) {
 		r = enter_netns(t, &err);
 
@@ -748,9 +748,9 @@ void tunnel_look_now(struct tunnel *t)
 
 static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->id == id)
-			return d->tunnels[i];
+	for_each_tunnel(d, t)
+		if (t->id == id)
+			return t;
 	return NULL;
 }
 
@@ -782,8 +782,8 @@ static void stop_prober(struct daemon *d)
 	d->prober_source = NULL;
 	prober_stop(d->prober);
 	d->prober = NULL;
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		d->tunnels[i]->probe_ns = 0;
+	for_each_tunnel(d, t)
+		t->probe_ns = 0;
 }
 
 int prober_begin(struct daemon *d, struct error *err)
@@ -813,9 +813,7 @@ void prober_restart(struct daemon *d)
 	if (now_boot_ns() - d->prober_ns < RESTART_NS)
 		return;
 	r = prober_begin(d, &err);
-	for (size_t i = 0; i < d->n_tunnels; i++) {
-		struct tunnel *t = d->tunnels[i];
-
+	for_each_tunnel(d, t) {
 		if (r && t->config.probe == PROBE_ICMP)
 			probe_failed(t, err.text);
 		else if (t->link_ready && t->link) /* a new prober needs new sockets */
@@ -867,6 +865,33 @@ int tunnel_start(struct tunnel *t, struct error *err)
 	adopt_lease(t);
 	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
+}
+
+int tunnel_add(struct tunnel *t, struct error *err)
+{
+	struct daemon *d = t->daemon;
+	int r = daemon_add_tunnel(d, t, err);
+
+	if (!r)
+		r = tunnel_start(t, err);
+	if (r) {
+		daemon_remove_tunnel(d, t);
+		tunnel_free(t);
+	}
+	return r;
+}
+
+int tunnel_add_workload(struct workload *w, struct error *err)
+{
+	int r = daemon_add_workload(w->daemon, w, err);
+
+	if (r) {
+		workload_free(w);
+		return r;
+	}
+	tunnel_workloads_changed(w->tunnel); /* guarded before it is admitted */
+	workload_start(w);
+	return 0;
 }
 
 int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunnel **ret,

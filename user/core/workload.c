@@ -286,8 +286,8 @@ static int bind_workload(struct workload *w, struct error *err)
 	struct workload_record record;
 	int r;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		edge_leashed(d->tunnels[i]->edge, c->path);
+	for_each_tunnel(d, t)
+		edge_leashed(t->edge, c->path);
 	w->was_recorded = record_get(d->leases, c->id, &record) != -ENOENT;
 	r = put_record(w, c, err);
 	if (r)

@@ -18,44 +18,6 @@
 
 #define SUMMARY_NS (10 * NS_PER_SEC)
 
-void daemon_note_level(struct daemon *d, uint32_t level)
-{
-	if (level < 16)
-		d->levels |= 1U << level;
-}
-
-struct workload *workload_of_cgroup(struct daemon *d, uint64_t cgroup_id)
-{
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->bound == cgroup_id)
-			return d->workloads[i];
-	return NULL;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n)
-{
-	uint64_t *ids = calloc(d->n_workloads + 1, sizeof(*ids));
-
-	for (size_t i = 0; ids && i < d->n_workloads; i++)
-		ids[i] = d->workloads[i]->bound;
-	if (ids)
-		qsort(ids, d->n_workloads, sizeof(*ids), compare_ids);
-	*ret_n = d->n_workloads;
-	return ids;
-}
-
-bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id)
-{
-	return bsearch(&cgroup_id, bound, n, sizeof(*bound), compare_ids) != NULL;
-}
-
 /* ------ what the gates dropped ------ */
 
 static void on_drop(void *owner, const struct drop_event *e)
@@ -86,10 +48,10 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		workload_summary(d->workloads[i]);
-		if (d->workloads[i]->tunnel == d->nowhere) /* whose others have a tick */
-			workload_look(d->workloads[i]);
+	for_each_workload(d, w) {
+		workload_summary(w);
+		if (w->tunnel == d->nowhere) /* whose others have a tick */
+			workload_look(w);
 	}
 	remains_scan(d);
 	tunnels_unguard(d);
@@ -140,10 +102,10 @@ static void close_daemon(struct daemon **p)
 	sd_event_source_disable_unref(d->drops_source);
 	sd_event_source_disable_unref(d->summary_timer);
 	drops_stop(d->drops);
-	for (size_t i = 0; i < d->n_workloads; i++)
-		workload_free(d->workloads[i]);
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		tunnel_free(d->tunnels[i]);
+	for_each_workload(d, w)
+		workload_free(w);
+	for_each_tunnel(d, t)
+		tunnel_free(t);
 	if (d->nowhere)
 		tunnel_free(d->nowhere);
 	free(d->workloads);
@@ -416,59 +378,16 @@ int daemon_lock(const struct config *config, struct error *err)
 	return open_daemon(&d, config, err);
 }
 
-int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
-{
-	struct tunnel **more = realloc(d->tunnels, (d->n_tunnels + 1) * sizeof(*more));
-	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a tunnel");
-
-	if (more) {
-		d->tunnels = more;
-		d->tunnels[d->n_tunnels++] = t;
-		r = tunnel_start(t, err);
-		d->n_tunnels -= r != 0;
-	}
-	if (r)
-		tunnel_free(t);
-	return r;
-}
-
-int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err)
-{
-	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more));
-	int r = more ? 0 : fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a workload");
-
-	if (more) {
-		d->workloads = more;
-		d->workloads[d->n_workloads++] = w;
-		tunnel_workloads_changed(w->tunnel); /* guarded before it is admitted */
-		workload_start(w);
-	} else {
-		workload_free(w);
-	}
-	return r;
-}
-
-void daemon_remove_workload(struct daemon *d, struct workload *w)
-{
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i] == w) {
-			memmove(&d->workloads[i], &d->workloads[i + 1],
-				(d->n_workloads - i - 1) * sizeof(*d->workloads));
-			d->n_workloads--;
-			return;
-		}
-}
-
 static void start_what_is_new(struct daemon *d)
 {
 	struct error err;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (!d->tunnels[i]->tick && tunnel_start(d->tunnels[i], &err))
+	for_each_tunnel(d, t)
+		if (!t->tick && tunnel_start(t, &err))
 			log_line(LOG_LEVEL_ERR, "%s", err.text);
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (!d->workloads[i]->started)
-			workload_start(d->workloads[i]);
+	for_each_workload(d, w)
+		if (!w->started)
+			workload_start(w);
 }
 
 /* What is no network namespace; one that is not there yet is waited for. */
@@ -579,8 +498,8 @@ static int reload(struct daemon *d, struct error *err)
 			old.tunnels[n_gone++] = old.tunnels[i];
 	/* from here on d's arrays are others than `new`, and tunnels of labels may be gone */
 	labels_again(d);
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		tunnel_workloads_changed(d->tunnels[i]);
+	for_each_tunnel(d, other)
+		tunnel_workloads_changed(other);
 	new = (struct parts) { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads };
 	for (size_t i = 0; i < n_gone; i++) {
 		if (!slot_in_use(&new, old.tunnels[i]->slot))
@@ -611,8 +530,8 @@ static int start_hooks(struct daemon *d, struct error *err)
 {
 	bool any = false;
 
-	for (size_t i = 0; i < d->n_workloads; i++)
-		any |= *d->workloads[i]->hook || *d->workloads[i]->hook_inside;
+	for_each_workload(d, w)
+		any |= *w->hook || *w->hook_inside;
 	return any ? hooks_start(&d->hooks, err) : 0;
 }
 
@@ -648,8 +567,8 @@ static bool is_adopted(unsigned int slot, void *arg)
 {
 	const struct daemon *d = arg;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->slot == slot && d->tunnels[i]->state == TUNNEL_UP)
+	for_each_tunnel(d, t)
+		if (t->slot == slot && t->state == TUNNEL_UP)
 			return true;
 	return false;
 }

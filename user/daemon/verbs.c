@@ -17,8 +17,8 @@ static const char *guard_state(const struct tunnel *t)
 {
 	if (!t->edge)
 		return t->config.guard_off ? "off" : "waiting";
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		if (t->daemon->workloads[i]->tunnel == t && t->daemon->workloads[i]->audit)
+	for_each_workload(t->daemon, w)
+		if (w->tunnel == t && w->audit)
 			return "audit";
 	return !edge_is_complete(t->edge) ? "incomplete"
 	       : edge_is_weak(t->edge)	  ? "weak"
@@ -160,10 +160,10 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads, json_array(), 0, NULL };
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
-	for (size_t i = 0; i < d->n_workloads; i++)
-		json_array_append_new(workloads, workload_status(d->workloads[i]));
+	for_each_tunnel(d, t)
+		json_array_append_new(tunnels, tunnel_status(t));
+	for_each_workload(d, w)
+		json_array_append_new(workloads, workload_status(w));
 	left.bound = daemon_bound(d, &left.n_bound);
 	privilege_long_work(true);
 	if (left.bound)
@@ -176,10 +176,9 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 /* By its name, or by what `status` shows of it: that one can always be typed. */
 static struct workload *find(struct daemon *d, const char *name, struct error *err)
 {
-	for (size_t i = 0; name && i < d->n_workloads; i++)
-		if (!strcmp(d->workloads[i]->name, name) ||
-		    !strcmp(quote(d->workloads[i]->name), name))
-			return d->workloads[i];
+	for_each_workload(d, w)
+		if (name && (!strcmp(w->name, name) || !strcmp(quote(w->name), name)))
+			return w;
 	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
 	     quote(name ? name : ""));
 	return NULL;
@@ -203,8 +202,8 @@ static int remove_pins(struct daemon *d, struct error *err)
 /* Nobody is leashed, and nobody can be born who would be. */
 static bool is_idle(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->of_slice)
+	for_each_tunnel(d, t)
+		if (t->of_slice)
 			return false;
 	return !d->n_workloads && !remains_count(d) && !containers_reachable(d, ENGINE_CONTAINER);
 }
@@ -226,13 +225,13 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 			 quote(name));
 	if (r < 0)
 		return control_refusal(&err);
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		if (q->all || !strcmp(name, d->workloads[i]->name) ||
-		    has_lost_its_record(d->workloads[i])) { /* with its slice */
-			containers_let_go(d, d->workloads[i]->id);
-			workload_free(d->workloads[i]);
+	for_each_workload(d, w) {
+		if (q->all || !strcmp(name, w->name) ||
+		    has_lost_its_record(w)) { /* with its slice */
+			containers_let_go(d, w->id);
+			workload_free(w);
 		} else
-			d->workloads[left++] = d->workloads[i];
+			d->workloads[left++] = w;
 	}
 	d->n_workloads = left;
 	slices_detached(d);
@@ -244,8 +243,8 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
 	} else {
-		for (size_t i = 0; i < d->n_tunnels; i++)
-			tunnel_workloads_changed(d->tunnels[i]);
+		for_each_tunnel(d, t)
+			tunnel_workloads_changed(t);
 	}
 	return json_pack("{s:i}", "detached", r);
 }

@@ -148,13 +148,12 @@ static const struct engine_item *place_item(const struct daemon *d, const char *
  */
 static void tell(struct daemon *d, const struct engine_item *i)
 {
-	for (size_t k = 0; k < d->n_tunnels; k++)
-		if (is_of(i->kind, d->tunnels[k]->config.netns, i))
-			tunnel_owner_is(d->tunnels[k], place_item(d, d->tunnels[k]->config.netns));
-	for (size_t k = 0; k < d->n_workloads; k++)
-		if (d->workloads[k]->started && d->workloads[k]->kind == i->kind &&
-		    is_of(i->kind, d->workloads[k]->given, i))
-			workload_item_is(d->workloads[k], place_item(d, d->workloads[k]->given));
+	for_each_tunnel(d, t)
+		if (is_of(i->kind, t->config.netns, i))
+			tunnel_owner_is(t, place_item(d, t->config.netns));
+	for_each_workload(d, w)
+		if (w->started && w->kind == i->kind && is_of(i->kind, w->given, i))
+			workload_item_is(w, place_item(d, w->given));
 }
 
 static void watch_unit(struct daemon *d, const char *text)
@@ -167,10 +166,10 @@ static void watch_unit(struct daemon *d, const char *text)
 
 static void watch_units(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		watch_unit(d, d->tunnels[i]->config.netns);
-	for (size_t i = 0; i < d->n_workloads; i++)
-		watch_unit(d, d->workloads[i]->given);
+	for_each_tunnel(d, t)
+		watch_unit(d, t->config.netns);
+	for_each_workload(d, w)
+		watch_unit(d, w->given);
 }
 
 void containers_watch_tunnel(struct tunnel *t)
@@ -222,9 +221,9 @@ static void engine_is(struct containers *c, enum engine_kind kind, bool there, c
 			 "start wait for it)",
 			 kind == ENGINE_UNIT ? "system bus" : "engine", quote(why));
 	c->up[kind] = there;
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->kind == kind)
-			workload_engine_is(d->workloads[i], there);
+	for_each_workload(d, w)
+		if (w->kind == kind)
+			workload_engine_is(w, there);
 }
 
 static void look_at_labels(struct containers *c, const struct entry *e, bool first)
@@ -250,8 +249,8 @@ static void note_place(const char *id, const char *path, void *arg)
 
 static bool any_unusable(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->unusable && d->workloads[i]->kind == ENGINE_CONTAINER)
+	for_each_workload(d, w)
+		if (w->unusable && w->kind == ENGINE_CONTAINER)
 			return true;
 	return false;
 }
@@ -259,8 +258,7 @@ static bool any_unusable(const struct daemon *d)
 /* What runs where nobody finds it is free, and that must be seen. */
 static void say_whether_found(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		struct workload *w = d->workloads[i];
+	for_each_workload(d, w) {
 		const struct engine_item *item =
 			w->unusable ? containers_find(d, w->kind, w->id) : NULL;
 
@@ -404,10 +402,9 @@ static void take(struct containers *c, const struct engine_event *e)
 			gone(c, p);
 		break;
 	case ENGINE_KILL:
-		for (size_t i = 0; i < d->n_workloads; i++)
-			if (d->workloads[i]->kind == ENGINE_CONTAINER &&
-			    !strcmp(d->workloads[i]->id, e->id))
-				workload_ending(d->workloads[i]);
+		for_each_workload(d, w)
+			if (w->kind == ENGINE_CONTAINER && !strcmp(w->id, e->id))
+				workload_ending(w);
 		break;
 	case ENGINE_DIED: /* an ITEM says how it is now */
 		p = find(c, ENGINE_CONTAINER, e->id);
@@ -415,9 +412,9 @@ static void take(struct containers *c, const struct engine_event *e)
 			(*p)->let_go = false;
 		break;
 	case ENGINE_DONE:
-		for (size_t i = 0; i < d->n_workloads; i++)
-			if (d->workloads[i]->request && d->workloads[i]->request == e->request)
-				workload_done(d->workloads[i], e->result, e->error);
+		for_each_workload(d, w)
+			if (w->request && w->request == e->request)
+				workload_done(w, e->result, e->error);
 		break;
 	}
 }
@@ -487,11 +484,11 @@ static bool uses_units(const struct daemon *d)
 {
 	const char *name;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (place_kind(d->tunnels[i]->config.netns, &name) == PLACE_UNIT)
+	for_each_tunnel(d, t)
+		if (place_kind(t->config.netns, &name) == PLACE_UNIT)
 			return true;
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->kind == ENGINE_UNIT)
+	for_each_workload(d, w)
+		if (w->kind == ENGINE_UNIT)
 			return true;
 	return false;
 }

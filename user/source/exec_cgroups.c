@@ -184,76 +184,79 @@ static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
 
 /* ------ the beginning ------ */
 
-/* Takes over the workload's cgroup, made or found, and the client's pidfd (-1: none). */
-static int watch_end(struct workload *w, int client)
+/* Takes over the client's pidfd (-1: none). */
+static int watch_end(struct workload *w, int client, struct error *err)
 {
 	struct daemon *d = w->daemon;
 	struct exec *e = calloc(1, sizeof(*e));
-	int r = 0;
+	int r;
 
 	if (!e) {
 		close_fd(client);
-		return -ENOMEM;
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch the end of '%s'", w->name);
 	}
 	*e = (struct exec) { .client = client };
 	w->exec = e;
 	e->events_fd =
 		openat(watch_cgroup_ref(w->cgroup)->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	if (e->events_fd < 0)
-		return -errno;
-	r = sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI, on_populated, w);
+	r = e->events_fd < 0 ? -errno
+			     : sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI,
+					       on_populated, w);
 	if (r >= 0 && client >= 0)
 		r = sd_event_add_io(d->loop, &e->client_source, client, EPOLLIN, on_client_end, w);
 	if (r < 0)
-		return r;
+		return fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", w->name);
 	sd_event_source_set_priority(e->events_source, PRIORITY_LAST);
 	if (e->client_source)
 		sd_event_source_set_priority(e->client_source, PRIORITY_LAST);
 	return 0;
 }
 
+static int make_workload(struct daemon *d, const char *path, struct tunnel *t,
+			 struct workload **ret, struct error *err)
+{
+	_cleanup_free struct workload_config *config = calloc(1, sizeof(*config));
+	int r;
+
+	if (!config)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
+	config->is_made = true;
+	snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
+		 path + sizeof("/" EXEC_DIR));
+	privilege_long_work(true); /* the first one loads the gate for its depth */
+	r = workload_new(d, config, path, t, ret, err);
+	privilege_long_work(false);
+	return r;
+}
+
+/* Takes over the client's pidfd (-1: none); of a cgroup that was just made, or was found. */
 static int add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
 			struct workload **ret, struct error *err)
 {
-	struct workload_config *config = calloc(1, sizeof(*config));
-	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more)),
-			*w = NULL;
-	int r = 0;
+	_cleanup_fd int pidfd = client;
+	struct workload *w;
+	int r = make_workload(d, path, t, &w, err);
 
-	if (more)
-		d->workloads = more;
-	if (!config || !more)
-		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
+	if (r)
+		return r;
+	r = daemon_add_workload(d, w, err);
 	if (!r) {
-		config->is_made = true;
-		snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
-			 path + sizeof("/" EXEC_DIR));
-		privilege_long_work(true); /* the first one loads the gate for its depth */
-		r = workload_new(d, config, path, t, &w, err);
-		privilege_long_work(false);
+		tunnel_workloads_changed(t); /* before it is admitted */
+		r = watch_end(w, TAKE_FD(pidfd), err);
 	}
-	free(config);
-	if (r) {
-		close_fd(client);
+	if (!r) {
+		workload_start(w);
+		*ret = w;
+		return 0;
+	}
+	if (!remove_cgroup(d, path)) {
+		forget(d, w);
 		return r;
 	}
-	d->workloads[d->n_workloads++] = w;
-	tunnel_workloads_changed(t); /* before it is admitted */
-	r = watch_end(w, client);
-	if (r < 0) {
-		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", w->name);
-		if (!remove_cgroup(d, path)) {
-			forget(d, w);
-		} else { /* an earlier daemon's, and somebody is in it */
-			workload_shut(w);
-			daemon_remove_workload(d, w);
-			workload_free(w);
-		}
-		return r;
-	}
-	workload_start(w);
-	*ret = w;
-	return 0;
+	workload_shut(w); /* an earlier daemon's, and somebody is in it */
+	daemon_remove_workload(d, w);
+	workload_free(w);
+	return r;
 }
 
 static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const char *netns,
@@ -263,10 +266,8 @@ static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const
 	char shown[64];
 
 	escape(shown, sizeof(shown), interface ? interface : "");
-	for (size_t i = 0; interface && i < d->n_tunnels; i++) {
-		struct tunnel *t = d->tunnels[i];
-
-		if (strcmp(t->config.interface, interface) ||
+	for_each_tunnel(d, t) {
+		if (!interface || strcmp(t->config.interface, interface) ||
 		    (netns && strcmp(t->config.netns, netns)))
 			continue;
 		if (found) {
@@ -329,8 +330,8 @@ static size_t count(const struct daemon *d)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < d->n_workloads; i++)
-		n += d->workloads[i]->exec != NULL;
+	for_each_workload(d, w)
+		n += w->exec != NULL;
 	return n;
 }
 

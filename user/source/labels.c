@@ -65,9 +65,9 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 
 static struct workload *workload_of(const struct daemon *d, const char *id)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->of_labels && !strcmp(d->workloads[i]->given + 10, id))
-			return d->workloads[i];
+	for_each_workload(d, w)
+		if (w->of_labels && !strcmp(w->given + 10, id))
+			return w;
 	return NULL;
 }
 
@@ -75,9 +75,8 @@ static bool in_file(const struct daemon *d, const struct engine_item *i)
 {
 	const char *name;
 
-	for (size_t k = 0; k < d->n_workloads; k++)
-		if (!d->workloads[k]->of_labels &&
-		    place_kind(d->workloads[k]->given, &name) == PLACE_CONTAINER &&
+	for_each_workload(d, w)
+		if (!w->of_labels && place_kind(w->given, &name) == PLACE_CONTAINER &&
 		    (!strcmp(name, i->id) || !strcmp(name, i->name)))
 			return true;
 	return false;
@@ -172,9 +171,7 @@ static int named_tunnel(struct daemon *d, const char *name, const char *netns, s
 	char shown[256];
 
 	escape(shown, sizeof(shown), name);
-	for (size_t i = 0; i < d->n_tunnels; i++) {
-		struct tunnel *t = d->tunnels[i];
-
+	for_each_tunnel(d, t) {
 		if (t->of_labels || strcmp(t->config.name, name))
 			continue;
 		if (!same_netns(d, t->config.netns, netns))
@@ -187,16 +184,21 @@ static int named_tunnel(struct daemon *d, const char *name, const char *netns, s
 		    "the file has no tunnel '%s'", shown);
 }
 
+static struct tunnel *find_like(const struct daemon *d, const struct tunnel_config *c)
+{
+	for_each_tunnel(d, t)
+		if (!strcmp(t->config.interface, c->interface) &&
+		    same_netns(d, t->config.netns, c->netns))
+			return t;
+	return NULL;
+}
+
 static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, struct tunnel **ret,
 		      struct error *err)
 {
-	struct tunnel *t = NULL;
+	struct tunnel *t = find_like(d, c);
 	int r;
 
-	for (size_t i = 0; i < d->n_tunnels && !t; i++)
-		if (!strcmp(d->tunnels[i]->config.interface, c->interface) &&
-		    same_netns(d, d->tunnels[i]->config.netns, c->netns))
-			t = d->tunnels[i];
 	if (t && !t->of_labels && keys)
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s' is the file's, which has its keys: those of the labels are "
@@ -210,11 +212,11 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 	*ret = t;
 	if (t)
 		return 0;
-	for (size_t i = 0; i < d->n_tunnels && strcmp(c->netns, "host"); i++)
-		if (same_netns(d, d->tunnels[i]->config.netns, c->netns))
+	for_each_tunnel(d, other)
+		if (strcmp(c->netns, "host") && same_netns(d, other->config.netns, c->netns))
 			return fail(err, EXIT_USAGE, 0, "give it the same interface",
 				    "its network has another tunnel already, '%s'",
-				    quote(d->tunnels[i]->config.name));
+				    quote(other->config.name));
 	if (d->n_tunnels >= TUNNELS_MAX)
 		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
 	name_tunnel(d, c);
@@ -222,7 +224,7 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 	if (r)
 		return r;
 	t->of_labels = true;
-	r = daemon_add_tunnel(d, t, err);
+	r = tunnel_add(t, err);
 	if (!r)
 		*ret = t;
 	return r;
@@ -231,18 +233,18 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 static int check_audit(const struct daemon *d, const struct tunnel *t, bool audit,
 		       struct error *err)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel == t && d->workloads[i]->audit != audit)
+	for_each_workload(d, w)
+		if (w->tunnel == t && w->audit != audit)
 			return fail(err, EXIT_USAGE, 0, "give both the same",
 				    "workload '%s' shares its tunnel and differs in 'enforce'",
-				    d->workloads[i]->name);
+				    w->name);
 	return 0;
 }
 
 bool labels_without_netns(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->unusable && d->workloads[i]->tunnel == d->nowhere)
+	for_each_workload(d, w)
+		if (w->unusable && w->tunnel == d->nowhere)
 			return true;
 	return false;
 }
@@ -253,19 +255,13 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 	bool slot_used = false, guard_used = false;
 	struct error err;
 
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel == t)
+	for_each_workload(d, w)
+		if (w->tunnel == t)
 			return;
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i] == t) {
-			memmove(&d->tunnels[i], &d->tunnels[i + 1],
-				(d->n_tunnels - i - 1) * sizeof(*d->tunnels));
-			d->n_tunnels--;
-			break;
-		}
-	for (size_t i = 0; i < d->n_tunnels; i++) {
-		slot_used |= d->tunnels[i]->slot == t->slot;
-		guard_used |= d->tunnels[i]->netns_cookie == t->netns_cookie;
+	daemon_remove_tunnel(d, t);
+	for_each_tunnel(d, other) {
+		slot_used |= other->slot == t->slot;
+		guard_used |= other->netns_cookie == t->netns_cookie;
 	}
 	if (!slot_used) {
 		lease_revoke(d->leases, t->slot);
@@ -324,7 +320,7 @@ static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 	if (!r) {
 		w->of_labels = true;
 		snprintf(w->trouble, sizeof(w->trouble), "%s", wrong ? wrong : "");
-		r = daemon_add_workload(d, w, &err);
+		r = tunnel_add_workload(w, &err);
 	}
 	privilege_long_work(false);
 	if (!r)
@@ -421,8 +417,8 @@ void labels_are(struct daemon *d, const struct engine_item *i, bool first)
 
 static bool is_there(const struct daemon *d, const struct tunnel *t)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i] == t)
+	for_each_tunnel(d, other)
+		if (other == t)
 			return true;
 	return t == d->nowhere;
 }
@@ -548,15 +544,6 @@ static void look_again(const struct engine_item *i, void *arg)
 		labels_are(arg, i, true);
 }
 
-static struct tunnel *find_like(const struct daemon *d, const struct tunnel *old)
-{
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (!strcmp(d->tunnels[i]->config.interface, old->config.interface) &&
-		    same_netns(d, d->tunnels[i]->config.netns, old->config.netns))
-			return d->tunnels[i];
-	return NULL;
-}
-
 void labels_again(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads;) {
@@ -570,7 +557,7 @@ void labels_again(struct daemon *d)
 			continue;
 		}
 		if (w->of_labels && !is_there(d, w->tunnel)) {
-			t = find_like(d, w->tunnel);
+			t = find_like(d, &w->tunnel->config);
 			workload_move(w, t ? t : d->nowhere);
 			snprintf(w->trouble, sizeof(w->trouble), "%s",
 				 t ? "" : "its tunnel is no longer in the file");

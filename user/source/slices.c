@@ -39,9 +39,9 @@ static void try_again(struct slice *s);
 
 static struct workload *child_at(struct daemon *d, const char *path)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (!strcmp(d->workloads[i]->path, path))
-			return d->workloads[i];
+	for_each_workload(d, w)
+		if (!strcmp(w->path, path))
+			return w;
 	return NULL;
 }
 
@@ -61,7 +61,7 @@ static void add_child(struct slice *s, const char *name)
 	r = workload_new(d, &config, path, s->tunnel, &w, &err);
 	if (!r) {
 		w->slice = s;
-		r = daemon_add_workload(d, w, &err);
+		r = tunnel_add_workload(w, &err);
 	}
 	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
 		return;
@@ -105,9 +105,9 @@ static void look_at_children(struct slice *s)
 
 	if (!s->tunnel)
 		return;
-	for (size_t i = 0; i < s->daemon->n_workloads; i++)
-		if (s->daemon->workloads[i]->slice == s)
-			watch_cgroup_ready(s->daemon->workloads[i]->cgroup);
+	for_each_workload(s->daemon, w)
+		if (w->slice == s)
+			watch_cgroup_ready(w->cgroup);
 	drop_children(s, false);
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
@@ -265,12 +265,12 @@ static int configure(struct slice *s, const struct workload_config *config, stru
 	if (!s->config)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	memcpy(s->config, config, sizeof(*config));
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		if (d->workloads[i]->slice != s)
+	for_each_workload(d, w) {
+		if (w->slice != s)
 			continue;
-		workload_configure(d->workloads[i], config);
-		if (d->workloads[i]->tunnel != s->tunnel)
-			workload_move(d->workloads[i], s->tunnel);
+		workload_configure(w, config);
+		if (w->tunnel != s->tunnel)
+			workload_move(w, s->tunnel);
 	}
 	return 0;
 }
@@ -331,8 +331,8 @@ static bool is_unlocked(struct slice *s)
 
 static void mark_tunnels(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		d->tunnels[i]->of_slice = false;
+	for_each_tunnel(d, t)
+		t->of_slice = false;
 	for (struct slice *s = d->slices; s; s = s->next)
 		if (s->tunnel)
 			s->tunnel->of_slice = true;
@@ -346,9 +346,9 @@ void slices_detached(struct daemon *d)
 
 static void shut_children(struct slice *s)
 {
-	for (size_t i = 0; i < s->daemon->n_workloads; i++)
-		if (s->daemon->workloads[i]->slice == s)
-			workload_shut(s->daemon->workloads[i]);
+	for_each_workload(s->daemon, w)
+		if (w->slice == s)
+			workload_shut(w);
 }
 
 static bool is_unwanted(struct slice *s)
@@ -413,8 +413,8 @@ void slices_look(struct daemon *d)
 		}
 		s->wanted = true;
 	}
-	for (size_t i = 0; i < d->n_workloads; i++)
-		workload_note_slice(d->workloads[i]);
+	for_each_workload(d, w)
+		workload_note_slice(w);
 	privilege_long_work(false);
 }
 
