@@ -249,8 +249,8 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		   struct error *err);
 /* What an earlier daemon began: gone on with, or tidied up. The tunnels must have been started. */
 void exec_adopt(struct daemon *d);
-/* The tunnel among these that it was begun on, after a reload; NULL: it is no longer there. */
-struct tunnel *exec_tunnel(const struct workload *w, struct tunnel *const *tunnels, size_t n);
+/* Each goes on with the tunnel that it was begun on, or stays shut where that is gone. */
+void exec_reload(struct daemon *d);
 void exec_free(struct exec *e); /* NULL is fine; the cgroup stays */
 
 /* remains.c */

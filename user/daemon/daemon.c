@@ -11,9 +11,8 @@
 
 #include "base/netns.h"
 #include "base/privilege.h"
-#include "config/file.h"
-#include "source/slice_lock.h"
 #include "core/state.h"
+#include "daemon/reload.h"
 #include "edge/sweep.h"
 
 #define SUMMARY_NS (10 * NS_PER_SEC)
@@ -123,203 +122,11 @@ static void close_daemon(struct daemon **p)
 	free(d);
 }
 
-/* ------ from a configuration to tunnels and workloads ------ */
-
-struct parts {
-	size_t n_tunnels, n_workloads;
-	struct tunnel **tunnels;
-	struct workload **workloads;
-};
-
-static bool has_tunnel(const struct parts *p, const struct tunnel *t)
-{
-	for (size_t i = 0; i < p->n_tunnels; i++)
-		if (p->tunnels[i] == t)
-			return true;
-	return false;
-}
-
-static bool has_workload(const struct parts *p, const struct workload *w)
-{
-	for (size_t i = 0; i < p->n_workloads; i++)
-		if (p->workloads[i] == w)
-			return true;
-	return false;
-}
-
-static struct tunnel *find_tunnel(const struct parts *p, const struct tunnel_config *c)
-{
-	for (size_t i = 0; i < p->n_tunnels; i++)
-		if (!memcmp(&p->tunnels[i]->config, c, sizeof(*c)))
-			return p->tunnels[i];
-	return NULL;
-}
-
-static struct workload *find_workload(const struct parts *p, const char *given)
-{
-	for (size_t i = 0; i < p->n_workloads; i++)
-		if (!strcmp(p->workloads[i]->given, given))
-			return p->workloads[i];
-	return NULL;
-}
-
-static bool slot_in_use(const struct parts *p, unsigned int slot)
-{
-	for (size_t i = 0; i < p->n_tunnels; i++)
-		if (p->tunnels[i]->slot == slot)
-			return true;
-	return false;
-}
-
-static void free_arrays(struct parts *p)
-{
-	free(p->tunnels);
-	free(p->workloads);
-}
-
-/* Has it a record already: of an earlier daemon, of `lock`, of a workload no longer in the file? */
-static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
-{
-	_cleanup_fd int link = -1;
-	struct workload_record record;
-	struct cgroup_ref c;
-
-	*ret_id = 0;
-	if (resolve_cgroup(&d->root, path, &c, NULL))
-		return false;
-	close_fd(c.fd);
-	*ret_id = c.id;
-	link = pins_open_link("gate_egress", c.id);
-	return !record_get(d->leases, c.id, &record) || link >= 0;
-}
-
-static int make_workload(struct daemon *d, const struct workload_config *config,
-			 const struct parts *old, struct parts *new, bool *ret_recorded,
-			 struct error *err)
-{
-	struct tunnel *t = new->n_tunnels ? new->tunnels[config->tunnel] : NULL;
-	struct workload *w = NULL;
-	char given[PATH_MAX];
-	const char *name;
-	bool is_path = place_kind(config->cgroup, &name) == PLACE_PATH;
-	uint64_t id = 0;
-	int r = is_path ? cgroup_path(&d->root, config->cgroup, given, err) : 0;
-
-	if (!is_path)
-		snprintf(given, sizeof(given), "%s", config->cgroup);
-	if (!r && *config->hook)
-		r = hooks_check(config->hook, err);
-	if (!r && *config->hook_inside)
-		r = hooks_check(config->hook_inside, err);
-	if (!r && find_workload(new, given))
-		r = fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice", given);
-	if (!r)
-		w = find_workload(old, given);
-	if (w && *config->name && strcmp(w->name, config->name))
-		w = NULL; /* another name is another workload, and takes over the record */
-	if (!r && !w) {
-		if (is_path)
-			*ret_recorded = is_recorded(d, given, &id);
-		if (gate_is_slice(gate_pins(d->gate), id, NULL))
-			return fail(err, EXIT_USAGE, -EBUSY,
-				    "leash its children, or detach the slice first",
-				    "leash '%s': it is locked as a slice", given);
-		r = workload_new(d, config, given, t, &w, err);
-		if (r && id && !*ret_recorded) /* no record without a gate */
-			record_unbind(gate_pins(d->gate), id);
-	}
-	if (!r)
-		new->workloads[new->n_workloads++] = w;
-	return r;
-}
-
-/* Of what had a gate before, the gate stays: an error in a file opens nothing. */
-static void undo_workload(struct daemon *d, const struct parts *old, struct workload *w,
-			  bool recorded)
-{
-	const struct workload *before = find_workload(old, w->given);
-
-	if (!recorded) {
-		workload_undo(w);
-		return;
-	}
-	if (before)
-		record_bind(d->leases, w->bound, watch_cgroup_ref(w->cgroup)->level, before->name,
-			    before->made ? WORKLOAD_EXEC : 0);
-	workload_free(w);
-}
-
-static bool is_of_no_file(const struct workload *w)
-{
-	return w->exec || w->of_labels || w->slice;
-}
-
-/* Before the workloads, which may lie in them. Locked, a slice stays so, whatever else fails. */
-static int lock_slices(struct daemon *d, const struct config *config, struct error *err)
-{
-	const char *name;
-	int r = 0;
-
-	for (size_t i = 0; !r && i < config->n_slices; i++)
-		r = slice_lock(d->gate, &d->root, config->slices[i], NULL, err);
-	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
-			r = slice_lock(d->gate, &d->root, name, NULL, err);
-	return r;
-}
-
-/* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing.
- */
-static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
-		      struct parts *ret, struct error *err)
-{
-	struct parts new = { .tunnels = calloc(config->n_tunnels + old->n_tunnels + 1,
-					       sizeof(*new.tunnels)),
-			     .workloads = calloc(config->n_workloads + old->n_workloads + 1,
-						 sizeof(*new.workloads)) };
-	bool recorded[CONFIG_WORKLOADS] = { false };
-	int r = new.tunnels &&new.workloads
-			? 0
-			: fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
-
-	for (size_t i = 0; !r && i < config->n_tunnels; i++) {
-		new.tunnels[i] = find_tunnel(old, &config->tunnels[i]);
-		if (!new.tunnels[i])
-			r = tunnel_new(d, &config->tunnels[i], &new.tunnels[i], err);
-		new.n_tunnels += !r;
-	}
-	r = r ? r : lock_slices(d, config, err);
-	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		r = config->workloads[i].is_slice
-			    ? 0
-			    : make_workload(d, &config->workloads[i], old, &new,
-					    &recorded[new.n_workloads], err);
-	for (size_t i = 0; !r && i < old->n_workloads; i++)
-		if (is_of_no_file(old->workloads[i])) /* so none ends it */
-			new.workloads[new.n_workloads++] = old->workloads[i];
-	for (size_t i = 0; !r && i < old->n_tunnels; i++)
-		if (old->tunnels[i]->of_labels)
-			new.tunnels[new.n_tunnels++] = old->tunnels[i];
-	if (!r) {
-		*ret = new;
-		return 0;
-	}
-	for (size_t i = 0; i < new.n_workloads; i++)
-		if (!has_workload(old, new.workloads[i]))
-			undo_workload(d, old, new.workloads[i], recorded[i]);
-	for (size_t i = 0; i < new.n_tunnels; i++)
-		if (!has_tunnel(old, new.tunnels[i]))
-			tunnel_free(new.tunnels[i]);
-	free_arrays(&new);
-	return r;
-}
-
 /* The lock, the gate on every cgroup, and no lease that was not there. */
 static int open_daemon(struct daemon **ret, const struct config *config, struct error *err)
 {
 	_cleanup_(close_daemon) struct daemon *d = calloc(1, sizeof(*d));
 	_cleanup_fd int pins_lock = -1;
-	struct parts parts;
 	int r;
 
 	if (!d)
@@ -360,13 +167,9 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (!r)
 		r = guards_open(&d->guards, d->gate, err);
 	if (!r)
-		r = make_parts(d, config, &(struct parts) { 0 }, &parts, err);
+		r = reload_begin(d, config, err);
 	if (r)
 		return r;
-	d->tunnels = parts.tunnels;
-	d->n_tunnels = parts.n_tunnels;
-	d->workloads = parts.workloads;
-	d->n_workloads = parts.n_workloads;
 	*ret = TAKE_PTR(d);
 	return 0;
 }
@@ -376,139 +179,6 @@ int daemon_lock(const struct config *config, struct error *err)
 	_cleanup_(close_daemon) struct daemon *d = NULL;
 
 	return open_daemon(&d, config, err);
-}
-
-static void start_what_is_new(struct daemon *d)
-{
-	struct error err;
-
-	for_each_tunnel(d, t)
-		if (!t->tick && tunnel_start(t, &err))
-			log_line(LOG_LEVEL_ERR, "%s", err.text);
-	for_each_workload(d, w)
-		if (!w->started)
-			workload_start(w);
-}
-
-/* What is no network namespace; one that is not there yet is waited for. */
-static int check_netns(const struct config *config, struct error *err)
-{
-	for (size_t i = 0; i < config->n_tunnels; i++) {
-		_cleanup_fd int fd = -1;
-		const char *name;
-		enum place_kind kind = place_kind(config->tunnels[i].netns, &name);
-		int r = kind == PLACE_PATH ? netns_open(name, &fd, err) : 0;
-
-		if (r && r != -ENOENT)
-			return r;
-	}
-	return 0;
-}
-
-static void move_execs(struct daemon *d)
-{
-	for (size_t i = 0; i < d->n_workloads;) {
-		struct workload *w = d->workloads[i];
-		struct tunnel *t = w->exec ? exec_tunnel(w, d->tunnels, d->n_tunnels) : w->tunnel;
-
-		if (t && t != w->tunnel)
-			workload_move(w, t);
-		if (t) {
-			i++;
-			continue;
-		}
-		log_line(LOG_LEVEL_WARNING,
-			 "workload '%s': its tunnel is no longer in the file: it "
-			 "stays shut",
-			 w->name);
-		workload_shut(w);
-		workload_free(w);
-		d->workloads[i] = d->workloads[--d->n_workloads];
-	}
-}
-
-/*
- * A tunnel or workload that is in the new configuration as it was in the old one goes on
- * undisturbed. A changed or new tunnel starts absent, its workloads shut until it is proven. What
- * is no longer there stays shut: only `detach` takes the gate off.
- */
-static int reload(struct daemon *d, struct error *err)
-{
-	struct parts old = { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads }, new;
-	struct config config;
-	char name[VPNLEASH_NAME_LEN * 4];
-	size_t n_gone = 0;
-	int r = config_read(d->file, &config, err);
-
-	if (r)
-		return r;
-	r = check_netns(&config, err);
-	privilege_long_work(true); /* a new depth is another instance of the gate to be loaded */
-	if (!r)
-		r = make_parts(d, &config, &old, &new, err);
-	privilege_long_work(false);
-	if (r) {
-		config_free(&config);
-		return r;
-	}
-	d->lease_ns = config.lease_ns;
-	d->tunnels = new.tunnels;
-	d->n_tunnels = new.n_tunnels;
-	d->workloads = new.workloads;
-	d->n_workloads = new.n_workloads;
-	for (size_t i = 0; i < old.n_workloads; i++)
-		if (!has_workload(&new, old.workloads[i])) {
-			if (!find_workload(&new, old.workloads[i]->given))
-				log_line(LOG_LEVEL_NOTICE,
-					 "workload '%s' is no longer in the file: it "
-					 "stays shut until: vpnleash detach",
-					 escape(name, sizeof(name), old.workloads[i]->name));
-			workload_shut(old.workloads[i]);
-			workload_free(old.workloads[i]);
-		}
-	/* a changed tunnel is the same device, so the same slot: not to be adopted, nor retired */
-	for (size_t i = 0; i < old.n_tunnels; i++)
-		if (!slot_in_use(&new, old.tunnels[i]->slot))
-			lease_revoke(d->leases, old.tunnels[i]->slot);
-	start_what_is_new(d);
-	for (size_t i = 0, n = 0; i < config.n_workloads; i++) {
-		struct tunnel *t = new.tunnels[config.workloads[i].tunnel];
-		struct workload *w;
-
-		if (config.workloads[i].is_slice)
-			continue;
-		w = new.workloads[n++];
-		workload_configure(w, &config.workloads[i]);
-		if (w->tunnel != t)
-			workload_move(w, t);
-	}
-	for (size_t i = 0; i < d->n_workloads && !d->hooks; i++)
-		if (*d->workloads[i]->hook || *d->workloads[i]->hook_inside) {
-			log_line(LOG_LEVEL_WARNING,
-				 "reload: the first hook is run by the next daemon: "
-				 "restart vpnleash (execve() is given up by now)");
-			break;
-		}
-	move_execs(d);
-	if (slices_reload(d, &config, err))
-		log_line(LOG_LEVEL_ERR, "reload: %s", err->text);
-	remains_scan(d); /* what was audit may be no longer */
-	for (size_t i = 0; i < old.n_tunnels; i++)
-		if (!has_tunnel(&new, old.tunnels[i]))
-			old.tunnels[n_gone++] = old.tunnels[i];
-	/* from here on d's arrays are others than `new`, and tunnels of labels may be gone */
-	labels_again(d);
-	for_each_tunnel(d, other)
-		tunnel_workloads_changed(other);
-	new = (struct parts) { d->n_tunnels, d->n_workloads, d->tunnels, d->workloads };
-	for (size_t i = 0; i < n_gone; i++) {
-		if (!slot_in_use(&new, old.tunnels[i]->slot))
-			lease_retire(d->leases, old.tunnels[i]->slot);
-		tunnel_free(old.tunnels[i]);
-	}
-	free_arrays(&old);
-	config_free(&config);
-	return 0;
 }
 
 static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *arg)

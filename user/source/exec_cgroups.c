@@ -378,25 +378,47 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 
 /* ------ over restarts and reloads ------ */
 
-static struct tunnel *noted_tunnel(int cgroup_fd, struct tunnel *const *tunnels, size_t n)
+static struct tunnel *noted_tunnel(const struct daemon *d, int cgroup_fd)
 {
 	char noted[NOTE_MAX] = "", text[NOTE_MAX];
 
 	if (fgetxattr(cgroup_fd, EXEC_XATTR, noted, sizeof(noted) - 1) < 0)
 		return NULL;
-	for (size_t i = 0; i < n; i++) {
-		write_note(text, tunnels[i]);
+	for_each_tunnel(d, t) {
+		write_note(text, t);
 		if (!strcmp(text, noted))
-			return tunnels[i];
+			return t;
 	}
 	return NULL;
 }
 
-struct tunnel *exec_tunnel(const struct workload *w, struct tunnel *const *tunnels, size_t n)
+/* To its tunnel, if that is another now. false: it is no longer in the file. */
+static bool follow_tunnel(struct workload *w)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
+	struct tunnel *t = c ? noted_tunnel(w->daemon, c->fd) : NULL;
 
-	return c ? noted_tunnel(c->fd, tunnels, n) : NULL;
+	if (t && t != w->tunnel)
+		workload_move(w, t);
+	return t;
+}
+
+void exec_reload(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *w = d->workloads[i];
+
+		if (!w->exec || follow_tunnel(w)) {
+			i++;
+			continue;
+		}
+		log_line(LOG_LEVEL_WARNING,
+			 "workload '%s': its tunnel is no longer in the file: it stays shut",
+			 w->name);
+		workload_shut(w);
+		daemon_remove_workload(d, w);
+		workload_free(w);
+	}
 }
 
 struct leftovers {
@@ -424,7 +446,7 @@ static void adopt_one(struct daemon *d, uint64_t id)
 
 	if (resolve_cgroup_of_id(&d->root, id, &c)) /* removed: the next scan's */
 		return;
-	t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
+	t = noted_tunnel(d, c.fd);
 	close_fd(c.fd);
 	if (strncmp(c.path, "/" EXEC_DIR "/", sizeof("/" EXEC_DIR)))
 		return;

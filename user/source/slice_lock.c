@@ -56,23 +56,32 @@ static int check_version(int *ret_lock, struct error *err)
 	return r == -ENOENT ? 0 : r;
 }
 
+int slices_lock_with(struct gate *g, const struct cgroup_root *root, const struct config *config,
+		     struct error *err)
+{
+	const char *name;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < config->n_slices; i++)
+		r = slice_lock(g, root, config->slices[i], NULL, err);
+	for (size_t i = 0; !r && i < config->n_workloads; i++)
+		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
+			r = slice_lock(g, root, name, NULL, err);
+	return r;
+}
+
 static int open_and_lock(const struct config *config, const struct cgroup_root *root,
 			 struct error *err)
 {
 	_cleanup_fd int lock = control_lock_pins(err), no_daemon = -1;
-	struct gate *g = NULL;
+	struct gate *g;
 	int r = lock < 0 ? lock : check_version(&no_daemon, err);
 
 	if (!r)
 		r = gate_open(&g, root, err);
-	for (size_t i = 0; !r && i < config->n_slices; i++)
-		r = slice_lock(g, root, config->slices[i], NULL, err);
-	for (size_t i = 0; !r && i < config->n_workloads; i++) {
-		const char *name;
-
-		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
-			r = slice_lock(g, root, name, NULL, err);
-	}
+	if (r)
+		return r;
+	r = slices_lock_with(g, root, config, err);
 	gate_close(g);
 	return r;
 }

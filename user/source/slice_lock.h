@@ -14,7 +14,10 @@
 int slice_lock(struct gate *g, const struct cgroup_root *root, const char *name,
 	       struct cgroup_ref *ret, struct error *err);
 
-/* Every slice of the configuration, and nothing else of it. Also while a daemon runs: its maps are
+/* Every slice of the configuration, and nothing else of it. */
+int slices_lock_with(struct gate *g, const struct cgroup_root *root, const struct config *config,
+		     struct error *err);
+/* The same beside a daemon, or without one. Also while a daemon runs: its maps are
  * adopted, and its links, leases and records are not touched. */
 int slices_lock(const struct config *config, struct error *err);
 
