@@ -53,17 +53,17 @@ static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
 void contained_stop(struct workload *w)
 {
 	w->stopping = true;
-	if (containers_ask_stop(w)) /* an action carries no input: a turn later */
+	if (inventory_ask_stop(&w->watch, w->id)) /* an action carries no input: a turn later */
 		next_is(w, now_boot_ns(), on_stop_failed);
 }
 
 const char *workload_to_type(const struct workload *w, char *buf, size_t size)
 {
-	const struct engine_item *i = containers_find(w->daemon, w->kind, w->id);
+	const struct engine_item *i = inventory_find(w->daemon->inventory, w->kind, w->id);
 	const char *owner = i ? engine_shares(i) : NULL;
 	char project[300], service[300];
 
-	if (!owner || containers_find(w->daemon, w->kind, owner))
+	if (!owner || inventory_find(w->daemon->inventory, w->kind, owner))
 		return NULL;
 	if (*i->compose_service)
 		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
@@ -85,7 +85,7 @@ void contained_start(struct workload *w)
 		return;
 	}
 	edge_shut(w->tunnel->edge);
-	if (!w->request && containers_ask_start(w))
+	if (!w->watch.request && inventory_ask_start(&w->watch, w->id))
 		workload_in_trouble(w, "it can not be started", "the engine does not answer");
 	next_is(w, now_boot_ns() + AGAIN_NS, on_start_again);
 }
@@ -99,7 +99,7 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 	if (w->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
 		workload_tunnel_changed(w);
 	else if (w->running && !w->held && !workload_is_paused(w)) {
-		if (containers_reachable(w->daemon, w->kind)) {
+		if (inventory_reachable(w->daemon->inventory, w->kind)) {
 			workload_input(w, IN_STOP_DUE);
 			return 0;
 		}
@@ -129,7 +129,7 @@ void contained_arm_stop(struct workload *w)
  * engine puts who shares another's netns into that one's present netns, whenever it starts. */
 bool contained_is_orphaned(const struct workload *w)
 {
-	const struct engine_item *i = containers_find(w->daemon, w->kind, w->id);
+	const struct engine_item *i = inventory_find(w->daemon->inventory, w->kind, w->id);
 	char path[64];
 	struct stat st;
 
@@ -146,7 +146,7 @@ enum input contained_of_orphan(struct workload *w)
 	if (w->orphaned_of == w->tunnel->netns_cookie && now - w->orphaned_ns < ORPHAN_NS)
 		workload_in_trouble(w, "it is not in its tunnel's network namespace",
 				    "and a start did not bring it there");
-	else if (!containers_reachable(w->daemon, w->kind))
+	else if (!inventory_reachable(w->daemon->inventory, w->kind))
 		workload_in_trouble(w, "it is not in its tunnel's network namespace any more",
 				    "and the engine does not answer");
 	else {
@@ -204,7 +204,7 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 
 	if (w->running)
 		return 0;
-	if (!containers_reachable(w->daemon, w->kind)) {
+	if (!inventory_reachable(w->daemon->inventory, w->kind)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		return 0;
 	}
@@ -233,7 +233,7 @@ static void item_started(struct workload *w)
 static void item_ended(struct workload *w)
 {
 	w->stopping = false;
-	w->request = 0; /* what was asked for is done, whatever else is still said of it */
+	w->watch.request = 0; /* what was asked for is done, whatever else is still said of it */
 	if (w->state == WORKLOAD_STOPPED) {
 		workload_tunnel_changed(w);
 	} else if (w->engine_lost) {
@@ -242,6 +242,16 @@ static void item_ended(struct workload *w)
 	} else {
 		next_is(w, now_boot_ns() + PERSON_NS, on_left);
 	}
+}
+
+static void is_unusable(struct workload *w, const char *why)
+{
+	workload_in_trouble(
+		w,
+		w->bound ? "what the engine says of it can not be used"
+			 : "it is NOT leashed if it runs, as its cgroup is not found and what "
+			   "the engine says of it can not be used",
+		why);
 }
 
 /* Shut by what is known of it: its id, and where the kernel has it. Nothing that was said before is
@@ -255,26 +265,21 @@ static void item_unusable(struct workload *w, const struct engine_item *item)
 	if (*item->cgroup)
 		take_place(w, item->cgroup);
 	if (w->bound) /* else it is sought first */
-		workload_is_unusable(w, item->unusable);
-	containers_in_trouble(w->daemon);
+		is_unusable(w, item->unusable);
+	if (w->kind == ENGINE_CONTAINER)
+		inventory_seek(&w->watch);
 }
 
-void workload_is_unusable(struct workload *w, const char *why)
+/* Its container or unit as it is now; NULL: there is none. */
+static void item_is(void *owner, const struct engine_item *item)
 {
-	workload_in_trouble(
-		w,
-		w->bound ? "what the engine says of it can not be used"
-			 : "it is NOT leashed if it runs, as its cgroup is not found and what "
-			   "the engine says of it can not be used",
-		why);
-}
-
-void workload_item_is(struct workload *w, const struct engine_item *item)
-{
+	struct workload *w = owner;
 	bool was = w->running, first = !*w->id;
 	pid_t before = w->pid;
 	struct error err;
 
+	if (!w->started) /* it is told when it is */
+		return;
 	if (item && *item->unusable) {
 		item_unusable(w, item);
 		return;
@@ -282,7 +287,7 @@ void workload_item_is(struct workload *w, const struct engine_item *item)
 	if (w->unusable && w->tunnel != w->daemon->nowhere)
 		w->trouble[0] = '\0';
 	if (w->unusable) {
-		w->unusable = false;
+		w->unusable = w->watch.sought = false;
 		workload_tunnel_changed(w);
 	}
 	w->running = item && item->running;
@@ -317,21 +322,24 @@ static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
-void workload_ending(struct workload *w)
+/* It was sent a signal by somebody: let it end. */
+static void ending(void *owner)
 {
+	struct workload *w = owner;
+
 	if (workload_is_paused(w) || (w->state != WORKLOAD_BLOCKED && w->state != WORKLOAD_FROZEN))
 		return;
 	workload_input(w, IN_ENDING);
 	next_is(w, now_boot_ns() + END_NS, on_not_ended);
 }
 
-void workload_done(struct workload *w, int result, const char *error)
+static void done(void *owner, int result, const char *error)
 {
+	struct workload *w = owner;
 	bool stopping = w->stopping;
 
-	w->request = 0;
 	if (!result)
-		return; /* how it is now comes by workload_item_is() */
+		return; /* how it is now comes by item_is() */
 	w->stopping = false;
 	workload_in_trouble(w, stopping ? "it can not be stopped" : "it can not be started",
 			    result == -ENOENT && !*error ? "the engine knows it no longer"
@@ -348,17 +356,38 @@ void workload_done(struct workload *w, int result, const char *error)
 	}
 }
 
-void workload_engine_is(struct workload *w, bool there)
+static void engine_is(void *owner, bool there)
 {
+	struct workload *w = owner;
+
 	if (!there) {
 		w->engine_lost |= w->running;
-		w->request = 0;
+		w->watch.request = 0;
 		w->stopping = false;
 	} else {
 		w->engine_lost = false;
 		workload_tunnel_changed(w); /* what had to wait for it */
 	}
 }
+
+/* What runs where nobody finds it is free, and that must be seen. */
+static void was_sought(void *owner, const struct engine_item *item)
+{
+	struct workload *w = owner;
+
+	/* found, and it could not be leashed: that is said already */
+	if (!w->bound && (w->cgroup ? watch_cgroup_ref(w->cgroup) != NULL : *item->cgroup))
+		return;
+	is_unusable(w, item->unusable);
+}
+
+const struct inventory_listener container_news = {
+	.item = item_is,
+	.ending = ending,
+	.done = done,
+	.engine = engine_is,
+	.sought = was_sought,
+};
 
 /* What was said of it goes along; a hold that waits for whoever has the new name is for it. */
 void workload_rename(struct workload *w, const char *name)
@@ -382,18 +411,18 @@ void workload_rename(struct workload *w, const char *name)
 static void look_for_signals(struct workload *w)
 {
 	if (w->state == WORKLOAD_FROZEN && w->pid && process_is_to_end(w->pid))
-		workload_ending(w);
+		ending(w);
 }
 
 void contained_look(struct workload *w)
 {
-	const struct engine_item *i = containers_find(w->daemon, w->kind, w->id);
+	const struct engine_item *i = inventory_find(w->daemon->inventory, w->kind, w->id);
 	char command[300];
 
 	look_for_signals(w);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		take_place(w, i->cgroup);
-	if (w->running && containers_reachable(w->daemon, w->kind) &&
+	if (w->running && inventory_reachable(w->daemon->inventory, w->kind) &&
 	    workload_to_type(w, command, sizeof(command)))
 		workload_in_trouble(w, REMOVED, command);
 }

@@ -12,6 +12,8 @@
 
 struct tunnel;
 struct workload;
+struct inventory;
+struct inventory_listener;
 
 struct daemon {
 	sd_event *loop;
@@ -28,12 +30,14 @@ struct daemon {
 	struct control *control;
 	struct audit *audit;
 	struct drops *drops;
-	struct containers *containers;
-	struct hooks *hooks; /* NULL: nobody has one */
+	struct inventory *inventory;
+	const struct inventory_listener *container_news; /* to each workload that is one */
+	sd_event_source *labels_timer;			 /* see labels.c */
+	struct hooks *hooks;				 /* NULL: nobody has one */
 	struct slice *slices;
 	struct remains *remains;
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
-	bool unjudged;		/* somebody's labels, for want of memory: see labels_retry() */
+	bool unjudged;		/* somebody's labels, for want of memory: see labels.c */
 	sd_event_source *drops_source, *summary_timer;
 	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;

@@ -28,7 +28,7 @@
 #include "core/reopen.h"
 #include "edge/edge.h"
 #include "edge/vpn.h"
-#include "engine/engine.h"
+#include "engine/inventory.h"
 #include "prober/prober.h"
 #include "report/audit.h"
 #include "report/control.h"
@@ -42,7 +42,8 @@ struct tunnel_owner {
 	int pidfd;
 	sd_event_source *end;
 	bool unhealthy;
-	bool again;	       /* it runs, and could not be watched */
+	bool again; /* it runs, and could not be watched */
+	struct inventory_watch watch;
 	char cgroup[PATH_MAX]; /* as the engine has it */
 };
 
@@ -122,8 +123,8 @@ struct workload {
 	char id[ENGINE_ID_LEN];
 	uint64_t barred_ns; /* since when it has no way out, 0: it has */
 	uint64_t stop_after_ns;
-	uint32_t request; /* stop or start that was asked for, 0: none */
-	bool stopping;	  /* `request` is a stop */
+	struct inventory_watch watch;
+	bool stopping;	  /* what was asked for is a stop */
 	bool engine_lost; /* while it ran: what it does now is the engine's doing, not a person's */
 	uint64_t orphaned_ns, orphaned_of; /* when, and into which netns (its cookie), it was last
 					      started anew */
@@ -145,8 +146,6 @@ void tunnel_free(struct tunnel *t); /* revokes nothing */
  * first one, or the last, the guard. */
 void tunnel_workloads_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
-/* Its owner as the engine has it now; NULL: there is none. */
-void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner);
 void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
 /* The guards whose last record has gone, once all tunnels are known; see d->guards_due. */
 void tunnels_unguard(struct daemon *d);
@@ -181,35 +180,9 @@ void workload_summary(struct workload *w); /* what was dropped since the last on
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
  * of the next. What to type, in buf; NULL: not so. */
 const char *workload_to_type(const struct workload *w, char *buf, size_t size);
-/* Its container or unit as it is now; NULL: there is none. */
-void workload_item_is(struct workload *w, const struct engine_item *item);
-/* What its trouble is, of one that is `unusable`: that, or worse. */
-void workload_is_unusable(struct workload *w, const char *why);
-void workload_ending(struct workload *w); /* it was sent a signal by somebody: let it end */
-void workload_done(struct workload *w, int result, const char *error); /* w->request */
-void workload_engine_is(struct workload *w, bool there);
+/* What its container or unit is told by. */
+extern const struct inventory_listener container_news;
 void workload_rename(struct workload *w, const char *name);
-
-/* engine/inventory.c */
-/* Waits for what is there to be told, not for long: a lease that runs is to be adopted. */
-int containers_start(struct daemon *d, const char *engine, struct error *err);
-void containers_stop(struct daemon *d);
-/* By name or id; NULL: there is none. Valid until the loop goes on. */
-const struct engine_item *containers_find(const struct daemon *d, enum engine_kind kind,
-					  const char *name);
-bool containers_reachable(const struct daemon *d, enum engine_kind kind);
-/* Told from now on, and what is known already at once. */
-void containers_watch_tunnel(struct tunnel *t);
-void containers_watch_workload(struct workload *w);
-/* w->request is set. 0 or -Exxx. */
-int containers_ask_stop(struct workload *w);
-int containers_ask_start(struct workload *w);
-/* Somebody could not be leashed as it wants: looked at now, and once a second until it is. */
-void containers_in_trouble(struct daemon *d);
-/* Detached: its labels are not looked at again until it is started anew. */
-void containers_let_go(struct daemon *d, const char *id);
-void containers_each(const struct daemon *d, void (*f)(const struct engine_item *i, void *arg),
-		     void *arg);
 
 /* source/slices.c */
 /* As the configuration has them, which are locked already; at the start too. The tunnels must have
@@ -226,18 +199,10 @@ void slices_detached(struct daemon *d); /* those that are no longer locked are l
 void slices_stop(struct daemon *d);	/* locked they stay, and their children as they are */
 
 /* source/labels.c */
-/* first: it was not known before. */
-void labels_are(struct daemon *d, const struct engine_item *item, bool first);
-void labels_gone(struct daemon *d, const char *id);
+extern const struct inventory_containers labels_news;
 /* Is there one whose record can not be used, and whose netns nobody knows? It may live in any. */
 bool labels_without_netns(const struct daemon *d);
 void labels_detached(struct daemon *d); /* tunnels whose last workload was detached */
-/* A container that was not known: those that share its network may have been judged without it. */
-void labels_owner_is(struct daemon *d, const struct engine_item *owner);
-/* Its record could not be used, and can be now: leashed, or let go if it never asked for that. */
-void labels_usable(struct daemon *d, const struct engine_item *item);
-/* Once more those that could not be leashed for want of something. Whether any is left. */
-bool labels_retry(struct daemon *d);
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
 

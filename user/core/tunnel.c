@@ -554,7 +554,7 @@ static bool all_tunnels_known(const struct daemon *d)
 	for_each_tunnel(d, t)
 		if (!t->netns_cookie)
 			return false;
-	return d->running && (d->no_engine || containers_reachable(d, ENGINE_CONTAINER));
+	return d->running && (d->no_engine || inventory_reachable(d->inventory, ENGINE_CONTAINER));
 }
 
 /* Nowhere else, but for `detach`, a guard goes because a record has gone: before this is known
@@ -631,8 +631,10 @@ static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
+/* As the engine has it now; NULL: there is none. */
+static void owner_is(void *arg, const struct engine_item *owner)
 {
+	struct tunnel *t = arg;
 	pid_t pid = owner && owner->running ? owner->pid : 0;
 	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
 	uint64_t now = now_boot_ns();
@@ -667,6 +669,8 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	tunnel_look_now(t);
 }
 
+static const struct inventory_listener owner_news = { .item = owner_is };
+
 /* Look at everything that nobody tells us, renew, ask where there was no sign of life. */
 static void look(struct tunnel *t)
 {
@@ -677,7 +681,7 @@ static void look(struct tunnel *t)
 	if (t->link && !netns_is_there(t))
 		netns_gone(t, 0);
 	if (t->owner.again)
-		containers_watch_tunnel(t);
+		inventory_tell(&t->owner.watch);
 	for_each_workload(t->daemon, w)
 		if (w->tunnel == t)
 			workload_look(w);
@@ -854,7 +858,7 @@ int tunnel_start(struct tunnel *t, struct error *err)
 	char netns[128];
 	int r;
 
-	containers_watch_tunnel(t);
+	inventory_tell(&t->owner.watch);
 	r = enter_netns(t, err);
 
 	if (r && r != -ENOENT)
@@ -908,17 +912,22 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 			       .id = last_id++,
 			       .state = TUNNEL_ABSENT,
 			       .netns_fd = -1,
-			       .owner.pidfd = -1 };
-	kind = place_kind(config->netns, &name);
-	if (kind != PLACE_CONTAINER && kind != PLACE_UNIT)
-		snprintf(t->where, sizeof(t->where), "%s", config->netns);
+			       .owner = { .pidfd = -1, .watch.first = true } };
 	memcpy(&t->config, config, sizeof(*config)); /* reload compares bytes, padding too */
+	kind = place_kind(t->config.netns, &name);
+	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT)
+		inventory_watch(d->inventory, &t->owner.watch,
+				kind == PLACE_UNIT ? ENGINE_UNIT : ENGINE_CONTAINER, name,
+				&owner_news, t);
+	else
+		snprintf(t->where, sizeof(t->where), "%s", config->netns);
 	*ret = t;
 	return 0;
 }
 
 void tunnel_free(struct tunnel *t)
 {
+	inventory_unwatch(&t->owner.watch);
 	leave_netns(t);
 	forget_owner(&t->owner);
 	sd_event_source_disable_unref(t->tick);

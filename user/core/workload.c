@@ -531,7 +531,10 @@ int workload_new(struct daemon *d, const struct workload_config *config, const c
 		 : length < sizeof(w->name) ? given
 					    : given + length - sizeof(w->name) + 1);
 	w->held = mark_is(MARK_HELD, w->name);
-	if (!w->kind) {
+	if (w->kind) {
+		inventory_watch(d->inventory, &w->watch, w->kind, w->given + (place - given),
+				d->container_news, w);
+	} else {
 		snprintf(w->path, sizeof(w->path), "%s", given);
 		r = watch_and_bind(w, err);
 	}
@@ -643,7 +646,7 @@ void workload_start(struct workload *w)
 		bind_and_join(w);
 	}
 	if (w->kind)
-		containers_watch_workload(w);
+		inventory_tell(&w->watch);
 }
 
 void workload_free(struct workload *w)
@@ -651,6 +654,7 @@ void workload_free(struct workload *w)
 	sd_event_source_disable_unref(w->freeze_timer);
 	sd_event_source_disable_unref(w->stop_timer);
 	sd_event_source_disable_unref(w->end_timer);
+	inventory_unwatch(&w->watch);
 	watch_cgroup_stop(w->cgroup);
 	exec_free(w->exec);
 	free(w);

@@ -94,7 +94,6 @@ static void close_daemon(struct daemon **p)
 		return;
 	control_stop(d->control);
 	d->control = NULL;
-	containers_stop(d);
 	hooks_stop(d->hooks);
 	slices_stop(d);
 	remains_close(d);
@@ -109,6 +108,8 @@ static void close_daemon(struct daemon **p)
 		tunnel_free(d->nowhere);
 	free(d->workloads);
 	free(d->tunnels);
+	inventory_free(d->inventory);
+	sd_event_source_disable_unref(d->labels_timer);
 	sd_event_source_disable_unref(d->prober_source);
 	prober_stop(d->prober);
 	lease_close(d->leases);
@@ -131,7 +132,10 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 
 	if (!d)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	*d = (struct daemon) { .lease_ns = config->lease_ns, .root.fd = -1, .lock_fd = -1 };
+	*d = (struct daemon) { .lease_ns = config->lease_ns,
+			       .container_news = &container_news,
+			       .root.fd = -1,
+			       .lock_fd = -1 };
 	r = tunnel_new(d, &(struct tunnel_config) { .name = "-", .interface = "-", .netns = "-" },
 		       &d->nowhere, err);
 	if (r)
@@ -149,6 +153,8 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	if (r < 0)
 		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");
 	r = resolve_cgroup_root(&d->root, err);
+	if (!r)
+		r = inventory_new(&d->inventory, d->loop, &d->root, &labels_news, d, err);
 	if (!r)
 		r = watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
 	if (r)
@@ -229,7 +235,7 @@ static int start_loop(struct daemon *d, const char *file, const char *engine, st
 	if (!r)
 		r = start_hooks(d, err);
 	if (!r)
-		r = containers_start(d, engine, err);
+		r = inventory_start(d->inventory, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }
 

@@ -205,7 +205,8 @@ static bool is_idle(const struct daemon *d)
 	for_each_tunnel(d, t)
 		if (t->of_slice)
 			return false;
-	return !d->n_workloads && !remains_count(d) && !containers_reachable(d, ENGINE_CONTAINER);
+	return !d->n_workloads && !remains_count(d) &&
+	       !inventory_reachable(d->inventory, ENGINE_CONTAINER);
 }
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
@@ -228,7 +229,7 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	for_each_workload(d, w) {
 		if (q->all || !strcmp(name, w->name) ||
 		    has_lost_its_record(w)) { /* with its slice */
-			containers_let_go(d, w->id);
+			inventory_let_go(d->inventory, w->id);
 			workload_free(w);
 		} else
 			d->workloads[left++] = w;

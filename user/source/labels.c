@@ -16,6 +16,10 @@
 #include "core/state.h"
 
 #define TUNNELS_MAX PROBER_TARGETS
+#define AGAIN_NS \
+	(1 * NS_PER_SEC) /* after which who could not be leashed as it wants is judged anew */
+
+static int on_again(sd_event_source *s, uint64_t usec, void *arg);
 
 static void place_of(const struct engine_item *i, char ret[PATH_MAX])
 {
@@ -32,8 +36,8 @@ static bool same_netns(const struct daemon *d, const char *a, const char *b)
 		return true;
 	if (place_kind(a, &a_name) != PLACE_CONTAINER || place_kind(b, &b_name) != PLACE_CONTAINER)
 		return false;
-	i = containers_find(d, ENGINE_CONTAINER, a_name);
-	k = containers_find(d, ENGINE_CONTAINER, b_name);
+	i = inventory_find(d->inventory, ENGINE_CONTAINER, a_name);
+	k = inventory_find(d->inventory, ENGINE_CONTAINER, b_name);
 	return i && i == k;
 }
 
@@ -55,7 +59,7 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 	if (!shared)
 		return fail(err, EXIT_USAGE, 0, "network_mode: service:VPN, in compose's words",
 			    "a leashed container shares the network of its VPN's container");
-	owner = containers_find(d, ENGINE_CONTAINER, shared);
+	owner = inventory_find(d->inventory, ENGINE_CONTAINER, shared);
 	if (owner)
 		place_of(owner, ret);
 	else
@@ -69,6 +73,12 @@ static struct workload *workload_of(const struct daemon *d, const char *id)
 		if (w->of_labels && !strcmp(w->given + 10, id))
 			return w;
 	return NULL;
+}
+
+/* By the engine; NULL: it is gone. */
+static const struct engine_item *item_of(const struct workload *w)
+{
+	return inventory_find(w->daemon->inventory, ENGINE_CONTAINER, w->given + 10);
 }
 
 static bool in_file(const struct daemon *d, const struct engine_item *i)
@@ -151,7 +161,7 @@ static void name_tunnel(const struct daemon *d, struct tunnel_config *c)
 	const struct engine_item *owner = NULL;
 
 	if (place_kind(c->netns, &name) == PLACE_CONTAINER)
-		owner = containers_find(d, ENGINE_CONTAINER, name);
+		owner = inventory_find(d->inventory, ENGINE_CONTAINER, name);
 	if (owner)
 		snprintf(c->name, sizeof(c->name), "%.40s/%.15s", owner->name, c->interface);
 }
@@ -300,10 +310,15 @@ static int leash(struct daemon *d, const struct engine_item *i, const struct con
 	return r;
 }
 
+static void try_again(struct daemon *d)
+{
+	set_timer(d->loop, &d->labels_timer, now_boot_ns(), on_again, d);
+}
+
 static void judge_later(struct daemon *d)
 {
 	d->unjudged = true;
-	containers_in_trouble(d);
+	try_again(d);
 }
 
 static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
@@ -401,18 +416,13 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 		w = workload_of(d, i->id);
 		if (w && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
 			w->again = true;
-			containers_in_trouble(d);
+			try_again(d);
 		}
 	} else if (!add(d, i, t, config, NULL)) {
 		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
 			 t->config.interface);
 	}
 	free(config);
-}
-
-void labels_are(struct daemon *d, const struct engine_item *i, bool first)
-{
-	judge(d, i, first, "");
 }
 
 static bool is_there(const struct daemon *d, const struct tunnel *t)
@@ -435,22 +445,22 @@ static void remove_workload(struct daemon *d, struct workload *w)
 		drop_tunnel(d, t);
 }
 
-void labels_owner_is(struct daemon *d, const struct engine_item *owner)
+/* Those that share the new one's network may have been judged without it. */
+static void came(void *arg, const struct engine_item *owner)
 {
+	struct daemon *d = arg;
 	size_t i = 0;
 
-	for (size_t left = d->n_workloads; left;
-	     left--) { /* those that are judged anew come last */
+	/* those that are judged anew come last */
+	for (size_t left = d->n_workloads; left; left--) {
 		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			w->of_labels && w->tunnel == d->nowhere
-				? containers_find(d, ENGINE_CONTAINER, w->given + 10)
-				: NULL;
+			w->of_labels && w->tunnel == d->nowhere ? item_of(w) : NULL;
 		const char *shared = item ? engine_shares(item) : NULL;
 
 		if (shared && !strcmp(shared, owner->id)) {
 			remove_workload(d, w);
-			labels_are(d, item, false);
+			judge(d, item, false, "");
 		} else {
 			i++;
 		}
@@ -469,9 +479,11 @@ static void let_go(struct daemon *d, struct workload *w)
 	workload_undo(w);
 }
 
-void labels_usable(struct daemon *d, const struct engine_item *item)
+/* Leashed, or let go if it never asked for that. */
+static void usable(void *arg, const struct engine_item *item)
 {
 	struct config_label labels[ENGINE_LABELS];
+	struct daemon *d = arg;
 	struct workload *w = workload_of(d, item->id);
 	struct error err;
 
@@ -483,16 +495,31 @@ void labels_usable(struct daemon *d, const struct engine_item *item)
 		return;
 	}
 	remove_workload(d, w); /* its gate stays on, and is taken over shut */
-	labels_are(d, item, false);
+	judge(d, item, false, "");
+}
+
+static bool asks(const struct engine_item *i)
+{
+	return i->kind == ENGINE_CONTAINER && (i->n_labels || (*i->unusable && i->labelled));
+}
+
+static void is(void *arg, const struct engine_item *i, bool first)
+{
+	if (!asks(i))
+		return;
+	judge(arg, i, first, "");
+	if (*i->unusable)
+		try_again(arg);
 }
 
 static void look_once_more(const struct engine_item *i, void *arg)
 {
-	if (i->kind == ENGINE_CONTAINER && (i->n_labels || (*i->unusable && i->labelled)))
-		labels_are(arg, i, false);
+	if (asks(i))
+		judge(arg, i, false, "");
 }
 
-bool labels_retry(struct daemon *d)
+/* Once more those that could not be leashed for want of something. Whether any is left. */
+static bool retry(struct daemon *d)
 {
 	char said[sizeof(((struct workload *)0)->trouble)];
 	bool any = false, unjudged = d->unjudged;
@@ -500,12 +527,11 @@ bool labels_retry(struct daemon *d)
 
 	d->unjudged = false;
 	if (unjudged)
-		containers_each(d, look_once_more, d);
-	for (size_t left = d->n_workloads; left;
-	     left--) { /* those that are judged anew come last */
+		inventory_each(d->inventory, look_once_more, d);
+	/* those that are judged anew come last */
+	for (size_t left = d->n_workloads; left; left--) {
 		struct workload *w = d->workloads[i];
-		const struct engine_item *item =
-			w->again ? containers_find(d, ENGINE_CONTAINER, w->given + 10) : NULL;
+		const struct engine_item *item = w->again ? item_of(w) : NULL;
 
 		any |= item != NULL;
 		if (!item) {
@@ -519,6 +545,20 @@ bool labels_retry(struct daemon *d)
 	return any || d->unjudged;
 }
 
+static int on_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct daemon *d = arg;
+	bool more;
+
+	privilege_long_work(true);
+	more = retry(d);
+	privilege_long_work(false);
+	tunnels_unguard(d); /* the last whose netns nobody knew may be known, or gone */
+	if (more || labels_without_netns(d))
+		set_timer(d->loop, &d->labels_timer, now_boot_ns() + AGAIN_NS, on_again, d);
+	return 0;
+}
+
 void labels_detached(struct daemon *d)
 {
 	for (size_t i = d->n_tunnels; i-- > 0;)
@@ -526,8 +566,9 @@ void labels_detached(struct daemon *d)
 			drop_tunnel(d, d->tunnels[i]);
 }
 
-void labels_gone(struct daemon *d, const char *id)
+static void gone(void *arg, const char *id)
 {
+	struct daemon *d = arg;
 	struct workload *w = workload_of(d, id);
 
 	if (!w)
@@ -536,20 +577,26 @@ void labels_gone(struct daemon *d, const char *id)
 	remove_workload(d, w);
 }
 
+const struct inventory_containers labels_news = {
+	.usable = usable,
+	.is = is,
+	.came = came,
+	.gone = gone,
+};
+
 /* ------ after a reload ------ */
 
 static void look_again(const struct engine_item *i, void *arg)
 {
 	if (i->kind == ENGINE_CONTAINER && i->n_labels)
-		labels_are(arg, i, true);
+		judge(arg, i, true, "");
 }
 
 void labels_again(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
-		const struct engine_item *item =
-			w->of_labels ? containers_find(d, ENGINE_CONTAINER, w->given + 10) : NULL;
+		const struct engine_item *item = w->of_labels ? item_of(w) : NULL;
 		struct tunnel *t;
 
 		if (item && in_file(d, item)) {
@@ -564,5 +611,5 @@ void labels_again(struct daemon *d)
 		}
 		i++;
 	}
-	containers_each(d, look_again, d);
+	inventory_each(d->inventory, look_again, d);
 }
