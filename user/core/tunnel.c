@@ -368,12 +368,10 @@ static bool is_leashed(void *owner, const char *cgroup)
 	const struct tunnel *t = owner;
 	const struct daemon *d = t->daemon;
 
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		const char *path = d->workloads[i]->path;
-
-		if (*path && (cgroup_is_below(cgroup, path) || cgroup_is_below(path, cgroup)))
+	for_each_workload(d, w)
+		if (*w->path &&
+		    (cgroup_is_below(cgroup, w->path) || cgroup_is_below(w->path, cgroup)))
 			return true;
-	}
 	return slices_touch(d, cgroup);
 }
 
@@ -382,22 +380,18 @@ static void each_workload(void *owner, void (*f)(const struct cgroup_ref *c, boo
 {
 	const struct tunnel *t = owner;
 
-	for (size_t i = 0; i < t->daemon->n_workloads; i++) {
-		const struct workload *w = t->daemon->workloads[i];
-
+	for_each_workload(t->daemon, w)
 		if (w->tunnel == t)
 			f(w->bound ? watch_cgroup_ref(w->cgroup) : NULL, w->audit, arg);
-	}
 }
 
 static void each_edge(void *owner, void (*f)(const struct edge *e, void *arg), void *arg)
 {
 	const struct tunnel *t = owner;
-	const struct daemon *d = t->daemon;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->edge && d->tunnels[i]->netns_cookie == t->netns_cookie)
-			f(d->tunnels[i]->edge, arg);
+	for_each_tunnel(t->daemon, other)
+		if (other->edge && other->netns_cookie == t->netns_cookie)
+			f(other->edge, arg);
 }
 
 static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, void *arg),
@@ -406,12 +400,12 @@ static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, v
 	const struct tunnel *t = owner;
 	const struct daemon *d = t->daemon;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_cookie == t->netns_cookie)
-			f(&d->tunnels[i]->config.allow, arg);
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel->netns_cookie == t->netns_cookie)
-			f(&d->workloads[i]->allow, arg);
+	for_each_tunnel(d, other)
+		if (other->netns_cookie == t->netns_cookie)
+			f(&other->config.allow, arg);
+	for_each_workload(d, w)
+		if (w->tunnel->netns_cookie == t->netns_cookie)
+			f(&w->allow, arg);
 }
 
 static void look_now(void *owner)
