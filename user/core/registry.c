@@ -67,6 +67,14 @@ struct workload *workload_of_cgroup(const struct daemon *d, uint64_t cgroup_id)
 	return NULL;
 }
 
+struct workload *workload_at(const struct daemon *d, const char *path)
+{
+	for_each_workload(d, w)
+		if (!strcmp(w->path, path))
+			return w;
+	return NULL;
+}
+
 static int compare_ids(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

@@ -68,7 +68,8 @@ void daemon_remove_workload(struct daemon *d, const struct workload *w);
 
 void daemon_note_level(struct daemon *d, uint32_t level);
 struct workload *workload_of_cgroup(const struct daemon *d, uint64_t cgroup_id); /* or NULL */
-/* The same question for thousands: the ids, sorted, to be freed; NULL: no memory. */
+struct workload *workload_at(const struct daemon *d, const char *path); /* its cgroup's; or NULL */
+/* Is it bound, for thousands: the ids, sorted, to be freed; NULL: no memory. */
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
 bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
 

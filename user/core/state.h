@@ -146,7 +146,7 @@ void tunnel_free(struct tunnel *t); /* revokes nothing */
  * first one, or the last, the guard. */
 void tunnel_workloads_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
-void tunnel_sweep(struct daemon *d); /* what is left of netns that are gone */
+void tunnel_sweep(struct daemon *d);	/* what is left of netns that are gone */
 /* The guards whose last record has gone, once all tunnels are known; see d->guards_due. */
 void tunnels_unguard(struct daemon *d);
 int prober_begin(struct daemon *d, struct error *err);
@@ -163,11 +163,9 @@ int workload_new(struct daemon *d, const struct workload_config *config, const c
 /* What a reload may change while it runs. */
 void workload_configure(struct workload *w, const struct workload_config *config);
 void workload_start(struct workload *w);		  /* joins its tunnel's state */
-void workload_note_slice(struct workload *w);		  /* in its record, that it is in one */
 void workload_free(struct workload *w);			  /* the gate stays on, as it is */
 void workload_undo(struct workload *w);			  /* as if workload_new() had not been */
 void workload_forget(struct workload *w);		  /* its cgroup was removed; freed */
-void workload_shut(struct workload *w);			  /* barred, and no tunnel's any more */
 void workload_tunnel_changed(struct workload *w);	  /* w->tunnel went up or down */
 void workload_move(struct workload *w, struct tunnel *t); /* to another tunnel */
 void workload_look(struct workload *w); /* at what nobody tells: once a second at least */
@@ -176,13 +174,15 @@ int workload_hold(struct workload *w, bool held, struct error *err);
 const char *workload_trouble(const struct workload *w, char *buf, size_t size);
 void workload_summary(struct workload *w); /* what was dropped since the last one */
 
-/* container.c */
-/* Made to share the network of a container that was removed meanwhile: no start brings it into that
- * of the next. What to type, in buf; NULL: not so. */
-const char *workload_to_type(const struct workload *w, char *buf, size_t size);
-/* What its container or unit is told by. */
-extern const struct inventory_listener container_news;
-void workload_rename(struct workload *w, const char *name);
+void workload_input(struct workload *w, enum input in); /* its table asked, and carried out */
+/* Its cgroup is this one, there or not yet. On failure it has none. */
+int workload_enter(struct workload *w, const char *path, struct error *err);
+/* No longer there, or elsewhere. A gate is taken off only with its cgroup. */
+void workload_leave(struct workload *w);
+/* What is to be done about it next; what was before is not any more. */
+void workload_next_is(struct workload *w, uint64_t at_ns, sd_event_time_handler_t f);
+void workload_stop_failed(struct workload *w);
+void workload_stop_again(struct workload *w, uint64_t in_ns); /* unless it is open by then */
 
 /* source/slices.c */
 /* As the configuration has them, which are locked already; at the start too. The tunnels must have
@@ -191,8 +191,6 @@ int slices_reload(struct daemon *d, const struct config *config, struct error *e
 /* At what `vpnleash lock` has locked: the configuration need not name it, made anew it is locked
  * again all the same. */
 void slices_look(struct daemon *d);
-/* The child at that path, if it is one, is somebody else's from now on. Whether it was held. */
-bool slices_yield(struct daemon *d, const char *path);
 /* Is it one, or above or below one? */
 bool slices_touch(const struct daemon *d, const char *path);
 void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */

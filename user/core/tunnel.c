@@ -13,6 +13,7 @@
 #include "act/detach.h"
 #include "base/netns.h"
 #include "base/privilege.h"
+#include "core/container_news.h"
 #include "core/state.h"
 #include "edge/bootstrap.h"
 
@@ -676,9 +677,12 @@ static void look(struct tunnel *t)
 		netns_gone(t, 0);
 	if (t->owner.again)
 		inventory_tell(&t->owner.watch);
-	for_each_workload(t->daemon, w)
-		if (w->tunnel == t)
-			workload_look(w);
+	for_each_workload(t->daemon, w) {
+		if (w->tunnel != t)
+			continue;
+		container_look(w);
+		workload_look(w);
+	}
 	if (!t->link) {
 		r = enter_netns(t, &err);
 

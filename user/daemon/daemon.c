@@ -11,6 +11,7 @@
 
 #include "base/netns.h"
 #include "base/privilege.h"
+#include "core/container_news.h"
 #include "core/state.h"
 #include "daemon/reload.h"
 #include "edge/sweep.h"
@@ -50,7 +51,10 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 	for_each_workload(d, w) {
 		workload_summary(w);
 		if (w->tunnel == d->nowhere) /* whose others have a tick */
+		{
+			container_look(w);
 			workload_look(w);
+		}
 	}
 	remains_scan(d);
 	tunnels_unguard(d);

@@ -9,6 +9,7 @@
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "config/file.h"
+#include "core/leash.h"
 #include "core/state.h"
 #include "source/slice_lock.h"
 
@@ -285,7 +286,7 @@ static void shut_what_is_gone(struct daemon *d, const struct parts *old, const s
 				 "workload '%s' is no longer in the file: it stays shut until: "
 				 "vpnleash detach",
 				 quote(w->name));
-		workload_shut(w);
+		leash_shut(w);
 		workload_free(w);
 	}
 	/* a changed tunnel is the same device, so the same slot: not to be adopted, nor retired */

@@ -9,6 +9,7 @@
 #include "act/detach.h"
 #include "base/privilege.h"
 #include "daemon/schema.h"
+#include "core/container.h"
 #include "core/state.h"
 #include "edge/endpoints.h"
 #include "report/report.h"
@@ -272,7 +273,7 @@ static json_t *answer_release(struct daemon *d, const struct request *q)
 
 static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 {
-	const char *command = workload_to_type(w, buf, size);
+	const char *command = container_to_type(w, buf, size);
 
 	if (w->held)
 		return "vpnleash release lets it go on";

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/privilege.h"
+#include "core/leash.h"
 #include "core/state.h"
 
 #define EXEC_DIR    "vpnleash-exec" /* below the root */
@@ -253,7 +254,7 @@ static int add_workload(struct daemon *d, const char *path, struct tunnel *t, in
 		forget(d, w);
 		return r;
 	}
-	workload_shut(w); /* an earlier daemon's, and somebody is in it */
+	leash_shut(w); /* an earlier daemon's, and somebody is in it */
 	daemon_remove_workload(d, w);
 	workload_free(w);
 	return r;
@@ -415,7 +416,7 @@ void exec_reload(struct daemon *d)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': its tunnel is no longer in the file: it stays shut",
 			 w->name);
-		workload_shut(w);
+		leash_shut(w);
 		daemon_remove_workload(d, w);
 		workload_free(w);
 	}

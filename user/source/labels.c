@@ -12,6 +12,8 @@
 #include "act/guard.h"
 #include "base/privilege.h"
 #include "config/labels.h"
+#include "core/container_news.h"
+#include "core/leash.h"
 #include "core/marks.h"
 #include "core/state.h"
 
@@ -382,7 +384,7 @@ static void judge(struct daemon *d, const struct engine_item *i, bool first, con
 	name_of(i, name);
 	if (w) { /* a container's labels never change, its name may */
 		if (strcmp(w->name, name) && !*i->unusable)
-			workload_rename(w, name);
+			container_rename(w, name);
 		return;
 	}
 	escape(shown, sizeof(shown), i->name);
@@ -573,7 +575,7 @@ static void gone(void *arg, const char *id)
 
 	if (!w)
 		return;
-	workload_shut(w); /* its cgroup may be there a little longer */
+	leash_shut(w); /* its cgroup may be there a little longer */
 	remove_workload(d, w);
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/privilege.h"
 #include "source/slice_lock.h"
+#include "core/leash.h"
 #include "core/state.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */
@@ -37,14 +38,6 @@ static void try_again(struct slice *s);
 
 /* ------ children ------ */
 
-static struct workload *child_at(struct daemon *d, const char *path)
-{
-	for_each_workload(d, w)
-		if (!strcmp(w->path, path))
-			return w;
-	return NULL;
-}
-
 static void add_child(struct slice *s, const char *name)
 {
 	struct daemon *d = s->daemon;
@@ -55,7 +48,7 @@ static void add_child(struct slice *s, const char *name)
 	int r;
 
 	if (snprintf(path, sizeof(path), "%s/%s", s->path, name) >= (int)sizeof(path) ||
-	    child_at(d, path))
+	    workload_at(d, path))
 		return;
 	snprintf(config.name, sizeof(config.name), "%.63s", name);
 	r = workload_new(d, &config, path, s->tunnel, &w, &err);
@@ -138,18 +131,6 @@ bool slices_touch(const struct daemon *d, const char *path)
 		if (cgroup_is_below(path, s->path) || cgroup_is_below(s->path, path))
 			return true;
 	return false;
-}
-
-bool slices_yield(struct daemon *d, const char *path)
-{
-	struct workload *w = child_at(d, path);
-	bool held = w && w->held;
-
-	if (!w || !w->slice)
-		return false;
-	daemon_remove_workload(d, w);
-	workload_free(w); /* its record is taken over */
-	return held;
 }
 
 /* ------ the slice itself ------ */
@@ -348,7 +329,7 @@ static void shut_children(struct slice *s)
 {
 	for_each_workload(s->daemon, w)
 		if (w->slice == s)
-			workload_shut(w);
+			leash_shut(w);
 }
 
 static bool is_unwanted(struct slice *s)
@@ -414,7 +395,7 @@ void slices_look(struct daemon *d)
 		s->wanted = true;
 	}
 	for_each_workload(d, w)
-		workload_note_slice(w);
+		leash_note_slice(w);
 	privilege_long_work(false);
 }
 

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See container_news.h. */
+#include "core/container_news.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/container.h"
+#include "core/leash.h"
+#include "core/marks.h"
+#include "core/state.h"
+#include "edge/sweep.h"
+#include "watch/process.h"
+
+#define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
+#define AGAIN_NS   (5 * NS_PER_SEC)  /* after which a stop that failed is tried again */
+#define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
+#define PERSON_NS  (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
+
+/* ------ where it runs ------ */
+
+/* The child at that path, if it is a slice's, is somebody else's from now on: its record is taken
+ * over. Whether it was held. */
+static bool yield_child(struct daemon *d, const char *path)
+{
+	struct workload *child = workload_at(d, path);
+	bool held;
+
+	if (!child || !child->slice)
+		return false;
+	held = child->held;
+	daemon_remove_workload(d, child);
+	workload_free(child);
+	return held;
+}
+
+static void take_place(struct workload *w, const char *text)
+{
+	char path[PATH_MAX];
+	struct error err;
+	int r = cgroup_path(&w->daemon->root, text, path, &err);
+
+	if (!r && w->cgroup && !strcmp(w->path, path)) {
+		watch_cgroup_ready(w->cgroup);
+		return;
+	}
+	workload_leave(w);
+	if (!r) {
+		/* the mark of a hold has the name that it had in the slice */
+		if (yield_child(w->daemon, path) && workload_hold(w, true, &err))
+			log_line(LOG_LEVEL_ERR, "%s", err.text);
+		r = workload_enter(w, path, &err);
+	}
+	if (r)
+		container_in_trouble(w, "it can not be leashed", err.text);
+}
+
+/* ------ what the engine says ------ */
+
+static int on_left(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct workload *w = arg;
+	struct error err;
+
+	if (w->running)
+		return 0;
+	if (!inventory_reachable(w->daemon->inventory, w->kind)) {
+		workload_input(w, IN_TAKEN_DOWN);
+		return 0;
+	}
+	if (mark_clear(MARK_WANTED, w->name, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+	workload_input(w, IN_GIVEN_UP);
+	return 0;
+}
+
+static void item_started(struct workload *w)
+{
+	struct error err;
+
+	if (w->tunnel != w->daemon->nowhere)
+		w->trouble[0] = '\0';
+	w->stopping = w->engine_lost = false;
+	edge_sweep(w->tunnel->edge);
+	if (mark_set(MARK_WANTED, w->name, &err))
+		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
+			 err.text);
+	if (w->bound)
+		workload_tunnel_changed(w); /* it may be frozen from now on */
+}
+
+/* By us, by the machine or the engine going down, or by a person or itself. */
+static void item_ended(struct workload *w)
+{
+	w->stopping = false;
+	w->watch.request = 0; /* what was asked for is done, whatever else is still said of it */
+	if (w->state == WORKLOAD_STOPPED) {
+		workload_tunnel_changed(w);
+	} else if (w->engine_lost) {
+		workload_input(w, IN_TAKEN_DOWN);
+		workload_tunnel_changed(w);
+	} else {
+		workload_next_is(w, now_boot_ns() + PERSON_NS, on_left);
+	}
+}
+
+static void is_unusable(struct workload *w, const char *why)
+{
+	container_in_trouble(
+		w,
+		w->bound ? "what the engine says of it can not be used"
+			 : "it is NOT leashed if it runs, as its cgroup is not found and what "
+			   "the engine says of it can not be used",
+		why);
+}
+
+/* Shut by what is known of it: its id, and where the kernel has it. Nothing that was said before is
+ * taken back: it may run on. */
+static void item_unusable(struct workload *w, const struct engine_item *item)
+{
+	w->unusable = true;
+	memcpy(w->id, item->id, sizeof(w->id));
+	if (w->bound) /* before anything else is done about it */
+		workload_tunnel_changed(w);
+	if (*item->cgroup)
+		take_place(w, item->cgroup);
+	if (w->bound) /* else it is sought first */
+		is_unusable(w, item->unusable);
+	if (w->kind == ENGINE_CONTAINER)
+		inventory_seek(&w->watch);
+}
+
+/* Its container or unit as it is now; NULL: there is none. */
+static void item_is(void *owner, const struct engine_item *item)
+{
+	struct workload *w = owner;
+	bool was = w->running, first = !*w->id;
+	pid_t before = w->pid;
+	struct error err;
+
+	if (!w->started) /* it is told when it is */
+		return;
+	if (item && *item->unusable) {
+		item_unusable(w, item);
+		return;
+	}
+	if (w->unusable && w->tunnel != w->daemon->nowhere)
+		w->trouble[0] = '\0';
+	if (w->unusable) {
+		w->unusable = w->watch.sought = false;
+		workload_tunnel_changed(w);
+	}
+	w->running = item && item->running;
+	w->pid = item ? item->pid : 0;
+	snprintf(w->id, sizeof(w->id), "%s", item ? item->id : "");
+	if (!item) {
+		workload_leave(w);
+		if (first) /* not made yet */
+			return;
+		mark_clear(MARK_WANTED, w->name, &err);
+		workload_input(w, IN_GIVEN_UP);
+		return;
+	}
+	if (*item->cgroup)
+		take_place(w, item->cgroup);
+	if (w->running && (!was || w->pid != before))
+		item_started(w);
+	else if (!w->running && was)
+		item_ended(w);
+	else if (!w->running && first && mark_is(MARK_WANTED, w->name)) {
+		workload_input(w, IN_TAKEN_DOWN);
+		workload_tunnel_changed(w);
+	}
+}
+
+static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct workload *w = arg;
+
+	if (w->state == WORKLOAD_BLOCKED)
+		workload_tunnel_changed(w);
+	return 0;
+}
+
+/* It was sent a signal by somebody: let it end. */
+static void ending(void *owner)
+{
+	struct workload *w = owner;
+
+	if (leash_is_paused(w) || (w->state != WORKLOAD_BLOCKED && w->state != WORKLOAD_FROZEN))
+		return;
+	workload_input(w, IN_ENDING);
+	workload_next_is(w, now_boot_ns() + END_NS, on_not_ended);
+}
+
+static void done(void *owner, int result, const char *error)
+{
+	struct workload *w = owner;
+	bool stopping = w->stopping;
+
+	if (!result)
+		return; /* how it is now comes by item_is() */
+	w->stopping = false;
+	container_in_trouble(w, stopping ? "it can not be stopped" : "it can not be started",
+			     result == -ENOENT && !*error ? "the engine knows it no longer"
+			     : *error			  ? error
+							  : strerror(-result));
+	if (!stopping || w->state != WORKLOAD_STOPPED)
+		return;
+	workload_stop_failed(w);
+	if (w->bound && w->tunnel->state == TUNNEL_UP)
+		workload_tunnel_changed(w);
+	else if (w->state == WORKLOAD_BLOCKED || w->state == WORKLOAD_FROZEN)
+		workload_stop_again(w, result == -EACCES ? REFUSED_NS : AGAIN_NS);
+}
+
+static void engine_is(void *owner, bool there)
+{
+	struct workload *w = owner;
+
+	if (!there) {
+		w->engine_lost |= w->running;
+		w->watch.request = 0;
+		w->stopping = false;
+	} else {
+		w->engine_lost = false;
+		workload_tunnel_changed(w); /* what had to wait for it */
+	}
+}
+
+/* What runs where nobody finds it is free, and that must be seen. */
+static void was_sought(void *owner, const struct engine_item *item)
+{
+	struct workload *w = owner;
+
+	/* found, and it could not be leashed: that is said already */
+	if (!w->bound && (w->cgroup ? watch_cgroup_ref(w->cgroup) != NULL : *item->cgroup))
+		return;
+	is_unusable(w, item->unusable);
+}
+
+const struct inventory_listener container_news = {
+	.item = item_is,
+	.ending = ending,
+	.done = done,
+	.engine = engine_is,
+	.sought = was_sought,
+};
+
+/* What was said of it goes along; a hold that waits for whoever has the new name is for it. */
+void container_rename(struct workload *w, const char *name)
+{
+	bool wanted = mark_is(MARK_WANTED, w->name), held = w->held;
+	struct error err = { 0 };
+
+	if (wanted)
+		mark_clear(MARK_WANTED, w->name, &err);
+	snprintf(w->name, sizeof(w->name), "%.63s", name);
+	if (w->bound)
+		record_bind(w->daemon->leases, w->bound, watch_cgroup_ref(w->cgroup)->level,
+			    w->name, w->made ? WORKLOAD_EXEC : 0);
+	if ((wanted && mark_set(MARK_WANTED, w->name, &err)) ||
+	    ((held || mark_is(MARK_HELD, w->name)) && workload_hold(w, true, &err)))
+		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
+}
+
+/* Frozen it can not act on a signal; what waits for it says that somebody wants it to end. The
+ * engine tells this sooner, but not while it goes down itself. */
+static void look_for_signals(struct workload *w)
+{
+	if (w->state == WORKLOAD_FROZEN && w->pid && process_is_to_end(w->pid))
+		ending(w);
+}
+
+void container_look(struct workload *w)
+{
+	const struct engine_item *i;
+
+	if (!w->kind)
+		return;
+	i = inventory_find(w->daemon->inventory, w->kind, w->id);
+	look_for_signals(w);
+	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
+		take_place(w, i->cgroup);
+	if (w->running && inventory_reachable(w->daemon->inventory, w->kind))
+		container_say_removed(w);
+}
