@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See container.h. */
+
 #include "core/container.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
 #include "edge/bootstrap.h"
 #include "watch/process.h"
 
@@ -24,11 +27,12 @@ void container_in_trouble(struct workload *w, const char *what, const char *why)
 
 const char *container_to_type(const struct workload *w, char *buf, size_t size)
 {
-	const struct engine_item *i = inventory_find(w->daemon->inventory, w->kind, w->id);
+	const struct engine_item *i =
+		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
 	const char *owner = i ? engine_shares(i) : NULL;
 	char project[300], service[300];
 
-	if (!owner || inventory_find(w->daemon->inventory, w->kind, owner))
+	if (!owner || inventory_find(w->daemon->inventory, w->container.kind, owner))
 		return NULL;
 	if (*i->compose_service)
 		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
@@ -51,16 +55,17 @@ bool container_say_removed(struct workload *w)
 
 int container_stop(struct workload *w)
 {
-	w->stopping = true;
-	return inventory_ask_stop(&w->watch, w->id);
+	w->container.stopping = true;
+	return inventory_ask_stop(&w->container.watch, w->container.id);
 }
 
 bool container_start(struct workload *w)
 {
-	if (w->running || w->stopping || container_say_removed(w))
+	if (w->container.running || w->container.stopping || container_say_removed(w))
 		return false;
 	edge_shut(w->tunnel->edge);
-	if (!w->watch.request && inventory_ask_start(&w->watch, w->id))
+	if (!w->container.watch.request &&
+	    inventory_ask_start(&w->container.watch, w->container.id))
 		container_in_trouble(w, "it can not be started", "the engine does not answer");
 	return true;
 }
@@ -69,32 +74,43 @@ bool container_start(struct workload *w)
  * engine puts who shares another's netns into that one's present netns, whenever it starts. */
 bool container_is_orphaned(const struct workload *w)
 {
-	const struct engine_item *i = inventory_find(w->daemon->inventory, w->kind, w->id);
+	const struct engine_item *i =
+		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
 	char path[64];
 	struct stat st;
 
-	if (!w->running || !w->pid || !i || !engine_shares(i))
+	if (!w->container.running || !w->container.pid || !i || !engine_shares(i))
 		return false;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", w->pid);
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", w->container.pid);
 	return !stat(path, &st) && st.st_ino != w->tunnel->netns_ino;
 }
 
-enum input container_of_orphan(struct workload *w)
+/* Not again, if a start has just not brought it there. */
+static bool was_moved(const struct workload *w)
 {
-	uint64_t now = now_boot_ns();
+	return w->container.orphaned_of == w->tunnel->netns_cookie &&
+	       now_boot_ns() - w->container.orphaned_ns < ORPHAN_NS;
+}
 
-	if (w->orphaned_of == w->tunnel->netns_cookie && now - w->orphaned_ns < ORPHAN_NS)
+bool container_may_move(const struct workload *w)
+{
+	return !was_moved(w) && inventory_reachable(w->daemon->inventory, w->container.kind);
+}
+
+void container_moves(struct workload *w)
+{
+	w->container.orphaned_ns = now_boot_ns();
+	w->container.orphaned_of = w->tunnel->netns_cookie;
+}
+
+void container_say_orphaned(struct workload *w)
+{
+	if (was_moved(w))
 		container_in_trouble(w, "it is not in its tunnel's network namespace",
 				     "and a start did not bring it there");
-	else if (!inventory_reachable(w->daemon->inventory, w->kind))
+	else
 		container_in_trouble(w, "it is not in its tunnel's network namespace any more",
 				     "and the engine does not answer");
-	else {
-		w->orphaned_ns = now;
-		w->orphaned_of = w->tunnel->netns_cookie;
-		return IN_ORPHANED;
-	}
-	return IN_TUNNEL_DOWN_BLOCK;
 }
 
 /* An engine that is still starting it would wait for the frozen for ever. What it said of an
@@ -104,10 +120,11 @@ bool container_has_started(const struct workload *w)
 	char path[PATH_MAX];
 	size_t n = strlen(w->path);
 
-	if (!w->pid) /* a unit may have none; a container's has ended, and the next is to come */
-		return w->running && w->kind == ENGINE_UNIT;
-	if (!w->running)
+	if (!w->container.pid) /* a unit may have none; a container's has ended, and the next is to
+				  come */
+		return w->container.running && w->container.kind == ENGINE_UNIT;
+	if (!w->container.running)
 		return false;
-	return !process_cgroup(w->pid, path) && !strncmp(path, w->path, n) &&
+	return !process_cgroup(w->container.pid, path) && !strncmp(path, w->path, n) &&
 	       (!path[n] || path[n] == '/');
 }

@@ -6,7 +6,6 @@
 #ifndef VPNLEASH_CONTAINER_H
 #define VPNLEASH_CONTAINER_H
 
-#include "vpnleash/states.h"
 #include "base/util.h"
 
 struct workload;
@@ -27,6 +26,8 @@ bool container_start(struct workload *w);
 bool container_has_started(const struct workload *w);
 /* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
 bool container_is_orphaned(const struct workload *w);
-enum input container_of_orphan(struct workload *w); /* what its table is to be told of that */
+bool container_may_move(const struct workload *w); /* by a start; not at once again */
+void container_moves(struct workload *w);
+void container_say_orphaned(struct workload *w); /* it may not */
 
 #endif

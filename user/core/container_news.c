@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See container_news.h. */
+
 #include "core/container_news.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "act/lease.h"
 #include "core/container.h"
 #include "core/leash.h"
 #include "core/marks.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
 #include "edge/sweep.h"
+#include "watch/cgroup.h"
 #include "watch/process.h"
 
 #define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
@@ -26,7 +31,7 @@ static bool yield_child(struct daemon *d, const char *path)
 	struct workload *child = workload_at(d, path);
 	bool held;
 
-	if (!child || !child->slice)
+	if (!child || child->origin != OF_SLICE)
 		return false;
 	held = child->held;
 	daemon_remove_workload(d, child);
@@ -62,9 +67,9 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 	struct workload *w = arg;
 	struct error err;
 
-	if (w->running)
+	if (w->container.running)
 		return 0;
-	if (!inventory_reachable(w->daemon->inventory, w->kind)) {
+	if (!inventory_reachable(w->daemon->inventory, w->container.kind)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		return 0;
 	}
@@ -80,7 +85,7 @@ static void item_started(struct workload *w)
 
 	if (w->tunnel != w->daemon->nowhere)
 		w->trouble[0] = '\0';
-	w->stopping = w->engine_lost = false;
+	w->container.stopping = w->container.engine_lost = false;
 	edge_sweep(w->tunnel->edge);
 	if (mark_set(MARK_WANTED, w->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
@@ -92,11 +97,12 @@ static void item_started(struct workload *w)
 /* By us, by the machine or the engine going down, or by a person or itself. */
 static void item_ended(struct workload *w)
 {
-	w->stopping = false;
-	w->watch.request = 0; /* what was asked for is done, whatever else is still said of it */
+	w->container.stopping = false;
+	w->container.watch.request =
+		0; /* what was asked for is done, whatever else is still said of it */
 	if (w->state == WORKLOAD_STOPPED) {
 		workload_tunnel_changed(w);
-	} else if (w->engine_lost) {
+	} else if (w->container.engine_lost) {
 		workload_input(w, IN_TAKEN_DOWN);
 		workload_tunnel_changed(w);
 	} else {
@@ -118,24 +124,24 @@ static void is_unusable(struct workload *w, const char *why)
  * taken back: it may run on. */
 static void item_unusable(struct workload *w, const struct engine_item *item)
 {
-	w->unusable = true;
-	memcpy(w->id, item->id, sizeof(w->id));
+	w->container.unusable = true;
+	memcpy(w->container.id, item->id, sizeof(w->container.id));
 	if (w->bound) /* before anything else is done about it */
 		workload_tunnel_changed(w);
 	if (*item->cgroup)
 		take_place(w, item->cgroup);
 	if (w->bound) /* else it is sought first */
 		is_unusable(w, item->unusable);
-	if (w->kind == ENGINE_CONTAINER)
-		inventory_seek(&w->watch);
+	if (w->container.kind == ENGINE_CONTAINER)
+		inventory_seek(&w->container.watch);
 }
 
 /* Its container or unit as it is now; NULL: there is none. */
 static void item_is(void *owner, const struct engine_item *item)
 {
 	struct workload *w = owner;
-	bool was = w->running, first = !*w->id;
-	pid_t before = w->pid;
+	bool was = w->container.running, first = !*w->container.id;
+	pid_t before = w->container.pid;
 	struct error err;
 
 	if (!w->started) /* it is told when it is */
@@ -144,15 +150,15 @@ static void item_is(void *owner, const struct engine_item *item)
 		item_unusable(w, item);
 		return;
 	}
-	if (w->unusable && w->tunnel != w->daemon->nowhere)
+	if (w->container.unusable && w->tunnel != w->daemon->nowhere)
 		w->trouble[0] = '\0';
-	if (w->unusable) {
-		w->unusable = w->watch.sought = false;
+	if (w->container.unusable) {
+		w->container.unusable = w->container.watch.sought = false;
 		workload_tunnel_changed(w);
 	}
-	w->running = item && item->running;
-	w->pid = item ? item->pid : 0;
-	snprintf(w->id, sizeof(w->id), "%s", item ? item->id : "");
+	w->container.running = item && item->running;
+	w->container.pid = item ? item->pid : 0;
+	snprintf(w->container.id, sizeof(w->container.id), "%s", item ? item->id : "");
 	if (!item) {
 		workload_leave(w);
 		if (first) /* not made yet */
@@ -163,11 +169,11 @@ static void item_is(void *owner, const struct engine_item *item)
 	}
 	if (*item->cgroup)
 		take_place(w, item->cgroup);
-	if (w->running && (!was || w->pid != before))
+	if (w->container.running && (!was || w->container.pid != before))
 		item_started(w);
-	else if (!w->running && was)
+	else if (!w->container.running && was)
 		item_ended(w);
-	else if (!w->running && first && mark_is(MARK_WANTED, w->name)) {
+	else if (!w->container.running && first && mark_is(MARK_WANTED, w->name)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		workload_tunnel_changed(w);
 	}
@@ -196,11 +202,11 @@ static void ending(void *owner)
 static void done(void *owner, int result, const char *error)
 {
 	struct workload *w = owner;
-	bool stopping = w->stopping;
+	bool stopping = w->container.stopping;
 
 	if (!result)
 		return; /* how it is now comes by item_is() */
-	w->stopping = false;
+	w->container.stopping = false;
 	container_in_trouble(w, stopping ? "it can not be stopped" : "it can not be started",
 			     result == -ENOENT && !*error ? "the engine knows it no longer"
 			     : *error			  ? error
@@ -219,11 +225,11 @@ static void engine_is(void *owner, bool there)
 	struct workload *w = owner;
 
 	if (!there) {
-		w->engine_lost |= w->running;
-		w->watch.request = 0;
-		w->stopping = false;
+		w->container.engine_lost |= w->container.running;
+		w->container.watch.request = 0;
+		w->container.stopping = false;
 	} else {
-		w->engine_lost = false;
+		w->container.engine_lost = false;
 		workload_tunnel_changed(w); /* what had to wait for it */
 	}
 }
@@ -258,7 +264,7 @@ void container_rename(struct workload *w, const char *name)
 	snprintf(w->name, sizeof(w->name), "%.63s", name);
 	if (w->bound)
 		record_bind(w->daemon->leases, w->bound, watch_cgroup_ref(w->cgroup)->level,
-			    w->name, w->made ? WORKLOAD_EXEC : 0);
+			    w->name, w->origin == OF_EXEC ? WORKLOAD_EXEC : 0);
 	if ((wanted && mark_set(MARK_WANTED, w->name, &err)) ||
 	    ((held || mark_is(MARK_HELD, w->name)) && workload_hold(w, true, &err)))
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
@@ -268,7 +274,7 @@ void container_rename(struct workload *w, const char *name)
  * engine tells this sooner, but not while it goes down itself. */
 static void look_for_signals(struct workload *w)
 {
-	if (w->state == WORKLOAD_FROZEN && w->pid && process_is_to_end(w->pid))
+	if (w->state == WORKLOAD_FROZEN && w->container.pid && process_is_to_end(w->container.pid))
 		ending(w);
 }
 
@@ -276,12 +282,12 @@ void container_look(struct workload *w)
 {
 	const struct engine_item *i;
 
-	if (!w->kind)
+	if (!w->container.kind)
 		return;
-	i = inventory_find(w->daemon->inventory, w->kind, w->id);
+	i = inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
 	look_for_signals(w);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		take_place(w, i->cgroup);
-	if (w->running && inventory_reachable(w->daemon->inventory, w->kind))
+	if (w->container.running && inventory_reachable(w->daemon->inventory, w->container.kind))
 		container_say_removed(w);
 }

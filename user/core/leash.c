@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See leash.h. */
+
 #include "core/leash.h"
 
 #include <arpa/inet.h>
@@ -7,8 +8,15 @@
 #include <string.h>
 
 #include "act/freezer.h"
-#include "core/state.h"
+#include "act/gate.h"
+#include "act/lease.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
 #include "edge/bootstrap.h"
+#include "edge/edge.h"
+#include "watch/cgroup.h"
 
 bool leash_freeze(struct workload *w, int cgroup_fd)
 {
@@ -123,7 +131,8 @@ void leash_note_slice(struct workload *w)
 static int put_record(struct workload *w, const struct cgroup_ref *c, struct error *err)
 {
 	struct daemon *d = w->daemon;
-	int r = record_bind(d->leases, c->id, c->level, w->name, w->made ? WORKLOAD_EXEC : 0);
+	int r = record_bind(d->leases, c->id, c->level, w->name,
+			    w->origin == OF_EXEC ? WORKLOAD_EXEC : 0);
 
 	daemon_note_level(d, c->level);
 	if (!r) {

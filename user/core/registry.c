@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/state.h"
+#include "core/workload.h"
 
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
 {
@@ -65,6 +65,14 @@ struct workload *workload_of_cgroup(const struct daemon *d, uint64_t cgroup_id)
 		if (w->bound == cgroup_id)
 			return w;
 	return NULL;
+}
+
+bool any_without_netns(const struct daemon *d)
+{
+	for_each_workload(d, w)
+		if (w->container.unusable && w->tunnel == d->nowhere)
+			return true;
+	return false;
 }
 
 struct workload *workload_at(const struct daemon *d, const char *path)

@@ -32,8 +32,10 @@ struct daemon {
 	struct drops *drops;
 	struct inventory *inventory;
 	const struct inventory_listener *container_news; /* to each workload that is one */
-	sd_event_source *labels_timer;			 /* see labels.c */
-	struct hooks *hooks;				 /* NULL: nobody has one */
+	/* Is that cgroup a locked slice, or above or below one? */
+	bool (*slices_touch)(const struct daemon *d, const char *path);
+	sd_event_source *labels_timer; /* see labels.c */
+	struct hooks *hooks;	       /* NULL: nobody has one */
 	struct slice *slices;
 	struct remains *remains;
 	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
@@ -68,6 +70,8 @@ void daemon_remove_workload(struct daemon *d, const struct workload *w);
 
 void daemon_note_level(struct daemon *d, uint32_t level);
 struct workload *workload_of_cgroup(const struct daemon *d, uint64_t cgroup_id); /* or NULL */
+/* Is there one whose record can not be used, and whose netns nobody knows? It may live in any. */
+bool any_without_netns(const struct daemon *d);
 struct workload *workload_at(const struct daemon *d, const char *path); /* its cgroup's; or NULL */
 /* Is it bound, for thousands: the ids, sorted, to be freed; NULL: no memory. */
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);

@@ -4,15 +4,22 @@
  * cgroup's programs in force for as long as one of its sockets lives (an orphaned connection, a
  * descriptor that somebody else holds, one in flight), and a pin that is taken away takes the
  * program off those sockets. So nothing is taken away because a path is gone: once a second it is
- * looked whether the kernel has released the cgroup, and only then they go. See state.h.
+ * looked whether the kernel has released the cgroup, and only then they go.
  */
+#include "core/remains.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "act/detach.h"
+#include "act/gate.h"
+#include "act/lease.h"
+#include "base/loop.h"
 #include "base/privilege.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/unguard.h"
+#include "core/workload.h"
 
 #define LOOK_NS	 (1 * NS_PER_SEC)  /* between two looks at all of them */
 #define SOON_NS	 (NS_PER_SEC / 5)  /* the kernel releases one without sockets some ms later */
@@ -125,7 +132,7 @@ void remains_look(struct daemon *d)
 	d->remains->next = 0;
 	look(d, d->remains->n);
 	d->remains->next = 0;
-	tunnels_unguard(d);
+	unguard(d);
 }
 
 static int on_look(sd_event_source *s, uint64_t usec, void *arg)
@@ -138,7 +145,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *arg)
 	if (r->next >= r->n) {
 		r->next = 0;
 		in_ns = LOOK_NS;
-		tunnels_unguard(d);
+		unguard(d);
 	}
 	if (r->n)
 		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_look, d);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One tunnel: evidence in, its table asked, the lease granted, renewed and revoked. Renewal is by
- * signs of life; before each one link, route and netns are read anew. See state.h.
+ * signs of life; before each one link, route and netns are read anew.
  */
+#include "core/tunnel.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -11,11 +13,22 @@
 #include <sys/stat.h>
 
 #include "act/detach.h"
+#include "act/gate.h"
+#include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/container_news.h"
-#include "core/state.h"
+#include "core/policy.h"
+#include "core/registry.h"
+#include "core/unguard.h"
+#include "core/workload.h"
 #include "edge/bootstrap.h"
+#include "edge/edge.h"
+#include "edge/vpn.h"
+#include "prober/prober.h"
+#include "report/audit.h"
+#include "watch/cgroup.h"
+#include "watch/netlink.h"
 
 #define TICK_NS                                                                                    \
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
@@ -61,6 +74,13 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	}
 }
 
+/* A failure: signs of life from before it prove nothing. */
+static void forget_signs(struct tunnel *t)
+{
+	reopen_failed(&t->reopen);
+	t->seen_ns = now_boot_ns();
+}
+
 static void tell_workloads(struct tunnel *t)
 {
 	for_each_workload(t->daemon, w)
@@ -85,8 +105,7 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		return;
 	t->changed_ns = now_boot_ns();
 	if (from == TUNNEL_UP) {
-		reopen_failed(&t->reopen);
-		t->seen_ns = t->changed_ns; /* what was seen before the failure proves nothing */
+		forget_signs(t);
 		t->asked_ns = 0;
 	}
 	/* the lease is gone or granted by now; cause before effect in the log */
@@ -223,10 +242,8 @@ static void set_ready(struct tunnel *t)
 	bool was = t->ready;
 
 	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !vpn_is_dead(t->vpn);
-	if (was && !t->ready) {
-		reopen_failed(&t->reopen);
-		t->seen_ns = now_boot_ns();
-	}
+	if (was && !t->ready)
+		forget_signs(t);
 	if (!was && t->ready) /* prove it now */
 		tunnel_look_now(t);
 }
@@ -291,8 +308,7 @@ static void on_link(void *owner, const struct evidence *e)
 	if (t->link_ready && t->link) {
 		identify(t);
 	} else if (!t->link_ready) {
-		reopen_failed(&t->reopen);
-		t->seen_ns = now_boot_ns();
+		forget_signs(t);
 	}
 	tunnel_input(t, e->what, e->detail, e->seen_ns);
 	if (!t->link_ready)
@@ -373,7 +389,7 @@ static bool is_leashed(void *owner, const char *cgroup)
 		if (*w->path &&
 		    (cgroup_is_below(cgroup, w->path) || cgroup_is_below(w->path, cgroup)))
 			return true;
-	return slices_touch(d, cgroup);
+	return d->slices_touch(d, cgroup);
 }
 
 static void each_workload(void *owner, void (*f)(const struct cgroup_ref *c, bool audit, void *arg),
@@ -523,59 +539,6 @@ static void ask_probe(struct tunnel *t)
 		t->asked_ns = now_boot_ns();
 }
 
-static bool is_in_netns(uint64_t netns_cookie, void *arg)
-{
-	struct daemon *d = arg;
-
-	for_each_tunnel(d, t)
-		if (t->netns_fd >= 0 && t->netns_cookie == netns_cookie)
-			return true;
-	return false;
-}
-
-static bool is_of_tunnel(uint64_t netns_cookie, void *arg)
-{
-	struct daemon *d = arg;
-
-	for_each_tunnel(d, t)
-		if (t->netns_cookie == netns_cookie)
-			return true;
-	return false;
-}
-
-/* Is it known which netns are of a tunnel? Of labels once the engine has told its containers. */
-static bool all_tunnels_known(const struct daemon *d)
-{
-	for_each_tunnel(d, t)
-		if (!t->netns_cookie)
-			return false;
-	return d->running && (d->no_engine || inventory_reachable(d->inventory, ENGINE_CONTAINER));
-}
-
-/* Nowhere else, but for `detach`, a guard goes because a record has gone: before this is known
- * somebody may live behind it whom nobody has leashed yet. */
-void tunnels_unguard(struct daemon *d)
-{
-	struct error err;
-
-	/* of a labelled container that is not found the netns is not known either */
-	if (!d->guards_due || !all_tunnels_known(d) || labels_without_netns(d))
-		return;
-	d->guards_due = false;
-	privilege_long_work(true); /* all records, all of /proc */
-	if (detach_guards(gate_pins(d->gate), is_of_tunnel, d, &err)) {
-		d->guards_due = true;
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
-	}
-	privilege_long_work(false);
-}
-
-void tunnel_sweep(struct daemon *d)
-{
-	guard_sweep(d->guards, is_in_netns, d);
-	tunnels_unguard(d);
-}
-
 static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 {
 	if (!t->link)
@@ -584,7 +547,7 @@ static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 	set_ready(t);
 	tunnel_input(t, IN_NETNS_GONE, t->config.netns, evidence_ns);
 	leave_netns(t);
-	tunnel_sweep(t->daemon);
+	unguard_sweep(t->daemon);
 }
 
 /* ------ the container or unit that the netns is of ------ */

@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
- * says; its table asked; admitted, barred, frozen, thawed. What a container or unit has beside a
- * cgroup is in container.c. See state.h.
+ * See workload.h. What is done to its cgroup is in leash.c; what its container is asked in
+ * container.c, and what is told of that in container_news.c.
  */
+#include "core/workload.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/gate.h"
+#include "act/hooks.h"
+#include "act/lease.h"
 #include "core/container.h"
 #include "core/leash.h"
 #include "core/marks.h"
-#include "core/state.h"
+#include "core/policy.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
 #include "edge/bootstrap.h"
+#include "edge/edge.h"
+#include "report/audit.h"
 #include "report/report.h"
+#include "watch/cgroup.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
 #define AGAIN_NS  (5 * NS_PER_SEC) /* between two tries to stop or start it */
@@ -69,8 +79,8 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 		return 0;
 	if (w->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
 		workload_tunnel_changed(w);
-	else if (w->running && !w->held && !leash_is_paused(w)) {
-		if (inventory_reachable(w->daemon->inventory, w->kind)) {
+	else if (w->container.running && !w->held && !leash_is_paused(w)) {
+		if (inventory_reachable(w->daemon->inventory, w->container.kind)) {
 			workload_input(w, IN_STOP_DUE);
 			return 0;
 		}
@@ -160,7 +170,8 @@ static void arm_stop(struct workload *w)
 
 	if (!barred) {
 		w->barred_ns = 0;
-	} else if (!w->barred_ns && w->kind && w->stop_after_ns != STOP_NEVER && !w->audit) {
+	} else if (!w->barred_ns && w->container.kind && w->stop_after_ns != STOP_NEVER &&
+		   !w->audit) {
 		w->barred_ns = now_boot_ns();
 		set_timer(w->daemon->loop, &w->stop_timer, w->barred_ns + w->stop_after_ns,
 			  on_stop_due, w);
@@ -244,17 +255,22 @@ static bool delegation_changed(struct workload *w)
 
 void workload_tunnel_changed(struct workload *w)
 {
-	bool up = w->tunnel->state == TUNNEL_UP && !w->unusable;
-	bool may_freeze = w->on_failure == ON_FAILURE_FREEZE && !w->unusable &&
-			  (!w->kind || container_has_started(w)) &&
-			  (!w->slice || now_boot_ns() - w->born_ns >= SETTLED_NS);
+	bool usable = !w->container.unusable;
+	struct workload_facts f = { .held = w->held, .may_leave = may_leave(w) };
+	enum input in;
 
-	workload_input(w, w->held && up			   ? IN_HELD
-			  : up && may_leave(w)		   ? IN_DELEGATED
-			  : up && container_is_orphaned(w) ? container_of_orphan(w)
-			  : up				   ? IN_TUNNEL_UP
-			  : may_freeze			   ? IN_TUNNEL_DOWN
-							   : IN_TUNNEL_DOWN_BLOCK);
+	f.tunnel_up = usable && w->tunnel->state == TUNNEL_UP;
+	f.orphaned = f.tunnel_up && container_is_orphaned(w);
+	f.may_move = f.orphaned && container_may_move(w);
+	f.may_freeze = !f.tunnel_up && usable && w->on_failure == ON_FAILURE_FREEZE &&
+		       (!w->container.kind || container_has_started(w)) &&
+		       (w->origin != OF_SLICE || now_boot_ns() - w->born_ns >= SETTLED_NS);
+	in = policy_workload_facts(&f);
+	if (in == IN_ORPHANED)
+		container_moves(w);
+	else if (f.orphaned && in == IN_TUNNEL_DOWN_BLOCK)
+		container_say_orphaned(w);
+	workload_input(w, in);
 }
 
 int workload_hold(struct workload *w, bool held, struct error *err)
@@ -395,8 +411,9 @@ static int watch_and_bind(struct workload *w, struct error *err)
 	return r ? r : leash_bind(w, err);
 }
 
-int workload_new(struct daemon *d, const struct workload_config *config, const char *given,
-		 struct tunnel *t, struct workload **ret, struct error *err)
+int workload_new(struct daemon *d, enum workload_origin origin,
+		 const struct workload_config *config, const char *given, struct tunnel *t,
+		 struct workload **ret, struct error *err)
 {
 	struct workload *w = calloc(1, sizeof(*w));
 	size_t length = strlen(given);
@@ -407,21 +424,23 @@ int workload_new(struct daemon *d, const struct workload_config *config, const c
 	if (!w)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*w = (struct workload) {
-		.daemon = d, .tunnel = t, .state = WORKLOAD_WAITING, .made = config->is_made
+		.daemon = d, .tunnel = t, .origin = origin, .state = WORKLOAD_WAITING
 	};
-	w->kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER : kind == PLACE_UNIT ? ENGINE_UNIT : 0;
+	w->container.kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER
+			    : kind == PLACE_UNIT    ? ENGINE_UNIT
+						    : 0;
 	workload_configure(w, config);
 	snprintf(w->given, sizeof(w->given), "%s", given);
 	/* without a section's name: the end of its path */
 	snprintf(w->name, sizeof(w->name), "%.63s",
 		 *config->name		    ? config->name
-		 : w->kind		    ? place
+		 : w->container.kind	    ? place
 		 : length < sizeof(w->name) ? given
 					    : given + length - sizeof(w->name) + 1);
 	w->held = mark_is(MARK_HELD, w->name);
-	if (w->kind) {
-		inventory_watch(d->inventory, &w->watch, w->kind, w->given + (place - given),
-				d->container_news, w);
+	if (w->container.kind) {
+		inventory_watch(d->inventory, &w->container.watch, w->container.kind,
+				w->given + (place - given), d->container_news, w);
 	} else {
 		snprintf(w->path, sizeof(w->path), "%s", given);
 		r = watch_and_bind(w, err);
@@ -512,7 +531,7 @@ void workload_start(struct workload *w)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': enforce = audit: NOTHING IS DROPPED, only counted",
 			 w->name);
-	if (w->slice) {
+	if (w->origin == OF_SLICE) {
 		w->born_ns = now_boot_ns();
 		set_timer(w->daemon->loop, &w->end_timer, w->born_ns + SETTLED_NS, on_settled, w);
 	}
@@ -525,8 +544,8 @@ void workload_start(struct workload *w)
 	} else if (c) {
 		bind_and_join(w);
 	}
-	if (w->kind)
-		inventory_tell(&w->watch);
+	if (w->container.kind)
+		inventory_tell(&w->container.watch);
 }
 
 void workload_free(struct workload *w)
@@ -534,8 +553,9 @@ void workload_free(struct workload *w)
 	sd_event_source_disable_unref(w->freeze_timer);
 	sd_event_source_disable_unref(w->stop_timer);
 	sd_event_source_disable_unref(w->end_timer);
-	inventory_unwatch(&w->watch);
+	inventory_unwatch(&w->container.watch);
 	watch_cgroup_stop(w->cgroup);
-	exec_free(w->exec);
+	if (w->release)
+		w->release(w->source);
 	free(w);
 }

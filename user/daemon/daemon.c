@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Start, loop and end of the daemon. See daemon.h and state.h. */
+/* Start, loop and end of the daemon. See daemon.h. */
+
 #include "daemon/daemon.h"
 
 #include <errno.h>
@@ -9,12 +10,29 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "act/gate.h"
+#include "act/guard.h"
+#include "act/hooks.h"
+#include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/container_news.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/unguard.h"
+#include "core/workload.h"
 #include "daemon/reload.h"
+#include "daemon/verbs.h"
+#include "edge/edge.h"
 #include "edge/sweep.h"
+#include "prober/prober.h"
+#include "report/audit.h"
+#include "source/exec_cgroups.h"
+#include "source/labels.h"
+#include "source/slices.h"
+#include "watch/cgroup.h"
+#include "watch/drops.h"
 
 #define SUMMARY_NS (10 * NS_PER_SEC)
 
@@ -57,7 +75,7 @@ static int on_summary(sd_event_source *s, uint64_t usec, void *arg)
 		}
 	}
 	remains_scan(d);
-	tunnels_unguard(d);
+	unguard(d);
 	privilege_again();
 	set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary, d);
 	return 0;
@@ -138,6 +156,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*d = (struct daemon) { .lease_ns = config->lease_ns,
 			       .container_news = &container_news,
+			       .slices_touch = slices_touch,
 			       .root.fd = -1,
 			       .lock_fd = -1 };
 	r = tunnel_new(d, &(struct tunnel_config) { .name = "-", .interface = "-", .netns = "-" },
@@ -278,7 +297,7 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		d->running = true;
 		d->no_engine = !strcmp(config->engine, "none");
 		exec_adopt(d);
-		tunnel_sweep(d);
+		unguard_sweep(d);
 		remains_scan(d);
 		privilege_take();
 		r = privilege_drop(err);

@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See reload.h. */
+
 #include "daemon/reload.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/gate.h"
+#include "act/hooks.h"
+#include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "config/file.h"
 #include "core/leash.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "source/exec_cgroups.h"
+#include "source/labels.h"
 #include "source/slice_lock.h"
+#include "source/slices.h"
+#include "watch/cgroup.h"
 
 /* Tunnels and workloads; for_each_tunnel() and for_each_workload() walk these as well. */
 struct parts {
@@ -117,7 +128,7 @@ static int make_new(struct daemon *d, const struct workload_config *config, cons
 		return fail(err, EXIT_USAGE, -EBUSY,
 			    "leash its children, or detach the slice first",
 			    "leash '%s': it is locked as a slice", given);
-	r = workload_new(d, config, given, t, ret, err);
+	r = workload_new(d, OF_FILE, config, given, t, ret, err);
 	if (r && id && !*ret_recorded) /* no record without a gate */
 		record_unbind(gate_pins(d->gate), id);
 	return r;
@@ -164,13 +175,8 @@ static void undo_workload(struct daemon *d, const struct parts *old, struct work
 	}
 	if (before)
 		record_bind(d->leases, w->bound, watch_cgroup_ref(w->cgroup)->level, before->name,
-			    before->made ? WORKLOAD_EXEC : 0);
+			    before->origin == OF_EXEC ? WORKLOAD_EXEC : 0);
 	workload_free(w);
-}
-
-static bool is_of_no_file(const struct workload *w)
-{
-	return w->exec || w->of_labels || w->slice;
 }
 
 /* Into `new`, which has room for all. recorded: of its n-th workload, see undo_workload(). */
@@ -200,7 +206,7 @@ static int fill_parts(struct daemon *d, const struct config *config, const struc
 			return r;
 	}
 	for_each_workload(old, w)
-		if (is_of_no_file(w)) /* so none ends it */
+		if (w->origin != OF_FILE) /* so none ends it */
 			new->workloads[new->n_workloads++] = w;
 	for_each_tunnel(old, t)
 		if (t->of_labels)

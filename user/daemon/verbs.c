@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the control socket is asked, and who may ask it. See state.h. */
+/* See verbs.h. */
+#include "daemon/verbs.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -7,12 +9,25 @@
 #include <unistd.h>
 
 #include "act/detach.h"
+#include "act/gate.h"
+#include "act/lease.h"
 #include "base/privilege.h"
-#include "daemon/schema.h"
 #include "core/container.h"
-#include "core/state.h"
+#include "core/policy.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "daemon/schema.h"
+#include "edge/edge.h"
 #include "edge/endpoints.h"
+#include "edge/vpn.h"
+#include "report/audit.h"
 #include "report/report.h"
+#include "source/exec_cgroups.h"
+#include "source/labels.h"
+#include "source/slices.h"
+#include "watch/cgroup.h"
 
 static const char *guard_state(const struct tunnel *t)
 {
@@ -230,7 +245,7 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	for_each_workload(d, w) {
 		if (q->all || !strcmp(name, w->name) ||
 		    has_lost_its_record(w)) { /* with its slice */
-			inventory_let_go(d->inventory, w->id);
+			inventory_let_go(d->inventory, w->container.id);
 			workload_free(w);
 		} else
 			d->workloads[left++] = w;
@@ -279,7 +294,7 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 		return "vpnleash release lets it go on";
 	if (command)
 		return command;
-	if (w->unusable)
+	if (w->container.unusable)
 		return "make the container anew; it opens when its record can be used";
 	if (w->again)
 		return "nothing to do, it is tried again";

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Workloads of `vpnleash exec`: a cgroup /vpnleash-exec/ID with record and gate before anybody is
+ * See exec_cgroups.h. A cgroup /vpnleash-exec/ID with record and gate before anybody is
  * in it; the client joins it when it is open, and becomes the command. Removed when the client has
  * ended and the cgroup is empty, however that came about: whoever was left behind by the command
- * stays leashed. Which tunnel it is on stands at the cgroup itself, for the next daemon. See
- * state.h.
+ * stays leashed. Which tunnel it is on stands at the cgroup itself, for the next daemon.
  */
+#include "source/exec_cgroups.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,9 +18,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "act/gate.h"
+#include "act/lease.h"
 #include "base/privilege.h"
 #include "core/leash.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "watch/cgroup.h"
 
 #define EXEC_DIR    "vpnleash-exec" /* below the root */
 #define EXEC_NAME   "exec-"
@@ -35,10 +42,10 @@ struct exec {
 	sd_event_source *client_source, *events_source;
 };
 
-void exec_free(struct exec *e)
+static void exec_free(void *source)
 {
-	if (!e)
-		return;
+	struct exec *e = source;
+
 	sd_event_source_disable_unref(e->client_source);
 	sd_event_source_disable_unref(e->events_source);
 	e->client = close_fd(e->client);
@@ -48,35 +55,46 @@ void exec_free(struct exec *e)
 
 /* ------ the end ------ */
 
-/* The cgroups that the command has made in its own, deepest first; nobody is in them. */
-static void remove_children(int cgroup_fd, int depth)
+/* f for each cgroup in that one. fd: that one; child_fd: -1 if it can not be opened. */
+static void each_child(int cgroup_fd, void (*f)(int fd, int child_fd, const char *name, void *arg),
+		       void *arg)
 {
 	int fd = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
-	if (!dir && fd >= 0)
-		close(fd);
-	while (dir && (e = readdir(dir))) {
+	if (!dir) {
+		close_fd(fd);
+		return;
+	}
+	while ((e = readdir(dir))) {
 		_cleanup_fd int child = -1;
 
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
 		child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (child >= 0 && depth)
-			remove_children(child, depth - 1);
-		unlinkat(fd, e->d_name, AT_REMOVEDIR);
+		f(fd, child, e->d_name, arg);
 	}
-	if (dir)
-		closedir(dir);
+	closedir(dir);
+}
+
+/* With the cgroups that the command has made in it, deepest first; nobody is in them. */
+static void remove_one(int fd, int child_fd, const char *name, void *arg)
+{
+	int depth = *(const int *)arg - 1;
+
+	if (depth && child_fd >= 0)
+		each_child(child_fd, remove_one, &depth);
+	unlinkat(fd, name, AT_REMOVEDIR);
 }
 
 static int remove_cgroup(struct daemon *d, const char *path)
 {
+	int depth = CHILD_DEPTH;
 	struct cgroup_ref c;
 
 	if (!resolve_cgroup(&d->root, path, &c, NULL)) {
-		remove_children(c.fd, CHILD_DEPTH);
+		each_child(c.fd, remove_one, &depth);
 		close_fd(c.fd);
 	}
 	if (unlinkat(d->root.fd, path + 1, AT_REMOVEDIR) < 0 && errno != ENOENT)
@@ -118,28 +136,24 @@ static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
 	return record_get(d->leases, *ret_id, &record) ? is_ours(fd) : record.flags & WORKLOAD_EXEC;
 }
 
-static void remove_left_over(struct daemon *d)
+static void remove_if_left_over(int fd, int child_fd, const char *name, void *arg)
 {
-	int fd = openat(d->root.fd, EXEC_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct daemon *d = arg;
 	char path[PATH_MAX];
-	struct dirent *e;
 	uint64_t id;
 
-	if (!dir && fd >= 0)
-		close(fd);
-	while (dir && (e = readdir(dir))) {
-		_cleanup_fd int child = -1;
+	snprintf(path, sizeof(path), "/" EXEC_DIR "/%s", name);
+	if (child_fd >= 0 && is_left_over(d, child_fd, &id) && !remove_cgroup(d, path))
+		remains_take(d, id, 0);
+}
 
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		snprintf(path, sizeof(path), "/" EXEC_DIR "/%s", e->d_name);
-		if (child >= 0 && is_left_over(d, child, &id) && !remove_cgroup(d, path))
-			remains_take(d, id, 0);
-	}
-	if (dir)
-		closedir(dir);
+static void remove_left_over(struct daemon *d)
+{
+	_cleanup_fd int fd =
+		openat(d->root.fd, EXEC_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd >= 0)
+		each_child(fd, remove_if_left_over, d);
 }
 
 static void forget(struct daemon *d, struct workload *w)
@@ -153,12 +167,13 @@ static void forget(struct daemon *d, struct workload *w)
 
 static void end_if_over(struct workload *w)
 {
-	int empty = events_say(w->exec->events_fd, "populated 0");
+	struct exec *e = w->source;
+	int empty = events_say(e->events_fd, "populated 0");
 	struct daemon *d = w->daemon;
 
 	if (empty < 0)
-		sd_event_source_set_enabled(w->exec->events_source, SD_EVENT_OFF);
-	if (w->exec->client >= 0 || !empty)
+		sd_event_source_set_enabled(e->events_source, SD_EVENT_OFF);
+	if (e->client >= 0 || !empty)
 		return;
 	if (remove_cgroup(d, w->path))
 		return;
@@ -169,10 +184,11 @@ static void end_if_over(struct workload *w)
 static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
 	struct workload *w = arg;
+	struct exec *e = w->source;
 
-	sd_event_source_disable_unref(w->exec->client_source);
-	w->exec->client_source = NULL;
-	w->exec->client = close_fd(w->exec->client);
+	sd_event_source_disable_unref(e->client_source);
+	e->client_source = NULL;
+	e->client = close_fd(e->client);
 	end_if_over(w);
 	return 0;
 }
@@ -197,7 +213,8 @@ static int watch_end(struct workload *w, int client, struct error *err)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch the end of '%s'", w->name);
 	}
 	*e = (struct exec) { .client = client };
-	w->exec = e;
+	w->source = e;
+	w->release = exec_free;
 	e->events_fd =
 		openat(watch_cgroup_ref(w->cgroup)->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	r = e->events_fd < 0 ? -errno
@@ -221,11 +238,10 @@ static int make_workload(struct daemon *d, const char *path, struct tunnel *t,
 
 	if (!config)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
-	config->is_made = true;
 	snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
 		 path + sizeof("/" EXEC_DIR));
 	privilege_long_work(true); /* the first one loads the gate for its depth */
-	r = workload_new(d, config, path, t, ret, err);
+	r = workload_new(d, OF_EXEC, config, path, t, ret, err);
 	privilege_long_work(false);
 	return r;
 }
@@ -332,7 +348,7 @@ static size_t count(const struct daemon *d)
 	size_t n = 0;
 
 	for_each_workload(d, w)
-		n += w->exec != NULL;
+		n += w->origin == OF_EXEC;
 	return n;
 }
 
@@ -409,7 +425,7 @@ void exec_reload(struct daemon *d)
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
 
-		if (!w->exec || follow_tunnel(w)) {
+		if (w->origin != OF_EXEC || follow_tunnel(w)) {
 			i++;
 			continue;
 		}

@@ -3,19 +3,28 @@
  * Containers that ask for a leash by their labels. A label speaks for the container that wears it
  * and for nobody else: which netns it means is the engine's word, and what an image brings along is
  * nobody's. The file comes first: a container that it names has no labels, a tunnel of it has its
- * own keys. Wrong labels leave a container locked, and say why. See state.h.
+ * own keys. Wrong labels leave a container locked, and say why.
  */
+#include "source/labels.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/gate.h"
 #include "act/guard.h"
+#include "act/lease.h"
 #include "base/privilege.h"
 #include "config/labels.h"
 #include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/unguard.h"
+#include "core/workload.h"
+#include "prober/prober.h"
 
 #define TUNNELS_MAX PROBER_TARGETS
 #define AGAIN_NS \
@@ -72,7 +81,7 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 static struct workload *workload_of(const struct daemon *d, const char *id)
 {
 	for_each_workload(d, w)
-		if (w->of_labels && !strcmp(w->given + 10, id))
+		if (w->origin == OF_LABELS && !strcmp(w->given + 10, id))
 			return w;
 	return NULL;
 }
@@ -88,7 +97,7 @@ static bool in_file(const struct daemon *d, const struct engine_item *i)
 	const char *name;
 
 	for_each_workload(d, w)
-		if (!w->of_labels && place_kind(w->given, &name) == PLACE_CONTAINER &&
+		if (w->origin != OF_LABELS && place_kind(w->given, &name) == PLACE_CONTAINER &&
 		    (!strcmp(name, i->id) || !strcmp(name, i->name)))
 			return true;
 	return false;
@@ -253,14 +262,6 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 	return 0;
 }
 
-bool labels_without_netns(const struct daemon *d)
-{
-	for_each_workload(d, w)
-		if (w->unusable && w->tunnel == d->nowhere)
-			return true;
-	return false;
-}
-
 /* The last workload of its labels is gone, for good: so is what it was guarded for. */
 static void drop_tunnel(struct daemon *d, struct tunnel *t)
 {
@@ -279,7 +280,7 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 		lease_revoke(d->leases, t->slot);
 		lease_retire(d->leases, t->slot);
 	}
-	if (labels_without_netns(d))
+	if (any_without_netns(d))
 		d->guards_due = true;
 	else if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
 		 guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
@@ -333,9 +334,8 @@ static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 
 	place_of(i, place);
 	privilege_long_work(true); /* the first at its depth loads the gate for it */
-	r = workload_new(d, config, place, t, &w, &err);
+	r = workload_new(d, OF_LABELS, config, place, t, &w, &err);
 	if (!r) {
-		w->of_labels = true;
 		snprintf(w->trouble, sizeof(w->trouble), "%s", wrong ? wrong : "");
 		r = tunnel_add_workload(w, &err);
 	}
@@ -457,7 +457,7 @@ static void came(void *arg, const struct engine_item *owner)
 	for (size_t left = d->n_workloads; left; left--) {
 		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			w->of_labels && w->tunnel == d->nowhere ? item_of(w) : NULL;
+			w->origin == OF_LABELS && w->tunnel == d->nowhere ? item_of(w) : NULL;
 		const char *shared = item ? engine_shares(item) : NULL;
 
 		if (shared && !strcmp(shared, owner->id)) {
@@ -555,8 +555,8 @@ static int on_again(sd_event_source *s, uint64_t usec, void *arg)
 	privilege_long_work(true);
 	more = retry(d);
 	privilege_long_work(false);
-	tunnels_unguard(d); /* the last whose netns nobody knew may be known, or gone */
-	if (more || labels_without_netns(d))
+	unguard(d); /* the last whose netns nobody knew may be known, or gone */
+	if (more || any_without_netns(d))
 		set_timer(d->loop, &d->labels_timer, now_boot_ns() + AGAIN_NS, on_again, d);
 	return 0;
 }
@@ -598,14 +598,14 @@ void labels_again(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
-		const struct engine_item *item = w->of_labels ? item_of(w) : NULL;
+		const struct engine_item *item = w->origin == OF_LABELS ? item_of(w) : NULL;
 		struct tunnel *t;
 
 		if (item && in_file(d, item)) {
 			remove_workload(d, w);
 			continue;
 		}
-		if (w->of_labels && !is_there(d, w->tunnel)) {
+		if (w->origin == OF_LABELS && !is_there(d, w->tunnel)) {
 			t = find_like(d, &w->tunnel->config);
 			workload_move(w, t ? t : d->nowhere);
 			snprintf(w->trouble, sizeof(w->trouble), "%s",

@@ -2,8 +2,10 @@
 /*
  * Locked slices while the daemon runs: one that is removed and made anew is locked again at once,
  * and of one that is a workload each direct child becomes one, for as long as it is there. What a
- * container or unit of the configuration, or a label, speaks for is left to that. See state.h.
+ * container or unit of the configuration, or a label, speaks for is left to that.
  */
+#include "source/slices.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,10 +14,14 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "act/gate.h"
 #include "base/privilege.h"
-#include "source/slice_lock.h"
 #include "core/leash.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "source/slice_lock.h"
+#include "watch/cgroup.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */
 
@@ -51,9 +57,9 @@ static void add_child(struct slice *s, const char *name)
 	    workload_at(d, path))
 		return;
 	snprintf(config.name, sizeof(config.name), "%.63s", name);
-	r = workload_new(d, &config, path, s->tunnel, &w, &err);
+	r = workload_new(d, OF_SLICE, &config, path, s->tunnel, &w, &err);
 	if (!r) {
-		w->slice = s;
+		w->source = s;
 		r = tunnel_add_workload(w, &err);
 	}
 	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
@@ -74,7 +80,7 @@ static void drop_children(struct slice *s, bool all)
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
 
-		if (w->slice != s || (!all && watch_cgroup_ref(w->cgroup))) {
+		if (w->source != s || (!all && watch_cgroup_ref(w->cgroup))) {
 			i++;
 			continue;
 		}
@@ -99,7 +105,7 @@ static void look_at_children(struct slice *s)
 	if (!s->tunnel)
 		return;
 	for_each_workload(s->daemon, w)
-		if (w->slice == s)
+		if (w->source == s)
 			watch_cgroup_ready(w->cgroup);
 	drop_children(s, false);
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -247,7 +253,7 @@ static int configure(struct slice *s, const struct workload_config *config, stru
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	memcpy(s->config, config, sizeof(*config));
 	for_each_workload(d, w) {
-		if (w->slice != s)
+		if (w->source != s)
 			continue;
 		workload_configure(w, config);
 		if (w->tunnel != s->tunnel)
@@ -328,7 +334,7 @@ void slices_detached(struct daemon *d)
 static void shut_children(struct slice *s)
 {
 	for_each_workload(s->daemon, w)
-		if (w->slice == s)
+		if (w->source == s)
 			leash_shut(w);
 }
 
