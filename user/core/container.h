@@ -6,7 +6,8 @@
 #ifndef VPNLEASH_CONTAINER_H
 #define VPNLEASH_CONTAINER_H
 
-#include "base/util.h"
+#include <stdbool.h>
+#include <stddef.h>
 
 struct workload;
 

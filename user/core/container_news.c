@@ -39,7 +39,7 @@ static bool yield_child(struct daemon *d, const char *path)
 	return held;
 }
 
-static void take_place(struct workload *w, const char *text)
+static void container_take_place(struct workload *w, const char *text)
 {
 	char path[PATH_MAX];
 	struct error err;
@@ -79,7 +79,7 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
-static void item_started(struct workload *w)
+static void container_started(struct workload *w)
 {
 	struct error err;
 
@@ -95,7 +95,7 @@ static void item_started(struct workload *w)
 }
 
 /* By us, by the machine or the engine going down, or by a person or itself. */
-static void item_ended(struct workload *w)
+static void container_ended(struct workload *w)
 {
 	w->container.stopping = false;
 	w->container.watch.request =
@@ -110,7 +110,7 @@ static void item_ended(struct workload *w)
 	}
 }
 
-static void is_unusable(struct workload *w, const char *why)
+static void container_say_unusable(struct workload *w, const char *why)
 {
 	container_in_trouble(
 		w,
@@ -122,22 +122,22 @@ static void is_unusable(struct workload *w, const char *why)
 
 /* Shut by what is known of it: its id, and where the kernel has it. Nothing that was said before is
  * taken back: it may run on. */
-static void item_unusable(struct workload *w, const struct engine_item *item)
+static void container_unusable(struct workload *w, const struct engine_item *item)
 {
 	w->container.unusable = true;
 	memcpy(w->container.id, item->id, sizeof(w->container.id));
 	if (w->bound) /* before anything else is done about it */
 		workload_tunnel_changed(w);
 	if (*item->cgroup)
-		take_place(w, item->cgroup);
+		container_take_place(w, item->cgroup);
 	if (w->bound) /* else it is sought first */
-		is_unusable(w, item->unusable);
+		container_say_unusable(w, item->unusable);
 	if (w->container.kind == ENGINE_CONTAINER)
 		inventory_seek(&w->container.watch);
 }
 
 /* Its container or unit as it is now; NULL: there is none. */
-static void item_is(void *owner, const struct engine_item *item)
+static void container_is(void *owner, const struct engine_item *item)
 {
 	struct workload *w = owner;
 	bool was = w->container.running, first = !*w->container.id;
@@ -147,7 +147,7 @@ static void item_is(void *owner, const struct engine_item *item)
 	if (!w->started) /* it is told when it is */
 		return;
 	if (item && *item->unusable) {
-		item_unusable(w, item);
+		container_unusable(w, item);
 		return;
 	}
 	if (w->container.unusable && w->tunnel != w->daemon->nowhere)
@@ -168,11 +168,11 @@ static void item_is(void *owner, const struct engine_item *item)
 		return;
 	}
 	if (*item->cgroup)
-		take_place(w, item->cgroup);
+		container_take_place(w, item->cgroup);
 	if (w->container.running && (!was || w->container.pid != before))
-		item_started(w);
+		container_started(w);
 	else if (!w->container.running && was)
-		item_ended(w);
+		container_ended(w);
 	else if (!w->container.running && first && mark_is(MARK_WANTED, w->name)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		workload_tunnel_changed(w);
@@ -189,7 +189,7 @@ static int on_not_ended(sd_event_source *s, uint64_t usec, void *arg)
 }
 
 /* It was sent a signal by somebody: let it end. */
-static void ending(void *owner)
+static void container_ending(void *owner)
 {
 	struct workload *w = owner;
 
@@ -199,13 +199,13 @@ static void ending(void *owner)
 	workload_next_is(w, now_boot_ns() + END_NS, on_not_ended);
 }
 
-static void done(void *owner, int result, const char *error)
+static void container_done(void *owner, int result, const char *error)
 {
 	struct workload *w = owner;
 	bool stopping = w->container.stopping;
 
 	if (!result)
-		return; /* how it is now comes by item_is() */
+		return; /* how it is now comes by container_is() */
 	w->container.stopping = false;
 	container_in_trouble(w, stopping ? "it can not be stopped" : "it can not be started",
 			     result == -ENOENT && !*error ? "the engine knows it no longer"
@@ -220,7 +220,7 @@ static void done(void *owner, int result, const char *error)
 		workload_stop_again(w, result == -EACCES ? REFUSED_NS : AGAIN_NS);
 }
 
-static void engine_is(void *owner, bool there)
+static void container_engine_is(void *owner, bool there)
 {
 	struct workload *w = owner;
 
@@ -235,22 +235,22 @@ static void engine_is(void *owner, bool there)
 }
 
 /* What runs where nobody finds it is free, and that must be seen. */
-static void was_sought(void *owner, const struct engine_item *item)
+static void container_sought(void *owner, const struct engine_item *item)
 {
 	struct workload *w = owner;
 
 	/* found, and it could not be leashed: that is said already */
 	if (!w->bound && (w->cgroup ? watch_cgroup_ref(w->cgroup) != NULL : *item->cgroup))
 		return;
-	is_unusable(w, item->unusable);
+	container_say_unusable(w, item->unusable);
 }
 
 const struct inventory_listener container_news = {
-	.item = item_is,
-	.ending = ending,
-	.done = done,
-	.engine = engine_is,
-	.sought = was_sought,
+	.item = container_is,
+	.ending = container_ending,
+	.done = container_done,
+	.engine = container_engine_is,
+	.sought = container_sought,
 };
 
 /* What was said of it goes along; a hold that waits for whoever has the new name is for it. */
@@ -272,10 +272,10 @@ void container_rename(struct workload *w, const char *name)
 
 /* Frozen it can not act on a signal; what waits for it says that somebody wants it to end. The
  * engine tells this sooner, but not while it goes down itself. */
-static void look_for_signals(struct workload *w)
+static void container_look_for_signals(struct workload *w)
 {
 	if (w->state == WORKLOAD_FROZEN && w->container.pid && process_is_to_end(w->container.pid))
-		ending(w);
+		container_ending(w);
 }
 
 void container_look(struct workload *w)
@@ -285,9 +285,9 @@ void container_look(struct workload *w)
 	if (!w->container.kind)
 		return;
 	i = inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
-	look_for_signals(w);
+	container_look_for_signals(w);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
-		take_place(w, i->cgroup);
+		container_take_place(w, i->cgroup);
 	if (w->container.running && inventory_reachable(w->daemon->inventory, w->container.kind))
 		container_say_removed(w);
 }

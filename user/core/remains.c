@@ -55,7 +55,7 @@ static bool is_known(const struct remains *r, uint64_t cgroup_id)
 }
 
 /* One that finds no room is the next daemon's. */
-static void remember(struct daemon *d, uint64_t cgroup_id)
+static void remains_remember(struct daemon *d, uint64_t cgroup_id)
 {
 	struct remains *r = d->remains;
 
@@ -97,7 +97,7 @@ bool remains_in(const struct daemon *d, uint64_t netns_cookie)
 
 /* ------ released ------ */
 
-static void release(struct daemon *d, uint64_t cgroup_id)
+static void remains_release(struct daemon *d, uint64_t cgroup_id)
 {
 	struct error err;
 
@@ -108,7 +108,7 @@ static void release(struct daemon *d, uint64_t cgroup_id)
 }
 
 /* Goes on where it was. */
-static void look(struct daemon *d, size_t at_once)
+static void remains_look_at(struct daemon *d, size_t at_once)
 {
 	struct remains *r = d->remains;
 	size_t before = r->n;
@@ -119,7 +119,7 @@ static void look(struct daemon *d, size_t at_once)
 			r->next++;
 			continue;
 		}
-		release(d, r->all[r->next]);
+		remains_release(d, r->all[r->next]);
 		r->all[r->next] = r->all[--r->n];
 	}
 	privilege_long_work(false);
@@ -130,29 +130,29 @@ static void look(struct daemon *d, size_t at_once)
 void remains_look(struct daemon *d)
 {
 	d->remains->next = 0;
-	look(d, d->remains->n);
+	remains_look_at(d, d->remains->n);
 	d->remains->next = 0;
 	unguard(d);
 }
 
-static int on_look(sd_event_source *s, uint64_t usec, void *arg)
+static int on_remains_look(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 	struct remains *r = d->remains;
 	uint64_t in_ns = NEXT_NS;
 
-	look(d, AT_ONCE);
+	remains_look_at(d, AT_ONCE);
 	if (r->next >= r->n) {
 		r->next = 0;
 		in_ns = LOOK_NS;
 		unguard(d);
 	}
 	if (r->n)
-		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_look, d);
+		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_remains_look, d);
 	return 0;
 }
 
-static void look_soon(struct daemon *d, uint64_t in_ns)
+static void remains_look_soon(struct daemon *d, uint64_t in_ns)
 {
 	int enabled = SD_EVENT_OFF;
 
@@ -160,7 +160,7 @@ static void look_soon(struct daemon *d, uint64_t in_ns)
 		sd_event_source_get_enabled(d->remains->timer, &enabled);
 	if (enabled != SD_EVENT_OFF)
 		return;
-	set_timer(d->loop, &d->remains->timer, now_boot_ns() + in_ns, on_look, d);
+	set_timer(d->loop, &d->remains->timer, now_boot_ns() + in_ns, on_remains_look, d);
 	if (d->remains->timer)
 		sd_event_source_set_priority(d->remains->timer, PRIORITY_LAST);
 }
@@ -175,8 +175,8 @@ void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie)
 		log_line(LOG_LEVEL_ERR, "bar the removed cgroup %llu: %s",
 			 (unsigned long long)cgroup_id, strerror(-r));
 	if (!is_known(d->remains, cgroup_id))
-		remember(d, cgroup_id);
-	look_soon(d, SOON_NS);
+		remains_remember(d, cgroup_id);
+	remains_look_soon(d, SOON_NS);
 }
 
 /* Whatever else went wrong than that it is not there any more proves nothing. */
@@ -195,7 +195,7 @@ static bool is_audit(const struct daemon *d, const char *name)
 	return false;
 }
 
-static void judge(struct daemon *d, uint64_t cgroup_id)
+static void remains_judge(struct daemon *d, uint64_t cgroup_id)
 {
 	const struct remains *r = d->remains;
 	struct workload_record w;
@@ -203,7 +203,7 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 
 	if (known == -ENOENT) { /* there was no room for a record, or it is lost */
 		if (!is_known(r, cgroup_id) && was_removed(d, cgroup_id))
-			remember(d, cgroup_id);
+			remains_remember(d, cgroup_id);
 		return;
 	}
 	if (known)
@@ -214,7 +214,7 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 		if (w.flags & WORKLOAD_SLICE || !was_removed(d, cgroup_id))
 			return;
 		record_gone(d->leases, cgroup_id, 0);
-		remember(d, cgroup_id);
+		remains_remember(d, cgroup_id);
 		return;
 	}
 	/* enforced again: what is left of it must not go on as it did */
@@ -222,10 +222,10 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 		record_flags(d->leases, cgroup_id, 0, WORKLOAD_AUDIT);
 	/* those of another program are slices, see gate_lock_slice() */
 	if ((!r->scanned || w.flags & WORKLOAD_SLICE) && !is_known(r, cgroup_id))
-		remember(d, cgroup_id);
+		remains_remember(d, cgroup_id);
 }
 
-static int note(uint64_t cgroup_id, void *arg)
+static int remains_note(uint64_t cgroup_id, void *arg)
 {
 	struct remains *r = ((struct daemon *)arg)->remains;
 
@@ -246,22 +246,22 @@ static int note(uint64_t cgroup_id, void *arg)
 static int note_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	daemon_note_level(arg, w->level);
-	return note(cgroup_id, arg);
+	return remains_note(cgroup_id, arg);
 }
 
-static void find_all(struct daemon *d)
+static void remains_find_all(struct daemon *d)
 {
 	struct remains *r = d->remains;
 	struct error err;
 
 	r->n_found = r->judged = 0;
 	pins_each_workload(gate_pins(d->gate), note_record, d);
-	if (pins_each_link("gate_egress", note, d, &err) ||
-	    pins_each_link(PINS_WITNESS, note, d, &err))
+	if (pins_each_link("gate_egress", remains_note, d, &err) ||
+	    pins_each_link(PINS_WITNESS, remains_note, d, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 }
 
-static void judge_some(struct daemon *d, size_t at_once)
+static void remains_judge_some(struct daemon *d, size_t at_once)
 {
 	struct remains *r = d->remains;
 	size_t n_bound, end = r->n_found - r->judged < at_once ? r->n_found : r->judged + at_once;
@@ -269,7 +269,7 @@ static void judge_some(struct daemon *d, size_t at_once)
 
 	for (; bound && r->judged < end; r->judged++)
 		if (!is_bound(bound, n_bound, r->found[r->judged]))
-			judge(d, r->found[r->judged]);
+			remains_judge(d, r->found[r->judged]);
 	if (r->judged < r->n_found)
 		return;
 	r->scanned = true;
@@ -278,32 +278,32 @@ static void judge_some(struct daemon *d, size_t at_once)
 	r->n_found = r->judged = r->found_room = 0;
 }
 
-static void scan_all(struct daemon *d)
+static void remains_scan_all(struct daemon *d)
 {
-	find_all(d);
-	judge_some(d, SIZE_MAX);
+	remains_find_all(d);
+	remains_judge_some(d, SIZE_MAX);
 }
 
-static int on_scan(sd_event_source *s, uint64_t usec, void *arg)
+static int on_remains_scan(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 	struct remains *r = d->remains;
 
 	privilege_long_work(true);
 	if (!r->n_found)
-		find_all(d);
-	judge_some(d, JUDGED);
+		remains_find_all(d);
+	remains_judge_some(d, JUDGED);
 	privilege_long_work(false);
 	if (r->n_found)
-		set_timer(d->loop, &r->scan, now_boot_ns() + NEXT_NS, on_scan, d);
+		set_timer(d->loop, &r->scan, now_boot_ns() + NEXT_NS, on_remains_scan, d);
 	else if (r->n)
-		look_soon(d, LOOK_NS);
+		remains_look_soon(d, LOOK_NS);
 	return 0;
 }
 
-static void scan_in(struct daemon *d, uint64_t in_ns)
+static void remains_scan_in(struct daemon *d, uint64_t in_ns)
 {
-	set_timer(d->loop, &d->remains->scan, now_boot_ns() + in_ns, on_scan, d);
+	set_timer(d->loop, &d->remains->scan, now_boot_ns() + in_ns, on_remains_scan, d);
 	if (d->remains->scan)
 		sd_event_source_set_priority(d->remains->scan, PRIORITY_LAST);
 }
@@ -311,7 +311,7 @@ static void scan_in(struct daemon *d, uint64_t in_ns)
 void remains_scan(struct daemon *d)
 {
 	d->remains->n_found = d->remains->judged = 0;
-	scan_in(d, 0);
+	remains_scan_in(d, 0);
 }
 
 void remains_scan_soon(struct daemon *d)
@@ -321,7 +321,7 @@ void remains_scan_soon(struct daemon *d)
 	if (d->remains->scan)
 		sd_event_source_get_enabled(d->remains->scan, &enabled);
 	if (enabled == SD_EVENT_OFF)
-		scan_in(d, SCAN_NS);
+		remains_scan_in(d, SCAN_NS);
 }
 
 /* ------ the beginning, and the end ------ */
@@ -331,8 +331,8 @@ int remains_open(struct daemon *d, struct error *err)
 	d->remains = calloc(1, sizeof(*d->remains));
 	if (!d->remains)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	scan_all(d);
-	look(d, AT_START);
+	remains_scan_all(d);
+	remains_look_at(d, AT_START);
 	d->remains->next = 0;
 	return 0;
 }

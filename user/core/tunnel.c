@@ -42,7 +42,7 @@
 
 static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns);
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
-static int on_tick(sd_event_source *s, uint64_t usec, void *arg);
+static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg);
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -174,7 +174,7 @@ static void look_at_probe(struct tunnel *t)
 }
 
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
-static void identify(struct tunnel *t)
+static void tunnel_identify(struct tunnel *t)
 {
 	struct daemon *d = t->daemon;
 	struct lease_identity identity = { .netns_cookie = t->netns_cookie,
@@ -237,7 +237,7 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 }
 
 /* Link and guard both are well, or one of them is not any more. */
-static void set_ready(struct tunnel *t)
+static void tunnel_set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
@@ -248,18 +248,18 @@ static void set_ready(struct tunnel *t)
 		tunnel_look_now(t);
 }
 
-static void unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
+static void tunnel_unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
 {
 	bool news = t->guarded || strncmp(detail, t->why_detail, sizeof(t->why_detail) - 1);
 
 	t->guarded = false;
-	set_ready(t);
+	tunnel_set_ready(t);
 	if (news)
 		tunnel_input(t, IN_UNGUARDED, detail, evidence_ns);
 }
 
 /* The edge read anew: the lease goes first, then the guard is completed. 0: it is. */
-static int look_at_edge(struct tunnel *t)
+static int tunnel_look_at_edge(struct tunnel *t)
 {
 	uint64_t read_ns = now_boot_ns();
 	struct error err;
@@ -269,23 +269,23 @@ static int look_at_edge(struct tunnel *t)
 	if (!r)
 		return 0;
 	if (t->guarded)
-		unguarded(t, err.text, read_ns);
+		tunnel_unguarded(t, err.text, read_ns);
 	if (r == -ESTALE)
 		r = edge_complete(t->edge, &err);
 	if (r) {
-		unguarded(t, err.text, read_ns);
+		tunnel_unguarded(t, err.text, read_ns);
 		return -ENOLINK;
 	}
 	t->guarded = true;
 	if (t->link_why) /* what is left to say */
 		tunnel_input(t, t->link_why,
 			     t->link_ready ? "the guard is complete" : t->link_detail, 0);
-	set_ready(t);
+	tunnel_set_ready(t);
 	return 0;
 }
 
 /* Before a renewal. 0: link, route and guard are as they must be. */
-static int reread(struct tunnel *t)
+static int tunnel_reread(struct tunnel *t)
 {
 	struct error err;
 
@@ -294,11 +294,11 @@ static int reread(struct tunnel *t)
 	if (!t->edge)
 		return 0;
 	if (watch_netlink_others_changed(t->link) || !t->guarded || edge_verify(t->edge, &err))
-		return look_at_edge(t);
+		return tunnel_look_at_edge(t);
 	return 0;
 }
 
-static void on_link(void *owner, const struct evidence *e)
+static void on_tunnel_link(void *owner, const struct evidence *e)
 {
 	struct tunnel *t = owner;
 
@@ -306,14 +306,14 @@ static void on_link(void *owner, const struct evidence *e)
 	t->link_why = e->what;
 	snprintf(t->link_detail, sizeof(t->link_detail), "%s", e->detail);
 	if (t->link_ready && t->link) {
-		identify(t);
+		tunnel_identify(t);
 	} else if (!t->link_ready) {
 		forget_signs(t);
 	}
 	tunnel_input(t, e->what, e->detail, e->seen_ns);
 	if (!t->link_ready)
 		edge_device_gone(t->edge);
-	set_ready(t);
+	tunnel_set_ready(t);
 }
 
 static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -322,7 +322,7 @@ static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *a
 
 	watch_netlink_ready(t->link);
 	if (watch_netlink_others_changed(t->link))
-		look_at_edge(t);
+		tunnel_look_at_edge(t);
 	return 0;
 }
 
@@ -364,16 +364,16 @@ static int follow_workloads(struct tunnel *t)
 		edge_close(t->edge);
 		t->edge = NULL;
 		t->guarded = true;
-		set_ready(t);
+		tunnel_set_ready(t);
 	} else if (!t->edge && any) {
 		int r = edge_open(&t->edge, t->vpn, &err);
 
 		if (r) {
-			unguarded(t, err.text, 0);
+			tunnel_unguarded(t, err.text, 0);
 			return r;
 		}
 		if (t->edge)
-			unguarded(t, "the guard is not attached yet", 0);
+			tunnel_unguarded(t, "the guard is not attached yet", 0);
 	}
 	return 0;
 }
@@ -434,7 +434,7 @@ static void vpn_ended(void *owner, uint64_t evidence_ns)
 {
 	struct tunnel *t = owner;
 
-	set_ready(t);
+	tunnel_set_ready(t);
 	tunnel_input(t, IN_VPN_DEAD, t->config.process, evidence_ns);
 }
 
@@ -485,7 +485,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 	t->ready = t->link_ready = false;
 	if (!r)
 		r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
-					*t->config.route ? t->config.route : NULL, on_link, t, err);
+					*t->config.route ? t->config.route : NULL, on_tunnel_link,
+					t, err);
 	if (!r) {
 		r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
 				    on_link_readable, t);
@@ -501,7 +502,7 @@ static int enter_netns(struct tunnel *t, struct error *err)
 	}
 	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
 	if (t->link_ready) /* told before t->link was set */
-		identify(t);
+		tunnel_identify(t);
 	if (t->config.guard_off) {
 		log_line(
 			LOG_LEVEL_WARNING,
@@ -513,8 +514,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 	}
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	if (!follow_workloads(t))
-		look_at_edge(t);
-	set_ready(t);
+		tunnel_look_at_edge(t);
+	tunnel_set_ready(t);
 	return 0;
 }
 
@@ -544,7 +545,7 @@ static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 	if (!t->link)
 		return;
 	t->link_ready = false;
-	set_ready(t);
+	tunnel_set_ready(t);
 	tunnel_input(t, IN_NETNS_GONE, t->config.netns, evidence_ns);
 	leave_netns(t);
 	unguard_sweep(t->daemon);
@@ -606,7 +607,7 @@ static void owner_is(void *arg, const struct engine_item *owner)
 
 	if (unhealthy != t->owner.unhealthy) {
 		t->owner.unhealthy = unhealthy;
-		set_ready(t);
+		tunnel_set_ready(t);
 		if (unhealthy)
 			tunnel_input(t, IN_UNHEALTHY, t->config.netns, now);
 	}
@@ -630,7 +631,7 @@ static void owner_is(void *arg, const struct engine_item *owner)
 static const struct inventory_listener owner_news = { .item = owner_is };
 
 /* Look at everything that nobody tells us, renew, ask where there was no sign of life. */
-static void look(struct tunnel *t)
+static void tunnel_look(struct tunnel *t)
 {
 	struct error err;
 	uint64_t now;
@@ -655,10 +656,10 @@ static void look(struct tunnel *t)
 			return;
 	}
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
-	set_ready(t); /* there may be one again */
+	tunnel_set_ready(t); /* there may be one again */
 	r = follow_workloads(t);
 	if (!r)
-		r = look_at_edge(t); /* endpoints move without a word */
+		r = tunnel_look_at_edge(t); /* endpoints move without a word */
 	if (t->edge && t->state != TUNNEL_UP)
 		edge_bootstrap(t->edge);
 	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
@@ -669,7 +670,7 @@ static void look(struct tunnel *t)
 	else
 		tunnel_seen(t, lease_seen_ns(t->daemon->leases, t->slot));
 	if (!t->slot && t->link_ready)
-		identify(t);
+		tunnel_identify(t);
 	look_at_probe(t);
 	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
 		ask_probe(t);
@@ -688,12 +689,12 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 	return now - t->asked_ns < ANSWER_NS ? t->asked_ns + ANSWER_NS : now + TICK_PROVING_NS;
 }
 
-static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
+static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct tunnel *t = arg;
 
-	look(t);
-	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	tunnel_look(t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
 	return 0;
 }
 
@@ -702,13 +703,13 @@ void tunnel_workloads_changed(struct tunnel *t)
 	if (!t->link || follow_workloads(t))
 		return;
 	edge_workloads_changed(t->edge);
-	look_at_edge(t);
+	tunnel_look_at_edge(t);
 }
 
 void tunnel_look_now(struct tunnel *t)
 {
 	if (t->tick)
-		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
+		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
 }
 
 static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
@@ -720,12 +721,12 @@ static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
 }
 
 /* A probe's answer. Never renew on evidence that lies unread. */
-static void answered(struct tunnel *t, uint64_t seen_ns)
+static void tunnel_answered(struct tunnel *t, uint64_t seen_ns)
 {
-	if (!t || !t->link || !netns_is_there(t) || reread(t))
+	if (!t || !t->link || !netns_is_there(t) || tunnel_reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
-	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
 }
 
 static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -735,7 +736,7 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 	int r = 0;
 
 	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
-		answered(tunnel_of_target(d, seen.target), seen.t_ns);
+		tunnel_answered(tunnel_of_target(d, seen.target), seen.t_ns);
 	if (r == -EPIPE || r == -EBADMSG)
 		prober_restart(d);
 	return 0;
@@ -782,7 +783,7 @@ void prober_restart(struct daemon *d)
 		if (r && t->config.probe == PROBE_ICMP)
 			probe_failed(t, err.text);
 		else if (t->link_ready && t->link) /* a new prober needs new sockets */
-			identify(t);
+			tunnel_identify(t);
 	}
 }
 
@@ -828,7 +829,7 @@ int tunnel_start(struct tunnel *t, struct error *err)
 		log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s is not there yet: locked, waiting",
 			 t->config.interface, escape(netns, sizeof(netns), t->config.netns));
 	adopt_lease(t);
-	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
+	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
 }
 

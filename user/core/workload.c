@@ -18,7 +18,6 @@
 #include "core/marks.h"
 #include "core/policy.h"
 #include "core/registry.h"
-#include "core/remains.h"
 #include "core/tunnel.h"
 #include "edge/bootstrap.h"
 #include "edge/edge.h"

@@ -190,7 +190,7 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 }
 
 /* By its name, or by what `status` shows of it: that one can always be typed. */
-static struct workload *find(struct daemon *d, const char *name, struct error *err)
+static struct workload *verbs_find(struct daemon *d, const char *name, struct error *err)
 {
 	for_each_workload(d, w)
 		if (name && (!strcmp(w->name, name) || !strcmp(quote(w->name), name)))
@@ -229,7 +229,7 @@ static bool is_idle(const struct daemon *d)
  * left ends, unless an engine or a slice may bring another. */
 static json_t *answer_detach(struct daemon *d, const struct request *q)
 {
-	struct workload *known = q->all ? NULL : find(d, q->workload, NULL);
+	struct workload *known = q->all ? NULL : verbs_find(d, q->workload, NULL);
 	char name[REQUEST_TEXT_LEN];
 	struct error err;
 	size_t left = 0;
@@ -266,10 +266,10 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	return json_pack("{s:i}", "detached", r);
 }
 
-static json_t *hold(struct daemon *d, const char *name, bool held)
+static json_t *verbs_hold(struct daemon *d, const char *name, bool held)
 {
 	struct error err;
-	struct workload *w = find(d, name, &err);
+	struct workload *w = verbs_find(d, name, &err);
 
 	if (!w || workload_hold(w, held, &err))
 		return control_refusal(&err);
@@ -278,12 +278,12 @@ static json_t *hold(struct daemon *d, const char *name, bool held)
 
 static json_t *answer_hold(struct daemon *d, const struct request *q)
 {
-	return hold(d, q->workload, true);
+	return verbs_hold(d, q->workload, true);
 }
 
 static json_t *answer_release(struct daemon *d, const struct request *q)
 {
-	return hold(d, q->workload, false);
+	return verbs_hold(d, q->workload, false);
 }
 
 static const char *what_to_do(const struct workload *w, char *buf, size_t size)
@@ -328,7 +328,7 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	struct workload *w = find(d, q->workload, &err);
+	struct workload *w = verbs_find(d, q->workload, &err);
 	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
 	const char *trouble;
 	json_t *j;
@@ -357,7 +357,7 @@ static json_t *answer_events(struct daemon *d, const struct request *q)
 	struct error err;
 	char shown[VPNLEASH_NAME_LEN * 4];
 
-	if (q->workload && !(w = find(d, q->workload, &err)))
+	if (q->workload && !(w = verbs_find(d, q->workload, &err)))
 		return control_refusal(&err);
 	/* records have names as they are shown */
 	return json_pack("{s:o,s:b}", "events",

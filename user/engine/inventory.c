@@ -42,8 +42,8 @@ struct inventory {
 	uint32_t last_request;
 };
 
-static int on_again(sd_event_source *s, uint64_t usec, void *arg);
-static void stop_child(struct inventory *v);
+static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg);
+static void engine_stop_child(struct inventory *v);
 
 /* ------ the table ------ */
 
@@ -56,7 +56,7 @@ static bool is_called(const struct engine_item *i, const char *name)
 	return !strcmp(i->id, name) || (!is_id && !strcmp(i->name, name));
 }
 
-static struct entry **find(struct inventory *v, enum engine_kind kind, const char *name)
+static struct entry **find_entry(struct inventory *v, enum engine_kind kind, const char *name)
 {
 	struct entry **p;
 
@@ -69,7 +69,7 @@ static struct entry **find(struct inventory *v, enum engine_kind kind, const cha
 const struct engine_item *inventory_find(struct inventory *v, enum engine_kind kind,
 					 const char *name)
 {
-	struct entry *e = *name ? *find(v, kind, name) : NULL;
+	struct entry *e = *name ? *find_entry(v, kind, name) : NULL;
 
 	return e ? &e->item : NULL;
 }
@@ -84,7 +84,7 @@ void inventory_each(struct inventory *v, void (*f)(const struct engine_item *i, 
 
 void inventory_let_go(struct inventory *v, const char *id)
 {
-	struct entry *e = *find(v, ENGINE_CONTAINER, id);
+	struct entry *e = *find_entry(v, ENGINE_CONTAINER, id);
 
 	if (!e)
 		return;
@@ -101,9 +101,9 @@ static void keep_let_go(struct entry *e, const struct entry *old)
 	e->let_go = old->let_go && (*e->item.unusable || e->item.pid == e->let_go_pid);
 }
 
-static struct entry *keep(struct inventory *v, const struct engine_item *item)
+static struct entry *keep_entry(struct inventory *v, const struct engine_item *item)
 {
-	struct entry **p = find(v, item->kind, item->id), *old = *p;
+	struct entry **p = find_entry(v, item->kind, item->id), *old = *p;
 	size_t size =
 		offsetof(struct entry, item.labels) + item->n_labels * sizeof(item->labels[0]);
 	struct entry *e = malloc(size > sizeof(*e) ? sizeof(*e) : size);
@@ -132,7 +132,7 @@ void inventory_tell(struct inventory_watch *w)
 		w->listener->item(w->owner, i);
 }
 
-static void tell(struct inventory *v, const struct engine_item *i)
+static void tell_watches(struct inventory *v, const struct engine_item *i)
 {
 	for (struct inventory_watch *w = v->watches; w; w = w->next)
 		if (w->kind == i->kind && is_called(i, w->name))
@@ -180,22 +180,22 @@ void inventory_unwatch(struct inventory_watch *w)
 	w->inventory = NULL;
 }
 
-static void gone(struct inventory *v, struct entry **p)
+static void entry_gone(struct inventory *v, struct entry **p)
 {
 	struct entry *e = *p;
 
 	*p = e->next;
-	tell(v, &e->item);
+	tell_watches(v, &e->item);
 	if (e->item.kind == ENGINE_CONTAINER)
 		v->containers->gone(v->arg, e->item.id);
 	free(e);
 }
 
-static void listed(struct inventory *v, enum engine_kind kind)
+static void engine_listed(struct inventory *v, enum engine_kind kind)
 {
 	for (struct entry **p = &v->entries; *p;)
 		if ((*p)->item.kind == kind && !(*p)->told)
-			gone(v, p);
+			entry_gone(v, p);
 		else
 			p = &(*p)->next;
 }
@@ -225,12 +225,12 @@ static void tell_of_container(struct inventory *v, const struct entry *e, bool f
 static void note_place(const char *id, const char *path, void *arg)
 {
 	struct inventory *v = arg;
-	struct entry *e = *find(v, ENGINE_CONTAINER, id);
+	struct entry *e = *find_entry(v, ENGINE_CONTAINER, id);
 
 	if (!e || !*e->item.unusable || !strcmp(e->item.cgroup, path))
 		return;
 	snprintf(e->item.cgroup, sizeof(e->item.cgroup), "%s", path);
-	tell(v, &e->item);
+	tell_watches(v, &e->item);
 }
 
 static bool any_sought(const struct inventory *v)
@@ -282,31 +282,31 @@ static void say_unusable(const struct engine_item *i)
 /* ------ what it says ------ */
 
 /* The child says everything anew. */
-static void start_over(struct inventory *v, const char *why)
+static void engine_start_over(struct inventory *v, const char *why)
 {
-	stop_child(v);
+	engine_stop_child(v);
 	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
 		engine_is(v, kind, false, why);
-	set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_again, v);
+	set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_engine_again, v);
 }
 
 static void take_item(struct inventory *v, const struct engine_item *item)
 {
-	struct entry *e = *find(v, item->kind, item->id);
+	struct entry *e = *find_entry(v, item->kind, item->id);
 	bool first = !e, was_labelled = e && (e->item.n_labels || e->item.labelled);
 	bool was_unusable = e && *e->item.unusable;
 	bool news = *item->unusable && (first || strcmp(e->item.unusable, item->unusable));
 
-	e = keep(v, item);
+	e = keep_entry(v, item);
 	if (!e) {
-		start_over(v, "no memory");
+		engine_start_over(v, "no memory");
 		return;
 	}
 	if (*item->unusable)
 		e->item.labelled |= was_labelled;
 	if (news)
 		say_unusable(&e->item);
-	tell(v, &e->item);
+	tell_watches(v, &e->item);
 	if (was_unusable && !*item->unusable)
 		v->containers->usable(v->arg, &e->item);
 	if (v->up[ENGINE_CONTAINER] || *item->unusable)
@@ -318,7 +318,7 @@ static void take_item(struct inventory *v, const struct engine_item *item)
 /* What was known of it before is better than nothing: it goes on by that. */
 static void take_unknown(struct inventory *v, const struct engine_event *e)
 {
-	struct entry *known = *e->id ? *find(v, ENGINE_CONTAINER, e->id) : NULL;
+	struct entry *known = *e->id ? *find_entry(v, ENGINE_CONTAINER, e->id) : NULL;
 
 	if (!*e->id) {
 		log_line(LOG_LEVEL_ERR, "an entry of the engine's list of containers has no id: "
@@ -333,7 +333,7 @@ static void take_unknown(struct inventory *v, const struct engine_event *e)
 }
 
 /* A signal is on its way to that container. */
-static void ending(struct inventory *v, const char *id)
+static void tell_ending(struct inventory *v, const char *id)
 {
 	const struct engine_item *i = inventory_find(v, ENGINE_CONTAINER, id);
 
@@ -343,7 +343,7 @@ static void ending(struct inventory *v, const char *id)
 			w->listener->ending(w->owner);
 }
 
-static void done(struct inventory *v, const struct engine_event *e)
+static void tell_done(struct inventory *v, const struct engine_event *e)
 {
 	for (struct inventory_watch *w = v->watches; w; w = w->next)
 		if (w->request && w->request == e->request) {
@@ -352,7 +352,7 @@ static void done(struct inventory *v, const struct engine_event *e)
 		}
 }
 
-static void take(struct inventory *v, const struct engine_event *e)
+static void take_event(struct inventory *v, const struct engine_event *e)
 {
 	struct entry **p;
 
@@ -362,7 +362,7 @@ static void take(struct inventory *v, const struct engine_event *e)
 			k->told &= k->item.kind != e->of;
 		break;
 	case ENGINE_LISTED:
-		listed(v, e->of);
+		engine_listed(v, e->of);
 		for (struct entry *k = v->entries; k; k = k->next)
 			if (k->item.kind == e->of)
 				tell_of_container(v, k, true);
@@ -382,41 +382,41 @@ static void take(struct inventory *v, const struct engine_event *e)
 		take_item(v, &e->item);
 		break;
 	case ENGINE_GONE:
-		p = find(v, ENGINE_CONTAINER, e->id);
+		p = find_entry(v, ENGINE_CONTAINER, e->id);
 		if (*p)
-			gone(v, p);
+			entry_gone(v, p);
 		break;
 	case ENGINE_KILL:
-		ending(v, e->id);
+		tell_ending(v, e->id);
 		break;
 	case ENGINE_DIED: /* an ITEM says how it is now */
-		p = find(v, ENGINE_CONTAINER, e->id);
+		p = find_entry(v, ENGINE_CONTAINER, e->id);
 		if (*p)
 			(*p)->let_go = false;
 		break;
 	case ENGINE_DONE:
-		done(v, e);
+		tell_done(v, e);
 		break;
 	}
 }
 
 /* ------ the child ------ */
 
-static int start_child(struct inventory *v, struct error *err);
+static int engine_start_child(struct inventory *v, struct error *err);
 
-static int on_again(sd_event_source *s, uint64_t usec, void *arg)
+static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct inventory *v = arg;
 	struct error err;
 
-	if (start_child(v, &err)) {
+	if (engine_start_child(v, &err)) {
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-		set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_again, v);
+		set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_engine_again, v);
 	}
 	return 0;
 }
 
-static void stop_child(struct inventory *v)
+static void engine_stop_child(struct inventory *v)
 {
 	sd_event_source_disable_unref(v->source);
 	v->source = NULL;
@@ -425,25 +425,25 @@ static void stop_child(struct inventory *v)
 }
 
 /* Everything that the child has to say now; bounded, as there is more to do than to listen. */
-static void drain(struct inventory *v)
+static void drain_engine(struct inventory *v)
 {
 	static struct engine_event e; /* large */
 	int r = 0;
 
 	for (int i = 0; i < WATCH_BOUND && v->engine && !(r = engine_read(v->engine, &e)); i++)
-		take(v, &e);
+		take_event(v, &e);
 	if (!r || r == -EAGAIN)
 		return;
-	start_over(v, "the process that talks to it has ended");
+	engine_start_over(v, "the process that talks to it has ended");
 }
 
 static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	drain(arg);
+	drain_engine(arg);
 	return 0;
 }
 
-static int start_child(struct inventory *v, struct error *err)
+static int engine_start_child(struct inventory *v, struct error *err)
 {
 	int r = engine_start(&v->engine, v->where, err);
 
@@ -451,7 +451,7 @@ static int start_child(struct inventory *v, struct error *err)
 		return r;
 	r = sd_event_add_io(v->loop, &v->source, engine_fd(v->engine), EPOLLIN, on_engine, v);
 	if (r < 0) {
-		stop_child(v);
+		engine_stop_child(v);
 		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the engine");
 	}
 	/* its word is never needed to keep a lease right */
@@ -494,13 +494,13 @@ int inventory_start(struct inventory *v, const char *where, struct error *err)
 	v->settled[ENGINE_UNIT] = !watches_units(v);
 	if (v->settled[ENGINE_CONTAINER] && v->settled[ENGINE_UNIT])
 		return 0;
-	r = start_child(v, err);
+	r = engine_start_child(v, err);
 	while (!r && v->engine && (now = now_boot_ns()) < end &&
 	       !(v->settled[ENGINE_CONTAINER] && v->settled[ENGINE_UNIT])) {
 		struct pollfd p = { .fd = engine_fd(v->engine), .events = POLLIN };
 
 		if (poll(&p, 1, (int)((end - now) / NS_PER_MSEC) + 1) > 0)
-			drain(v);
+			drain_engine(v);
 	}
 	return r;
 }
@@ -509,7 +509,7 @@ void inventory_free(struct inventory *v)
 {
 	if (!v)
 		return;
-	stop_child(v);
+	engine_stop_child(v);
 	sd_event_source_disable_unref(v->again);
 	sd_event_source_disable_unref(v->seek);
 	for (struct entry *e = v->entries, *next; e; e = next) {
@@ -524,8 +524,9 @@ bool inventory_reachable(const struct inventory *v, enum engine_kind kind)
 	return v->engine && v->up[kind];
 }
 
-static int ask(struct inventory_watch *w, const char *id,
-	       int (*f)(struct engine *e, enum engine_kind kind, const char *id, uint32_t request))
+static int ask_engine(struct inventory_watch *w, const char *id,
+		      int (*f)(struct engine *e, enum engine_kind kind, const char *id,
+			       uint32_t request))
 {
 	struct inventory *v = w->inventory;
 	int r;
@@ -542,10 +543,10 @@ static int ask(struct inventory_watch *w, const char *id,
 
 int inventory_ask_stop(struct inventory_watch *w, const char *id)
 {
-	return ask(w, id, engine_stop_item);
+	return ask_engine(w, id, engine_stop_item);
 }
 
 int inventory_ask_start(struct inventory_watch *w, const char *id)
 {
-	return ask(w, id, engine_start_item);
+	return ask_engine(w, id, engine_start_item);
 }

@@ -88,7 +88,7 @@ static void remove_one(int fd, int child_fd, const char *name, void *arg)
 	unlinkat(fd, name, AT_REMOVEDIR);
 }
 
-static int remove_cgroup(struct daemon *d, const char *path)
+static int exec_remove_cgroup(struct daemon *d, const char *path)
 {
 	int depth = CHILD_DEPTH;
 	struct cgroup_ref c;
@@ -143,7 +143,7 @@ static void remove_if_left_over(int fd, int child_fd, const char *name, void *ar
 	uint64_t id;
 
 	snprintf(path, sizeof(path), "/" EXEC_DIR "/%s", name);
-	if (child_fd >= 0 && is_left_over(d, child_fd, &id) && !remove_cgroup(d, path))
+	if (child_fd >= 0 && is_left_over(d, child_fd, &id) && !exec_remove_cgroup(d, path))
 		remains_take(d, id, 0);
 }
 
@@ -156,7 +156,7 @@ static void remove_left_over(struct daemon *d)
 		each_child(fd, remove_if_left_over, d);
 }
 
-static void forget(struct daemon *d, struct workload *w)
+static void exec_forget(struct daemon *d, struct workload *w)
 {
 	struct tunnel *t = w->tunnel;
 
@@ -165,7 +165,7 @@ static void forget(struct daemon *d, struct workload *w)
 	tunnel_workloads_changed(t);
 }
 
-static void end_if_over(struct workload *w)
+static void exec_end_if_over(struct workload *w)
 {
 	struct exec *e = w->source;
 	int empty = events_say(e->events_fd, "populated 0");
@@ -175,9 +175,9 @@ static void end_if_over(struct workload *w)
 		sd_event_source_set_enabled(e->events_source, SD_EVENT_OFF);
 	if (e->client >= 0 || !empty)
 		return;
-	if (remove_cgroup(d, w->path))
+	if (exec_remove_cgroup(d, w->path))
 		return;
-	forget(d, w);
+	exec_forget(d, w);
 	remove_left_over(d);
 }
 
@@ -189,20 +189,20 @@ static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	sd_event_source_disable_unref(e->client_source);
 	e->client_source = NULL;
 	e->client = close_fd(e->client);
-	end_if_over(w);
+	exec_end_if_over(w);
 	return 0;
 }
 
 static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	end_if_over(arg);
+	exec_end_if_over(arg);
 	return 0;
 }
 
 /* ------ the beginning ------ */
 
 /* Takes over the client's pidfd (-1: none). */
-static int watch_end(struct workload *w, int client, struct error *err)
+static int exec_watch_end(struct workload *w, int client, struct error *err)
 {
 	struct daemon *d = w->daemon;
 	struct exec *e = calloc(1, sizeof(*e));
@@ -230,8 +230,8 @@ static int watch_end(struct workload *w, int client, struct error *err)
 	return 0;
 }
 
-static int make_workload(struct daemon *d, const char *path, struct tunnel *t,
-			 struct workload **ret, struct error *err)
+static int exec_make_workload(struct daemon *d, const char *path, struct tunnel *t,
+			      struct workload **ret, struct error *err)
 {
 	_cleanup_free struct workload_config *config = calloc(1, sizeof(*config));
 	int r;
@@ -247,27 +247,27 @@ static int make_workload(struct daemon *d, const char *path, struct tunnel *t,
 }
 
 /* Takes over the client's pidfd (-1: none); of a cgroup that was just made, or was found. */
-static int add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
-			struct workload **ret, struct error *err)
+static int exec_add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
+			     struct workload **ret, struct error *err)
 {
 	_cleanup_fd int pidfd = client;
 	struct workload *w;
-	int r = make_workload(d, path, t, &w, err);
+	int r = exec_make_workload(d, path, t, &w, err);
 
 	if (r)
 		return r;
 	r = daemon_add_workload(d, w, err);
 	if (!r) {
 		tunnel_workloads_changed(t); /* before it is admitted */
-		r = watch_end(w, TAKE_FD(pidfd), err);
+		r = exec_watch_end(w, TAKE_FD(pidfd), err);
 	}
 	if (!r) {
 		workload_start(w);
 		*ret = w;
 		return 0;
 	}
-	if (!remove_cgroup(d, path)) {
-		forget(d, w);
+	if (!exec_remove_cgroup(d, path)) {
+		exec_forget(d, w);
 		return r;
 	}
 	leash_shut(w); /* an earlier daemon's, and somebody is in it */
@@ -276,8 +276,8 @@ static int add_workload(struct daemon *d, const char *path, struct tunnel *t, in
 	return r;
 }
 
-static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const char *netns,
-				  struct error *err)
+static struct tunnel *exec_find_tunnel(struct daemon *d, const char *interface, const char *netns,
+				       struct error *err)
 {
 	struct tunnel *found = NULL;
 	char shown[64];
@@ -301,7 +301,7 @@ static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const
 }
 
 /* A directory below EXEC_DIR that nobody had before; the last exec's end may take EXEC_DIR away. */
-static int make_cgroup(struct daemon *d, char path[PATH_MAX], struct error *err)
+static int exec_make_cgroup(struct daemon *d, char path[PATH_MAX], struct error *err)
 {
 	int r = -EAGAIN;
 
@@ -343,7 +343,7 @@ static int note_tunnel(struct daemon *d, const char *path, const struct tunnel *
 	return r;
 }
 
-static size_t count(const struct daemon *d)
+static size_t exec_count(const struct daemon *d)
 {
 	size_t n = 0;
 
@@ -355,7 +355,7 @@ static size_t count(const struct daemon *d)
 json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
 		   struct error *err)
 {
-	struct tunnel *t = find_tunnel(d, interface, netns, err);
+	struct tunnel *t = exec_find_tunnel(d, interface, netns, err);
 	_cleanup_fd int pidfd = -1;
 	char path[PATH_MAX], full[PATH_MAX * 2];
 	struct workload *w;
@@ -368,7 +368,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		     t->config.netns);
 		return NULL;
 	}
-	if (count(d) >= EXEC_MAX) {
+	if (exec_count(d) >= EXEC_MAX) {
 		fail(err, EXIT_FAILURE_, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
 		return NULL;
 	}
@@ -379,14 +379,14 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		     "run it where the daemon sees its process", "exec");
 		return NULL;
 	}
-	r = make_cgroup(d, path, err);
+	r = exec_make_cgroup(d, path, err);
 	if (r)
 		return NULL;
 	r = note_tunnel(d, path, t, err);
 	if (!r)
-		r = add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
+		r = exec_add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
 	if (r) {
-		remove_cgroup(d, path);
+		exec_remove_cgroup(d, path);
 		return NULL;
 	}
 	snprintf(full, sizeof(full), "%s%s", d->root.path, path);
@@ -410,7 +410,7 @@ static struct tunnel *noted_tunnel(const struct daemon *d, int cgroup_fd)
 }
 
 /* To its tunnel, if that is another now. false: it is no longer in the file. */
-static bool follow_tunnel(struct workload *w)
+static bool exec_follow_tunnel(struct workload *w)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
 	struct tunnel *t = c ? noted_tunnel(w->daemon, c->fd) : NULL;
@@ -425,7 +425,7 @@ void exec_reload(struct daemon *d)
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
 
-		if (w->origin != OF_EXEC || follow_tunnel(w)) {
+		if (w->origin != OF_EXEC || exec_follow_tunnel(w)) {
 			i++;
 			continue;
 		}
@@ -454,7 +454,7 @@ static int note_leftover(uint64_t cgroup_id, const struct workload_record *recor
 }
 
 /* Where the kernel has it, not where the record says. */
-static void adopt_one(struct daemon *d, uint64_t id)
+static void exec_adopt_one(struct daemon *d, uint64_t id)
 {
 	struct error err = { .text = "its tunnel is not in the configuration" };
 	struct tunnel *t;
@@ -467,9 +467,9 @@ static void adopt_one(struct daemon *d, uint64_t id)
 	close_fd(c.fd);
 	if (strncmp(c.path, "/" EXEC_DIR "/", sizeof("/" EXEC_DIR)))
 		return;
-	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
+	if (!exec_remove_cgroup(d, c.path)) { /* nobody is in it any more */
 		remains_take(d, id, t ? t->netns_cookie : 0);
-	} else if (!t || add_workload(d, c.path, t, -1, &w, &err)) {
+	} else if (!t || exec_add_workload(d, c.path, t, -1, &w, &err)) {
 		record_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
 		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon: %s: it stays shut",
 			 c.path, err.text);
@@ -484,7 +484,7 @@ void exec_adopt(struct daemon *d)
 		pins_each_workload(gate_pins(d->gate), note_leftover, l);
 	for (size_t i = 0; l && i < l->n; i++)
 		if (!workload_of_cgroup(d, l->ids[i]))
-			adopt_one(d, l->ids[i]);
+			exec_adopt_one(d, l->ids[i]);
 	free(l);
 	remove_left_over(d);
 }

@@ -26,11 +26,10 @@
 #include "core/workload.h"
 #include "prober/prober.h"
 
-#define TUNNELS_MAX PROBER_TARGETS
 #define AGAIN_NS \
 	(1 * NS_PER_SEC) /* after which who could not be leashed as it wants is judged anew */
 
-static int on_again(sd_event_source *s, uint64_t usec, void *arg);
+static int on_labels_again(sd_event_source *s, uint64_t usec, void *arg);
 
 static void place_of(const struct engine_item *i, char ret[PATH_MAX])
 {
@@ -113,10 +112,10 @@ static bool asks_for_a_leash(const struct engine_label *l)
  * be the operator's word or not: the engine shows one label. Where a leash is possible, a container
  * that may have asked for one is not let go without.
  */
-static int collect(const struct daemon *d, const struct engine_item *i,
-		   struct config_label ret[ENGINE_LABELS], bool first, struct error *err)
+static int labels_collect(const struct daemon *d, const struct engine_item *i,
+			  struct config_label ret[ENGINE_LABELS], bool first, struct error *err)
 {
-	char name[300], key[ENGINE_KEY_LEN * 4], netns[PATH_MAX];
+	char netns[PATH_MAX];
 	const struct engine_label *doubt = NULL;
 	struct error ignored;
 	bool asked = false;
@@ -130,16 +129,14 @@ static int collect(const struct daemon *d, const struct engine_item *i,
 				log_line(LOG_LEVEL_WARNING,
 					 "container '%s': label vpnleash.%s comes from its image "
 					 "and is ignored",
-					 escape(name, sizeof(name), i->name),
-					 escape(key, sizeof(key), l->key));
+					 quote(i->name), quote(l->key));
 			if (asks_for_a_leash(l))
 				doubt = l;
 			continue;
 		}
 		if (l->too_long)
 			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
-				    "label 'vpnleash.%s' is too long, or no text",
-				    escape(key, sizeof(key), l->key));
+				    "label 'vpnleash.%s' is too long, or no text", quote(l->key));
 		asked |= asks_for_a_leash(l);
 		ret[n++] = (struct config_label) { l->key, l->value };
 	}
@@ -154,7 +151,7 @@ static int collect(const struct daemon *d, const struct engine_item *i,
 		return fail(
 			err, EXIT_USAGE, 0, "name the container in the file instead",
 			"its image has the label 'vpnleash.%s' too, and nobody can tell them apart",
-			escape(key, sizeof(key), doubt->key));
+			quote(doubt->key));
 	if (i->image_unknown)
 		return fail(
 			err, EXIT_USAGE, 0,
@@ -189,20 +186,18 @@ static bool same_keys(const struct tunnel_config *a, const struct tunnel_config 
 static int named_tunnel(struct daemon *d, const char *name, const char *netns, struct tunnel **ret,
 			struct error *err)
 {
-	char shown[256];
-
-	escape(shown, sizeof(shown), name);
 	for_each_tunnel(d, t) {
 		if (t->of_labels || strcmp(t->config.name, name))
 			continue;
 		if (!same_netns(d, t->config.netns, netns))
 			return fail(err, EXIT_USAGE, 0, "put it into the network of that VPN",
-				    "it is not in the network namespace of tunnel '%s'", shown);
+				    "it is not in the network namespace of tunnel '%s'",
+				    quote(name));
 		*ret = t;
 		return 0;
 	}
 	return fail(err, EXIT_USAGE, 0, "add [tunnel NAME], or label it with an interface",
-		    "the file has no tunnel '%s'", shown);
+		    "the file has no tunnel '%s'", quote(name));
 }
 
 static struct tunnel *find_like(const struct daemon *d, const struct tunnel_config *c)
@@ -238,8 +233,8 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 			return fail(err, EXIT_USAGE, 0, "give it the same interface",
 				    "its network has another tunnel already, '%s'",
 				    quote(other->config.name));
-	if (d->n_tunnels >= TUNNELS_MAX)
-		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
+	if (d->n_tunnels >= PROBER_TARGETS)
+		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", PROBER_TARGETS);
 	name_tunnel(d, c);
 	r = tunnel_new(d, c, &t, err);
 	if (r)
@@ -290,9 +285,9 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 
 /* ------ its workload ------ */
 
-static int leash(struct daemon *d, const struct engine_item *i, const struct config_label *labels,
-		 size_t n, struct tunnel **ret_tunnel, struct workload_config *ret,
-		 struct error *err)
+static int labels_leash(struct daemon *d, const struct engine_item *i,
+			const struct config_label *labels, size_t n, struct tunnel **ret_tunnel,
+			struct workload_config *ret, struct error *err)
 {
 	char netns[PATH_MAX], place[PATH_MAX];
 	struct config config;
@@ -313,19 +308,19 @@ static int leash(struct daemon *d, const struct engine_item *i, const struct con
 	return r;
 }
 
-static void try_again(struct daemon *d)
+static void labels_try_again(struct daemon *d)
 {
-	set_timer(d->loop, &d->labels_timer, now_boot_ns(), on_again, d);
+	set_timer(d->loop, &d->labels_timer, now_boot_ns(), on_labels_again, d);
 }
 
-static void judge_later(struct daemon *d)
+static void labels_judge_later(struct daemon *d)
 {
 	d->unjudged = true;
-	try_again(d);
+	labels_try_again(d);
 }
 
-static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
-	       const struct workload_config *config, const char *wrong)
+static int labels_add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
+		      const struct workload_config *config, const char *wrong)
 {
 	char place[PATH_MAX];
 	struct workload *w;
@@ -345,13 +340,13 @@ static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 	if (may_log(&d->nowhere->log))
 		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed (it is tried again)",
 			 quote(i->name), err.text);
-	judge_later(d);
+	labels_judge_later(d);
 	return r;
 }
 
 /* What the name of a workload has no room for is told by the id: two that begin alike are two, to
  * `hold` and to `detach` as well. */
-static void name_of(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
+static void labels_name(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
 {
 	if (strlen(i->name) < CONFIG_NAME_LEN)
 		memcpy(ret, i->name, strlen(i->name) + 1);
@@ -359,72 +354,63 @@ static void name_of(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
 		snprintf(ret, CONFIG_NAME_LEN, "%.50s~%.12s", i->name, i->id);
 }
 
-/* Shut: of whom it is not known what it is to be leashed to. */
-static int check_usable(const struct engine_item *i, struct error *err)
-{
-	char why[400];
-
-	return *i->unusable ? fail(err, EXIT_USAGE, 0, NULL,
-				   "what the engine says of it can not be used: %s",
-				   escape(why, sizeof(why), i->unusable))
-			    : 0;
-}
-
 /* said: why it is locked, as that was said last; "" if it was not. */
-static void judge(struct daemon *d, const struct engine_item *i, bool first, const char *said)
+static void labels_judge(struct daemon *d, const struct engine_item *i, bool first,
+			 const char *said)
 {
 	struct config_label labels[ENGINE_LABELS];
 	struct workload *w = workload_of(d, i->id);
-	struct workload_config *config;
+	_cleanup_free struct workload_config *config = NULL;
 	struct tunnel *t = NULL;
 	struct error err = { 0 };
-	char shown[300], name[CONFIG_NAME_LEN];
+	char name[CONFIG_NAME_LEN];
 	int n;
 
-	name_of(i, name);
+	labels_name(i, name);
 	if (w) { /* a container's labels never change, its name may */
 		if (strcmp(w->name, name) && !*i->unusable)
 			container_rename(w, name);
 		return;
 	}
-	escape(shown, sizeof(shown), i->name);
 	if (in_file(d, i)) {
 		if (first)
 			log_line(LOG_LEVEL_NOTICE,
-				 "container '%s' is in the file: its labels are ignored", shown);
+				 "container '%s' is in the file: its labels are ignored",
+				 quote(i->name));
 		return;
 	}
-	n = check_usable(i, &err);
-	if (!n)
-		n = collect(d, i, labels, first, &err);
+	if (*i->unusable) /* shut: it is not known what it is to be leashed to */
+		n = fail(&err, EXIT_USAGE, 0, NULL,
+			 "what the engine says of it can not be used: %s", quote(i->unusable));
+	else
+		n = labels_collect(d, i, labels, first, &err);
 	if (!n)
 		return;
 	config = calloc(1, sizeof(*config));
 	if (!config) {
-		judge_later(d);
+		labels_judge_later(d);
 		return;
 	}
 	memcpy(config->name, name, sizeof(config->name));
-	if (n < 0 || leash(d, i, labels, (size_t)n, &t, config, &err)) {
+	if (n < 0 || labels_leash(d, i, labels, (size_t)n, &t, config, &err)) {
 		if (!*i->unusable && strncmp(said, err.text, sizeof(w->trouble) - 1))
-			log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown,
-				 err.text);
+			log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked",
+				 quote(i->name), err.text);
 		memcpy(config->name, name, sizeof(config->name));
 		config->audit = config->ipv6 = false;
-		config->on_failure =
-			ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
+		/* whoever starts it is to see it run, and fail */
+		config->on_failure = ON_FAILURE_BLOCK;
 		config->stop_after_ns = STOP_NEVER;
-		add(d, i, d->nowhere, config, err.text);
+		labels_add(d, i, d->nowhere, config, err.text);
 		w = workload_of(d, i->id);
 		if (w && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
 			w->again = true;
-			try_again(d);
+			labels_try_again(d);
 		}
-	} else if (!add(d, i, t, config, NULL)) {
-		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
-			 t->config.interface);
+	} else if (!labels_add(d, i, t, config, NULL)) {
+		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels",
+			 quote(i->name), t->config.interface);
 	}
-	free(config);
 }
 
 static bool is_there(const struct daemon *d, const struct tunnel *t)
@@ -448,7 +434,7 @@ static void remove_workload(struct daemon *d, struct workload *w)
 }
 
 /* Those that share the new one's network may have been judged without it. */
-static void came(void *arg, const struct engine_item *owner)
+static void labels_owner_came(void *arg, const struct engine_item *owner)
 {
 	struct daemon *d = arg;
 	size_t i = 0;
@@ -462,7 +448,7 @@ static void came(void *arg, const struct engine_item *owner)
 
 		if (shared && !strcmp(shared, owner->id)) {
 			remove_workload(d, w);
-			judge(d, item, false, "");
+			labels_judge(d, item, false, "");
 		} else {
 			i++;
 		}
@@ -470,7 +456,7 @@ static void came(void *arg, const struct engine_item *owner)
 }
 
 /* It was shut while it might have asked for a leash, and has not. */
-static void let_go(struct daemon *d, struct workload *w)
+static void labels_let_go(struct daemon *d, struct workload *w)
 {
 	struct error err;
 
@@ -482,7 +468,7 @@ static void let_go(struct daemon *d, struct workload *w)
 }
 
 /* Leashed, or let go if it never asked for that. */
-static void usable(void *arg, const struct engine_item *item)
+static void labels_usable(void *arg, const struct engine_item *item)
 {
 	struct config_label labels[ENGINE_LABELS];
 	struct daemon *d = arg;
@@ -492,12 +478,13 @@ static void usable(void *arg, const struct engine_item *item)
 	if (!w || w->tunnel != d->nowhere)
 		return;
 	/* what was shut before is shut for another reason, which nobody took back */
-	if (!w->was_recorded && !in_file(d, item) && !collect(d, item, labels, false, &err)) {
-		let_go(d, w);
+	if (!w->was_recorded && !in_file(d, item) &&
+	    !labels_collect(d, item, labels, false, &err)) {
+		labels_let_go(d, w);
 		return;
 	}
 	remove_workload(d, w); /* its gate stays on, and is taken over shut */
-	judge(d, item, false, "");
+	labels_judge(d, item, false, "");
 }
 
 static bool asks(const struct engine_item *i)
@@ -505,23 +492,23 @@ static bool asks(const struct engine_item *i)
 	return i->kind == ENGINE_CONTAINER && (i->n_labels || (*i->unusable && i->labelled));
 }
 
-static void is(void *arg, const struct engine_item *i, bool first)
+static void labels_are(void *arg, const struct engine_item *i, bool first)
 {
 	if (!asks(i))
 		return;
-	judge(arg, i, first, "");
+	labels_judge(arg, i, first, "");
 	if (*i->unusable)
-		try_again(arg);
+		labels_try_again(arg);
 }
 
-static void look_once_more(const struct engine_item *i, void *arg)
+static void labels_look_once_more(const struct engine_item *i, void *arg)
 {
 	if (asks(i))
-		judge(arg, i, false, "");
+		labels_judge(arg, i, false, "");
 }
 
 /* Once more those that could not be leashed for want of something. Whether any is left. */
-static bool retry(struct daemon *d)
+static bool labels_retry(struct daemon *d)
 {
 	char said[sizeof(((struct workload *)0)->trouble)];
 	bool any = false, unjudged = d->unjudged;
@@ -529,7 +516,7 @@ static bool retry(struct daemon *d)
 
 	d->unjudged = false;
 	if (unjudged)
-		inventory_each(d->inventory, look_once_more, d);
+		inventory_each(d->inventory, labels_look_once_more, d);
 	/* those that are judged anew come last */
 	for (size_t left = d->n_workloads; left; left--) {
 		struct workload *w = d->workloads[i];
@@ -542,22 +529,22 @@ static bool retry(struct daemon *d)
 		}
 		memcpy(said, w->trouble, sizeof(said));
 		remove_workload(d, w);
-		judge(d, item, false, said);
+		labels_judge(d, item, false, said);
 	}
 	return any || d->unjudged;
 }
 
-static int on_again(sd_event_source *s, uint64_t usec, void *arg)
+static int on_labels_again(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 	bool more;
 
 	privilege_long_work(true);
-	more = retry(d);
+	more = labels_retry(d);
 	privilege_long_work(false);
 	unguard(d); /* the last whose netns nobody knew may be known, or gone */
 	if (more || any_without_netns(d))
-		set_timer(d->loop, &d->labels_timer, now_boot_ns() + AGAIN_NS, on_again, d);
+		set_timer(d->loop, &d->labels_timer, now_boot_ns() + AGAIN_NS, on_labels_again, d);
 	return 0;
 }
 
@@ -568,7 +555,7 @@ void labels_detached(struct daemon *d)
 			drop_tunnel(d, d->tunnels[i]);
 }
 
-static void gone(void *arg, const char *id)
+static void labels_gone(void *arg, const char *id)
 {
 	struct daemon *d = arg;
 	struct workload *w = workload_of(d, id);
@@ -580,18 +567,18 @@ static void gone(void *arg, const char *id)
 }
 
 const struct inventory_containers labels_news = {
-	.usable = usable,
-	.is = is,
-	.came = came,
-	.gone = gone,
+	.usable = labels_usable,
+	.is = labels_are,
+	.came = labels_owner_came,
+	.gone = labels_gone,
 };
 
 /* ------ after a reload ------ */
 
-static void look_again(const struct engine_item *i, void *arg)
+static void labels_look_again(const struct engine_item *i, void *arg)
 {
 	if (i->kind == ENGINE_CONTAINER && i->n_labels)
-		judge(arg, i, true, "");
+		labels_judge(arg, i, true, "");
 }
 
 void labels_again(struct daemon *d)
@@ -613,5 +600,5 @@ void labels_again(struct daemon *d)
 		}
 		i++;
 	}
-	inventory_each(d->inventory, look_again, d);
+	inventory_each(d->inventory, labels_look_again, d);
 }

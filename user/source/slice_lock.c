@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "act/gate.h"
 #include "report/control.h"
 
 static uint32_t depth(const char *path)

@@ -3,8 +3,10 @@
 #ifndef VPNLEASH_SLICE_LOCK_H
 #define VPNLEASH_SLICE_LOCK_H
 
-#include "act/gate.h"
+#include "base/cgroup.h"
 #include "config/config.h"
+
+struct gate;
 
 /*
  * Lock the slice NAME, as after "slice:", and make its cgroup if it is missing: then it is open for

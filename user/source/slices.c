@@ -40,11 +40,11 @@ struct slice {
 	bool wanted;	    /* by the configuration that is being taken over */
 };
 
-static void try_again(struct slice *s);
+static void slice_try_again(struct slice *s);
 
 /* ------ children ------ */
 
-static void add_child(struct slice *s, const char *name)
+static void slice_add_child(struct slice *s, const char *name)
 {
 	struct daemon *d = s->daemon;
 	struct workload_config config = *s->config;
@@ -68,7 +68,7 @@ static void add_child(struct slice *s, const char *name)
 		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut (tried again)",
 			 quote(name), s->name, err.text);
 	s->said = s->failed = true;
-	try_again(s);
+	slice_try_again(s);
 }
 
 /* Those that are gone: a child that comes back is a new one. */
@@ -114,7 +114,7 @@ static void look_at_children(struct slice *s)
 	s->failed = false;
 	while (dir && (e = readdir(dir))) /* a hidden one only keeps the slice from rmdir */
 		if (e->d_type == DT_DIR && e->d_name[0] != '.')
-			add_child(s, e->d_name);
+			slice_add_child(s, e->d_name);
 	s->said = s->failed;
 	privilege_long_work(false);
 	if (dir)
@@ -150,11 +150,11 @@ static void watch_children(struct slice *s)
 	snprintf(path, sizeof(path), "%s%s", s->daemon->root.path, s->path);
 	s->wd = inotify_add_watch(s->inotify_fd, path, IN_CREATE | IN_DELETE | IN_ONLYDIR);
 	if (s->wd < 0 && watch_cgroup_ref(s->self))
-		try_again(s);
+		slice_try_again(s);
 }
 
 /* It was made anew, by somebody else: open until this has been done. */
-static void lock_anew(struct slice *s)
+static void slice_lock_anew(struct slice *s)
 {
 	struct error err;
 	int r;
@@ -169,10 +169,10 @@ static void lock_anew(struct slice *s)
 			 s->name);
 	s->unlocked = r != 0;
 	if (r)
-		try_again(s);
+		slice_try_again(s);
 }
 
-static int on_again(sd_event_source *source, uint64_t usec, void *arg)
+static int on_slice_again(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct slice *s = arg;
 
@@ -181,16 +181,16 @@ static int on_again(sd_event_source *source, uint64_t usec, void *arg)
 		return 0;
 	}
 	if (s->unlocked)
-		lock_anew(s);
+		slice_lock_anew(s);
 	if (s->wd < 0)
 		watch_children(s);
 	look_at_children(s);
 	return 0;
 }
 
-static void try_again(struct slice *s)
+static void slice_try_again(struct slice *s)
 {
-	set_timer(s->daemon->loop, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
+	set_timer(s->daemon->loop, &s->again, now_boot_ns() + AGAIN_NS, on_slice_again, s);
 }
 
 static void on_slice(void *owner, const struct evidence *e)
@@ -200,13 +200,13 @@ static void on_slice(void *owner, const struct evidence *e)
 	if (!s->self) /* told by watch_cgroup_start() */
 		return;
 	if (e->what == IN_CGROUP_BORN) {
-		lock_anew(s);
+		slice_lock_anew(s);
 		watch_children(s);
 	}
 	look_at_children(s);
 }
 
-static void free_slice(struct slice *s)
+static void slice_free(struct slice *s)
 {
 	drop_children(s, true);
 	sd_event_source_disable_unref(s->children);
@@ -239,7 +239,7 @@ static int start_slice(struct slice *s, struct error *err)
 }
 
 /* config NULL: locked, and no more. */
-static int configure(struct slice *s, const struct workload_config *config, struct error *err)
+static int slice_configure(struct slice *s, const struct workload_config *config, struct error *err)
 {
 	struct daemon *d = s->daemon;
 
@@ -272,7 +272,7 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 		s = s->next;
 	if (s) {
 		s->wanted = true;
-		r = configure(s, config, err);
+		r = slice_configure(s, config, err);
 		if (!r)
 			look_at_children(s);
 		return r;
@@ -282,11 +282,11 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	*s = (struct slice) { .daemon = d, .inotify_fd = -1, .wd = -1, .wanted = true };
 	snprintf(s->name, sizeof(s->name), "%.255s", name);
-	r = configure(s, config, err);
+	r = slice_configure(s, config, err);
 	if (!r)
 		r = start_slice(s, err);
 	if (r) {
-		free_slice(s);
+		slice_free(s);
 		return r;
 	}
 	s->next = d->slices;
@@ -305,7 +305,7 @@ static void forget_slices(struct daemon *d, bool (*gone)(struct slice *s))
 			continue;
 		}
 		*p = s->next;
-		free_slice(s);
+		slice_free(s);
 	}
 }
 
@@ -396,7 +396,7 @@ void slices_look(struct daemon *d)
 		if (!s->wanted) { /* no longer a workload */
 			shut_children(s);
 			drop_children(s, true);
-			configure(s, NULL, &err);
+			slice_configure(s, NULL, &err);
 		}
 		s->wanted = true;
 	}
@@ -430,7 +430,7 @@ void slices_stop(struct daemon *d)
 
 	for (struct slice *s = d->slices; s; s = next) {
 		next = s->next;
-		free_slice(s);
+		slice_free(s);
 	}
 	d->slices = NULL;
 }
