@@ -44,11 +44,12 @@ static void on_drop(void *owner, const struct drop_event *e)
 	struct workload *w = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
 	struct drop_source from = { 0 };
 
-	for (size_t i = 0; e->guard && i < d->n_tunnels; i++)
-		if (d->tunnels[i]->edge && edge_has_slot(d->tunnels[i]->edge, e->guard)) {
-			from.tunnel = d->tunnels[i]->config.name;
-			edge_name_sender(d->tunnels[i]->edge, e, from.cgroup, from.process);
-		}
+	for_each_tunnel(d, t) {
+		if (!e->guard || !t->edge || !edge_has_slot(t->edge, e->guard))
+			continue;
+		from.tunnel = t->config.name;
+		edge_name_sender(t->edge, e, from.cgroup, from.process);
+	}
 	if (w)
 		w->last_drop = *e;
 	audit_drop(d->audit, w ? w->name : "-", &from, e);
@@ -145,11 +146,68 @@ static void close_daemon(struct daemon **p)
 	free(d);
 }
 
-/* The lock, the gate on every cgroup, and no lease that was not there. */
+static int check_start(struct error *err)
+{
+	if (geteuid() != 0)
+		return fail(err, EXIT_PRIVILEGE, -EPERM, "run as root", "start");
+	if (in_time_namespace())
+		return fail(err, EXIT_PRIVILEGE, 0, "start vpnleash outside the time namespace",
+			    "leases need the kernel's own boot clock");
+	return 0;
+}
+
+/* What changes nothing outside. */
+static int open_parts(struct daemon *d, struct error *err)
+{
+	int r = tunnel_new(d,
+			   &(struct tunnel_config) { .name = "-", .interface = "-", .netns = "-" },
+			   &d->nowhere, err);
+
+	if (r)
+		return r;
+	d->audit = audit_new(on_record, d);
+	if (!d->audit)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+	r = check_start(err);
+	if (r)
+		return r;
+	privilege_files();
+	r = sd_event_new(&d->loop);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");
+	r = resolve_cgroup_root(&d->root, err);
+	if (r)
+		return r;
+	r = inventory_new(&d->inventory, d->loop, &d->root, &labels_news, d, err);
+	if (r)
+		return r;
+	return watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
+}
+
+/* The gate on every cgroup, and no lease that was not there. */
+static int open_pins(struct daemon *d, const struct config *config, struct error *err)
+{
+	_cleanup_fd int pins_lock = control_lock_pins(err);
+	int r;
+
+	if (pins_lock < 0)
+		return pins_lock;
+	r = gate_open(&d->gate, &d->root, err);
+	if (r)
+		return r;
+	r = lease_open(&d->leases, gate_pins(d->gate), err);
+	if (r)
+		return r;
+	r = remains_open(d, err);
+	if (r)
+		return r;
+	r = guards_open(&d->guards, d->gate, err);
+	return r ? r : reload_begin(d, config, err);
+}
+
 static int open_daemon(struct daemon **ret, const struct config *config, struct error *err)
 {
 	_cleanup_(close_daemon) struct daemon *d = calloc(1, sizeof(*d));
-	_cleanup_fd int pins_lock = -1;
 	int r;
 
 	if (!d)
@@ -159,44 +217,13 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 			       .slices_touch = slices_touch,
 			       .root.fd = -1,
 			       .lock_fd = -1 };
-	r = tunnel_new(d, &(struct tunnel_config) { .name = "-", .interface = "-", .netns = "-" },
-		       &d->nowhere, err);
-	if (r)
-		return r;
-	d->audit = audit_new(on_record, d);
-	if (!d->audit)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	if (geteuid() != 0)
-		return fail(err, EXIT_PRIVILEGE, -EPERM, "run as root", "start");
-	if (in_time_namespace())
-		return fail(err, EXIT_PRIVILEGE, 0, "start vpnleash outside the time namespace",
-			    "leases need the kernel's own boot clock");
-	privilege_files();
-	r = sd_event_new(&d->loop);
-	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");
-	r = resolve_cgroup_root(&d->root, err);
-	if (!r)
-		r = inventory_new(&d->inventory, d->loop, &d->root, &labels_news, d, err);
-	if (!r)
-		r = watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
+	r = open_parts(d, err);
 	if (r)
 		return r;
 	d->lock_fd = control_lock(err);
 	if (d->lock_fd < 0)
 		return d->lock_fd;
-	pins_lock = control_lock_pins(err);
-	if (pins_lock < 0)
-		return pins_lock;
-	r = gate_open(&d->gate, &d->root, err);
-	if (!r)
-		r = lease_open(&d->leases, gate_pins(d->gate), err);
-	if (!r)
-		r = remains_open(d, err);
-	if (!r)
-		r = guards_open(&d->guards, d->gate, err);
-	if (!r)
-		r = reload_begin(d, config, err);
+	r = open_pins(d, config, err);
 	if (r)
 		return r;
 	*ret = TAKE_PTR(d);
@@ -234,7 +261,7 @@ static int start_hooks(struct daemon *d, struct error *err)
 	return any ? hooks_start(&d->hooks, err) : 0;
 }
 
-static int start_loop(struct daemon *d, const char *file, const char *engine, struct error *err)
+static int listen_to_signals(struct daemon *d, struct error *err)
 {
 	sigset_t stop;
 	int r;
@@ -244,15 +271,21 @@ static int start_loop(struct daemon *d, const char *file, const char *engine, st
 	sigaddset(&stop, SIGINT);
 	sigaddset(&stop, SIGHUP);
 	sigprocmask(SIG_BLOCK, &stop, NULL);
-	d->file = file;
 	r = sd_event_add_signal(d->loop, NULL, SIGTERM, NULL, NULL);
 	if (r >= 0)
 		r = sd_event_add_signal(d->loop, NULL, SIGINT, NULL, NULL);
 	if (r >= 0)
 		r = sd_event_add_signal(d->loop, NULL, SIGHUP, on_reload, d);
-	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "listen to SIGTERM, SIGINT and SIGHUP");
-	r = prober_begin(d, err);
+	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "listen to SIGTERM, SIGINT and SIGHUP")
+		     : 0;
+}
+
+static int start_loop(struct daemon *d, const char *engine, struct error *err)
+{
+	int r = listen_to_signals(d, err);
+
+	if (!r)
+		r = prober_begin(d, err);
 	if (!r)
 		r = start_drops(d, err);
 	if (!r)
@@ -272,36 +305,50 @@ static bool is_adopted(unsigned int slot, void *arg)
 	return false;
 }
 
+/* The tunnels first: a workload joins the state that its tunnel is in. */
+static int start_parts(struct daemon *d, const struct config *config, struct error *err)
+{
+	int r;
+
+	for (size_t i = 0; i < config->n_workloads; i++)
+		if (config->workloads[i].is_slice)
+			d->tunnels[config->workloads[i].tunnel]->of_slice = true;
+	for_each_tunnel(d, t) {
+		r = t->tick ? 0 : tunnel_start(t, err); /* of labels it was started already */
+		if (r)
+			return r;
+	}
+	/* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence */
+	lease_revoke_others(d->leases, is_adopted, d);
+	for_each_workload(d, w)
+		if (!w->started)
+			workload_start(w);
+	r = slices_reload(d, config, err);
+	if (r)
+		return r;
+	d->running = true;
+	d->no_engine = !strcmp(config->engine, "none");
+	exec_adopt(d);
+	unguard_sweep(d);
+	remains_scan(d);
+	return 0;
+}
+
 int daemon_run(const struct config *config, const char *file, struct error *err)
 {
 	_cleanup_(close_daemon) struct daemon *d = NULL;
 	int r = open_daemon(&d, config, err);
 
+	if (r)
+		return r;
+	d->file = file;
+	r = start_loop(d, config->engine, err);
 	if (!r)
-		r = start_loop(d, file, config->engine, err);
-	for (size_t i = 0; !r && i < config->n_workloads; i++)
-		if (config->workloads[i].is_slice)
-			d->tunnels[config->workloads[i].tunnel]->of_slice = true;
-	/* the tunnels first: a workload joins the state that its tunnel is in */
-	for (size_t i = 0; !r && i < d->n_tunnels; i++)
-		r = d->tunnels[i]->tick ? 0 : tunnel_start(d->tunnels[i], err);
-	if (!r) /* an earlier daemon's, of a tunnel that is not up now, or not ours: hard evidence
-		 */
-		lease_revoke_others(d->leases, is_adopted, d);
-	for (size_t i = 0; !r && i < d->n_workloads; i++)
-		if (!d->workloads[i]->started)
-			workload_start(d->workloads[i]);
-	if (!r)
-		r = slices_reload(d, config, err);
-	if (!r) {
-		d->running = true;
-		d->no_engine = !strcmp(config->engine, "none");
-		exec_adopt(d);
-		unguard_sweep(d);
-		remains_scan(d);
-		privilege_take();
-		r = privilege_drop(err);
-	}
+		r = start_parts(d, config, err);
+	if (r)
+		return r;
+	privilege_take();
+	r = privilege_drop(err);
 	if (r)
 		return r;
 	sd_notify(0, "READY=1");
