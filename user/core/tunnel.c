@@ -469,38 +469,44 @@ static int open_vpn(struct tunnel *t, struct error *err)
 	return vpn_open(&t->vpn, &place, err);
 }
 
+/* Everything that watches the netns, which was just opened. */
+static int watch_netns(struct tunnel *t, struct error *err)
+{
+	struct daemon *d = t->daemon;
+	int r = netns_cookie(t->netns_fd, &t->netns_cookie);
+
+	if (r) /* before v5.14 */
+		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
+	if (r)
+		return r;
+	r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
+				*t->config.route ? t->config.route : NULL, on_tunnel_link, t, err);
+	if (r)
+		return r;
+	r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
+			    on_link_readable, t);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
+			    t->config.netns);
+	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
+	return open_vpn(t, err);
+}
+
 /* 0: in it; -ENOENT: not there (yet). */
 static int enter_netns(struct tunnel *t, struct error *err)
 {
-	struct daemon *d = t->daemon;
 	int r = *t->where ? netns_open(t->where, &t->netns_fd, err) : -ENOENT;
 
 	if (r)
 		return r;
 	t->netns_ino = netns_ino(t->netns_fd);
-	r = netns_cookie(t->netns_fd, &t->netns_cookie);
-	if (r) /* before v5.14 */
-		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
 	t->guarded = true;
 	t->ready = t->link_ready = false;
-	if (!r)
-		r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
-					*t->config.route ? t->config.route : NULL, on_tunnel_link,
-					t, err);
-	if (!r) {
-		r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
-				    on_link_readable, t);
-		if (r < 0)
-			fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
-			     t->config.netns);
-	}
-	if (r >= 0)
-		r = open_vpn(t, err);
-	if (r < 0) {
+	r = watch_netns(t, err);
+	if (r) {
 		leave_netns(t);
 		return r;
 	}
-	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
 	if (t->link_ready) /* told before t->link was set */
 		tunnel_identify(t);
 	if (t->config.guard_off) {
@@ -509,7 +515,8 @@ static int enter_netns(struct tunnel *t, struct error *err)
 			"tunnel '%s': guard = off: packet sockets, foreign sockets, forwarding and "
 			"the kernel's own answers get past the gate",
 			t->config.interface);
-		if (guard_take_off(gate_pins(d->gate), t->netns_cookie, err)) /* an earlier run's */
+		/* an earlier run's */
+		if (guard_take_off(gate_pins(t->daemon->gate), t->netns_cookie, err))
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
