@@ -98,8 +98,8 @@ static void container_started(struct workload *w)
 static void container_ended(struct workload *w)
 {
 	w->container.stopping = false;
-	w->container.watch.request =
-		0; /* what was asked for is done, whatever else is still said of it */
+	/* what was asked for is done, whatever else is still said of it */
+	w->container.watch.request = 0;
 	if (w->state == WORKLOAD_STOPPED) {
 		workload_tunnel_changed(w);
 	} else if (w->container.engine_lost) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the daemon has: its parts, its tunnels and its workloads. The lowest of all that knows
- * these: it keeps them and starts, stops or frees none.
+ * What the daemon has: its parts, its tunnels and its workloads. They are kept and found here;
+ * started, stopped and freed they are by those above.
  */
 #ifndef VPNLEASH_REGISTRY_H
 #define VPNLEASH_REGISTRY_H
@@ -30,17 +30,18 @@ struct daemon {
 	struct control *control;
 	struct audit *audit;
 	struct drops *drops;
-	struct inventory *inventory;
-	const struct inventory_listener *container_news; /* to each workload that is one */
-	/* Is that cgroup a locked slice, or above or below one? */
-	bool (*slices_touch)(const struct daemon *d, const char *path);
-	sd_event_source *labels_timer; /* see labels.c */
-	struct hooks *hooks;	       /* NULL: nobody has one */
-	struct slice *slices;
-	struct remains *remains;
-	struct tunnel *nowhere; /* never up: of workloads whose labels are wrong */
-	bool unjudged;		/* somebody's labels, for want of memory: see labels.c */
 	sd_event_source *drops_source, *summary_timer;
+	struct hooks *hooks; /* NULL: nobody has one */
+	struct remains *remains;
+	struct inventory *inventory;
+	struct slice *slices;	       /* slices.c's */
+	sd_event_source *labels_timer; /* labels.c's */
+	bool unjudged;		       /* the same: somebody's labels, for want of memory */
+	struct tunnel *nowhere;	       /* never up: of workloads whose labels are wrong */
+	/* calls upwards: what a workload that is a container is told by, and whether a cgroup is a
+	 * locked slice's, or above or below one */
+	const struct inventory_listener *container_news;
+	bool (*slices_touch)(const struct daemon *d, const char *path);
 	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;
 	struct workload **workloads;
@@ -61,7 +62,7 @@ struct daemon {
 	for (struct tunnel **t##_at = (d)->tunnels, *t; \
 	     (size_t)(t##_at - (d)->tunnels) < (d)->n_tunnels && ((t) = *t##_at); t##_at++)
 
-/* At the end of the array. -ENOMEM: it is not there. */
+/* At the end of the array. 0 or -ENOMEM. */
 int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err);
 int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err);
 /* From the array; not freed. One that is not there is fine. */
@@ -73,7 +74,7 @@ struct workload *workload_of_cgroup(const struct daemon *d, uint64_t cgroup_id);
 /* Is there one whose record can not be used, and whose netns nobody knows? It may live in any. */
 bool any_without_netns(const struct daemon *d);
 struct workload *workload_at(const struct daemon *d, const char *path); /* its cgroup's; or NULL */
-/* Is it bound, for thousands: the ids, sorted, to be freed; NULL: no memory. */
+/* For is_bound(), of thousands: all ids, sorted, to be freed; NULL: no memory. */
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
 bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
 

@@ -55,7 +55,7 @@ struct workload {
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */
 	struct drop_event last_drop;	      /* since then; cgroup_id 0: none */
 	enum workload_origin origin;
-	void *source; /* OF_SLICE: its slice; OF_EXEC: its end is watched by it; else NULL */
+	void *source; /* OF_SLICE: its slice; OF_EXEC: what watches its end; else NULL */
 	void (*release)(void *source); /* NULL: there is nothing to be freed */
 	bool started;		       /* workload_start() was called */
 
