@@ -30,14 +30,12 @@ const char *container_to_type(const struct workload *w, char *buf, size_t size)
 	const struct engine_item *i =
 		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
 	const char *owner = i ? engine_shares(i) : NULL;
-	char project[300], service[300];
 
 	if (!owner || inventory_find(w->daemon->inventory, w->container.kind, owner))
 		return NULL;
 	if (*i->compose_service)
 		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
-			 escape(project, sizeof(project), i->compose_project),
-			 escape(service, sizeof(service), i->compose_service));
+			 quote(i->compose_project), quote(i->compose_service));
 	else
 		snprintf(buf, size, "make it anew, with the network of the new one");
 	return buf;

@@ -121,8 +121,6 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 /* Said once, and by `why` as long as it is so. */
 static void probe_failed(struct tunnel *t, const char *why)
 {
-	char name[CONFIG_NAME_LEN * 4];
-
 	t->probe_ns = 0;
 	if (!strcmp(t->probe_error, why))
 		return;
@@ -130,7 +128,7 @@ static void probe_failed(struct tunnel *t, const char *why)
 	if (may_log(&t->log))
 		log_line(LOG_LEVEL_ERR,
 			 "tunnel '%s': its probe can not be set up: %s; it is tried again",
-			 escape(name, sizeof(name), t->config.interface), why);
+			 quote(t->config.interface), why);
 }
 
 /* A socket for its probes, bound to the device that it is now. Whatever is lacking now may be there
@@ -824,7 +822,6 @@ const char *tunnel_why(const struct tunnel *t, char *buf, size_t size)
 
 int tunnel_start(struct tunnel *t, struct error *err)
 {
-	char netns[128];
 	int r;
 
 	inventory_tell(&t->owner.watch);
@@ -834,7 +831,7 @@ int tunnel_start(struct tunnel *t, struct error *err)
 		return r;
 	if (r || t->state == TUNNEL_ABSENT)
 		log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s is not there yet: locked, waiting",
-			 t->config.interface, escape(netns, sizeof(netns), t->config.netns));
+			 t->config.interface, quote(t->config.netns));
 	adopt_lease(t);
 	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;

@@ -268,11 +268,8 @@ void inventory_seek(struct inventory_watch *w)
 
 static void say_unusable(const struct engine_item *i)
 {
-	char name[300], why[400];
-
 	log_line(LOG_LEVEL_ERR, "%s '%s': what the engine says of it can not be used: %s: %s",
-		 i->kind == ENGINE_UNIT ? "unit" : "container", escape(name, sizeof(name), i->name),
-		 escape(why, sizeof(why), i->unusable),
+		 i->kind == ENGINE_UNIT ? "unit" : "container", quote(i->name), quote(i->unusable),
 		 i->kind == ENGINE_UNIT ? "it is NOT leashed"
 		 : i->labelled		? "it is shut where it is found, and the others go on"
 			       : "it has no label of ours; named in the file it is shut where "

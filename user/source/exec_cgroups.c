@@ -280,23 +280,21 @@ static struct tunnel *exec_find_tunnel(struct daemon *d, const char *interface, 
 				       struct error *err)
 {
 	struct tunnel *found = NULL;
-	char shown[64];
 
-	escape(shown, sizeof(shown), interface ? interface : "");
 	for_each_tunnel(d, t) {
 		if (!interface || strcmp(t->config.interface, interface) ||
 		    (netns && strcmp(t->config.netns, netns)))
 			continue;
 		if (found) {
 			fail(err, EXIT_USAGE, 0, "say which by --netns",
-			     "more than one tunnel has the interface '%s'", shown);
+			     "more than one tunnel has the interface '%s'", quote(interface));
 			return NULL;
 		}
 		found = t;
 	}
 	if (!found)
 		fail(err, EXIT_USAGE, 0, "see: vpnleash status", "the daemon has no tunnel '%s'%s",
-		     shown, netns ? " in that netns" : "");
+		     quote(interface ? interface : ""), netns ? " in that netns" : "");
 	return found;
 }
 
