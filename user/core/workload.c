@@ -277,13 +277,12 @@ int workload_hold(struct workload *w, bool held, struct error *err)
 	/* on disk before it is in force, and in force before it is off the disk */
 	int r = held ? mark_set(MARK_HELD, w->name, err) : 0;
 
-	if (!r && w->bound)
-		r = record_flags(w->daemon->leases, w->bound, held ? WORKLOAD_HELD : 0,
-				 held ? 0 : WORKLOAD_HELD)
-			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", w->name)
-			    : 0;
-	if (!r && !held)
-		r = mark_clear(MARK_HELD, w->name, err);
+	if (r)
+		return r;
+	if (w->bound && record_flags(w->daemon->leases, w->bound, held ? WORKLOAD_HELD : 0,
+				     held ? 0 : WORKLOAD_HELD))
+		return fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", w->name);
+	r = held ? 0 : mark_clear(MARK_HELD, w->name, err);
 	if (r)
 		return r;
 	w->held = held;

@@ -294,18 +294,17 @@ static int labels_leash(struct daemon *d, const struct engine_item *i,
 	bool keys;
 	int r = shared_netns(d, i, netns, err);
 
+	if (r)
+		return r;
 	place_of(i, place);
-	if (!r)
-		r = config_from_labels(ret->name, place, netns, labels, n, &config, &keys, err);
+	r = config_from_labels(ret->name, place, netns, labels, n, &config, &keys, err);
 	if (r)
 		return r;
 	*ret = config.workloads[0];
 	r = *ret->tunnel_name ? named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err)
 			      : own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
 	config_free(&config);
-	if (!r)
-		r = check_audit(d, *ret_tunnel, ret->audit, err);
-	return r;
+	return r ? r : check_audit(d, *ret_tunnel, ret->audit, err);
 }
 
 static void labels_try_again(struct daemon *d)
