@@ -5,7 +5,6 @@
  */
 #include "core/tunnel.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

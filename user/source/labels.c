@@ -7,7 +7,6 @@
  */
 #include "source/labels.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,8 +25,7 @@
 #include "core/workload.h"
 #include "prober/prober.h"
 
-#define AGAIN_NS \
-	(1 * NS_PER_SEC) /* after which who could not be leashed as it wants is judged anew */
+#define AGAIN_NS (1 * NS_PER_SEC) /* until who could not be leashed as it wants is judged anew */
 
 static int on_labels_again(sd_event_source *s, uint64_t usec, void *arg);
 

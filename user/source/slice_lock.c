@@ -3,7 +3,6 @@
 #include "source/slice_lock.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "act/gate.h"
