@@ -648,7 +648,7 @@ static void *regrant(void *arg)
 	unsigned int slot = t.slot, fresh;
 
 	for (int i = 0; i < REGRANTS; i++) {
-		/* as the daemon does when a tunnel is another device: core/daemon.c, identify() */
+		/* as the daemon does when a tunnel is another device: core/tunnel.c, tunnel_identify() */
 		atomic_fetch_add(&grants, 1);
 		lease_revoke(t.leases, slot);
 		fresh = (unsigned int)lease_slot(t.leases, identities[i & 1]);

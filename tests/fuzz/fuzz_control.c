@@ -3,7 +3,7 @@
  * the first byte says; each request is judged by the schema. */
 #include "report/control.c"
 
-#include "core/schema.h"
+#include "daemon/schema.h"
 #include "fuzz.h"
 
 static json_t *judge(void *owner, const json_t *j, const struct control_peer *peer)

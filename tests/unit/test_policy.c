@@ -41,6 +41,27 @@ static void hard_evidence_revokes(void **state)
 	}
 }
 
+/* Every combination of facts: admitted is who has a tunnel and nothing against it. */
+static void nothing_in_the_way_or_not_up(void **state)
+{
+	for (unsigned int bits = 0; bits < 64; bits++) {
+		struct workload_facts f = { .tunnel_up = bits & 1,
+					    .held = bits & 2,
+					    .may_leave = bits & 4,
+					    .orphaned = bits & 8,
+					    .may_move = bits & 16,
+					    .may_freeze = bits & 32 };
+		enum input in = policy_workload_facts(&f);
+
+		assert_int_equal(in == IN_TUNNEL_UP, (bits & 15) == 1);
+		assert_int_equal(in == IN_TUNNEL_DOWN, !f.tunnel_up && f.may_freeze);
+		assert_int_equal(in == IN_ORPHANED, (bits & 31) == (1 | 8 | 16));
+		assert_int_equal(in == IN_HELD, f.tunnel_up && f.held);
+		assert_int_equal(in == IN_DELEGATED, (bits & 7) == (1 | 4));
+		assert_int_not_equal(policy_workload(WORKLOAD_OPEN, in)->to, WORKLOAD_INVALID);
+	}
+}
+
 static void an_ended_lease_is_never_renewed(void **state)
 {
 	for (int s = TUNNEL_ABSENT; s < TUNNEL_MAX; s++)
@@ -186,6 +207,7 @@ int main(void)
 		cmocka_unit_test(hard_evidence_revokes),
 		cmocka_unit_test(an_ended_lease_is_never_renewed),
 		cmocka_unit_test(random_walks_keep_the_invariants),
+		cmocka_unit_test(nothing_in_the_way_or_not_up),
 		cmocka_unit_test(every_name_is_there),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);

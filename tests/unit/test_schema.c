@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the control socket takes for a request, and above all what it does not. */
-#include "core/schema.h"
+#include "daemon/schema.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,9 +8,9 @@
 #include "config/args.h"
 #include "config/file.h"
 #include "config/keys.h"
-#include "core/daemon.h"
-#include "core/slice.h"
+#include "daemon/daemon.h"
 #include "report/control_client.h"
+#include "source/slice_lock.h"
 
 bool wants_help(int argc, char **argv)
 {

@@ -57,7 +57,6 @@ struct workload_config {
 	enum on_failure on_failure;
 	uint64_t stop_after_ns; /* since it was barred, or STOP_NEVER */
 	bool ipv6, audit;
-	bool is_made;  /* by `vpnleash exec`: `cgroup` is the daemon's to remove */
 	bool is_slice; /* `cgroup` is slice:NAME: locked; its children are the workloads */
 	struct allow_rules allow;
 	char hook[256], hook_inside[256]; /* programs to be run on each change; "": none */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One workload by the labels of its container. */
-#ifndef VPNLEASH_LABELS_H
-#define VPNLEASH_LABELS_H
+#ifndef VPNLEASH_CONFIG_LABELS_H
+#define VPNLEASH_CONFIG_LABELS_H
 
 #include "config/config.h"
 

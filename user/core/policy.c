@@ -159,6 +159,19 @@ const struct step *policy_workload(enum workload_state state, enum input in)
 	return state < WORKLOAD_MAX && in < IN_MAX ? &workload_steps[state][in] : &invalid;
 }
 
+enum input policy_workload_facts(const struct workload_facts *f)
+{
+	if (!f->tunnel_up)
+		return f->may_freeze ? IN_TUNNEL_DOWN : IN_TUNNEL_DOWN_BLOCK;
+	if (f->held)
+		return IN_HELD;
+	if (f->may_leave)
+		return IN_DELEGATED;
+	if (f->orphaned)
+		return f->may_move ? IN_ORPHANED : IN_TUNNEL_DOWN_BLOCK;
+	return IN_TUNNEL_UP;
+}
+
 const char *tunnel_state_name(enum tunnel_state state)
 {
 	static const char *const names[] = {

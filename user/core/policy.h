@@ -11,6 +11,8 @@
 #ifndef VPNLEASH_POLICY_H
 #define VPNLEASH_POLICY_H
 
+#include <stdbool.h>
+
 #include "vpnleash/states.h"
 
 #define STEP_ACTIONS 3
@@ -23,6 +25,17 @@ struct step {
 /* Never NULL; for a state or input outside its table, a step to INVALID. */
 const struct step *policy_tunnel(enum tunnel_state state, enum input in);
 const struct step *policy_workload(enum workload_state state, enum input in);
+
+/* What a workload's table is told when its tunnel has changed, or what stands in its way. */
+struct workload_facts {
+	bool tunnel_up;	 /* of one whose engine's record can be used */
+	bool held;	 /* by an operator */
+	bool may_leave;	 /* its own user may, and nothing would hold him */
+	bool orphaned;	 /* it is in another netns than its tunnel */
+	bool may_move;	 /* orphaned: a start would bring it there */
+	bool may_freeze; /* without its tunnel */
+};
+enum input policy_workload_facts(const struct workload_facts *f);
 
 const char *tunnel_state_name(enum tunnel_state state);
 const char *workload_state_name(enum workload_state state);

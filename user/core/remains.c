@@ -4,15 +4,22 @@
  * cgroup's programs in force for as long as one of its sockets lives (an orphaned connection, a
  * descriptor that somebody else holds, one in flight), and a pin that is taken away takes the
  * program off those sockets. So nothing is taken away because a path is gone: once a second it is
- * looked whether the kernel has released the cgroup, and only then they go. See state.h.
+ * looked whether the kernel has released the cgroup, and only then they go.
  */
+#include "core/remains.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "act/detach.h"
+#include "act/gate.h"
+#include "act/lease.h"
+#include "base/loop.h"
 #include "base/privilege.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/unguard.h"
+#include "core/workload.h"
 
 #define LOOK_NS	 (1 * NS_PER_SEC)  /* between two looks at all of them */
 #define SOON_NS	 (NS_PER_SEC / 5)  /* the kernel releases one without sockets some ms later */
@@ -48,7 +55,7 @@ static bool is_known(const struct remains *r, uint64_t cgroup_id)
 }
 
 /* One that finds no room is the next daemon's. */
-static void remember(struct daemon *d, uint64_t cgroup_id)
+static void remains_remember(struct daemon *d, uint64_t cgroup_id)
 {
 	struct remains *r = d->remains;
 
@@ -90,7 +97,7 @@ bool remains_in(const struct daemon *d, uint64_t netns_cookie)
 
 /* ------ released ------ */
 
-static void release(struct daemon *d, uint64_t cgroup_id)
+static void remains_release(struct daemon *d, uint64_t cgroup_id)
 {
 	struct error err;
 
@@ -101,7 +108,7 @@ static void release(struct daemon *d, uint64_t cgroup_id)
 }
 
 /* Goes on where it was. */
-static void look(struct daemon *d, size_t at_once)
+static void remains_look_at(struct daemon *d, size_t at_once)
 {
 	struct remains *r = d->remains;
 	size_t before = r->n;
@@ -112,7 +119,7 @@ static void look(struct daemon *d, size_t at_once)
 			r->next++;
 			continue;
 		}
-		release(d, r->all[r->next]);
+		remains_release(d, r->all[r->next]);
 		r->all[r->next] = r->all[--r->n];
 	}
 	privilege_long_work(false);
@@ -123,29 +130,29 @@ static void look(struct daemon *d, size_t at_once)
 void remains_look(struct daemon *d)
 {
 	d->remains->next = 0;
-	look(d, d->remains->n);
+	remains_look_at(d, d->remains->n);
 	d->remains->next = 0;
-	tunnels_unguard(d);
+	unguard(d);
 }
 
-static int on_look(sd_event_source *s, uint64_t usec, void *arg)
+static int on_remains_look(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 	struct remains *r = d->remains;
 	uint64_t in_ns = NEXT_NS;
 
-	look(d, AT_ONCE);
+	remains_look_at(d, AT_ONCE);
 	if (r->next >= r->n) {
 		r->next = 0;
 		in_ns = LOOK_NS;
-		tunnels_unguard(d);
+		unguard(d);
 	}
 	if (r->n)
-		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_look, d);
+		set_timer(d->loop, &r->timer, now_boot_ns() + in_ns, on_remains_look, d);
 	return 0;
 }
 
-static void look_soon(struct daemon *d, uint64_t in_ns)
+static void remains_look_soon(struct daemon *d, uint64_t in_ns)
 {
 	int enabled = SD_EVENT_OFF;
 
@@ -153,7 +160,7 @@ static void look_soon(struct daemon *d, uint64_t in_ns)
 		sd_event_source_get_enabled(d->remains->timer, &enabled);
 	if (enabled != SD_EVENT_OFF)
 		return;
-	set_timer(d->loop, &d->remains->timer, now_boot_ns() + in_ns, on_look, d);
+	set_timer(d->loop, &d->remains->timer, now_boot_ns() + in_ns, on_remains_look, d);
 	if (d->remains->timer)
 		sd_event_source_set_priority(d->remains->timer, PRIORITY_LAST);
 }
@@ -168,8 +175,8 @@ void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie)
 		log_line(LOG_LEVEL_ERR, "bar the removed cgroup %llu: %s",
 			 (unsigned long long)cgroup_id, strerror(-r));
 	if (!is_known(d->remains, cgroup_id))
-		remember(d, cgroup_id);
-	look_soon(d, SOON_NS);
+		remains_remember(d, cgroup_id);
+	remains_look_soon(d, SOON_NS);
 }
 
 /* Whatever else went wrong than that it is not there any more proves nothing. */
@@ -182,13 +189,13 @@ static bool was_removed(const struct daemon *d, uint64_t cgroup_id)
 
 static bool is_audit(const struct daemon *d, const char *name)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->audit && !strcmp(d->workloads[i]->name, name))
+	for_each_workload(d, w)
+		if (w->audit && !strcmp(w->name, name))
 			return true;
 	return false;
 }
 
-static void judge(struct daemon *d, uint64_t cgroup_id)
+static void remains_judge(struct daemon *d, uint64_t cgroup_id)
 {
 	const struct remains *r = d->remains;
 	struct workload_record w;
@@ -196,7 +203,7 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 
 	if (known == -ENOENT) { /* there was no room for a record, or it is lost */
 		if (!is_known(r, cgroup_id) && was_removed(d, cgroup_id))
-			remember(d, cgroup_id);
+			remains_remember(d, cgroup_id);
 		return;
 	}
 	if (known)
@@ -207,7 +214,7 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 		if (w.flags & WORKLOAD_SLICE || !was_removed(d, cgroup_id))
 			return;
 		record_gone(d->leases, cgroup_id, 0);
-		remember(d, cgroup_id);
+		remains_remember(d, cgroup_id);
 		return;
 	}
 	/* enforced again: what is left of it must not go on as it did */
@@ -215,10 +222,10 @@ static void judge(struct daemon *d, uint64_t cgroup_id)
 		record_flags(d->leases, cgroup_id, 0, WORKLOAD_AUDIT);
 	/* those of another program are slices, see gate_lock_slice() */
 	if ((!r->scanned || w.flags & WORKLOAD_SLICE) && !is_known(r, cgroup_id))
-		remember(d, cgroup_id);
+		remains_remember(d, cgroup_id);
 }
 
-static int note(uint64_t cgroup_id, void *arg)
+static int remains_note(uint64_t cgroup_id, void *arg)
 {
 	struct remains *r = ((struct daemon *)arg)->remains;
 
@@ -239,22 +246,22 @@ static int note(uint64_t cgroup_id, void *arg)
 static int note_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
 {
 	daemon_note_level(arg, w->level);
-	return note(cgroup_id, arg);
+	return remains_note(cgroup_id, arg);
 }
 
-static void find_all(struct daemon *d)
+static void remains_find_all(struct daemon *d)
 {
 	struct remains *r = d->remains;
 	struct error err;
 
 	r->n_found = r->judged = 0;
 	pins_each_workload(gate_pins(d->gate), note_record, d);
-	if (pins_each_link("gate_egress", note, d, &err) ||
-	    pins_each_link(PINS_WITNESS, note, d, &err))
+	if (pins_each_link("gate_egress", remains_note, d, &err) ||
+	    pins_each_link(PINS_WITNESS, remains_note, d, &err))
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 }
 
-static void judge_some(struct daemon *d, size_t at_once)
+static void remains_judge_some(struct daemon *d, size_t at_once)
 {
 	struct remains *r = d->remains;
 	size_t n_bound, end = r->n_found - r->judged < at_once ? r->n_found : r->judged + at_once;
@@ -262,7 +269,7 @@ static void judge_some(struct daemon *d, size_t at_once)
 
 	for (; bound && r->judged < end; r->judged++)
 		if (!is_bound(bound, n_bound, r->found[r->judged]))
-			judge(d, r->found[r->judged]);
+			remains_judge(d, r->found[r->judged]);
 	if (r->judged < r->n_found)
 		return;
 	r->scanned = true;
@@ -271,32 +278,32 @@ static void judge_some(struct daemon *d, size_t at_once)
 	r->n_found = r->judged = r->found_room = 0;
 }
 
-static void scan_all(struct daemon *d)
+static void remains_scan_all(struct daemon *d)
 {
-	find_all(d);
-	judge_some(d, SIZE_MAX);
+	remains_find_all(d);
+	remains_judge_some(d, SIZE_MAX);
 }
 
-static int on_scan(sd_event_source *s, uint64_t usec, void *arg)
+static int on_remains_scan(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct daemon *d = arg;
 	struct remains *r = d->remains;
 
 	privilege_long_work(true);
 	if (!r->n_found)
-		find_all(d);
-	judge_some(d, JUDGED);
+		remains_find_all(d);
+	remains_judge_some(d, JUDGED);
 	privilege_long_work(false);
 	if (r->n_found)
-		set_timer(d->loop, &r->scan, now_boot_ns() + NEXT_NS, on_scan, d);
+		set_timer(d->loop, &r->scan, now_boot_ns() + NEXT_NS, on_remains_scan, d);
 	else if (r->n)
-		look_soon(d, LOOK_NS);
+		remains_look_soon(d, LOOK_NS);
 	return 0;
 }
 
-static void scan_in(struct daemon *d, uint64_t in_ns)
+static void remains_scan_in(struct daemon *d, uint64_t in_ns)
 {
-	set_timer(d->loop, &d->remains->scan, now_boot_ns() + in_ns, on_scan, d);
+	set_timer(d->loop, &d->remains->scan, now_boot_ns() + in_ns, on_remains_scan, d);
 	if (d->remains->scan)
 		sd_event_source_set_priority(d->remains->scan, PRIORITY_LAST);
 }
@@ -304,7 +311,7 @@ static void scan_in(struct daemon *d, uint64_t in_ns)
 void remains_scan(struct daemon *d)
 {
 	d->remains->n_found = d->remains->judged = 0;
-	scan_in(d, 0);
+	remains_scan_in(d, 0);
 }
 
 void remains_scan_soon(struct daemon *d)
@@ -314,7 +321,7 @@ void remains_scan_soon(struct daemon *d)
 	if (d->remains->scan)
 		sd_event_source_get_enabled(d->remains->scan, &enabled);
 	if (enabled == SD_EVENT_OFF)
-		scan_in(d, SCAN_NS);
+		remains_scan_in(d, SCAN_NS);
 }
 
 /* ------ the beginning, and the end ------ */
@@ -324,8 +331,8 @@ int remains_open(struct daemon *d, struct error *err)
 	d->remains = calloc(1, sizeof(*d->remains));
 	if (!d->remains)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
-	scan_all(d);
-	look(d, AT_START);
+	remains_scan_all(d);
+	remains_look_at(d, AT_START);
 	d->remains->next = 0;
 	return 0;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One tunnel: evidence in, its table asked, the lease granted, renewed and revoked. Renewal is by
- * signs of life; before each one link, route and netns are read anew. See state.h.
+ * signs of life; before each one link, route and netns are read anew.
  */
-#include <arpa/inet.h>
+#include "core/tunnel.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,22 @@
 #include <sys/stat.h>
 
 #include "act/detach.h"
+#include "act/gate.h"
+#include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
-#include "core/state.h"
+#include "core/container_news.h"
+#include "core/policy.h"
+#include "core/registry.h"
+#include "core/unguard.h"
+#include "core/workload.h"
 #include "edge/bootstrap.h"
+#include "edge/edge.h"
+#include "edge/vpn.h"
+#include "prober/prober.h"
+#include "report/audit.h"
+#include "watch/cgroup.h"
+#include "watch/netlink.h"
 
 #define TICK_NS                                                                                    \
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
@@ -28,7 +41,7 @@
 
 static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns);
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
-static int on_tick(sd_event_source *s, uint64_t usec, void *arg);
+static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg);
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -60,11 +73,18 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	}
 }
 
+/* A failure: signs of life from before it prove nothing. */
+static void forget_signs(struct tunnel *t)
+{
+	reopen_failed(&t->reopen);
+	t->seen_ns = now_boot_ns();
+}
+
 static void tell_workloads(struct tunnel *t)
 {
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		if (t->daemon->workloads[i]->tunnel == t)
-			workload_tunnel_changed(t->daemon->workloads[i]);
+	for_each_workload(t->daemon, w)
+		if (w->tunnel == t)
+			workload_tunnel_changed(w);
 }
 
 /* evidence_ns: when the fact was read, 0: nothing was read. */
@@ -84,8 +104,7 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		return;
 	t->changed_ns = now_boot_ns();
 	if (from == TUNNEL_UP) {
-		reopen_failed(&t->reopen);
-		t->seen_ns = t->changed_ns; /* what was seen before the failure proves nothing */
+		forget_signs(t);
 		t->asked_ns = 0;
 	}
 	/* the lease is gone or granted by now; cause before effect in the log */
@@ -101,8 +120,6 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 /* Said once, and by `why` as long as it is so. */
 static void probe_failed(struct tunnel *t, const char *why)
 {
-	char name[CONFIG_NAME_LEN * 4];
-
 	t->probe_ns = 0;
 	if (!strcmp(t->probe_error, why))
 		return;
@@ -110,7 +127,7 @@ static void probe_failed(struct tunnel *t, const char *why)
 	if (may_log(&t->log))
 		log_line(LOG_LEVEL_ERR,
 			 "tunnel '%s': its probe can not be set up: %s; it is tried again",
-			 escape(name, sizeof(name), t->config.interface), why);
+			 quote(t->config.interface), why);
 }
 
 /* A socket for its probes, bound to the device that it is now. Whatever is lacking now may be there
@@ -154,7 +171,7 @@ static void look_at_probe(struct tunnel *t)
 }
 
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
-static void identify(struct tunnel *t)
+static void tunnel_identify(struct tunnel *t)
 {
 	struct daemon *d = t->daemon;
 	struct lease_identity identity = { .netns_cookie = t->netns_cookie,
@@ -174,9 +191,9 @@ static void identify(struct tunnel *t)
 		slot = 0;
 	}
 	if ((unsigned int)slot != t->slot) {
-		for (size_t i = 0; i < d->n_workloads; i++)
-			if (d->workloads[i]->tunnel == t && d->workloads[i]->bound)
-				record_point(d->leases, d->workloads[i]->bound, (unsigned int)slot);
+		for_each_workload(d, w)
+			if (w->tunnel == t && w->bound)
+				record_point(d->leases, w->bound, (unsigned int)slot);
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}
@@ -217,31 +234,29 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 }
 
 /* Link and guard both are well, or one of them is not any more. */
-static void set_ready(struct tunnel *t)
+static void tunnel_set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
 	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !vpn_is_dead(t->vpn);
-	if (was && !t->ready) {
-		reopen_failed(&t->reopen);
-		t->seen_ns = now_boot_ns();
-	}
+	if (was && !t->ready)
+		forget_signs(t);
 	if (!was && t->ready) /* prove it now */
 		tunnel_look_now(t);
 }
 
-static void unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
+static void tunnel_unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
 {
 	bool news = t->guarded || strncmp(detail, t->why_detail, sizeof(t->why_detail) - 1);
 
 	t->guarded = false;
-	set_ready(t);
+	tunnel_set_ready(t);
 	if (news)
 		tunnel_input(t, IN_UNGUARDED, detail, evidence_ns);
 }
 
 /* The edge read anew: the lease goes first, then the guard is completed. 0: it is. */
-static int look_at_edge(struct tunnel *t)
+static int tunnel_look_at_edge(struct tunnel *t)
 {
 	uint64_t read_ns = now_boot_ns();
 	struct error err;
@@ -251,23 +266,23 @@ static int look_at_edge(struct tunnel *t)
 	if (!r)
 		return 0;
 	if (t->guarded)
-		unguarded(t, err.text, read_ns);
+		tunnel_unguarded(t, err.text, read_ns);
 	if (r == -ESTALE)
 		r = edge_complete(t->edge, &err);
 	if (r) {
-		unguarded(t, err.text, read_ns);
+		tunnel_unguarded(t, err.text, read_ns);
 		return -ENOLINK;
 	}
 	t->guarded = true;
 	if (t->link_why) /* what is left to say */
 		tunnel_input(t, t->link_why,
 			     t->link_ready ? "the guard is complete" : t->link_detail, 0);
-	set_ready(t);
+	tunnel_set_ready(t);
 	return 0;
 }
 
 /* Before a renewal. 0: link, route and guard are as they must be. */
-static int reread(struct tunnel *t)
+static int tunnel_reread(struct tunnel *t)
 {
 	struct error err;
 
@@ -276,11 +291,11 @@ static int reread(struct tunnel *t)
 	if (!t->edge)
 		return 0;
 	if (watch_netlink_others_changed(t->link) || !t->guarded || edge_verify(t->edge, &err))
-		return look_at_edge(t);
+		return tunnel_look_at_edge(t);
 	return 0;
 }
 
-static void on_link(void *owner, const struct evidence *e)
+static void on_tunnel_link(void *owner, const struct evidence *e)
 {
 	struct tunnel *t = owner;
 
@@ -288,15 +303,14 @@ static void on_link(void *owner, const struct evidence *e)
 	t->link_why = e->what;
 	snprintf(t->link_detail, sizeof(t->link_detail), "%s", e->detail);
 	if (t->link_ready && t->link) {
-		identify(t);
+		tunnel_identify(t);
 	} else if (!t->link_ready) {
-		reopen_failed(&t->reopen);
-		t->seen_ns = now_boot_ns();
+		forget_signs(t);
 	}
 	tunnel_input(t, e->what, e->detail, e->seen_ns);
 	if (!t->link_ready)
 		edge_device_gone(t->edge);
-	set_ready(t);
+	tunnel_set_ready(t);
 }
 
 static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -305,7 +319,7 @@ static int on_link_readable(sd_event_source *s, int fd, uint32_t events, void *a
 
 	watch_netlink_ready(t->link);
 	if (watch_netlink_others_changed(t->link))
-		look_at_edge(t);
+		tunnel_look_at_edge(t);
 	return 0;
 }
 
@@ -341,22 +355,22 @@ static int follow_workloads(struct tunnel *t)
 	bool any = t->of_labels || t->of_slice;
 	struct error err;
 
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		any |= t->daemon->workloads[i]->tunnel == t;
+	for_each_workload(t->daemon, w)
+		any |= w->tunnel == t;
 	if (t->edge && !any) {
 		edge_close(t->edge);
 		t->edge = NULL;
 		t->guarded = true;
-		set_ready(t);
+		tunnel_set_ready(t);
 	} else if (!t->edge && any) {
 		int r = edge_open(&t->edge, t->vpn, &err);
 
 		if (r) {
-			unguarded(t, err.text, 0);
+			tunnel_unguarded(t, err.text, 0);
 			return r;
 		}
 		if (t->edge)
-			unguarded(t, "the guard is not attached yet", 0);
+			tunnel_unguarded(t, "the guard is not attached yet", 0);
 	}
 	return 0;
 }
@@ -368,13 +382,11 @@ static bool is_leashed(void *owner, const char *cgroup)
 	const struct tunnel *t = owner;
 	const struct daemon *d = t->daemon;
 
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		const char *path = d->workloads[i]->path;
-
-		if (*path && (cgroup_is_below(cgroup, path) || cgroup_is_below(path, cgroup)))
+	for_each_workload(d, w)
+		if (*w->path &&
+		    (cgroup_is_below(cgroup, w->path) || cgroup_is_below(w->path, cgroup)))
 			return true;
-	}
-	return slices_touch(d, cgroup);
+	return d->slices_touch(d, cgroup);
 }
 
 static void each_workload(void *owner, void (*f)(const struct cgroup_ref *c, bool audit, void *arg),
@@ -382,22 +394,18 @@ static void each_workload(void *owner, void (*f)(const struct cgroup_ref *c, boo
 {
 	const struct tunnel *t = owner;
 
-	for (size_t i = 0; i < t->daemon->n_workloads; i++) {
-		const struct workload *w = t->daemon->workloads[i];
-
+	for_each_workload(t->daemon, w)
 		if (w->tunnel == t)
 			f(w->bound ? watch_cgroup_ref(w->cgroup) : NULL, w->audit, arg);
-	}
 }
 
 static void each_edge(void *owner, void (*f)(const struct edge *e, void *arg), void *arg)
 {
 	const struct tunnel *t = owner;
-	const struct daemon *d = t->daemon;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->edge && d->tunnels[i]->netns_cookie == t->netns_cookie)
-			f(d->tunnels[i]->edge, arg);
+	for_each_tunnel(t->daemon, other)
+		if (other->edge && other->netns_cookie == t->netns_cookie)
+			f(other->edge, arg);
 }
 
 static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, void *arg),
@@ -406,12 +414,12 @@ static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, v
 	const struct tunnel *t = owner;
 	const struct daemon *d = t->daemon;
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_cookie == t->netns_cookie)
-			f(&d->tunnels[i]->config.allow, arg);
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel->netns_cookie == t->netns_cookie)
-			f(&d->workloads[i]->allow, arg);
+	for_each_tunnel(d, other)
+		if (other->netns_cookie == t->netns_cookie)
+			f(&other->config.allow, arg);
+	for_each_workload(d, w)
+		if (w->tunnel->netns_cookie == t->netns_cookie)
+			f(&w->allow, arg);
 }
 
 static void look_now(void *owner)
@@ -423,7 +431,7 @@ static void vpn_ended(void *owner, uint64_t evidence_ns)
 {
 	struct tunnel *t = owner;
 
-	set_ready(t);
+	tunnel_set_ready(t);
 	tunnel_input(t, IN_VPN_DEAD, t->config.process, evidence_ns);
 }
 
@@ -458,52 +466,60 @@ static int open_vpn(struct tunnel *t, struct error *err)
 	return vpn_open(&t->vpn, &place, err);
 }
 
+/* Everything that watches the netns, which was just opened. */
+static int watch_netns(struct tunnel *t, struct error *err)
+{
+	struct daemon *d = t->daemon;
+	int r = netns_cookie(t->netns_fd, &t->netns_cookie);
+
+	if (r) /* before v5.14 */
+		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
+	if (r)
+		return r;
+	r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
+				*t->config.route ? t->config.route : NULL, on_tunnel_link, t, err);
+	if (r)
+		return r;
+	r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
+			    on_link_readable, t);
+	if (r < 0)
+		return fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
+			    t->config.netns);
+	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
+	return open_vpn(t, err);
+}
+
 /* 0: in it; -ENOENT: not there (yet). */
 static int enter_netns(struct tunnel *t, struct error *err)
 {
-	struct daemon *d = t->daemon;
 	int r = *t->where ? netns_open(t->where, &t->netns_fd, err) : -ENOENT;
 
 	if (r)
 		return r;
 	t->netns_ino = netns_ino(t->netns_fd);
-	r = netns_cookie(t->netns_fd, &t->netns_cookie);
-	if (r) /* before v5.14 */
-		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
 	t->guarded = true;
 	t->ready = t->link_ready = false;
-	if (!r)
-		r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,
-					*t->config.route ? t->config.route : NULL, on_link, t, err);
-	if (!r) {
-		r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
-				    on_link_readable, t);
-		if (r < 0)
-			fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
-			     t->config.netns);
-	}
-	if (r >= 0)
-		r = open_vpn(t, err);
-	if (r < 0) {
+	r = watch_netns(t, err);
+	if (r) {
 		leave_netns(t);
 		return r;
 	}
-	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
 	if (t->link_ready) /* told before t->link was set */
-		identify(t);
+		tunnel_identify(t);
 	if (t->config.guard_off) {
 		log_line(
 			LOG_LEVEL_WARNING,
 			"tunnel '%s': guard = off: packet sockets, foreign sockets, forwarding and "
 			"the kernel's own answers get past the gate",
 			t->config.interface);
-		if (guard_take_off(gate_pins(d->gate), t->netns_cookie, err)) /* an earlier run's */
+		/* an earlier run's */
+		if (guard_take_off(gate_pins(t->daemon->gate), t->netns_cookie, err))
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	if (!follow_workloads(t))
-		look_at_edge(t);
-	set_ready(t);
+		tunnel_look_at_edge(t);
+	tunnel_set_ready(t);
 	return 0;
 }
 
@@ -528,68 +544,15 @@ static void ask_probe(struct tunnel *t)
 		t->asked_ns = now_boot_ns();
 }
 
-static bool is_in_netns(uint64_t netns_cookie, void *arg)
-{
-	struct daemon *d = arg;
-
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_fd >= 0 && d->tunnels[i]->netns_cookie == netns_cookie)
-			return true;
-	return false;
-}
-
-static bool is_of_tunnel(uint64_t netns_cookie, void *arg)
-{
-	struct daemon *d = arg;
-
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->netns_cookie == netns_cookie)
-			return true;
-	return false;
-}
-
-/* Is it known which netns are of a tunnel? Of labels once the engine has told its containers. */
-static bool all_tunnels_known(const struct daemon *d)
-{
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (!d->tunnels[i]->netns_cookie)
-			return false;
-	return d->running && (d->no_engine || containers_reachable(d, ENGINE_CONTAINER));
-}
-
-/* Nowhere else, but for `detach`, a guard goes because a record has gone: before this is known
- * somebody may live behind it whom nobody has leashed yet. */
-void tunnels_unguard(struct daemon *d)
-{
-	struct error err;
-
-	/* of a labelled container that is not found the netns is not known either */
-	if (!d->guards_due || !all_tunnels_known(d) || labels_without_netns(d))
-		return;
-	d->guards_due = false;
-	privilege_long_work(true); /* all records, all of /proc */
-	if (detach_guards(gate_pins(d->gate), is_of_tunnel, d, &err)) {
-		d->guards_due = true;
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
-	}
-	privilege_long_work(false);
-}
-
-void tunnel_sweep(struct daemon *d)
-{
-	guard_sweep(d->guards, is_in_netns, d);
-	tunnels_unguard(d);
-}
-
 static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 {
 	if (!t->link)
 		return;
 	t->link_ready = false;
-	set_ready(t);
+	tunnel_set_ready(t);
 	tunnel_input(t, IN_NETNS_GONE, t->config.netns, evidence_ns);
 	leave_netns(t);
-	tunnel_sweep(t->daemon);
+	unguard_sweep(t->daemon);
 }
 
 /* ------ the container or unit that the netns is of ------ */
@@ -631,8 +594,10 @@ static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
+/* As the engine has it now; NULL: there is none. */
+static void owner_is(void *arg, const struct engine_item *owner)
 {
+	struct tunnel *t = arg;
 	pid_t pid = owner && owner->running ? owner->pid : 0;
 	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
 	uint64_t now = now_boot_ns();
@@ -646,7 +611,7 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 
 	if (unhealthy != t->owner.unhealthy) {
 		t->owner.unhealthy = unhealthy;
-		set_ready(t);
+		tunnel_set_ready(t);
 		if (unhealthy)
 			tunnel_input(t, IN_UNHEALTHY, t->config.netns, now);
 	}
@@ -667,8 +632,10 @@ void tunnel_owner_is(struct tunnel *t, const struct engine_item *owner)
 	tunnel_look_now(t);
 }
 
+static const struct inventory_listener owner_news = { .item = owner_is };
+
 /* Look at everything that nobody tells us, renew, ask where there was no sign of life. */
-static void look(struct tunnel *t)
+static void tunnel_look(struct tunnel *t)
 {
 	struct error err;
 	uint64_t now;
@@ -677,10 +644,13 @@ static void look(struct tunnel *t)
 	if (t->link && !netns_is_there(t))
 		netns_gone(t, 0);
 	if (t->owner.again)
-		containers_watch_tunnel(t);
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		if (t->daemon->workloads[i]->tunnel == t)
-			workload_look(t->daemon->workloads[i]);
+		inventory_tell(&t->owner.watch);
+	for_each_workload(t->daemon, w) {
+		if (w->tunnel != t)
+			continue;
+		container_look(w);
+		workload_look(w);
+	}
 	if (!t->link) {
 		r = enter_netns(t, &err);
 
@@ -690,10 +660,10 @@ static void look(struct tunnel *t)
 			return;
 	}
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
-	set_ready(t); /* there may be one again */
+	tunnel_set_ready(t); /* there may be one again */
 	r = follow_workloads(t);
 	if (!r)
-		r = look_at_edge(t); /* endpoints move without a word */
+		r = tunnel_look_at_edge(t); /* endpoints move without a word */
 	if (t->edge && t->state != TUNNEL_UP)
 		edge_bootstrap(t->edge);
 	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
@@ -704,7 +674,7 @@ static void look(struct tunnel *t)
 	else
 		tunnel_seen(t, lease_seen_ns(t->daemon->leases, t->slot));
 	if (!t->slot && t->link_ready)
-		identify(t);
+		tunnel_identify(t);
 	look_at_probe(t);
 	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
 		ask_probe(t);
@@ -723,12 +693,12 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 	return now - t->asked_ns < ANSWER_NS ? t->asked_ns + ANSWER_NS : now + TICK_PROVING_NS;
 }
 
-static int on_tick(sd_event_source *s, uint64_t usec, void *arg)
+static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct tunnel *t = arg;
 
-	look(t);
-	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	tunnel_look(t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
 	return 0;
 }
 
@@ -737,30 +707,30 @@ void tunnel_workloads_changed(struct tunnel *t)
 	if (!t->link || follow_workloads(t))
 		return;
 	edge_workloads_changed(t->edge);
-	look_at_edge(t);
+	tunnel_look_at_edge(t);
 }
 
 void tunnel_look_now(struct tunnel *t)
 {
 	if (t->tick)
-		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
+		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
 }
 
 static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->id == id)
-			return d->tunnels[i];
+	for_each_tunnel(d, t)
+		if (t->id == id)
+			return t;
 	return NULL;
 }
 
 /* A probe's answer. Never renew on evidence that lies unread. */
-static void answered(struct tunnel *t, uint64_t seen_ns)
+static void tunnel_answered(struct tunnel *t, uint64_t seen_ns)
 {
-	if (!t || !t->link || !netns_is_there(t) || reread(t))
+	if (!t || !t->link || !netns_is_there(t) || tunnel_reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
-	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tick, t);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
 }
 
 static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -770,7 +740,7 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 	int r = 0;
 
 	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
-		answered(tunnel_of_target(d, seen.target), seen.t_ns);
+		tunnel_answered(tunnel_of_target(d, seen.target), seen.t_ns);
 	if (r == -EPIPE || r == -EBADMSG)
 		prober_restart(d);
 	return 0;
@@ -782,8 +752,8 @@ static void stop_prober(struct daemon *d)
 	d->prober_source = NULL;
 	prober_stop(d->prober);
 	d->prober = NULL;
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		d->tunnels[i]->probe_ns = 0;
+	for_each_tunnel(d, t)
+		t->probe_ns = 0;
 }
 
 int prober_begin(struct daemon *d, struct error *err)
@@ -813,13 +783,11 @@ void prober_restart(struct daemon *d)
 	if (now_boot_ns() - d->prober_ns < RESTART_NS)
 		return;
 	r = prober_begin(d, &err);
-	for (size_t i = 0; i < d->n_tunnels; i++) {
-		struct tunnel *t = d->tunnels[i];
-
+	for_each_tunnel(d, t) {
 		if (r && t->config.probe == PROBE_ICMP)
 			probe_failed(t, err.text);
 		else if (t->link_ready && t->link) /* a new prober needs new sockets */
-			identify(t);
+			tunnel_identify(t);
 	}
 }
 
@@ -853,20 +821,46 @@ const char *tunnel_why(const struct tunnel *t, char *buf, size_t size)
 
 int tunnel_start(struct tunnel *t, struct error *err)
 {
-	char netns[128];
 	int r;
 
-	containers_watch_tunnel(t);
+	inventory_tell(&t->owner.watch);
 	r = enter_netns(t, err);
 
 	if (r && r != -ENOENT)
 		return r;
 	if (r || t->state == TUNNEL_ABSENT)
 		log_line(LOG_LEVEL_NOTICE, "tunnel '%s' in %s is not there yet: locked, waiting",
-			 t->config.interface, escape(netns, sizeof(netns), t->config.netns));
+			 t->config.interface, quote(t->config.netns));
 	adopt_lease(t);
-	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tick, t);
+	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
 	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
+}
+
+int tunnel_add(struct tunnel *t, struct error *err)
+{
+	struct daemon *d = t->daemon;
+	int r = daemon_add_tunnel(d, t, err);
+
+	if (!r)
+		r = tunnel_start(t, err);
+	if (r) {
+		daemon_remove_tunnel(d, t);
+		tunnel_free(t);
+	}
+	return r;
+}
+
+int tunnel_add_workload(struct workload *w, struct error *err)
+{
+	int r = daemon_add_workload(w->daemon, w, err);
+
+	if (r) {
+		workload_free(w);
+		return r;
+	}
+	tunnel_workloads_changed(w->tunnel); /* guarded before it is admitted */
+	workload_start(w);
+	return 0;
 }
 
 int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunnel **ret,
@@ -883,17 +877,22 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 			       .id = last_id++,
 			       .state = TUNNEL_ABSENT,
 			       .netns_fd = -1,
-			       .owner.pidfd = -1 };
-	kind = place_kind(config->netns, &name);
-	if (kind != PLACE_CONTAINER && kind != PLACE_UNIT)
-		snprintf(t->where, sizeof(t->where), "%s", config->netns);
+			       .owner = { .pidfd = -1, .watch.first = true } };
 	memcpy(&t->config, config, sizeof(*config)); /* reload compares bytes, padding too */
+	kind = place_kind(t->config.netns, &name);
+	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT)
+		inventory_watch(d->inventory, &t->owner.watch,
+				kind == PLACE_UNIT ? ENGINE_UNIT : ENGINE_CONTAINER, name,
+				&owner_news, t);
+	else
+		snprintf(t->where, sizeof(t->where), "%s", config->netns);
 	*ret = t;
 	return 0;
 }
 
 void tunnel_free(struct tunnel *t)
 {
+	inventory_unwatch(&t->owner.watch);
 	leave_netns(t);
 	forget_owner(&t->owner);
 	sd_event_source_disable_unref(t->tick);

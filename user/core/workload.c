@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One workload: its cgroup's birth and death, its tunnel's going up and down, what the freezer
- * says; its table asked; admitted, barred, frozen, thawed. What a container or unit has beside a
- * cgroup is in contained.c. See state.h.
+ * See workload.h. What is done to its cgroup is in leash.c; what its container is asked in
+ * container.c, and what is told of that in container_news.c.
  */
-#include <arpa/inet.h>
+#include "core/workload.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "act/freezer.h"
-#include "base/netns.h"
+#include "act/gate.h"
+#include "act/hooks.h"
+#include "act/lease.h"
+#include "core/container.h"
+#include "core/leash.h"
 #include "core/marks.h"
-#include "core/workload_internal.h"
+#include "core/policy.h"
+#include "core/registry.h"
+#include "core/tunnel.h"
 #include "edge/bootstrap.h"
+#include "edge/edge.h"
+#include "report/audit.h"
 #include "report/report.h"
-#include "watch/process.h"
+#include "watch/cgroup.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
+#define AGAIN_NS  (5 * NS_PER_SEC) /* between two tries to stop or start it */
 /* so long after its birth nobody waits any more for the first process of a slice's child */
 #define SETTLED_NS (3 * NS_PER_SEC)
 
@@ -31,64 +38,59 @@ static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
-static void freeze(struct workload *w, int cgroup_fd)
-{
-	struct daemon *d = w->daemon;
-	struct workload_record record;
-	int r = record_get(d->leases, w->bound, &record);
+/* ------ what its table says is done ------ */
 
-	/* Frozen already, and not by us: whoever did it thaws it. */
-	if (!r && !(record.flags & WORKLOAD_FROZEN_BY_US) && freezer_asked(cgroup_fd) == 1)
-		return;
-	/* the flag first: after a crash in between it is thawed once too often, never forgotten */
-	if (!r)
-		r = record_flags(d->leases, w->bound, WORKLOAD_FROZEN_BY_US, 0);
-	w->freezing_ns = now_boot_ns();
-	if (!r)
-		r = freezer_freeze(cgroup_fd);
-	if (r)
-		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)", w->name,
-			 strerror(-r));
-	set_timer(d->loop, &w->freeze_timer, now_boot_ns() + FREEZE_NS, on_freeze_timeout, w);
+/* What is to be done about it next; what was before is not any more. */
+void workload_next_is(struct workload *w, uint64_t at_ns, sd_event_time_handler_t f)
+{
+	sd_event_source_disable_unref(w->end_timer); /* a source keeps its handler */
+	w->end_timer = NULL;
+	set_timer(w->daemon->loop, &w->end_timer, at_ns, f, w);
 }
 
-static void thaw(struct workload *w, int cgroup_fd)
+void workload_stop_failed(struct workload *w)
 {
-	struct daemon *d = w->daemon;
-	struct workload_record record;
-
-	if (record_get(d->leases, w->bound, &record) || !(record.flags & WORKLOAD_FROZEN_BY_US))
-		return;
-	if (now_boot_ns() >= lease_expires_ns(d->leases, w->tunnel->slot))
-		return; /* it ran out on the way here; the expiry's input follows */
-	if (!freezer_thaw(cgroup_fd))
-		record_flags(d->leases, w->bound, 0, WORKLOAD_FROZEN_BY_US);
+	if (w->state == WORKLOAD_STOPPED)
+		workload_input(w, w->bound ? IN_STOP_FAILED : IN_GIVEN_UP);
 }
 
-/* The gate is shut, and stays so: thawed it can hear that it is to end. */
-static void thaw_shut(struct workload *w, int cgroup_fd)
+static int on_stop_failed(sd_event_source *s, uint64_t usec, void *arg)
 {
-	struct daemon *d = w->daemon;
-	struct workload_record record;
-
-	edge_shut(w->tunnel->edge);
-	sd_event_source_set_enabled(w->freeze_timer, SD_EVENT_OFF);
-	if (record_get(d->leases, w->bound, &record) || !(record.flags & WORKLOAD_FROZEN_BY_US))
-		return;
-	if (!freezer_thaw(cgroup_fd))
-		record_flags(d->leases, w->bound, 0, WORKLOAD_FROZEN_BY_US);
+	workload_stop_failed(arg);
+	return 0;
 }
 
-/* Said once, and by `status` and `why` as long as it is so. */
-void workload_in_trouble(struct workload *w, const char *what, const char *why)
+static int on_start_again(sd_event_source *s, uint64_t usec, void *arg)
 {
-	char text[sizeof(w->trouble)], shown[300];
+	struct workload *w = arg;
 
-	snprintf(text, sizeof(text), "%s: %s", what, escape(shown, sizeof(shown), why));
-	if (!strcmp(text, w->trouble))
-		return;
-	memcpy(w->trouble, text, sizeof(text));
-	log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, text);
+	if (w->state == WORKLOAD_STOPPED)
+		workload_tunnel_changed(w);
+	return 0;
+}
+
+static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct workload *w = arg;
+
+	if (w->state != WORKLOAD_BLOCKED && w->state != WORKLOAD_FROZEN)
+		return 0;
+	if (w->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
+		workload_tunnel_changed(w);
+	else if (w->container.running && !w->held && !leash_is_paused(w)) {
+		if (inventory_reachable(w->daemon->inventory, w->container.kind)) {
+			workload_input(w, IN_STOP_DUE);
+			return 0;
+		}
+		container_in_trouble(w, "it can not be stopped", "the engine does not answer");
+	}
+	workload_stop_again(w, AGAIN_NS);
+	return 0;
+}
+
+void workload_stop_again(struct workload *w, uint64_t in_ns)
+{
+	set_timer(w->daemon->loop, &w->stop_timer, now_boot_ns() + in_ns, on_stop_due, w);
 }
 
 static void carry_out_workload(struct workload *w, enum action action)
@@ -97,10 +99,10 @@ static void carry_out_workload(struct workload *w, enum action action)
 	struct daemon *d = w->daemon;
 	int r = 0;
 
-	if (action == DO_STOP)
-		contained_stop(w);
-	else if (action == DO_START)
-		contained_start(w);
+	if (action == DO_STOP && container_stop(w)) /* an action carries no input: a turn later */
+		workload_next_is(w, now_boot_ns(), on_stop_failed);
+	else if (action == DO_START && container_start(w))
+		workload_next_is(w, now_boot_ns() + AGAIN_NS, on_start_again);
 	if (!c || !w->bound)
 		return;
 	switch (action) {
@@ -112,13 +114,15 @@ static void carry_out_workload(struct workload *w, enum action action)
 		r = record_flags(d->leases, w->bound, 0, WORKLOAD_ADMITTED);
 		break;
 	case DO_FREEZE:
-		freeze(w, c->fd);
+		if (leash_freeze(w, c->fd))
+			set_timer(d->loop, &w->freeze_timer, now_boot_ns() + FREEZE_NS,
+				  on_freeze_timeout, w);
 		break;
 	case DO_THAW:
-		thaw(w, c->fd);
+		leash_thaw(w, c->fd);
 		break;
 	case DO_THAW_SHUT:
-		thaw_shut(w, c->fd);
+		leash_thaw_shut(w, c->fd);
 		break;
 	case DO_ALERT:
 		log_line(LOG_LEVEL_ERR, "workload '%s' does not freeze; it is blocked by the gate",
@@ -130,16 +134,6 @@ static void carry_out_workload(struct workload *w, enum action action)
 	if (r)
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s: %s", w->name, action_name(action),
 			 strerror(-r));
-}
-
-/* Frozen, and not by us: an operator's pause. */
-bool workload_is_paused(const struct workload *w)
-{
-	struct workload_record record;
-
-	return w->bound && watch_cgroup_frozen(w->cgroup) &&
-	       !record_get(w->daemon->leases, w->bound, &record) &&
-	       !(record.flags & WORKLOAD_FROZEN_BY_US);
 }
 
 static void call_hook(struct workload *w, const char *program, int netns_fd,
@@ -167,6 +161,21 @@ static void call_hooks(struct workload *w, enum workload_state from, enum input 
 		call_hook(w, w->hook_inside, w->tunnel->netns_fd, from, in);
 }
 
+/* The ladder's second step, counted from the moment at which it lost its way out. */
+static void arm_stop(struct workload *w)
+{
+	bool barred = w->state == WORKLOAD_BLOCKED || w->state == WORKLOAD_FROZEN;
+
+	if (!barred) {
+		w->barred_ns = 0;
+	} else if (!w->barred_ns && w->container.kind && w->stop_after_ns != STOP_NEVER &&
+		   !w->audit) {
+		w->barred_ns = now_boot_ns();
+		set_timer(w->daemon->loop, &w->stop_timer, w->barred_ns + w->stop_after_ns,
+			  on_stop_due, w);
+	}
+}
+
 void workload_input(struct workload *w, enum input in)
 {
 	const struct step *step = policy_workload(w->state, in);
@@ -186,43 +195,11 @@ void workload_input(struct workload *w, enum input in)
 	call_hooks(w, from, in);
 	if (w->state != WORKLOAD_BLOCKED)
 		w->freezing_ns = 0;
-	contained_arm_stop(w);
+	arm_stop(w);
 	/* frozen at once, or frozen all along: the kernel tells only changes */
 	if (w->state == WORKLOAD_BLOCKED && w->cgroup && watch_cgroup_frozen(w->cgroup) &&
 	    in != IN_THAWED && in != IN_ENDING)
 		workload_input(w, IN_FREEZE_DONE);
-}
-
-static void set_flags(struct workload *w)
-{
-	const uint16_t all = WORKLOAD_ALLOW | WORKLOAD_IPV6 | WORKLOAD_AUDIT;
-	uint16_t flags =
-		(uint16_t)((w->ipv6 ? WORKLOAD_IPV6 : 0) | (w->audit ? WORKLOAD_AUDIT : 0));
-
-	if (w->allow.n || (w->tunnel && w->tunnel->config.allow.n))
-		flags |= WORKLOAD_ALLOW;
-	if (w->bound)
-		record_flags(w->daemon->leases, w->bound, flags, all & (uint16_t)~flags);
-}
-
-/* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the
- * tunnel.
- */
-static void set_resolver(struct workload *w, const struct cgroup_ref *c)
-{
-	const struct dns_rule *dns = w->tunnel ? &w->tunnel->config.dns : NULL;
-	struct resolver r = { 0 };
-	struct error err;
-
-	if (dns && !w->audit) {
-		r.flags = dns->mode == DNS_NONE	  ? RESOLVER_DENY
-			  : dns->mode == DNS_AUTO ? RESOLVER_SET | RESOLVER_AUTO
-						  : RESOLVER_SET;
-		r.server[0] = dns->mode == DNS_AUTO ? htonl(0x01010101) : dns->server[0];
-		r.server[1] = dns->mode == DNS_AUTO ? htonl(0x09090909) : dns->server[1];
-	}
-	if (gate_resolve_by(w->daemon->gate, c, &r, &err))
-		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 }
 
 void workload_configure(struct workload *w, const struct workload_config *config)
@@ -235,85 +212,7 @@ void workload_configure(struct workload *w, const struct workload_config *config
 	memcpy(&w->allow, &config->allow, sizeof(w->allow));
 	memcpy(w->hook, config->hook, sizeof(w->hook));
 	memcpy(w->hook_inside, config->hook_inside, sizeof(w->hook_inside));
-	set_flags(w);
-}
-
-/* The only containment left. */
-static void freeze_instead(const struct workload *w, const struct cgroup_ref *c)
-{
-	record_flags(w->daemon->leases, c->id, WORKLOAD_FROZEN_BY_US, 0);
-	freezer_freeze(c->fd);
-}
-
-void workload_note_slice(struct workload *w)
-{
-	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
-	struct daemon *d = w->daemon;
-	uint64_t slice_id = 0;
-
-	if (!c)
-		return;
-	gate_slice_above(gate_pins(d->gate), c->fd, NULL, &slice_id);
-	record_in_slice(d->leases, c->id, slice_id);
-}
-
-static int put_record(struct workload *w, const struct cgroup_ref *c, struct error *err)
-{
-	struct daemon *d = w->daemon;
-	int r = record_bind(d->leases, c->id, c->level, w->name, w->made ? WORKLOAD_EXEC : 0);
-
-	daemon_note_level(d, c->level);
-	if (!r) {
-		workload_note_slice(w);
-		return 0;
-	}
-	if (r != -E2BIG)
-		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", w->name);
-	gate_attach(d->gate, &d->root, c, NULL); /* without a record it drops all */
-	return fail(err, EXIT_FAILURE_, r,
-		    "end who holds the sockets of removed cgroups, see: vpnleash status",
-		    "record workload '%s': %d are recorded, %zu of them removed", w->name,
-		    VPNLEASH_WORKLOADS, remains_count(d));
-}
-
-/* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags;
- * what the configuration allows takes effect with workload_start(), when all of it is known to be
- * good. */
-static int bind_workload(struct workload *w, struct error *err)
-{
-	struct daemon *d = w->daemon;
-	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
-	struct workload_record record;
-	int r;
-
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		edge_leashed(d->tunnels[i]->edge, c->path);
-	w->was_recorded = record_get(d->leases, c->id, &record) != -ENOENT;
-	r = put_record(w, c, err);
-	if (r)
-		return r;
-	r = gate_attach(d->gate, &d->root, c, err);
-	if (r)
-		return r;
-	w->bound = c->id;
-	if (w->started) { /* else its tunnel's guard is attached after it */
-		set_flags(w);
-		set_resolver(w, c);
-		edge_bound(w->tunnel ? w->tunnel->edge : NULL, c, w->audit);
-	}
-	memset(w->summed, 0, sizeof(w->summed));
-	pins_touch(gate_pins(d->gate));
-	return 0;
-}
-
-/* Its cgroup was removed. Sockets of it may live: the gate stays on. */
-static void part(struct workload *w)
-{
-	if (!w->bound)
-		return;
-	remains_take(w->daemon, w->bound, w->tunnel ? w->tunnel->netns_cookie : 0);
-	pins_touch(gate_pins(w->daemon->gate));
-	w->bound = 0;
+	leash_set_flags(w);
 }
 
 /* Who leaves a cgroup in a netns with a guard of its own is held by that guard. Elsewhere by
@@ -354,17 +253,22 @@ static bool delegation_changed(struct workload *w)
 
 void workload_tunnel_changed(struct workload *w)
 {
-	bool up = w->tunnel->state == TUNNEL_UP && !w->unusable;
-	bool may_freeze = w->on_failure == ON_FAILURE_FREEZE && !w->unusable &&
-			  (!w->kind || contained_has_started(w)) &&
-			  (!w->slice || now_boot_ns() - w->born_ns >= SETTLED_NS);
+	bool usable = !w->container.unusable;
+	struct workload_facts f = { .held = w->held, .may_leave = may_leave(w) };
+	enum input in;
 
-	workload_input(w, w->held && up			   ? IN_HELD
-			  : up && may_leave(w)		   ? IN_DELEGATED
-			  : up && contained_is_orphaned(w) ? contained_of_orphan(w)
-			  : up				   ? IN_TUNNEL_UP
-			  : may_freeze			   ? IN_TUNNEL_DOWN
-							   : IN_TUNNEL_DOWN_BLOCK);
+	f.tunnel_up = usable && w->tunnel->state == TUNNEL_UP;
+	f.orphaned = f.tunnel_up && container_is_orphaned(w);
+	f.may_move = f.orphaned && container_may_move(w);
+	f.may_freeze = !f.tunnel_up && usable && w->on_failure == ON_FAILURE_FREEZE &&
+		       (!w->container.kind || container_has_started(w)) &&
+		       (w->origin != OF_SLICE || now_boot_ns() - w->born_ns >= SETTLED_NS);
+	in = policy_workload_facts(&f);
+	if (in == IN_ORPHANED)
+		container_moves(w);
+	else if (f.orphaned && in == IN_TUNNEL_DOWN_BLOCK)
+		container_say_orphaned(w);
+	workload_input(w, in);
 }
 
 int workload_hold(struct workload *w, bool held, struct error *err)
@@ -372,13 +276,12 @@ int workload_hold(struct workload *w, bool held, struct error *err)
 	/* on disk before it is in force, and in force before it is off the disk */
 	int r = held ? mark_set(MARK_HELD, w->name, err) : 0;
 
-	if (!r && w->bound)
-		r = record_flags(w->daemon->leases, w->bound, held ? WORKLOAD_HELD : 0,
-				 held ? 0 : WORKLOAD_HELD)
-			    ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", w->name)
-			    : 0;
-	if (!r && !held)
-		r = mark_clear(MARK_HELD, w->name, err);
+	if (r)
+		return r;
+	if (w->bound && record_flags(w->daemon->leases, w->bound, held ? WORKLOAD_HELD : 0,
+				     held ? 0 : WORKLOAD_HELD))
+		return fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", w->name);
+	r = held ? 0 : mark_clear(MARK_HELD, w->name, err);
 	if (r)
 		return r;
 	w->held = held;
@@ -441,8 +344,8 @@ static void bind_and_join(struct workload *w)
 {
 	struct error err;
 
-	if (bind_workload(w, &err)) { /* workload_look() goes on trying */
-		freeze_instead(w, watch_cgroup_ref(w->cgroup));
+	if (leash_bind(w, &err)) { /* workload_look() goes on trying */
+		leash_freeze_instead(w);
 		log_line(LOG_LEVEL_ERR, "%s: it is NOT leashed, but frozen", err.text);
 		return;
 	}
@@ -456,7 +359,7 @@ static void on_cgroup(void *owner, const struct evidence *e)
 	if (!w->cgroup || !w->started) /* told while it is being started, which goes on itself */
 		return;
 	if (e->what == IN_CGROUP_GONE) {
-		part(w); /* shut, before anything else */
+		leash_part(w); /* shut, before anything else */
 		workload_input(w, IN_CGROUP_GONE);
 	} else if (e->what == IN_CGROUP_BORN) {
 		bind_and_join(w);
@@ -470,8 +373,6 @@ void workload_look(struct workload *w)
 	const struct cgroup_ref *c;
 	struct error err;
 
-	if (w->kind)
-		contained_look(w);
 	if (w->cgroup && w->started)
 		watch_cgroup_ready(w->cgroup);
 	if (w->state == WORKLOAD_OPEN && watch_cgroup_frozen(w->cgroup))
@@ -480,7 +381,7 @@ void workload_look(struct workload *w)
 	if (w->bound && w->started && now_boot_ns() - w->delegation_ns >= NS_PER_SEC &&
 	    delegation_changed(w))
 		workload_tunnel_changed(w);
-	if (w->bound || !c || bind_workload(w, &err))
+	if (w->bound || !c || leash_bind(w, &err))
 		return;
 	log_line(LOG_LEVEL_NOTICE, "workload '%s' is leashed after all", w->name);
 	record_flags(w->daemon->leases, w->bound, WORKLOAD_FROZEN_BY_US, 0);
@@ -504,11 +405,12 @@ static int watch_and_bind(struct workload *w, struct error *err)
 	r = start_watch(w, err);
 	if (!r && !watch_cgroup_ref(w->cgroup))
 		r = fail(err, EXIT_USAGE, -ENOENT, NULL, "cgroup '%s' vanished", w->name);
-	return r ? r : bind_workload(w, err);
+	return r ? r : leash_bind(w, err);
 }
 
-int workload_new(struct daemon *d, const struct workload_config *config, const char *given,
-		 struct tunnel *t, struct workload **ret, struct error *err)
+int workload_new(struct daemon *d, enum workload_origin origin,
+		 const struct workload_config *config, const char *given, struct tunnel *t,
+		 struct workload **ret, struct error *err)
 {
 	struct workload *w = calloc(1, sizeof(*w));
 	size_t length = strlen(given);
@@ -519,19 +421,24 @@ int workload_new(struct daemon *d, const struct workload_config *config, const c
 	if (!w)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
 	*w = (struct workload) {
-		.daemon = d, .tunnel = t, .state = WORKLOAD_WAITING, .made = config->is_made
+		.daemon = d, .tunnel = t, .origin = origin, .state = WORKLOAD_WAITING
 	};
-	w->kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER : kind == PLACE_UNIT ? ENGINE_UNIT : 0;
+	w->container.kind = kind == PLACE_CONTAINER ? ENGINE_CONTAINER
+			    : kind == PLACE_UNIT    ? ENGINE_UNIT
+						    : 0;
 	workload_configure(w, config);
 	snprintf(w->given, sizeof(w->given), "%s", given);
 	/* without a section's name: the end of its path */
 	snprintf(w->name, sizeof(w->name), "%.63s",
 		 *config->name		    ? config->name
-		 : w->kind		    ? place
+		 : w->container.kind	    ? place
 		 : length < sizeof(w->name) ? given
 					    : given + length - sizeof(w->name) + 1);
 	w->held = mark_is(MARK_HELD, w->name);
-	if (!w->kind) {
+	if (w->container.kind) {
+		inventory_watch(d->inventory, &w->container.watch, w->container.kind,
+				w->given + (place - given), d->container_news, w);
+	} else {
 		snprintf(w->path, sizeof(w->path), "%s", given);
 		r = watch_and_bind(w, err);
 	}
@@ -562,16 +469,8 @@ void workload_undo(struct workload *w)
 
 void workload_forget(struct workload *w)
 {
-	part(w);
+	leash_part(w);
 	workload_free(w);
-}
-
-void workload_shut(struct workload *w)
-{
-	if (!w->bound)
-		return;
-	record_shut(w->daemon->leases, w->bound, w->tunnel ? w->tunnel->netns_cookie : 0);
-	remains_scan_soon(w->daemon); /* it may be on its way out */
 }
 
 void workload_move(struct workload *w, struct tunnel *t)
@@ -580,7 +479,7 @@ void workload_move(struct workload *w, struct tunnel *t)
 	if (!w->bound)
 		return;
 	if (watch_cgroup_ref(w->cgroup))
-		set_resolver(w, watch_cgroup_ref(w->cgroup));
+		leash_set_resolver(w);
 	workload_input(w, IN_CGROUP_BORN); /* barred, whatever it was */
 	record_point(w->daemon->leases, w->bound, t->slot);
 	workload_tunnel_changed(w);
@@ -609,12 +508,12 @@ void workload_leave(struct workload *w)
 	workload_input(w, IN_CGROUP_GONE);
 	r = w->bound ? resolve_cgroup(&w->daemon->root, w->path, &still, NULL) : -ENOENT;
 	if (r != -ENOENT && (r || still.id == w->bound)) { /* it is there, or nobody knows */
-		workload_shut(w);
+		leash_shut(w);
 		w->bound = 0;
 	}
 	if (!r)
 		close_fd(still.fd);
-	part(w);
+	leash_part(w);
 	watch_cgroup_stop(w->cgroup);
 	w->cgroup = NULL;
 	w->path[0] = '\0';
@@ -629,21 +528,21 @@ void workload_start(struct workload *w)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': enforce = audit: NOTHING IS DROPPED, only counted",
 			 w->name);
-	if (w->slice) {
+	if (w->origin == OF_SLICE) {
 		w->born_ns = now_boot_ns();
 		set_timer(w->daemon->loop, &w->end_timer, w->born_ns + SETTLED_NS, on_settled, w);
 	}
 	if (w->bound && (!c || c->id != w->bound))
-		part(w); /* it went while it was not listened to */
+		leash_part(w); /* it went while it was not listened to */
 	if (w->bound) {
-		set_flags(w);
-		set_resolver(w, c);
+		leash_set_flags(w);
+		leash_set_resolver(w);
 		join_workload(w);
 	} else if (c) {
 		bind_and_join(w);
 	}
-	if (w->kind)
-		containers_watch_workload(w);
+	if (w->container.kind)
+		inventory_tell(&w->container.watch);
 }
 
 void workload_free(struct workload *w)
@@ -651,7 +550,9 @@ void workload_free(struct workload *w)
 	sd_event_source_disable_unref(w->freeze_timer);
 	sd_event_source_disable_unref(w->stop_timer);
 	sd_event_source_disable_unref(w->end_timer);
+	inventory_unwatch(&w->container.watch);
 	watch_cgroup_stop(w->cgroup);
-	exec_free(w->exec);
+	if (w->release)
+		w->release(w->source);
 	free(w);
 }

@@ -4,8 +4,8 @@
  * waits for a process that is slow, stopped or hostile. The other end is asked nothing before it is
  * known whose it is.
  */
-#ifndef VPNLEASH_UAPI_H
-#define VPNLEASH_UAPI_H
+#ifndef VPNLEASH_WATCH_UAPI_H
+#define VPNLEASH_WATCH_UAPI_H
 
 #include <systemd/sd-event.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See seek.h. */
-#include "core/seek.h"
+#include "engine/seek.h"
 
 #include <dirent.h>
 #include <fcntl.h>

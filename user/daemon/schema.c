@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See schema.h. */
-#include "core/schema.h"
+#include "daemon/schema.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -2,8 +2,10 @@
 /*
  * Locked slices while the daemon runs: one that is removed and made anew is locked again at once,
  * and of one that is a workload each direct child becomes one, for as long as it is there. What a
- * container or unit of the configuration, or a label, speaks for is left to that. See state.h.
+ * container or unit of the configuration, or a label, speaks for is left to that.
  */
+#include "source/slices.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +14,14 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "act/gate.h"
 #include "base/privilege.h"
-#include "core/slice.h"
-#include "core/state.h"
+#include "core/leash.h"
+#include "core/registry.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "source/slice_lock.h"
+#include "watch/cgroup.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */
 
@@ -33,19 +40,11 @@ struct slice {
 	bool wanted;	    /* by the configuration that is being taken over */
 };
 
-static void try_again(struct slice *s);
+static void slice_try_again(struct slice *s);
 
 /* ------ children ------ */
 
-static struct workload *child_at(struct daemon *d, const char *path)
-{
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (!strcmp(d->workloads[i]->path, path))
-			return d->workloads[i];
-	return NULL;
-}
-
-static void add_child(struct slice *s, const char *name)
+static void slice_add_child(struct slice *s, const char *name)
 {
 	struct daemon *d = s->daemon;
 	struct workload_config config = *s->config;
@@ -55,13 +54,13 @@ static void add_child(struct slice *s, const char *name)
 	int r;
 
 	if (snprintf(path, sizeof(path), "%s/%s", s->path, name) >= (int)sizeof(path) ||
-	    child_at(d, path))
+	    workload_at(d, path))
 		return;
 	snprintf(config.name, sizeof(config.name), "%.63s", name);
-	r = workload_new(d, &config, path, s->tunnel, &w, &err);
+	r = workload_new(d, OF_SLICE, &config, path, s->tunnel, &w, &err);
 	if (!r) {
-		w->slice = s;
-		r = daemon_add_workload(d, w, &err);
+		w->source = s;
+		r = tunnel_add_workload(w, &err);
 	}
 	if (!r || r == -ENOENT) /* it may be gone already; it was shut all the time */
 		return;
@@ -69,7 +68,7 @@ static void add_child(struct slice *s, const char *name)
 		log_line(LOG_LEVEL_ERR, "'%s' in '%s': %s: it stays shut (tried again)",
 			 quote(name), s->name, err.text);
 	s->said = s->failed = true;
-	try_again(s);
+	slice_try_again(s);
 }
 
 /* Those that are gone: a child that comes back is a new one. */
@@ -81,7 +80,7 @@ static void drop_children(struct slice *s, bool all)
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
 
-		if (w->slice != s || (!all && watch_cgroup_ref(w->cgroup))) {
+		if (w->source != s || (!all && watch_cgroup_ref(w->cgroup))) {
 			i++;
 			continue;
 		}
@@ -105,9 +104,9 @@ static void look_at_children(struct slice *s)
 
 	if (!s->tunnel)
 		return;
-	for (size_t i = 0; i < s->daemon->n_workloads; i++)
-		if (s->daemon->workloads[i]->slice == s)
-			watch_cgroup_ready(s->daemon->workloads[i]->cgroup);
+	for_each_workload(s->daemon, w)
+		if (w->source == s)
+			watch_cgroup_ready(w->cgroup);
 	drop_children(s, false);
 	fd = c ? openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	dir = fd < 0 ? NULL : fdopendir(fd);
@@ -115,7 +114,7 @@ static void look_at_children(struct slice *s)
 	s->failed = false;
 	while (dir && (e = readdir(dir))) /* a hidden one only keeps the slice from rmdir */
 		if (e->d_type == DT_DIR && e->d_name[0] != '.')
-			add_child(s, e->d_name);
+			slice_add_child(s, e->d_name);
 	s->said = s->failed;
 	privilege_long_work(false);
 	if (dir)
@@ -140,18 +139,6 @@ bool slices_touch(const struct daemon *d, const char *path)
 	return false;
 }
 
-bool slices_yield(struct daemon *d, const char *path)
-{
-	struct workload *w = child_at(d, path);
-	bool held = w && w->held;
-
-	if (!w || !w->slice)
-		return false;
-	daemon_remove_workload(d, w);
-	workload_free(w); /* its record is taken over */
-	return held;
-}
-
 /* ------ the slice itself ------ */
 
 static void watch_children(struct slice *s)
@@ -163,11 +150,11 @@ static void watch_children(struct slice *s)
 	snprintf(path, sizeof(path), "%s%s", s->daemon->root.path, s->path);
 	s->wd = inotify_add_watch(s->inotify_fd, path, IN_CREATE | IN_DELETE | IN_ONLYDIR);
 	if (s->wd < 0 && watch_cgroup_ref(s->self))
-		try_again(s);
+		slice_try_again(s);
 }
 
 /* It was made anew, by somebody else: open until this has been done. */
-static void lock_anew(struct slice *s)
+static void slice_lock_anew(struct slice *s)
 {
 	struct error err;
 	int r;
@@ -182,10 +169,10 @@ static void lock_anew(struct slice *s)
 			 s->name);
 	s->unlocked = r != 0;
 	if (r)
-		try_again(s);
+		slice_try_again(s);
 }
 
-static int on_again(sd_event_source *source, uint64_t usec, void *arg)
+static int on_slice_again(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct slice *s = arg;
 
@@ -194,16 +181,16 @@ static int on_again(sd_event_source *source, uint64_t usec, void *arg)
 		return 0;
 	}
 	if (s->unlocked)
-		lock_anew(s);
+		slice_lock_anew(s);
 	if (s->wd < 0)
 		watch_children(s);
 	look_at_children(s);
 	return 0;
 }
 
-static void try_again(struct slice *s)
+static void slice_try_again(struct slice *s)
 {
-	set_timer(s->daemon->loop, &s->again, now_boot_ns() + AGAIN_NS, on_again, s);
+	set_timer(s->daemon->loop, &s->again, now_boot_ns() + AGAIN_NS, on_slice_again, s);
 }
 
 static void on_slice(void *owner, const struct evidence *e)
@@ -213,13 +200,13 @@ static void on_slice(void *owner, const struct evidence *e)
 	if (!s->self) /* told by watch_cgroup_start() */
 		return;
 	if (e->what == IN_CGROUP_BORN) {
-		lock_anew(s);
+		slice_lock_anew(s);
 		watch_children(s);
 	}
 	look_at_children(s);
 }
 
-static void free_slice(struct slice *s)
+static void slice_free(struct slice *s)
 {
 	drop_children(s, true);
 	sd_event_source_disable_unref(s->children);
@@ -252,7 +239,7 @@ static int start_slice(struct slice *s, struct error *err)
 }
 
 /* config NULL: locked, and no more. */
-static int configure(struct slice *s, const struct workload_config *config, struct error *err)
+static int slice_configure(struct slice *s, const struct workload_config *config, struct error *err)
 {
 	struct daemon *d = s->daemon;
 
@@ -265,12 +252,12 @@ static int configure(struct slice *s, const struct workload_config *config, stru
 	if (!s->config)
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	memcpy(s->config, config, sizeof(*config));
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		if (d->workloads[i]->slice != s)
+	for_each_workload(d, w) {
+		if (w->source != s)
 			continue;
-		workload_configure(d->workloads[i], config);
-		if (d->workloads[i]->tunnel != s->tunnel)
-			workload_move(d->workloads[i], s->tunnel);
+		workload_configure(w, config);
+		if (w->tunnel != s->tunnel)
+			workload_move(w, s->tunnel);
 	}
 	return 0;
 }
@@ -285,7 +272,7 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 		s = s->next;
 	if (s) {
 		s->wanted = true;
-		r = configure(s, config, err);
+		r = slice_configure(s, config, err);
 		if (!r)
 			look_at_children(s);
 		return r;
@@ -295,11 +282,11 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
 	*s = (struct slice) { .daemon = d, .inotify_fd = -1, .wd = -1, .wanted = true };
 	snprintf(s->name, sizeof(s->name), "%.255s", name);
-	r = configure(s, config, err);
+	r = slice_configure(s, config, err);
 	if (!r)
 		r = start_slice(s, err);
 	if (r) {
-		free_slice(s);
+		slice_free(s);
 		return r;
 	}
 	s->next = d->slices;
@@ -318,7 +305,7 @@ static void forget_slices(struct daemon *d, bool (*gone)(struct slice *s))
 			continue;
 		}
 		*p = s->next;
-		free_slice(s);
+		slice_free(s);
 	}
 }
 
@@ -331,8 +318,8 @@ static bool is_unlocked(struct slice *s)
 
 static void mark_tunnels(struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		d->tunnels[i]->of_slice = false;
+	for_each_tunnel(d, t)
+		t->of_slice = false;
 	for (struct slice *s = d->slices; s; s = s->next)
 		if (s->tunnel)
 			s->tunnel->of_slice = true;
@@ -346,9 +333,9 @@ void slices_detached(struct daemon *d)
 
 static void shut_children(struct slice *s)
 {
-	for (size_t i = 0; i < s->daemon->n_workloads; i++)
-		if (s->daemon->workloads[i]->slice == s)
-			workload_shut(s->daemon->workloads[i]);
+	for_each_workload(s->daemon, w)
+		if (w->source == s)
+			leash_shut(w);
 }
 
 static bool is_unwanted(struct slice *s)
@@ -409,12 +396,12 @@ void slices_look(struct daemon *d)
 		if (!s->wanted) { /* no longer a workload */
 			shut_children(s);
 			drop_children(s, true);
-			configure(s, NULL, &err);
+			slice_configure(s, NULL, &err);
 		}
 		s->wanted = true;
 	}
-	for (size_t i = 0; i < d->n_workloads; i++)
-		workload_note_slice(d->workloads[i]);
+	for_each_workload(d, w)
+		leash_note_slice(w);
 	privilege_long_work(false);
 }
 
@@ -443,7 +430,7 @@ void slices_stop(struct daemon *d)
 
 	for (struct slice *s = d->slices; s; s = next) {
 		next = s->next;
-		free_slice(s);
+		slice_free(s);
 	}
 	d->slices = NULL;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Workloads of `vpnleash exec`: a cgroup /vpnleash-exec/ID with record and gate before anybody is
+ * See exec_cgroups.h. A cgroup /vpnleash-exec/ID with record and gate before anybody is
  * in it; the client joins it when it is open, and becomes the command. Removed when the client has
  * ended and the cgroup is empty, however that came about: whoever was left behind by the command
- * stays leashed. Which tunnel it is on stands at the cgroup itself, for the next daemon. See
- * state.h.
+ * stays leashed. Which tunnel it is on stands at the cgroup itself, for the next daemon.
  */
+#include "source/exec_cgroups.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +18,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "act/gate.h"
+#include "act/lease.h"
 #include "base/privilege.h"
-#include "core/state.h"
+#include "core/leash.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "watch/cgroup.h"
 
 #define EXEC_DIR    "vpnleash-exec" /* below the root */
 #define EXEC_NAME   "exec-"
@@ -34,10 +42,10 @@ struct exec {
 	sd_event_source *client_source, *events_source;
 };
 
-void exec_free(struct exec *e)
+static void exec_free(void *source)
 {
-	if (!e)
-		return;
+	struct exec *e = source;
+
 	sd_event_source_disable_unref(e->client_source);
 	sd_event_source_disable_unref(e->events_source);
 	e->client = close_fd(e->client);
@@ -47,35 +55,46 @@ void exec_free(struct exec *e)
 
 /* ------ the end ------ */
 
-/* The cgroups that the command has made in its own, deepest first; nobody is in them. */
-static void remove_children(int cgroup_fd, int depth)
+/* f for each cgroup in that one. fd: that one; child_fd: -1 if it can not be opened. */
+static void each_child(int cgroup_fd, void (*f)(int fd, int child_fd, const char *name, void *arg),
+		       void *arg)
 {
 	int fd = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
-	if (!dir && fd >= 0)
-		close(fd);
-	while (dir && (e = readdir(dir))) {
+	if (!dir) {
+		close_fd(fd);
+		return;
+	}
+	while ((e = readdir(dir))) {
 		_cleanup_fd int child = -1;
 
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
 		child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (child >= 0 && depth)
-			remove_children(child, depth - 1);
-		unlinkat(fd, e->d_name, AT_REMOVEDIR);
+		f(fd, child, e->d_name, arg);
 	}
-	if (dir)
-		closedir(dir);
+	closedir(dir);
 }
 
-static int remove_cgroup(struct daemon *d, const char *path)
+/* With the cgroups that the command has made in it, deepest first; nobody is in them. */
+static void remove_one(int fd, int child_fd, const char *name, void *arg)
 {
+	int depth = *(const int *)arg - 1;
+
+	if (depth && child_fd >= 0)
+		each_child(child_fd, remove_one, &depth);
+	unlinkat(fd, name, AT_REMOVEDIR);
+}
+
+static int exec_remove_cgroup(struct daemon *d, const char *path)
+{
+	int depth = CHILD_DEPTH;
 	struct cgroup_ref c;
 
 	if (!resolve_cgroup(&d->root, path, &c, NULL)) {
-		remove_children(c.fd, CHILD_DEPTH);
+		each_child(c.fd, remove_one, &depth);
 		close_fd(c.fd);
 	}
 	if (unlinkat(d->root.fd, path + 1, AT_REMOVEDIR) < 0 && errno != ENOENT)
@@ -117,31 +136,27 @@ static bool is_left_over(struct daemon *d, int fd, uint64_t *ret_id)
 	return record_get(d->leases, *ret_id, &record) ? is_ours(fd) : record.flags & WORKLOAD_EXEC;
 }
 
-static void remove_left_over(struct daemon *d)
+static void remove_if_left_over(int fd, int child_fd, const char *name, void *arg)
 {
-	int fd = openat(d->root.fd, EXEC_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct daemon *d = arg;
 	char path[PATH_MAX];
-	struct dirent *e;
 	uint64_t id;
 
-	if (!dir && fd >= 0)
-		close(fd);
-	while (dir && (e = readdir(dir))) {
-		_cleanup_fd int child = -1;
-
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		child = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		snprintf(path, sizeof(path), "/" EXEC_DIR "/%s", e->d_name);
-		if (child >= 0 && is_left_over(d, child, &id) && !remove_cgroup(d, path))
-			remains_take(d, id, 0);
-	}
-	if (dir)
-		closedir(dir);
+	snprintf(path, sizeof(path), "/" EXEC_DIR "/%s", name);
+	if (child_fd >= 0 && is_left_over(d, child_fd, &id) && !exec_remove_cgroup(d, path))
+		remains_take(d, id, 0);
 }
 
-static void forget(struct daemon *d, struct workload *w)
+static void remove_left_over(struct daemon *d)
+{
+	_cleanup_fd int fd =
+		openat(d->root.fd, EXEC_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd >= 0)
+		each_child(fd, remove_if_left_over, d);
+}
+
+static void exec_forget(struct daemon *d, struct workload *w)
 {
 	struct tunnel *t = w->tunnel;
 
@@ -150,140 +165,141 @@ static void forget(struct daemon *d, struct workload *w)
 	tunnel_workloads_changed(t);
 }
 
-static void end_if_over(struct workload *w)
+static void exec_end_if_over(struct workload *w)
 {
-	int empty = events_say(w->exec->events_fd, "populated 0");
+	struct exec *e = w->source;
+	int empty = events_say(e->events_fd, "populated 0");
 	struct daemon *d = w->daemon;
 
 	if (empty < 0)
-		sd_event_source_set_enabled(w->exec->events_source, SD_EVENT_OFF);
-	if (w->exec->client >= 0 || !empty)
+		sd_event_source_set_enabled(e->events_source, SD_EVENT_OFF);
+	if (e->client >= 0 || !empty)
 		return;
-	if (remove_cgroup(d, w->path))
+	if (exec_remove_cgroup(d, w->path))
 		return;
-	forget(d, w);
+	exec_forget(d, w);
 	remove_left_over(d);
 }
 
 static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
 	struct workload *w = arg;
+	struct exec *e = w->source;
 
-	sd_event_source_disable_unref(w->exec->client_source);
-	w->exec->client_source = NULL;
-	w->exec->client = close_fd(w->exec->client);
-	end_if_over(w);
+	sd_event_source_disable_unref(e->client_source);
+	e->client_source = NULL;
+	e->client = close_fd(e->client);
+	exec_end_if_over(w);
 	return 0;
 }
 
 static int on_populated(sd_event_source *s, int fd, uint32_t events, void *arg)
 {
-	end_if_over(arg);
+	exec_end_if_over(arg);
 	return 0;
 }
 
 /* ------ the beginning ------ */
 
-/* Takes over the workload's cgroup, made or found, and the client's pidfd (-1: none). */
-static int watch_end(struct workload *w, int client)
+/* Takes over the client's pidfd (-1: none). */
+static int exec_watch_end(struct workload *w, int client, struct error *err)
 {
 	struct daemon *d = w->daemon;
 	struct exec *e = calloc(1, sizeof(*e));
-	int r = 0;
+	int r;
 
 	if (!e) {
 		close_fd(client);
-		return -ENOMEM;
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch the end of '%s'", w->name);
 	}
 	*e = (struct exec) { .client = client };
-	w->exec = e;
+	w->source = e;
+	w->release = exec_free;
 	e->events_fd =
 		openat(watch_cgroup_ref(w->cgroup)->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	if (e->events_fd < 0)
-		return -errno;
-	r = sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI, on_populated, w);
+	r = e->events_fd < 0 ? -errno
+			     : sd_event_add_io(d->loop, &e->events_source, e->events_fd, EPOLLPRI,
+					       on_populated, w);
 	if (r >= 0 && client >= 0)
 		r = sd_event_add_io(d->loop, &e->client_source, client, EPOLLIN, on_client_end, w);
 	if (r < 0)
-		return r;
+		return fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", w->name);
 	sd_event_source_set_priority(e->events_source, PRIORITY_LAST);
 	if (e->client_source)
 		sd_event_source_set_priority(e->client_source, PRIORITY_LAST);
 	return 0;
 }
 
-static int add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
-			struct workload **ret, struct error *err)
+static int exec_make_workload(struct daemon *d, const char *path, struct tunnel *t,
+			      struct workload **ret, struct error *err)
 {
-	struct workload_config *config = calloc(1, sizeof(*config));
-	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more)),
-			*w = NULL;
-	int r = 0;
+	_cleanup_free struct workload_config *config = calloc(1, sizeof(*config));
+	int r;
 
-	if (more)
-		d->workloads = more;
-	if (!config || !more)
-		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
-	if (!r) {
-		config->is_made = true;
-		snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
-			 path + sizeof("/" EXEC_DIR));
-		privilege_long_work(true); /* the first one loads the gate for its depth */
-		r = workload_new(d, config, path, t, &w, err);
-		privilege_long_work(false);
-	}
-	free(config);
-	if (r) {
-		close_fd(client);
-		return r;
-	}
-	d->workloads[d->n_workloads++] = w;
-	tunnel_workloads_changed(t); /* before it is admitted */
-	r = watch_end(w, client);
-	if (r < 0) {
-		fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", w->name);
-		if (!remove_cgroup(d, path)) {
-			forget(d, w);
-		} else { /* an earlier daemon's, and somebody is in it */
-			workload_shut(w);
-			daemon_remove_workload(d, w);
-			workload_free(w);
-		}
-		return r;
-	}
-	workload_start(w);
-	*ret = w;
-	return 0;
+	if (!config)
+		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
+	snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
+		 path + sizeof("/" EXEC_DIR));
+	privilege_long_work(true); /* the first one loads the gate for its depth */
+	r = workload_new(d, OF_EXEC, config, path, t, ret, err);
+	privilege_long_work(false);
+	return r;
 }
 
-static struct tunnel *find_tunnel(struct daemon *d, const char *interface, const char *netns,
-				  struct error *err)
+/* Takes over the client's pidfd (-1: none); of a cgroup that was just made, or was found. */
+static int exec_add_workload(struct daemon *d, const char *path, struct tunnel *t, int client,
+			     struct workload **ret, struct error *err)
+{
+	_cleanup_fd int pidfd = client;
+	struct workload *w;
+	int r = exec_make_workload(d, path, t, &w, err);
+
+	if (r)
+		return r;
+	r = daemon_add_workload(d, w, err);
+	if (!r) {
+		tunnel_workloads_changed(t); /* before it is admitted */
+		r = exec_watch_end(w, TAKE_FD(pidfd), err);
+	}
+	if (!r) {
+		workload_start(w);
+		*ret = w;
+		return 0;
+	}
+	if (!exec_remove_cgroup(d, path)) {
+		exec_forget(d, w);
+		return r;
+	}
+	leash_shut(w); /* an earlier daemon's, and somebody is in it */
+	daemon_remove_workload(d, w);
+	workload_free(w);
+	return r;
+}
+
+static struct tunnel *exec_find_tunnel(struct daemon *d, const char *interface, const char *netns,
+				       struct error *err)
 {
 	struct tunnel *found = NULL;
-	char shown[64];
 
-	escape(shown, sizeof(shown), interface ? interface : "");
-	for (size_t i = 0; interface && i < d->n_tunnels; i++) {
-		struct tunnel *t = d->tunnels[i];
-
-		if (strcmp(t->config.interface, interface) ||
+	for_each_tunnel(d, t) {
+		if (!interface || strcmp(t->config.interface, interface) ||
 		    (netns && strcmp(t->config.netns, netns)))
 			continue;
 		if (found) {
 			fail(err, EXIT_USAGE, 0, "say which by --netns",
-			     "more than one tunnel has the interface '%s'", shown);
+			     "more than one tunnel has the interface '%s'", quote(interface));
 			return NULL;
 		}
 		found = t;
 	}
 	if (!found)
 		fail(err, EXIT_USAGE, 0, "see: vpnleash status", "the daemon has no tunnel '%s'%s",
-		     shown, netns ? " in that netns" : "");
+		     quote(interface ? interface : ""), netns ? " in that netns" : "");
 	return found;
 }
 
 /* A directory below EXEC_DIR that nobody had before; the last exec's end may take EXEC_DIR away. */
-static int make_cgroup(struct daemon *d, char path[PATH_MAX], struct error *err)
+static int exec_make_cgroup(struct daemon *d, char path[PATH_MAX], struct error *err)
 {
 	int r = -EAGAIN;
 
@@ -325,19 +341,19 @@ static int note_tunnel(struct daemon *d, const char *path, const struct tunnel *
 	return r;
 }
 
-static size_t count(const struct daemon *d)
+static size_t exec_count(const struct daemon *d)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < d->n_workloads; i++)
-		n += d->workloads[i]->exec != NULL;
+	for_each_workload(d, w)
+		n += w->origin == OF_EXEC;
 	return n;
 }
 
 json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
 		   struct error *err)
 {
-	struct tunnel *t = find_tunnel(d, interface, netns, err);
+	struct tunnel *t = exec_find_tunnel(d, interface, netns, err);
 	_cleanup_fd int pidfd = -1;
 	char path[PATH_MAX], full[PATH_MAX * 2];
 	struct workload *w;
@@ -350,7 +366,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		     t->config.netns);
 		return NULL;
 	}
-	if (count(d) >= EXEC_MAX) {
+	if (exec_count(d) >= EXEC_MAX) {
 		fail(err, EXIT_FAILURE_, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
 		return NULL;
 	}
@@ -361,14 +377,14 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 		     "run it where the daemon sees its process", "exec");
 		return NULL;
 	}
-	r = make_cgroup(d, path, err);
+	r = exec_make_cgroup(d, path, err);
 	if (r)
 		return NULL;
 	r = note_tunnel(d, path, t, err);
 	if (!r)
-		r = add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
+		r = exec_add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
 	if (r) {
-		remove_cgroup(d, path);
+		exec_remove_cgroup(d, path);
 		return NULL;
 	}
 	snprintf(full, sizeof(full), "%s%s", d->root.path, path);
@@ -377,25 +393,47 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 
 /* ------ over restarts and reloads ------ */
 
-static struct tunnel *noted_tunnel(int cgroup_fd, struct tunnel *const *tunnels, size_t n)
+static struct tunnel *noted_tunnel(const struct daemon *d, int cgroup_fd)
 {
 	char noted[NOTE_MAX] = "", text[NOTE_MAX];
 
 	if (fgetxattr(cgroup_fd, EXEC_XATTR, noted, sizeof(noted) - 1) < 0)
 		return NULL;
-	for (size_t i = 0; i < n; i++) {
-		write_note(text, tunnels[i]);
+	for_each_tunnel(d, t) {
+		write_note(text, t);
 		if (!strcmp(text, noted))
-			return tunnels[i];
+			return t;
 	}
 	return NULL;
 }
 
-struct tunnel *exec_tunnel(const struct workload *w, struct tunnel *const *tunnels, size_t n)
+/* To its tunnel, if that is another now. false: it is no longer in the file. */
+static bool exec_follow_tunnel(struct workload *w)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
+	struct tunnel *t = c ? noted_tunnel(w->daemon, c->fd) : NULL;
 
-	return c ? noted_tunnel(c->fd, tunnels, n) : NULL;
+	if (t && t != w->tunnel)
+		workload_move(w, t);
+	return t;
+}
+
+void exec_reload(struct daemon *d)
+{
+	for (size_t i = 0; i < d->n_workloads;) {
+		struct workload *w = d->workloads[i];
+
+		if (w->origin != OF_EXEC || exec_follow_tunnel(w)) {
+			i++;
+			continue;
+		}
+		log_line(LOG_LEVEL_WARNING,
+			 "workload '%s': its tunnel is no longer in the file: it stays shut",
+			 w->name);
+		leash_shut(w);
+		daemon_remove_workload(d, w);
+		workload_free(w);
+	}
 }
 
 struct leftovers {
@@ -414,7 +452,7 @@ static int note_leftover(uint64_t cgroup_id, const struct workload_record *recor
 }
 
 /* Where the kernel has it, not where the record says. */
-static void adopt_one(struct daemon *d, uint64_t id)
+static void exec_adopt_one(struct daemon *d, uint64_t id)
 {
 	struct error err = { .text = "its tunnel is not in the configuration" };
 	struct tunnel *t;
@@ -423,13 +461,13 @@ static void adopt_one(struct daemon *d, uint64_t id)
 
 	if (resolve_cgroup_of_id(&d->root, id, &c)) /* removed: the next scan's */
 		return;
-	t = noted_tunnel(c.fd, d->tunnels, d->n_tunnels);
+	t = noted_tunnel(d, c.fd);
 	close_fd(c.fd);
 	if (strncmp(c.path, "/" EXEC_DIR "/", sizeof("/" EXEC_DIR)))
 		return;
-	if (!remove_cgroup(d, c.path)) { /* nobody is in it any more */
+	if (!exec_remove_cgroup(d, c.path)) { /* nobody is in it any more */
 		remains_take(d, id, t ? t->netns_cookie : 0);
-	} else if (!t || add_workload(d, c.path, t, -1, &w, &err)) {
+	} else if (!t || exec_add_workload(d, c.path, t, -1, &w, &err)) {
 		record_flags(d->leases, id, 0, WORKLOAD_ADMITTED);
 		log_line(LOG_LEVEL_WARNING, "'%s' is of an earlier daemon: %s: it stays shut",
 			 c.path, err.text);
@@ -444,7 +482,7 @@ void exec_adopt(struct daemon *d)
 		pins_each_workload(gate_pins(d->gate), note_leftover, l);
 	for (size_t i = 0; l && i < l->n; i++)
 		if (!workload_of_cgroup(d, l->ids[i]))
-			adopt_one(d, l->ids[i]);
+			exec_adopt_one(d, l->ids[i]);
 	free(l);
 	remove_left_over(d);
 }

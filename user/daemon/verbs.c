@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the control socket is asked, and who may ask it. See state.h. */
+/* See verbs.h. */
+#include "daemon/verbs.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -7,18 +9,32 @@
 #include <unistd.h>
 
 #include "act/detach.h"
+#include "act/gate.h"
+#include "act/lease.h"
 #include "base/privilege.h"
-#include "core/schema.h"
-#include "core/state.h"
+#include "core/container.h"
+#include "core/policy.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "daemon/schema.h"
+#include "edge/edge.h"
 #include "edge/endpoints.h"
+#include "edge/vpn.h"
+#include "report/audit.h"
 #include "report/report.h"
+#include "source/exec_cgroups.h"
+#include "source/labels.h"
+#include "source/slices.h"
+#include "watch/cgroup.h"
 
 static const char *guard_state(const struct tunnel *t)
 {
 	if (!t->edge)
 		return t->config.guard_off ? "off" : "waiting";
-	for (size_t i = 0; i < t->daemon->n_workloads; i++)
-		if (t->daemon->workloads[i]->tunnel == t && t->daemon->workloads[i]->audit)
+	for_each_workload(t->daemon, w)
+		if (w->tunnel == t && w->audit)
 			return "audit";
 	return !edge_is_complete(t->edge) ? "incomplete"
 	       : edge_is_weak(t->edge)	  ? "weak"
@@ -160,10 +176,10 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads, json_array(), 0, NULL };
 
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		json_array_append_new(tunnels, tunnel_status(d->tunnels[i]));
-	for (size_t i = 0; i < d->n_workloads; i++)
-		json_array_append_new(workloads, workload_status(d->workloads[i]));
+	for_each_tunnel(d, t)
+		json_array_append_new(tunnels, tunnel_status(t));
+	for_each_workload(d, w)
+		json_array_append_new(workloads, workload_status(w));
 	left.bound = daemon_bound(d, &left.n_bound);
 	privilege_long_work(true);
 	if (left.bound)
@@ -174,12 +190,11 @@ static json_t *answer_status(struct daemon *d, const struct request *q)
 }
 
 /* By its name, or by what `status` shows of it: that one can always be typed. */
-static struct workload *find(struct daemon *d, const char *name, struct error *err)
+static struct workload *verbs_find(struct daemon *d, const char *name, struct error *err)
 {
-	for (size_t i = 0; name && i < d->n_workloads; i++)
-		if (!strcmp(d->workloads[i]->name, name) ||
-		    !strcmp(quote(d->workloads[i]->name), name))
-			return d->workloads[i];
+	for_each_workload(d, w)
+		if (name && (!strcmp(w->name, name) || !strcmp(quote(w->name), name)))
+			return w;
 	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
 	     quote(name ? name : ""));
 	return NULL;
@@ -203,17 +218,18 @@ static int remove_pins(struct daemon *d, struct error *err)
 /* Nobody is leashed, and nobody can be born who would be. */
 static bool is_idle(const struct daemon *d)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i]->of_slice)
+	for_each_tunnel(d, t)
+		if (t->of_slice)
 			return false;
-	return !d->n_workloads && !remains_count(d) && !containers_reachable(d, ENGINE_CONTAINER);
+	return !d->n_workloads && !remains_count(d) &&
+	       !inventory_reachable(d->inventory, ENGINE_CONTAINER);
 }
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends, unless an engine or a slice may bring another. */
 static json_t *answer_detach(struct daemon *d, const struct request *q)
 {
-	struct workload *known = q->all ? NULL : find(d, q->workload, NULL);
+	struct workload *known = q->all ? NULL : verbs_find(d, q->workload, NULL);
 	char name[REQUEST_TEXT_LEN];
 	struct error err;
 	size_t left = 0;
@@ -226,13 +242,13 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 			 quote(name));
 	if (r < 0)
 		return control_refusal(&err);
-	for (size_t i = 0; i < d->n_workloads; i++) {
-		if (q->all || !strcmp(name, d->workloads[i]->name) ||
-		    has_lost_its_record(d->workloads[i])) { /* with its slice */
-			containers_let_go(d, d->workloads[i]->id);
-			workload_free(d->workloads[i]);
+	for_each_workload(d, w) {
+		if (q->all || !strcmp(name, w->name) ||
+		    has_lost_its_record(w)) { /* with its slice */
+			inventory_let_go(d->inventory, w->container.id);
+			workload_free(w);
 		} else
-			d->workloads[left++] = d->workloads[i];
+			d->workloads[left++] = w;
 	}
 	d->n_workloads = left;
 	slices_detached(d);
@@ -244,16 +260,16 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 			return control_refusal(&err);
 		sd_event_exit(d->loop, 0);
 	} else {
-		for (size_t i = 0; i < d->n_tunnels; i++)
-			tunnel_workloads_changed(d->tunnels[i]);
+		for_each_tunnel(d, t)
+			tunnel_workloads_changed(t);
 	}
 	return json_pack("{s:i}", "detached", r);
 }
 
-static json_t *hold(struct daemon *d, const char *name, bool held)
+static json_t *verbs_hold(struct daemon *d, const char *name, bool held)
 {
 	struct error err;
-	struct workload *w = find(d, name, &err);
+	struct workload *w = verbs_find(d, name, &err);
 
 	if (!w || workload_hold(w, held, &err))
 		return control_refusal(&err);
@@ -262,23 +278,23 @@ static json_t *hold(struct daemon *d, const char *name, bool held)
 
 static json_t *answer_hold(struct daemon *d, const struct request *q)
 {
-	return hold(d, q->workload, true);
+	return verbs_hold(d, q->workload, true);
 }
 
 static json_t *answer_release(struct daemon *d, const struct request *q)
 {
-	return hold(d, q->workload, false);
+	return verbs_hold(d, q->workload, false);
 }
 
 static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 {
-	const char *command = workload_to_type(w, buf, size);
+	const char *command = container_to_type(w, buf, size);
 
 	if (w->held)
 		return "vpnleash release lets it go on";
 	if (command)
 		return command;
-	if (w->unusable)
+	if (w->container.unusable)
 		return "make the container anew; it opens when its record can be used";
 	if (w->again)
 		return "nothing to do, it is tried again";
@@ -312,7 +328,7 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 static json_t *answer_why(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	struct workload *w = find(d, q->workload, &err);
+	struct workload *w = verbs_find(d, q->workload, &err);
 	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
 	const char *trouble;
 	json_t *j;
@@ -341,7 +357,7 @@ static json_t *answer_events(struct daemon *d, const struct request *q)
 	struct error err;
 	char shown[VPNLEASH_NAME_LEN * 4];
 
-	if (q->workload && !(w = find(d, q->workload, &err)))
+	if (q->workload && !(w = verbs_find(d, q->workload, &err)))
 		return control_refusal(&err);
 	/* records have names as they are shown */
 	return json_pack("{s:o,s:b}", "events",

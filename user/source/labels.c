@@ -3,19 +3,31 @@
  * Containers that ask for a leash by their labels. A label speaks for the container that wears it
  * and for nobody else: which netns it means is the engine's word, and what an image brings along is
  * nobody's. The file comes first: a container that it names has no labels, a tunnel of it has its
- * own keys. Wrong labels leave a container locked, and say why. See state.h.
+ * own keys. Wrong labels leave a container locked, and say why.
  */
-#include <errno.h>
+#include "source/labels.h"
+
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/gate.h"
 #include "act/guard.h"
+#include "act/lease.h"
 #include "base/privilege.h"
 #include "config/labels.h"
+#include "core/container_news.h"
+#include "core/leash.h"
 #include "core/marks.h"
-#include "core/state.h"
+#include "core/registry.h"
+#include "core/remains.h"
+#include "core/tunnel.h"
+#include "core/unguard.h"
+#include "core/workload.h"
+#include "prober/prober.h"
 
-#define TUNNELS_MAX PROBER_TARGETS
+#define AGAIN_NS (1 * NS_PER_SEC) /* until who could not be leashed as it wants is judged anew */
+
+static int on_labels_again(sd_event_source *s, uint64_t usec, void *arg);
 
 static void place_of(const struct engine_item *i, char ret[PATH_MAX])
 {
@@ -32,8 +44,8 @@ static bool same_netns(const struct daemon *d, const char *a, const char *b)
 		return true;
 	if (place_kind(a, &a_name) != PLACE_CONTAINER || place_kind(b, &b_name) != PLACE_CONTAINER)
 		return false;
-	i = containers_find(d, ENGINE_CONTAINER, a_name);
-	k = containers_find(d, ENGINE_CONTAINER, b_name);
+	i = inventory_find(d->inventory, ENGINE_CONTAINER, a_name);
+	k = inventory_find(d->inventory, ENGINE_CONTAINER, b_name);
 	return i && i == k;
 }
 
@@ -55,7 +67,7 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 	if (!shared)
 		return fail(err, EXIT_USAGE, 0, "network_mode: service:VPN, in compose's words",
 			    "a leashed container shares the network of its VPN's container");
-	owner = containers_find(d, ENGINE_CONTAINER, shared);
+	owner = inventory_find(d->inventory, ENGINE_CONTAINER, shared);
 	if (owner)
 		place_of(owner, ret);
 	else
@@ -65,19 +77,24 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 
 static struct workload *workload_of(const struct daemon *d, const char *id)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->of_labels && !strcmp(d->workloads[i]->given + 10, id))
-			return d->workloads[i];
+	for_each_workload(d, w)
+		if (w->origin == OF_LABELS && !strcmp(w->given + 10, id))
+			return w;
 	return NULL;
+}
+
+/* By the engine; NULL: it is gone. */
+static const struct engine_item *item_of(const struct workload *w)
+{
+	return inventory_find(w->daemon->inventory, ENGINE_CONTAINER, w->given + 10);
 }
 
 static bool in_file(const struct daemon *d, const struct engine_item *i)
 {
 	const char *name;
 
-	for (size_t k = 0; k < d->n_workloads; k++)
-		if (!d->workloads[k]->of_labels &&
-		    place_kind(d->workloads[k]->given, &name) == PLACE_CONTAINER &&
+	for_each_workload(d, w)
+		if (w->origin != OF_LABELS && place_kind(w->given, &name) == PLACE_CONTAINER &&
 		    (!strcmp(name, i->id) || !strcmp(name, i->name)))
 			return true;
 	return false;
@@ -93,10 +110,10 @@ static bool asks_for_a_leash(const struct engine_label *l)
  * be the operator's word or not: the engine shows one label. Where a leash is possible, a container
  * that may have asked for one is not let go without.
  */
-static int collect(const struct daemon *d, const struct engine_item *i,
-		   struct config_label ret[ENGINE_LABELS], bool first, struct error *err)
+static int labels_collect(const struct daemon *d, const struct engine_item *i,
+			  struct config_label ret[ENGINE_LABELS], bool first, struct error *err)
 {
-	char name[300], key[ENGINE_KEY_LEN * 4], netns[PATH_MAX];
+	char netns[PATH_MAX];
 	const struct engine_label *doubt = NULL;
 	struct error ignored;
 	bool asked = false;
@@ -110,16 +127,14 @@ static int collect(const struct daemon *d, const struct engine_item *i,
 				log_line(LOG_LEVEL_WARNING,
 					 "container '%s': label vpnleash.%s comes from its image "
 					 "and is ignored",
-					 escape(name, sizeof(name), i->name),
-					 escape(key, sizeof(key), l->key));
+					 quote(i->name), quote(l->key));
 			if (asks_for_a_leash(l))
 				doubt = l;
 			continue;
 		}
 		if (l->too_long)
 			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
-				    "label 'vpnleash.%s' is too long, or no text",
-				    escape(key, sizeof(key), l->key));
+				    "label 'vpnleash.%s' is too long, or no text", quote(l->key));
 		asked |= asks_for_a_leash(l);
 		ret[n++] = (struct config_label) { l->key, l->value };
 	}
@@ -134,7 +149,7 @@ static int collect(const struct daemon *d, const struct engine_item *i,
 		return fail(
 			err, EXIT_USAGE, 0, "name the container in the file instead",
 			"its image has the label 'vpnleash.%s' too, and nobody can tell them apart",
-			escape(key, sizeof(key), doubt->key));
+			quote(doubt->key));
 	if (i->image_unknown)
 		return fail(
 			err, EXIT_USAGE, 0,
@@ -152,7 +167,7 @@ static void name_tunnel(const struct daemon *d, struct tunnel_config *c)
 	const struct engine_item *owner = NULL;
 
 	if (place_kind(c->netns, &name) == PLACE_CONTAINER)
-		owner = containers_find(d, ENGINE_CONTAINER, name);
+		owner = inventory_find(d->inventory, ENGINE_CONTAINER, name);
 	if (owner)
 		snprintf(c->name, sizeof(c->name), "%.40s/%.15s", owner->name, c->interface);
 }
@@ -169,34 +184,35 @@ static bool same_keys(const struct tunnel_config *a, const struct tunnel_config 
 static int named_tunnel(struct daemon *d, const char *name, const char *netns, struct tunnel **ret,
 			struct error *err)
 {
-	char shown[256];
-
-	escape(shown, sizeof(shown), name);
-	for (size_t i = 0; i < d->n_tunnels; i++) {
-		struct tunnel *t = d->tunnels[i];
-
+	for_each_tunnel(d, t) {
 		if (t->of_labels || strcmp(t->config.name, name))
 			continue;
 		if (!same_netns(d, t->config.netns, netns))
 			return fail(err, EXIT_USAGE, 0, "put it into the network of that VPN",
-				    "it is not in the network namespace of tunnel '%s'", shown);
+				    "it is not in the network namespace of tunnel '%s'",
+				    quote(name));
 		*ret = t;
 		return 0;
 	}
 	return fail(err, EXIT_USAGE, 0, "add [tunnel NAME], or label it with an interface",
-		    "the file has no tunnel '%s'", shown);
+		    "the file has no tunnel '%s'", quote(name));
+}
+
+static struct tunnel *find_like(const struct daemon *d, const struct tunnel_config *c)
+{
+	for_each_tunnel(d, t)
+		if (!strcmp(t->config.interface, c->interface) &&
+		    same_netns(d, t->config.netns, c->netns))
+			return t;
+	return NULL;
 }
 
 static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, struct tunnel **ret,
 		      struct error *err)
 {
-	struct tunnel *t = NULL;
+	struct tunnel *t = find_like(d, c);
 	int r;
 
-	for (size_t i = 0; i < d->n_tunnels && !t; i++)
-		if (!strcmp(d->tunnels[i]->config.interface, c->interface) &&
-		    same_netns(d, d->tunnels[i]->config.netns, c->netns))
-			t = d->tunnels[i];
 	if (t && !t->of_labels && keys)
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s' is the file's, which has its keys: those of the labels are "
@@ -210,19 +226,19 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 	*ret = t;
 	if (t)
 		return 0;
-	for (size_t i = 0; i < d->n_tunnels && strcmp(c->netns, "host"); i++)
-		if (same_netns(d, d->tunnels[i]->config.netns, c->netns))
+	for_each_tunnel(d, other)
+		if (strcmp(c->netns, "host") && same_netns(d, other->config.netns, c->netns))
 			return fail(err, EXIT_USAGE, 0, "give it the same interface",
 				    "its network has another tunnel already, '%s'",
-				    quote(d->tunnels[i]->config.name));
-	if (d->n_tunnels >= TUNNELS_MAX)
-		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
+				    quote(other->config.name));
+	if (d->n_tunnels >= PROBER_TARGETS)
+		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", PROBER_TARGETS);
 	name_tunnel(d, c);
 	r = tunnel_new(d, c, &t, err);
 	if (r)
 		return r;
 	t->of_labels = true;
-	r = daemon_add_tunnel(d, t, err);
+	r = tunnel_add(t, err);
 	if (!r)
 		*ret = t;
 	return r;
@@ -231,20 +247,12 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 static int check_audit(const struct daemon *d, const struct tunnel *t, bool audit,
 		       struct error *err)
 {
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel == t && d->workloads[i]->audit != audit)
+	for_each_workload(d, w)
+		if (w->tunnel == t && w->audit != audit)
 			return fail(err, EXIT_USAGE, 0, "give both the same",
 				    "workload '%s' shares its tunnel and differs in 'enforce'",
-				    d->workloads[i]->name);
+				    w->name);
 	return 0;
-}
-
-bool labels_without_netns(const struct daemon *d)
-{
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->unusable && d->workloads[i]->tunnel == d->nowhere)
-			return true;
-	return false;
 }
 
 /* The last workload of its labels is gone, for good: so is what it was guarded for. */
@@ -253,25 +261,19 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 	bool slot_used = false, guard_used = false;
 	struct error err;
 
-	for (size_t i = 0; i < d->n_workloads; i++)
-		if (d->workloads[i]->tunnel == t)
+	for_each_workload(d, w)
+		if (w->tunnel == t)
 			return;
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i] == t) {
-			memmove(&d->tunnels[i], &d->tunnels[i + 1],
-				(d->n_tunnels - i - 1) * sizeof(*d->tunnels));
-			d->n_tunnels--;
-			break;
-		}
-	for (size_t i = 0; i < d->n_tunnels; i++) {
-		slot_used |= d->tunnels[i]->slot == t->slot;
-		guard_used |= d->tunnels[i]->netns_cookie == t->netns_cookie;
+	daemon_remove_tunnel(d, t);
+	for_each_tunnel(d, other) {
+		slot_used |= other->slot == t->slot;
+		guard_used |= other->netns_cookie == t->netns_cookie;
 	}
 	if (!slot_used) {
 		lease_revoke(d->leases, t->slot);
 		lease_retire(d->leases, t->slot);
 	}
-	if (labels_without_netns(d))
+	if (any_without_netns(d))
 		d->guards_due = true;
 	else if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
 		 guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
@@ -281,37 +283,41 @@ static void drop_tunnel(struct daemon *d, struct tunnel *t)
 
 /* ------ its workload ------ */
 
-static int leash(struct daemon *d, const struct engine_item *i, const struct config_label *labels,
-		 size_t n, struct tunnel **ret_tunnel, struct workload_config *ret,
-		 struct error *err)
+static int labels_leash(struct daemon *d, const struct engine_item *i,
+			const struct config_label *labels, size_t n, struct tunnel **ret_tunnel,
+			struct workload_config *ret, struct error *err)
 {
 	char netns[PATH_MAX], place[PATH_MAX];
 	struct config config;
 	bool keys;
 	int r = shared_netns(d, i, netns, err);
 
+	if (r)
+		return r;
 	place_of(i, place);
-	if (!r)
-		r = config_from_labels(ret->name, place, netns, labels, n, &config, &keys, err);
+	r = config_from_labels(ret->name, place, netns, labels, n, &config, &keys, err);
 	if (r)
 		return r;
 	*ret = config.workloads[0];
 	r = *ret->tunnel_name ? named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err)
 			      : own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
 	config_free(&config);
-	if (!r)
-		r = check_audit(d, *ret_tunnel, ret->audit, err);
-	return r;
+	return r ? r : check_audit(d, *ret_tunnel, ret->audit, err);
 }
 
-static void judge_later(struct daemon *d)
+static void labels_try_again(struct daemon *d)
+{
+	set_timer(d->loop, &d->labels_timer, now_boot_ns(), on_labels_again, d);
+}
+
+static void labels_judge_later(struct daemon *d)
 {
 	d->unjudged = true;
-	containers_in_trouble(d);
+	labels_try_again(d);
 }
 
-static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
-	       const struct workload_config *config, const char *wrong)
+static int labels_add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
+		      const struct workload_config *config, const char *wrong)
 {
 	char place[PATH_MAX];
 	struct workload *w;
@@ -320,11 +326,10 @@ static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 
 	place_of(i, place);
 	privilege_long_work(true); /* the first at its depth loads the gate for it */
-	r = workload_new(d, config, place, t, &w, &err);
+	r = workload_new(d, OF_LABELS, config, place, t, &w, &err);
 	if (!r) {
-		w->of_labels = true;
 		snprintf(w->trouble, sizeof(w->trouble), "%s", wrong ? wrong : "");
-		r = daemon_add_workload(d, w, &err);
+		r = tunnel_add_workload(w, &err);
 	}
 	privilege_long_work(false);
 	if (!r)
@@ -332,13 +337,13 @@ static int add(struct daemon *d, const struct engine_item *i, struct tunnel *t,
 	if (may_log(&d->nowhere->log))
 		log_line(LOG_LEVEL_ERR, "container '%s': %s: it is NOT leashed (it is tried again)",
 			 quote(i->name), err.text);
-	judge_later(d);
+	labels_judge_later(d);
 	return r;
 }
 
 /* What the name of a workload has no room for is told by the id: two that begin alike are two, to
  * `hold` and to `detach` as well. */
-static void name_of(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
+static void labels_name(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
 {
 	if (strlen(i->name) < CONFIG_NAME_LEN)
 		memcpy(ret, i->name, strlen(i->name) + 1);
@@ -346,83 +351,69 @@ static void name_of(const struct engine_item *i, char ret[CONFIG_NAME_LEN])
 		snprintf(ret, CONFIG_NAME_LEN, "%.50s~%.12s", i->name, i->id);
 }
 
-/* Shut: of whom it is not known what it is to be leashed to. */
-static int check_usable(const struct engine_item *i, struct error *err)
-{
-	char why[400];
-
-	return *i->unusable ? fail(err, EXIT_USAGE, 0, NULL,
-				   "what the engine says of it can not be used: %s",
-				   escape(why, sizeof(why), i->unusable))
-			    : 0;
-}
-
 /* said: why it is locked, as that was said last; "" if it was not. */
-static void judge(struct daemon *d, const struct engine_item *i, bool first, const char *said)
+static void labels_judge(struct daemon *d, const struct engine_item *i, bool first,
+			 const char *said)
 {
 	struct config_label labels[ENGINE_LABELS];
 	struct workload *w = workload_of(d, i->id);
-	struct workload_config *config;
+	_cleanup_free struct workload_config *config = NULL;
 	struct tunnel *t = NULL;
 	struct error err = { 0 };
-	char shown[300], name[CONFIG_NAME_LEN];
+	char name[CONFIG_NAME_LEN];
 	int n;
 
-	name_of(i, name);
+	labels_name(i, name);
 	if (w) { /* a container's labels never change, its name may */
 		if (strcmp(w->name, name) && !*i->unusable)
-			workload_rename(w, name);
+			container_rename(w, name);
 		return;
 	}
-	escape(shown, sizeof(shown), i->name);
 	if (in_file(d, i)) {
 		if (first)
 			log_line(LOG_LEVEL_NOTICE,
-				 "container '%s' is in the file: its labels are ignored", shown);
+				 "container '%s' is in the file: its labels are ignored",
+				 quote(i->name));
 		return;
 	}
-	n = check_usable(i, &err);
-	if (!n)
-		n = collect(d, i, labels, first, &err);
+	if (*i->unusable) /* shut: it is not known what it is to be leashed to */
+		n = fail(&err, EXIT_USAGE, 0, NULL,
+			 "what the engine says of it can not be used: %s", quote(i->unusable));
+	else
+		n = labels_collect(d, i, labels, first, &err);
 	if (!n)
 		return;
 	config = calloc(1, sizeof(*config));
 	if (!config) {
-		judge_later(d);
+		labels_judge_later(d);
 		return;
 	}
 	memcpy(config->name, name, sizeof(config->name));
-	if (n < 0 || leash(d, i, labels, (size_t)n, &t, config, &err)) {
+	if (n < 0 || labels_leash(d, i, labels, (size_t)n, &t, config, &err)) {
 		if (!*i->unusable && strncmp(said, err.text, sizeof(w->trouble) - 1))
-			log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked", shown,
-				 err.text);
+			log_line(LOG_LEVEL_ERR, "container '%s': %s: it stays locked",
+				 quote(i->name), err.text);
 		memcpy(config->name, name, sizeof(config->name));
 		config->audit = config->ipv6 = false;
-		config->on_failure =
-			ON_FAILURE_BLOCK; /* whoever starts it is to see it run, and fail */
+		/* whoever starts it is to see it run, and fail */
+		config->on_failure = ON_FAILURE_BLOCK;
 		config->stop_after_ns = STOP_NEVER;
-		add(d, i, d->nowhere, config, err.text);
+		labels_add(d, i, d->nowhere, config, err.text);
 		w = workload_of(d, i->id);
 		if (w && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
 			w->again = true;
-			containers_in_trouble(d);
+			labels_try_again(d);
 		}
-	} else if (!add(d, i, t, config, NULL)) {
-		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels", shown,
-			 t->config.interface);
+	} else if (!labels_add(d, i, t, config, NULL)) {
+		log_line(LOG_LEVEL_NOTICE, "container '%s' is leashed to '%s' by its labels",
+			 quote(i->name), t->config.interface);
 	}
-	free(config);
-}
-
-void labels_are(struct daemon *d, const struct engine_item *i, bool first)
-{
-	judge(d, i, first, "");
 }
 
 static bool is_there(const struct daemon *d, const struct tunnel *t)
 {
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (d->tunnels[i] == t)
+	for_each_tunnel(d, other)
+		if (other == t)
 			return true;
 	return t == d->nowhere;
 }
@@ -439,22 +430,22 @@ static void remove_workload(struct daemon *d, struct workload *w)
 		drop_tunnel(d, t);
 }
 
-void labels_owner_is(struct daemon *d, const struct engine_item *owner)
+/* Those that share the new one's network may have been judged without it. */
+static void labels_owner_came(void *arg, const struct engine_item *owner)
 {
+	struct daemon *d = arg;
 	size_t i = 0;
 
-	for (size_t left = d->n_workloads; left;
-	     left--) { /* those that are judged anew come last */
+	/* those that are judged anew come last */
+	for (size_t left = d->n_workloads; left; left--) {
 		struct workload *w = d->workloads[i];
 		const struct engine_item *item =
-			w->of_labels && w->tunnel == d->nowhere
-				? containers_find(d, ENGINE_CONTAINER, w->given + 10)
-				: NULL;
+			w->origin == OF_LABELS && w->tunnel == d->nowhere ? item_of(w) : NULL;
 		const char *shared = item ? engine_shares(item) : NULL;
 
 		if (shared && !strcmp(shared, owner->id)) {
 			remove_workload(d, w);
-			labels_are(d, item, false);
+			labels_judge(d, item, false, "");
 		} else {
 			i++;
 		}
@@ -462,7 +453,7 @@ void labels_owner_is(struct daemon *d, const struct engine_item *owner)
 }
 
 /* It was shut while it might have asked for a leash, and has not. */
-static void let_go(struct daemon *d, struct workload *w)
+static void labels_let_go(struct daemon *d, struct workload *w)
 {
 	struct error err;
 
@@ -473,30 +464,48 @@ static void let_go(struct daemon *d, struct workload *w)
 	workload_undo(w);
 }
 
-void labels_usable(struct daemon *d, const struct engine_item *item)
+/* Leashed, or let go if it never asked for that. */
+static void labels_usable(void *arg, const struct engine_item *item)
 {
 	struct config_label labels[ENGINE_LABELS];
+	struct daemon *d = arg;
 	struct workload *w = workload_of(d, item->id);
 	struct error err;
 
 	if (!w || w->tunnel != d->nowhere)
 		return;
 	/* what was shut before is shut for another reason, which nobody took back */
-	if (!w->was_recorded && !in_file(d, item) && !collect(d, item, labels, false, &err)) {
-		let_go(d, w);
+	if (!w->was_recorded && !in_file(d, item) &&
+	    !labels_collect(d, item, labels, false, &err)) {
+		labels_let_go(d, w);
 		return;
 	}
 	remove_workload(d, w); /* its gate stays on, and is taken over shut */
-	labels_are(d, item, false);
+	labels_judge(d, item, false, "");
 }
 
-static void look_once_more(const struct engine_item *i, void *arg)
+static bool asks(const struct engine_item *i)
 {
-	if (i->kind == ENGINE_CONTAINER && (i->n_labels || (*i->unusable && i->labelled)))
-		labels_are(arg, i, false);
+	return i->kind == ENGINE_CONTAINER && (i->n_labels || (*i->unusable && i->labelled));
 }
 
-bool labels_retry(struct daemon *d)
+static void labels_are(void *arg, const struct engine_item *i, bool first)
+{
+	if (!asks(i))
+		return;
+	labels_judge(arg, i, first, "");
+	if (*i->unusable)
+		labels_try_again(arg);
+}
+
+static void labels_look_once_more(const struct engine_item *i, void *arg)
+{
+	if (asks(i))
+		labels_judge(arg, i, false, "");
+}
+
+/* Once more those that could not be leashed for want of something. Whether any is left. */
+static bool labels_retry(struct daemon *d)
 {
 	char said[sizeof(((struct workload *)0)->trouble)];
 	bool any = false, unjudged = d->unjudged;
@@ -504,12 +513,11 @@ bool labels_retry(struct daemon *d)
 
 	d->unjudged = false;
 	if (unjudged)
-		containers_each(d, look_once_more, d);
-	for (size_t left = d->n_workloads; left;
-	     left--) { /* those that are judged anew come last */
+		inventory_each(d->inventory, labels_look_once_more, d);
+	/* those that are judged anew come last */
+	for (size_t left = d->n_workloads; left; left--) {
 		struct workload *w = d->workloads[i];
-		const struct engine_item *item =
-			w->again ? containers_find(d, ENGINE_CONTAINER, w->given + 10) : NULL;
+		const struct engine_item *item = w->again ? item_of(w) : NULL;
 
 		any |= item != NULL;
 		if (!item) {
@@ -518,9 +526,23 @@ bool labels_retry(struct daemon *d)
 		}
 		memcpy(said, w->trouble, sizeof(said));
 		remove_workload(d, w);
-		judge(d, item, false, said);
+		labels_judge(d, item, false, said);
 	}
 	return any || d->unjudged;
+}
+
+static int on_labels_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct daemon *d = arg;
+	bool more;
+
+	privilege_long_work(true);
+	more = labels_retry(d);
+	privilege_long_work(false);
+	unguard(d); /* the last whose netns nobody knew may be known, or gone */
+	if (more || any_without_netns(d))
+		set_timer(d->loop, &d->labels_timer, now_boot_ns() + AGAIN_NS, on_labels_again, d);
+	return 0;
 }
 
 void labels_detached(struct daemon *d)
@@ -530,52 +552,50 @@ void labels_detached(struct daemon *d)
 			drop_tunnel(d, d->tunnels[i]);
 }
 
-void labels_gone(struct daemon *d, const char *id)
+static void labels_gone(void *arg, const char *id)
 {
+	struct daemon *d = arg;
 	struct workload *w = workload_of(d, id);
 
 	if (!w)
 		return;
-	workload_shut(w); /* its cgroup may be there a little longer */
+	leash_shut(w); /* its cgroup may be there a little longer */
 	remove_workload(d, w);
 }
 
+const struct inventory_containers labels_news = {
+	.usable = labels_usable,
+	.is = labels_are,
+	.came = labels_owner_came,
+	.gone = labels_gone,
+};
+
 /* ------ after a reload ------ */
 
-static void look_again(const struct engine_item *i, void *arg)
+static void labels_look_again(const struct engine_item *i, void *arg)
 {
 	if (i->kind == ENGINE_CONTAINER && i->n_labels)
-		labels_are(arg, i, true);
-}
-
-static struct tunnel *find_like(const struct daemon *d, const struct tunnel *old)
-{
-	for (size_t i = 0; i < d->n_tunnels; i++)
-		if (!strcmp(d->tunnels[i]->config.interface, old->config.interface) &&
-		    same_netns(d, d->tunnels[i]->config.netns, old->config.netns))
-			return d->tunnels[i];
-	return NULL;
+		labels_judge(arg, i, true, "");
 }
 
 void labels_again(struct daemon *d)
 {
 	for (size_t i = 0; i < d->n_workloads;) {
 		struct workload *w = d->workloads[i];
-		const struct engine_item *item =
-			w->of_labels ? containers_find(d, ENGINE_CONTAINER, w->given + 10) : NULL;
+		const struct engine_item *item = w->origin == OF_LABELS ? item_of(w) : NULL;
 		struct tunnel *t;
 
 		if (item && in_file(d, item)) {
 			remove_workload(d, w);
 			continue;
 		}
-		if (w->of_labels && !is_there(d, w->tunnel)) {
-			t = find_like(d, w->tunnel);
+		if (w->origin == OF_LABELS && !is_there(d, w->tunnel)) {
+			t = find_like(d, &w->tunnel->config);
 			workload_move(w, t ? t : d->nowhere);
 			snprintf(w->trouble, sizeof(w->trouble), "%s",
 				 t ? "" : "its tunnel is no longer in the file");
 		}
 		i++;
 	}
-	containers_each(d, look_again, d);
+	inventory_each(d->inventory, labels_look_again, d);
 }

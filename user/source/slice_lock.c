@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See slice.h. */
-#include "core/slice.h"
+/* See slice_lock.h. */
+#include "source/slice_lock.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "act/gate.h"
 #include "report/control.h"
 
 static uint32_t depth(const char *path)
@@ -24,12 +24,16 @@ int slice_lock(struct gate *g, const struct cgroup_root *root, const char *name,
 	char path[PATH_MAX];
 	int r = slice_to_path(root, name, path, err);
 
-	if (!r) /* first, so that a cgroup that has to be made is locked in no time */
-		r = gate_load_level(g, depth(path) + 1, err);
-	if (!r)
-		r = cgroup_make(root, path, err);
-	if (!r)
-		r = resolve_cgroup(root, path, &c, err);
+	if (r)
+		return r;
+	/* first, so that a cgroup that has to be made is locked in no time */
+	r = gate_load_level(g, depth(path) + 1, err);
+	if (r)
+		return r;
+	r = cgroup_make(root, path, err);
+	if (r)
+		return r;
+	r = resolve_cgroup(root, path, &c, err);
 	if (r)
 		return r;
 	slice_name(path, c.name);
@@ -56,23 +60,32 @@ static int check_version(int *ret_lock, struct error *err)
 	return r == -ENOENT ? 0 : r;
 }
 
+int slices_lock_with(struct gate *g, const struct cgroup_root *root, const struct config *config,
+		     struct error *err)
+{
+	const char *name;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < config->n_slices; i++)
+		r = slice_lock(g, root, config->slices[i], NULL, err);
+	for (size_t i = 0; !r && i < config->n_workloads; i++)
+		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
+			r = slice_lock(g, root, name, NULL, err);
+	return r;
+}
+
 static int open_and_lock(const struct config *config, const struct cgroup_root *root,
 			 struct error *err)
 {
 	_cleanup_fd int lock = control_lock_pins(err), no_daemon = -1;
-	struct gate *g = NULL;
+	struct gate *g;
 	int r = lock < 0 ? lock : check_version(&no_daemon, err);
 
 	if (!r)
 		r = gate_open(&g, root, err);
-	for (size_t i = 0; !r && i < config->n_slices; i++)
-		r = slice_lock(g, root, config->slices[i], NULL, err);
-	for (size_t i = 0; !r && i < config->n_workloads; i++) {
-		const char *name;
-
-		if (place_kind(config->workloads[i].cgroup, &name) == PLACE_SLICE)
-			r = slice_lock(g, root, name, NULL, err);
-	}
+	if (r)
+		return r;
+	r = slices_lock_with(g, root, config, err);
 	gate_close(g);
 	return r;
 }

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See container.h. */
+
+#include "core/container.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/registry.h"
+#include "core/tunnel.h"
+#include "core/workload.h"
+#include "edge/bootstrap.h"
+#include "watch/process.h"
+
+#define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
+
+void container_in_trouble(struct workload *w, const char *what, const char *why)
+{
+	char text[sizeof(w->trouble)], shown[300];
+
+	snprintf(text, sizeof(text), "%s: %s", what, escape(shown, sizeof(shown), why));
+	if (!strcmp(text, w->trouble))
+		return;
+	memcpy(w->trouble, text, sizeof(text));
+	log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, text);
+}
+
+const char *container_to_type(const struct workload *w, char *buf, size_t size)
+{
+	const struct engine_item *i =
+		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
+	const char *owner = i ? engine_shares(i) : NULL;
+
+	if (!owner || inventory_find(w->daemon->inventory, w->container.kind, owner))
+		return NULL;
+	if (*i->compose_service)
+		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
+			 quote(i->compose_project), quote(i->compose_service));
+	else
+		snprintf(buf, size, "make it anew, with the network of the new one");
+	return buf;
+}
+
+bool container_say_removed(struct workload *w)
+{
+	char command[300];
+
+	if (!container_to_type(w, command, sizeof(command)))
+		return false;
+	container_in_trouble(w, "the container whose network it shares was removed", command);
+	return true;
+}
+
+int container_stop(struct workload *w)
+{
+	w->container.stopping = true;
+	return inventory_ask_stop(&w->container.watch, w->container.id);
+}
+
+bool container_start(struct workload *w)
+{
+	if (w->container.running || w->container.stopping || container_say_removed(w))
+		return false;
+	edge_shut(w->tunnel->edge);
+	if (!w->container.watch.request &&
+	    inventory_ask_start(&w->container.watch, w->container.id))
+		container_in_trouble(w, "it can not be started", "the engine does not answer");
+	return true;
+}
+
+/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. An
+ * engine puts who shares another's netns into that one's present netns, whenever it starts. */
+bool container_is_orphaned(const struct workload *w)
+{
+	const struct engine_item *i =
+		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
+	char path[64];
+	struct stat st;
+
+	if (!w->container.running || !w->container.pid || !i || !engine_shares(i))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", w->container.pid);
+	return !stat(path, &st) && st.st_ino != w->tunnel->netns_ino;
+}
+
+/* Not again, if a start has just not brought it there. */
+static bool was_moved(const struct workload *w)
+{
+	return w->container.orphaned_of == w->tunnel->netns_cookie &&
+	       now_boot_ns() - w->container.orphaned_ns < ORPHAN_NS;
+}
+
+bool container_may_move(const struct workload *w)
+{
+	return !was_moved(w) && inventory_reachable(w->daemon->inventory, w->container.kind);
+}
+
+void container_moves(struct workload *w)
+{
+	w->container.orphaned_ns = now_boot_ns();
+	w->container.orphaned_of = w->tunnel->netns_cookie;
+}
+
+void container_say_orphaned(struct workload *w)
+{
+	if (was_moved(w))
+		container_in_trouble(w, "it is not in its tunnel's network namespace",
+				     "and a start did not bring it there");
+	else
+		container_in_trouble(w, "it is not in its tunnel's network namespace any more",
+				     "and the engine does not answer");
+}
+
+/* An engine that is still starting it would wait for the frozen for ever. What it said of an
+ * earlier start is known by the process, which is not in this cgroup. */
+bool container_has_started(const struct workload *w)
+{
+	char path[PATH_MAX];
+	size_t n = strlen(w->path);
+
+	if (!w->container.pid) /* a unit may have none; a container's has ended, and the next is to
+				  come */
+		return w->container.running && w->container.kind == ENGINE_UNIT;
+	if (!w->container.running)
+		return false;
+	return !process_cgroup(w->container.pid, path) && !strncmp(path, w->path, n) &&
+	       (!path[n] || path[n] == '/');
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A workload's container or unit, as far as it is asked about and asked to do something: stopped,
+ * started, where it is. What the engine tells of it is container_news.c's.
+ */
+#ifndef VPNLEASH_CONTAINER_H
+#define VPNLEASH_CONTAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct workload;
+
+/* Said once, and by `status` and `why` as long as it is so. */
+void container_in_trouble(struct workload *w, const char *what, const char *why);
+/* Made to share the network of a container that was removed meanwhile: no start brings it into that
+ * of the next. What to type, in buf; NULL: not so. */
+const char *container_to_type(const struct workload *w, char *buf, size_t size);
+bool container_say_removed(struct workload *w); /* that; whether it is so */
+
+/* Asked of the engine, which says later how it went. 0 or -Exxx. */
+int container_stop(struct workload *w);
+/* Whether it is to be asked for again, if it does not come. */
+bool container_start(struct workload *w);
+
+/* An engine that is still starting it would wait for the frozen for ever. */
+bool container_has_started(const struct workload *w);
+/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
+bool container_is_orphaned(const struct workload *w);
+bool container_may_move(const struct workload *w); /* by a start; not at once again */
+void container_moves(struct workload *w);
+void container_say_orphaned(struct workload *w); /* it may not */
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is left of removed cgroups, shut for as long as a socket of theirs lives. */
+#ifndef VPNLEASH_REMAINS_H
+#define VPNLEASH_REMAINS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/util.h"
+
+struct daemon;
+
+/* What an earlier run left, barred; what the kernel has released goes. Before anything is leased.
+ */
+int remains_open(struct daemon *d, struct error *err);
+void remains_close(struct daemon *d); /* takes nothing off */
+/* The workload's cgroup was removed. netns_cookie of its tunnel, 0: unknown. */
+void remains_take(struct daemon *d, uint64_t cgroup_id, uint64_t netns_cookie);
+void remains_look(struct daemon *d);	  /* at all of them now: some were detached */
+void remains_scan(struct daemon *d);	  /* for those that nobody listened to, from now on */
+void remains_scan_soon(struct daemon *d); /* one is on its way out */
+/* May there be some in that netns? Then its guard stays; it goes with the last of them. */
+bool remains_in(const struct daemon *d, uint64_t netns_cookie);
+size_t remains_count(const struct daemon *d);
+
+#endif

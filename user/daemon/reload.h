@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From a configuration to tunnels and workloads, and from one configuration to the next. */
+#ifndef VPNLEASH_RELOAD_H
+#define VPNLEASH_RELOAD_H
+
+#include "config/config.h"
+
+struct daemon;
+
+/* All that it names is made and shut, and nothing started; all or nothing. */
+int reload_begin(struct daemon *d, const struct config *config, struct error *err);
+/* The daemon's file read anew; on failure the old configuration is kept. */
+int reload(struct daemon *d, struct error *err);
+
+#endif
