@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cmd/cmd.h"
 #include "prove/prove.h"
 
 #define CLIENTS_LIMIT 8
@@ -92,7 +93,7 @@ static int open_place(const char *text, int flags, const char *what, int *ret, s
 	else
 		snprintf(path, sizeof(path), "/run/netns/%s", text);
 	*ret = open(path, O_RDONLY | O_CLOEXEC | flags);
-	return *ret < 0 ? fail(err, EXIT_USAGE, -errno, NULL, "open %s '%s'", what, path) : 0;
+	return *ret < 0 ? fail(err, ERROR_INPUT, -errno, NULL, "open %s '%s'", what, path) : 0;
 }
 
 /* ---- printing ---- */
@@ -201,7 +202,7 @@ static int publish(const char *path, const char *text, size_t length, struct err
 	snprintf(temporary, sizeof(temporary), "%s.new", path);
 	_cleanup_fd int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, text, length) != (ssize_t)length || rename(temporary, path) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "write state file '%s'", path);
+		return fail(err, ERROR_OTHER, -errno, NULL, "write state file '%s'", path);
 	return 0;
 }
 
@@ -212,11 +213,11 @@ static int print_block(const struct run *r, const struct block *b, struct error 
 	FILE *f = open_memstream(&text, &length);
 
 	if (!f)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "print");
+		return fail(err, ERROR_OTHER, -errno, NULL, "print");
 	(r->options->json ? print_json : print_text)(f, r, b);
 	fclose(f);
 	if (fwrite(text, 1, length, stdout) != length || fflush(stdout) != 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "print");
+		return fail(err, ERROR_OTHER, -errno, NULL, "print");
 	return r->options->state ? publish(r->options->state, text, length, err) : 0;
 }
 
@@ -342,10 +343,10 @@ static int do_once(struct options *o, int signals, struct error *err)
 	/* The sender keeps to its own bound, unless it cannot: frozen, starved. */
 	e = pump(&r, signals, now_boot_ns() + (o->plan.max_seconds + 2) * NS_PER_SEC, err);
 	if (e == -ETIME)
-		return fail(err, EXIT_FAILURE_, -ETIME, "is its cgroup frozen?",
+		return fail(err, ERROR_OTHER, -ETIME, "is its cgroup frozen?",
 			    "the sender has not finished in %u s", o->plan.max_seconds);
 	if (e > 0)
-		return fail(err, EXIT_FAILURE_, -EINTR, NULL, "stopped by signal %d", e);
+		return fail(err, ERROR_OTHER, -EINTR, NULL, "stopped by signal %d", e);
 	return e < 0 ? e : report(&r, NULL, err);
 }
 
@@ -603,19 +604,19 @@ static int options_parse(struct options *o, const struct command *c, int argc, c
 		if (r < 0)
 			return err->text[0] || id == '?'
 				       ? r
-				       : fail(err, EXIT_USAGE, r, "see: prove --help", "--%s '%s'",
+				       : fail(err, ERROR_INPUT, r, "see: prove --help", "--%s '%s'",
 					      long_options[index].name, optarg);
 	}
 	if (optind < argc)
-		return fail(err, EXIT_USAGE, 0, "see: prove --help", "unexpected '%s'",
+		return fail(err, ERROR_INPUT, 0, "see: prove --help", "unexpected '%s'",
 			    argv[optind]);
 	if (c->sends && (!o->capture_if || !*t->underlay))
-		return fail(err, EXIT_USAGE, 0, "see: prove --help",
+		return fail(err, ERROR_INPUT, 0, "see: prove --help",
 			    "%s needs --capture-if and --underlay", c->name);
 	if (!t->fence[0].family && !t->fence[1].family)
 		memcpy(t->fence, t->onlink, sizeof(t->fence));
 	if (c->sends && !t->fence[0].family && !t->fence[1].family)
-		return fail(err, EXIT_USAGE, 0, "give --onlink4, --onlink6 or --fence",
+		return fail(err, ERROR_INPUT, 0, "give --onlink4, --onlink6 or --fence",
 			    "no address to send a fence to");
 	return 0;
 }
@@ -635,7 +636,7 @@ static int command_run(const struct command *c, int argc, char **argv, struct er
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signals = signalfd(-1, &mask, SFD_CLOEXEC);
 	if (signals < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "receive signals");
+		return fail(err, ERROR_OTHER, -errno, NULL, "receive signals");
 	r = targets_init(&o.targets, err);
 	if (r == 0)
 		r = kinds_parse("all", &o.plan.kinds, err);
@@ -646,7 +647,7 @@ static int command_run(const struct command *c, int argc, char **argv, struct er
 
 int main(int argc, char **argv)
 {
-	struct error err = { .exit_code = EXIT_USAGE };
+	struct error err = { .kind = ERROR_INPUT };
 	const char *name = argc > 1 ? argv[1] : "";
 
 	if (!strcmp(name, "--help")) {
@@ -660,8 +661,8 @@ int main(int argc, char **argv)
 			return EXIT_GOOD;
 		if (err.text[0])
 			fprintf(stderr, "prove: %s\n", err.text);
-		return err.exit_code;
+		return err.kind;
 	}
 	fprintf(stderr, "prove: no such command '%s' (see: prove --help)\n", name);
-	return EXIT_USAGE;
+	return ERROR_INPUT;
 }

@@ -43,7 +43,7 @@ static int cmd_help(int argc, char **argv, struct error *err)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "help";
-	struct error err = { .exit_code = EXIT_FAILURE_ };
+	struct error err = { .kind = ERROR_OTHER };
 	int r;
 
 	if (!strcmp(name, "--version")) {
@@ -60,8 +60,8 @@ int main(int argc, char **argv)
 		if (r >= 0)
 			return r;
 		fprintf(stderr, "vpnleash: %s\n", err.text);
-		return err.exit_code;
+		return err.kind;
 	}
 	fprintf(stderr, "vpnleash: unknown command '%s' (see: vpnleash --help)\n", quote(name));
-	return EXIT_USAGE;
+	return ERROR_INPUT;
 }

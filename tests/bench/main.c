@@ -19,9 +19,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t i = 0; argc == 4 && i < ARRAY_SIZE(parts); i++)
 		if (!strcmp(argv[1], parts[i].name))
-			return parts[i].run(argv[2]) ? EXIT_FAILURE_ : result_write(argv[3]);
+			return parts[i].run(argv[2]) ? ERROR_OTHER : result_write(argv[3]);
 	fprintf(stderr,
 		"usage: bench packet|guard|refused|scale|udp|dns|latency|daemon CGROUP DIRECTORY\n"
 		"(by tests/bench/run, which makes the place)\n");
-	return EXIT_USAGE;
+	return ERROR_INPUT;
 }

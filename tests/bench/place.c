@@ -28,7 +28,7 @@ void die(const char *format, ...)
 	vfprintf(stderr, format, ap);
 	va_end(ap);
 	fputc('\n', stderr);
-	exit(EXIT_FAILURE_);
+	exit(ERROR_OTHER);
 }
 
 double thread_cpu_ns(void)

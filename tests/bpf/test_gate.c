@@ -598,7 +598,7 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	assert_int_equal(record_bind(t.leases, inner.id, inner.level, "inner", 0), 0);
 	good(gate_attach(t.gate, &t.root, &inner, &err), &err);
 	assert_int_equal(gate_lock_slice(t.gate, &t.root, &s.slice, &err), -EBUSY);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	assert_non_null(strstr(err.text, "/s/child/inner"));
 	assert_false(gate_is_slice(gate_pins(t.gate), s.slice.id, NULL));
 	good(gate_detach(inner.id, &err), &err);
@@ -648,7 +648,8 @@ static void *regrant(void *arg)
 	unsigned int slot = t.slot, fresh;
 
 	for (int i = 0; i < REGRANTS; i++) {
-		/* as the daemon does when a tunnel is another device: core/tunnel.c, tunnel_identify() */
+		/* as the daemon does when a tunnel is another device: core/tunnel.c,
+		 * tunnel_identify() */
 		atomic_fetch_add(&grants, 1);
 		lease_revoke(t.leases, slot);
 		fresh = (unsigned int)lease_slot(t.leases, identities[i & 1]);

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (config_parse_text(&c, "fuzz.conf", text, &err) ||
 	    config_finish(&c, "fuzz.conf", &err)) {
 		check_error(&err);
-		MUST(*err.text && err.exit_code == EXIT_USAGE);
+		MUST(*err.text && err.kind == ERROR_INPUT);
 	}
 	MUST(c.n_tunnels <= CONFIG_TUNNELS && c.n_workloads <= CONFIG_WORKLOADS);
 	MUST(c.n_slices <= CONFIG_SLICES);

@@ -13,7 +13,7 @@ static json_t *judge(void *owner, const json_t *j, const struct control_peer *pe
 
 	if (request_parse(j, &r, &err)) {
 		check_error(&err);
-		MUST(*err.text && err.exit_code == EXIT_USAGE && !r.name);
+		MUST(*err.text && err.kind == ERROR_INPUT && !r.name);
 		return control_refusal(&err);
 	}
 	MUST(r.verb < VERBS && r.name && !r.client);

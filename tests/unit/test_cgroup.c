@@ -35,7 +35,7 @@ static void assert_refused(const char *text, const char *says)
 	err = (struct error) { 0 };
 	memset(got, 0x5a, PATH_MAX);
 	assert_int_equal(cgroup_path(&root, copy, got, &err), -EINVAL);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	if (!strstr(err.text, says))
 		fail_msg("'%s' expected in: %s", says, err.text);
 	assert_null(strpbrk(err.text, "\n\033"));
@@ -157,7 +157,7 @@ static void what_is_no_slice(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		if (slice_to_path(&root, bad[i], got, &err) != -EINVAL)
 			fail_msg("'%s' is taken", bad[i]);
-		assert_int_equal(err.exit_code, EXIT_USAGE);
+		assert_int_equal(err.kind, ERROR_INPUT);
 		assert_non_null(strstr(err.text, "not the name of a slice"));
 		assert_null(strpbrk(err.text, "\n\033"));
 	}
@@ -243,10 +243,10 @@ static void real_cgroups(void **state)
 	unlinkat(real.fd, deep + 1, AT_REMOVEDIR);
 	snprintf(deep, sizeof(deep), "%s/cgroup.procs/a", name);
 	assert_true(cgroup_make(&real, deep, &err) < 0);
-	assert_int_equal(err.exit_code, EXIT_PRIVILEGE);
+	assert_int_equal(err.kind, ERROR_PRIVILEGE);
 
 	assert_int_equal(resolve_cgroup(&real, "/vpnleash-unit-none", &c, &err), -ENOENT);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	snprintf(link, sizeof(link), "%s/cgroup.procs", name); /* a file is not a cgroup */
 	assert_int_equal(resolve_cgroup(&real, link, &c, &err), -ENOTDIR);
 	assert_true(resolve_cgroup(&real, "/../../..", &c, &err) < 0);

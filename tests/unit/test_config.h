@@ -56,7 +56,7 @@ static inline void assert_wrong(const char *text, unsigned int line, const char 
 	if (!r)
 		fail_msg("accepted: %s", text);
 	assert_int_equal(r, -EINVAL);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	snprintf(begin, sizeof(begin), "a.conf:%u: ", line);
 	if (strncmp(err.text, begin, strlen(begin)) || !strstr(err.text, says))
 		fail_msg("'%s…%s' expected in: %s", begin, says, err.text);

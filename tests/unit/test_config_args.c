@@ -36,7 +36,7 @@ static void assert_refused(int r, const char *key, const char *remedy)
 	const unsigned char *untouched = (const unsigned char *)&config;
 
 	assert_int_equal(r, -EINVAL);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	if (!strstr(err.text, key) || !strstr(err.text, remedy))
 		fail_msg("'%s' and '%s' expected in: %s", key, remedy, err.text);
 	for (size_t i = 0; i < sizeof(config); i++)

@@ -28,7 +28,7 @@ static void a_key_that_does_not_exist(void **state)
 	assert_false(owned);
 	assert_string_equal(err.text, FIXTURES "design-sample.conf:5: unknown key 'identity' in "
 					       "[tunnel] (see vpnleash.conf(5))");
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 }
 
 static void every_built_key_in_a_file(void **state)

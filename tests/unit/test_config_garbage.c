@@ -38,7 +38,7 @@ static bool read_hostile(const char *text)
 		assert_sound();
 		return true;
 	}
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	if (!strpbrk(err.text, "\n\r\033") &&
 	    (!strncmp(err.text, "a.conf: no workload", 19) ||
 	     (sscanf(err.text, "a.conf:%u: %n", &line, &at) == 1 && at && err.text[at])))

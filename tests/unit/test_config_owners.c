@@ -56,7 +56,7 @@ static int read_files(const char *name)
 static void assert_read_refused(const char *name, const char *says, const char *remedy)
 {
 	assert_true(read_files(name) < 0);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	if (!strstr(err.text, says) || !strstr(err.text, remedy))
 		fail_msg("'%s' and '%s' expected in: %s", says, remedy, err.text);
 	assert_null(strpbrk(err.text, "\n\r\033"));

@@ -202,7 +202,7 @@ static void kind_lists(void **state)
 	assert_true(kinds_parse("", &set, &err) < 0);
 	assert_true(kinds_parse("udp4x", &set, &err) < 0);
 	assert_true(kinds_parse("udp4,nope,tcp4", &set, &err) < 0);
-	assert_int_equal(err.exit_code, EXIT_USAGE);
+	assert_int_equal(err.kind, ERROR_INPUT);
 	assert_non_null(strstr(err.text, "nope"));
 	assert_int_equal(set, 7); /* untouched on failure */
 }

@@ -82,7 +82,7 @@ static void bad_ones(void **state)
 		assert_int_equal(r, -EINVAL);
 		assert_null(got.name); /* untouched */
 		assert_non_null(strstr(err.text, bad[i][1]));
-		assert_int_equal(err.exit_code, EXIT_USAGE);
+		assert_int_equal(err.kind, ERROR_INPUT);
 	}
 }
 

@@ -153,22 +153,22 @@ static void errors_say_what_why_and_what_to_do(void **state)
 	struct error err;
 	char *long_text = malloc(4096);
 
-	assert_int_equal(fail(&err, EXIT_USAGE, -ENOENT, "make it", "open '%s'", "x"), -ENOENT);
+	assert_int_equal(fail(&err, ERROR_INPUT, -ENOENT, "make it", "open '%s'", "x"), -ENOENT);
 	assert_string_equal(err.text, "open 'x': No such file or directory (make it)");
-	assert_int_equal(err.exit_code, EXIT_USAGE);
-	assert_int_equal(fail(&err, EXIT_PRIVILEGE, -EPERM, NULL, "go"), -EPERM);
+	assert_int_equal(err.kind, ERROR_INPUT);
+	assert_int_equal(fail(&err, ERROR_PRIVILEGE, -EPERM, NULL, "go"), -EPERM);
 	assert_string_equal(err.text, "go: Operation not permitted");
-	assert_int_equal(fail(&err, EXIT_NEGATIVE, 0, "do", "say"), -EINVAL);
+	assert_int_equal(fail(&err, ERROR_ABSENT, 0, "do", "say"), -EINVAL);
 	assert_string_equal(err.text, "say (do)");
-	assert_int_equal(fail(NULL, EXIT_USAGE, -EBUSY, "x", "y"), -EBUSY);
+	assert_int_equal(fail(NULL, ERROR_INPUT, -EBUSY, "x", "y"), -EBUSY);
 	/* an error that is told again from its own text */
-	assert_int_equal(fail(&err, EXIT_USAGE, 0, NULL, "again: %s", err.text), -EINVAL);
+	assert_int_equal(fail(&err, ERROR_INPUT, 0, NULL, "again: %s", err.text), -EINVAL);
 	assert_string_equal(err.text, "again: say (do)");
 
 	assert_non_null(long_text);
 	memset(long_text, 'a', 4095);
 	long_text[4095] = '\0';
-	fail(&err, EXIT_USAGE, -ENOENT, "make it", "%s", long_text);
+	fail(&err, ERROR_INPUT, -ENOENT, "make it", "%s", long_text);
 	assert_true(strlen(err.text) < sizeof(err.text));
 	assert_non_null(strstr(err.text, "(make it)")); /* the remedy is not what is cut off */
 	free(long_text);

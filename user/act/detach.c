@@ -69,7 +69,7 @@ static int refuse_alone(uint64_t cgroup_id, const struct workload_record *w, voi
 		return 0;
 	snprintf(remedy, sizeof(remedy), "vpnleash detach %s takes all in it off",
 		 quote(slice.name));
-	return fail(walk->err, EXIT_USAGE, -EBUSY, remedy,
+	return fail(walk->err, ERROR_INPUT, -EBUSY, remedy,
 		    "detach '%s': it would be shut for good in the slice '%s'", quote(w->name),
 		    quote(slice.name));
 }
@@ -84,7 +84,7 @@ static int detach_one(struct walk *walk, uint64_t cgroup_id, const struct worklo
 
 		r = fd < 0 ? 0 : freezer_thaw(fd);
 		if (r)
-			return fail(walk->err, EXIT_FAILURE_, r, NULL, "thaw '%s'", quote(w->name));
+			return fail(walk->err, ERROR_OTHER, r, NULL, "thaw '%s'", quote(w->name));
 	}
 	r = gate_detach(cgroup_id, walk->err);
 	if (r)

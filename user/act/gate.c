@@ -30,7 +30,7 @@ int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *e
 	int r;
 
 	if (!g)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the gate");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the gate");
 	r = open_pinned(g, root, err);
 	if (r)
 		gate_close(g);
@@ -56,7 +56,7 @@ int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct
 	int r;
 
 	if (!g)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "try the gate");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "try the gate");
 	r = load_and_prove(g, root, err);
 	if (!r)
 		*ret_netns_by_socket = g->netns_by_socket;
@@ -93,11 +93,11 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 	int above = gate_slice_above(&g->pins, c->fd, &slice, NULL), r;
 
 	if (gate_is_slice(&g->pins, c->id, NULL))
-		return fail(err, EXIT_USAGE, -EBUSY,
+		return fail(err, ERROR_INPUT, -EBUSY,
 			    "leash its children, or detach the slice first",
 			    "leash '%s': it is locked as a slice", c->name);
 	if (above > 1)
-		return fail(err, EXIT_USAGE, -EBUSY, "leash the slice's direct child",
+		return fail(err, ERROR_INPUT, -EBUSY, "leash the slice's direct child",
 			    "leash '%s': it lies deeper in '%s'", c->name, quote(slice.name));
 	if (above == 1)
 		return gate_link_witness(g, c, err);

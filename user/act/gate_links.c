@@ -35,9 +35,9 @@ static int update_hook(const char *name, const struct bpf_program *p, const stru
 	if (link == -ENOENT || link == -EPROTO)
 		return 0;
 	if (link < 0)
-		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
+		return fail(err, ERROR_OTHER, link, NULL, "open %s of '%s'", name, c->name);
 	if (bpf_link_update(link, bpf_program__fd(p), NULL) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name, c->name);
+		return fail(err, ERROR_OTHER, -errno, NULL, "replace %s of '%s'", name, c->name);
 	return 1;
 }
 
@@ -49,7 +49,7 @@ static int check_free(struct gate *g, const struct cgroup_root *root, const stru
 	if (r)
 		return r;
 	if (gate_is_on(c->fd))
-		return fail(err, EXIT_USAGE, -EBUSY, "end the other vpnleash first",
+		return fail(err, ERROR_INPUT, -EBUSY, "end the other vpnleash first",
 			    "leash '%s': it has a gate that is not pinned here", c->name);
 	return 0;
 }
@@ -61,7 +61,7 @@ static int pin_hook(struct hook *h, const char *name, const struct cgroup_ref *c
 	pins_link_path(path, name, c->id);
 	unlink(path); /* of a cgroup that is gone, see update_hook() */
 	if (bpf_link__pin(h->made, path) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "pin '%s'", path);
+		return fail(err, ERROR_OTHER, -errno, NULL, "pin '%s'", path);
 	h->pinned = true;
 	return 0;
 }
@@ -84,7 +84,7 @@ static int link_hooks(struct gate *g, const struct cgroup_root *root, const stru
 			return r;
 		hooks[i].made = bpf_program__attach_cgroup(hooks[i].program, c->fd);
 		if (!hooks[i].made)
-			return fail(err, EXIT_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
+			return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
 				    "attach %s to '%s'", name, c->name);
 	}
 	/* all are attached: publish */
@@ -145,18 +145,18 @@ static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct er
 
 	if (link >= 0)
 		return bpf_link_update(link, bpf_program__fd(p), NULL) < 0
-			       ? fail(err, EXIT_FAILURE_, -errno, NULL, "replace %s of '%s'", name,
+			       ? fail(err, ERROR_OTHER, -errno, NULL, "replace %s of '%s'", name,
 				      c->name)
 			       : 0;
 	/* any other failure may leave one that is in force, and a witness of sockets */
 	if (link != -ENOENT && !of_another)
-		return fail(err, EXIT_FAILURE_, link, NULL, "open %s of '%s'", name, c->name);
+		return fail(err, ERROR_OTHER, link, NULL, "open %s of '%s'", name, c->name);
 	link = create_link(p, c);
 	pins_link_path(path, name, c->id);
 	if (link >= 0 && of_another)
 		unlink(path);
 	if (link < 0 || bpf_obj_pin(link, path) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, GATE_REMEDY_LOAD, "attach %s to '%s'",
+		return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD, "attach %s to '%s'",
 			    name, c->name);
 	return 0;
 }
@@ -180,7 +180,7 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 			return e;
 	}
 	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "set the resolver of '%s'", c->name);
+		return fail(err, ERROR_OTHER, -errno, NULL, "set the resolver of '%s'", c->name);
 	return 0;
 }
 

@@ -86,7 +86,7 @@ static int prepare_and_load(struct vpnleash_bpf *skel, const struct pins *pins, 
 	/* getrandom() does not fail once the machine has booted; with zeros a note could be forged
 	 */
 	if (getrandom((void *)skel->rodata->note_secret, sizeof(skel->rodata->note_secret), 0) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "get random bytes");
+		return fail(err, ERROR_OTHER, -errno, NULL, "get random bytes");
 	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
 	bpf_program__set_autoload(skel->progs.deny_packet, false);
 	if (level != 1)
@@ -95,7 +95,7 @@ static int prepare_and_load(struct vpnleash_bpf *skel, const struct pins *pins, 
 	if (r)
 		return r;
 	r = vpnleash_bpf__load(skel);
-	return r ? fail(err, EXIT_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate") : 0;
+	return r ? fail(err, ERROR_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate") : 0;
 }
 
 static int load_instance(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t level,
@@ -106,7 +106,7 @@ static int load_instance(struct vpnleash_bpf **ret, const struct pins *pins, uin
 
 	last_log[0] = '\0';
 	if (!skel)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
+		return fail(err, ERROR_OTHER, -errno, NULL, "open the BPF object");
 	r = prepare_and_load(skel, pins, level, netns_by_socket, err);
 	if (r)
 		vpnleash_bpf__destroy(skel);
@@ -121,13 +121,13 @@ int gate_load(struct gate *g, const struct pins *pins, struct error *err)
 	int r;
 
 	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno,
+		return fail(err, ERROR_PRIVILEGE, -errno,
 			    "vpnleash needs a kernel with CONFIG_DEBUG_INFO_BTF",
 			    "read /sys/kernel/btf/vmlinux");
 	/* Not by version number: each of the two ways is tried, the faster one first. */
 	r = load_instance(&g->instances[1], pins, 1, false, &none);
 	if (r == -EPERM)
-		return fail(err, EXIT_PRIVILEGE, r,
+		return fail(err, ERROR_PRIVILEGE, r,
 			    "run as root, or give CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
 			    "load the gate");
 	if (!r)
@@ -141,7 +141,7 @@ int gate_instance(struct gate *g, uint32_t level, struct vpnleash_bpf **ret, str
 	int r;
 
 	if (level >= GATE_LEVELS)
-		return fail(err, EXIT_USAGE, -ELOOP, "leash a cgroup nearer to the root",
+		return fail(err, ERROR_INPUT, -ELOOP, "leash a cgroup nearer to the root",
 			    "attach the gate %u levels deep", level);
 	if (!g->instances[level]) {
 		r = load_instance(&g->instances[level], &g->pins, level, g->netns_by_socket, err);

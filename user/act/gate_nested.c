@@ -31,7 +31,7 @@ int gate_check_above(const struct cgroup_root *root, const struct cgroup_ref *c,
 	char path[PATH_MAX];
 
 	if (gate_is_on(root->fd))
-		return fail(err, EXIT_USAGE, -EBUSY, NULL, "leash '%s': the root has a gate",
+		return fail(err, ERROR_INPUT, -EBUSY, NULL, "leash '%s': the root has a gate",
 			    c->name);
 	for (const char *end = strchr(c->path + 1, '/'); end; end = strchr(end + 1, '/')) {
 		_cleanup_fd int fd = -1;
@@ -39,7 +39,7 @@ int gate_check_above(const struct cgroup_root *root, const struct cgroup_ref *c,
 		snprintf(path, sizeof(path), "%.*s", (int)(end - c->path - 1), c->path + 1);
 		fd = openat(root->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0 && gate_is_on(fd))
-			return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
+			return fail(err, ERROR_INPUT, -EBUSY, "leash only one of the two",
 				    "leash '%s': '/%s' above it has a gate", c->name, quote(path));
 	}
 	return 0;
@@ -65,6 +65,6 @@ int gate_check_below(const char *path, const struct cgroup_ref *c, struct error 
 {
 	if (nftw(path, look_below, 32, FTW_PHYS | FTW_MOUNT) != 1)
 		return 0;
-	return fail(err, EXIT_USAGE, -EBUSY, "leash only one of the two",
+	return fail(err, ERROR_INPUT, -EBUSY, "leash only one of the two",
 		    "leash '%s': '%s' below it has a gate", c->name, quote(found_below));
 }

@@ -46,7 +46,7 @@ static int attach_to_scratch(struct gate *g, const struct cgroup_root *root, str
 	for (size_t i = 0; i < n; i++) {
 		s->links[i] = bpf_program__attach_cgroup(programs[i], s->cgroup.fd);
 		if (!s->links[i])
-			return fail(err, EXIT_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
+			return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
 				    "attach the gate to '%s%s'", root->path, s->cgroup.path);
 	}
 	return 0;
@@ -75,7 +75,7 @@ static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int
 	snprintf(path, sizeof(path), GATE_SCRATCH "%d-%llx", getpid(),
 		 (unsigned long long)now_boot_ns());
 	if (mkdirat(root->fd, path + 1, 0755) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
+		return fail(err, ERROR_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
 			    "make the scratch cgroup '%s%s'", root->path, path);
 	r = resolve_cgroup(root, path, &s.cgroup, err);
 	if (!r)
@@ -113,7 +113,7 @@ int gate_prove(struct gate *g, const struct cgroup_root *root, struct error *err
 	int r;
 
 	if (!c)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "prove the gate");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "prove the gate");
 	r = in_scratch_cgroup(g, root, ask_docker_dns, NULL, (uint64_t *)&id, err);
 	if (r < 0)
 		return r;
@@ -123,7 +123,7 @@ int gate_prove(struct gate *g, const struct cgroup_root *root, struct error *err
 			dropped += c[i].packets;
 	bpf_map_delete_elem(g->pins.counters, &key);
 	if (r != EPERM || !dropped)
-		return fail(err, EXIT_PRIVILEGE, r ? -r : 0,
+		return fail(err, ERROR_PRIVILEGE, r ? -r : 0,
 			    "is loopback down? ip link set lo up; net_cls or net_prio of cgroup v1 "
 			    "in use? boot with cgroup_no_v1=net_cls,net_prio",
 			    "prove that the gate sees a cgroup's packets (dropped %llu)",
@@ -155,7 +155,7 @@ static int ask_for_socket(struct gate *g, const struct cgroup_root *root, int ne
 	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a socket pair");
+		return fail(err, ERROR_OTHER, -errno, NULL, "make a socket pair");
 	here = pair[0];
 	there = pair[1];
 	r = in_scratch_cgroup(g, root, send_socket_made_in,
@@ -165,7 +165,7 @@ static int ask_for_socket(struct gate *g, const struct cgroup_root *root, int ne
 	r = r ? -r : (int)receive_record(here, &byte, sizeof(byte), ret_socket);
 	if (r >= 0 && *ret_socket < 0)
 		r = -EBADMSG;
-	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, COOKIE) : 0;
+	return r < 0 ? fail(err, ERROR_OTHER, r, NULL, COOKIE) : 0;
 }
 
 int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
@@ -175,12 +175,12 @@ int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_
 	int r;
 
 	if (!g->netns_by_socket)
-		return fail(err, EXIT_PRIVILEGE, -EOPNOTSUPP, GATE_REMEDY_LOAD, COOKIE);
+		return fail(err, ERROR_PRIVILEGE, -EOPNOTSUPP, GATE_REMEDY_LOAD, COOKIE);
 	/* gate_socket notes the cookie at the socket; user space reads it by the socket's fd */
 	r = ask_for_socket(g, root, netns_fd, &made, err);
 	if (r)
 		return r;
 	if (bpf_map_lookup_elem(g->pins.netns_cookies, &made, ret_cookie) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, COOKIE);
+		return fail(err, ERROR_OTHER, -errno, NULL, COOKIE);
 	return 0;
 }

@@ -107,7 +107,7 @@ static int check_child(int fd, uint64_t id, const char *name, void *arg)
 		_cleanup_fd int ours = pins_open_link("gate_egress", id);
 
 		if (ours < 0 || gate_is_slice(&b->gate->pins, id, NULL))
-			return fail(b->err, EXIT_USAGE, -EBUSY, "lock only one of the two",
+			return fail(b->err, ERROR_INPUT, -EBUSY, "lock only one of the two",
 				    "lock '%s': '%s' in it has a gate %s", b->slice->name,
 				    quote(name),
 				    ours < 0 ? "that is not pinned here" : "as a slice");
@@ -177,12 +177,12 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 
 	if (known && !(w.flags & WORKLOAD_SLICE)) {
 		w.name[sizeof(w.name) - 1] = '\0';
-		return fail(err, EXIT_USAGE, -EBUSY, "vpnleash detach it first",
+		return fail(err, ERROR_INPUT, -EBUSY, "vpnleash detach it first",
 			    "lock '%s': it is leashed as the workload '%s'", slice->name,
 			    quote(w.name));
 	}
 	if (gate_slice_above(&g->pins, slice->fd, &w, NULL))
-		return fail(err, EXIT_USAGE, -EBUSY, "lock only one of the two",
+		return fail(err, ERROR_INPUT, -EBUSY, "lock only one of the two",
 			    "lock '%s': it lies in '%s'", slice->name, quote(w.name));
 	/* the record first: from the first packet on it is known whose gate it is */
 	gate_put_slice(g, slice, since_ns);
@@ -195,7 +195,7 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 	/* the upper is attached, and the records are in place: now the lower come off */
 	r = each_child(slice, take_childs_gate_off, &b);
 	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "look into '%s'", slice->name);
+		return fail(err, ERROR_OTHER, r, NULL, "look into '%s'", slice->name);
 	pins_each_workload(&g->pins, part_with_former, &b);
 	pins_touch(&g->pins);
 	return 0;

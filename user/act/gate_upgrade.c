@@ -52,7 +52,7 @@ static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id
 	_cleanup_fd int link = pins_open_link(hook, cgroup_id);
 
 	if (link < 0 || bpf_link_update(link, bpf_program__fd(p), NULL) < 0)
-		return fail(r->err, EXIT_FAILURE_, link < 0 ? link : -errno, NULL,
+		return fail(r->err, ERROR_OTHER, link < 0 ? link : -errno, NULL,
 			    "replace %s of cgroup %llu", hook, (unsigned long long)cgroup_id);
 	return 0;
 }

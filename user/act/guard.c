@@ -71,7 +71,7 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 	struct bpf_program *p[PROGRAMS];
 
 	if (!g)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the guard");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
 	g->pins = gate_pins(gate);
 	g->skel = gate_programs(gate);
 	p[PEER_INGRESS] = g->skel->progs.guard_peer_ingress;
@@ -87,7 +87,7 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 			int r = -errno;
 
 			free(g);
-			return fail(err, EXIT_FAILURE_, r, NULL, "read the guard's programs");
+			return fail(err, ERROR_OTHER, r, NULL, "read the guard's programs");
 		}
 		g->ids[i] = info.id;
 	}
@@ -151,7 +151,7 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 		slot = free_slot(g);
 	}
 	if (!slot)
-		return fail(err, EXIT_FAILURE_, -ENOSPC, NULL, "guard interface %u",
+		return fail(err, ERROR_OTHER, -ENOSPC, NULL, "guard interface %u",
 			    s->inside.ifindex);
 	record.netns_cookie = s->inside.netns_cookie;
 	record.netns_ino = s->inside.netns_ino;
@@ -168,7 +168,7 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 	if (bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ||
 	    (!s->weak && bpf_map_update_elem(g->pins->guard_slots, &outside, &slot, BPF_ANY) < 0) ||
 	    bpf_map_update_elem(g->pins->guard_slots, &inside, &slot, BPF_ANY) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "record the guard of interface %u",
+		return fail(err, ERROR_OTHER, -errno, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
 	for (size_t i = 0; !r && i < PROGRAMS; i++) {
 		struct tc_place place = place_of(s, i);
@@ -475,7 +475,7 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 	r = write_rules(p, TRIE_ENDPOINTS, cookie, NULL, 0);
 	if (!r)
 		r = write_rules(p, TRIE_EXCEPTIONS, cookie, NULL, 0);
-	return r ? fail(err, EXIT_FAILURE_, r, NULL, "take the guard's rules off") : 0;
+	return r ? fail(err, ERROR_OTHER, r, NULL, "take the guard's rules off") : 0;
 }
 
 /* ------ who spoke to whom ------ */

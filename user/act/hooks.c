@@ -109,14 +109,14 @@ static int hook_open(const char *program, struct error *err)
 		r = way_step(&w, name);
 	fd = w.at;
 	if (r == -EPERM)
-		return fail(err, EXIT_USAGE, 0, "chown root, chmod go-w",
+		return fail(err, ERROR_INPUT, 0, "chown root, chmod go-w",
 			    "hook '%s': '%s' can be written by others than root", quote(program),
 			    quote(name));
 	if (r)
-		return fail(err, EXIT_USAGE, r == -EINVAL ? 0 : r, "the full path of a program",
+		return fail(err, ERROR_INPUT, r == -EINVAL ? 0 : r, "the full path of a program",
 			    "hook '%s'", quote(program));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return fail(err, EXIT_USAGE, 0, "chmod +x", "hook '%s' is not a program",
+		return fail(err, ERROR_INPUT, 0, "chmod +x", "hook '%s' is not a program",
 			    quote(program));
 	return TAKE_FD(fd);
 }
@@ -321,7 +321,7 @@ int hooks_start(struct hooks **ret, struct error *err)
 	int r = h ? worker_start(&h->worker, "vpnleash-hooks", run_hooks, NULL) : -ENOMEM;
 
 	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "start the hooks' process");
+		return fail(err, ERROR_OTHER, r, NULL, "start the hooks' process");
 	*ret = TAKE_PTR(h);
 	return 0;
 }

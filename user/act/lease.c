@@ -44,7 +44,7 @@ int lease_open(struct leases **ret, const struct pins *pins, struct error *err)
 	struct leases *l = calloc(1, sizeof(*l));
 
 	if (!l)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the leases");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the leases");
 	l->pins = pins;
 	l->cpus = libbpf_num_possible_cpus();
 	l->per_cpu = calloc((size_t)l->cpus, sizeof(*l->per_cpu));
@@ -54,7 +54,7 @@ int lease_open(struct leases **ret, const struct pins *pins, struct error *err)
 		int r = -errno;
 
 		lease_close(l);
-		return fail(err, EXIT_FAILURE_, r, NULL, "map the leases");
+		return fail(err, ERROR_OTHER, r, NULL, "map the leases");
 	}
 	/* no child may write a lease */
 	madvise(l->slots, sizeof(struct lease) * VPNLEASH_SLOTS, MADV_DONTFORK);

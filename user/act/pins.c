@@ -66,15 +66,15 @@ int pins_check_dir(struct error *err)
 	struct stat st;
 
 	if (statfs(BPFFS, &fs) < 0 || fs.f_type != BPF_FS_MAGIC)
-		return fail(err, EXIT_PRIVILEGE, 0, "mount it: mount -t bpf bpf " BPFFS,
+		return fail(err, ERROR_PRIVILEGE, 0, "mount it: mount -t bpf bpf " BPFFS,
 			    "no BPF file system at " BPFFS);
 	if (lstat(VPNLEASH_PIN_DIR, &st) < 0)
-		return fail(err, errno == ENOENT ? EXIT_NO_DAEMON : EXIT_PRIVILEGE, -errno,
+		return fail(err, errno == ENOENT ? ERROR_NO_DAEMON : ERROR_PRIVILEGE, -errno,
 			    "run as root; nothing is leashed until: vpnleash run",
 			    "look at " VPNLEASH_PIN_DIR);
 	/* bpffs itself is 1777: anybody may have made this directory first */
 	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || st.st_mode & 077)
-		return fail(err, EXIT_PRIVILEGE, -EPERM,
+		return fail(err, ERROR_PRIVILEGE, -EPERM,
 			    "somebody else made it: rmdir " VPNLEASH_PIN_DIR,
 			    "trust " VPNLEASH_PIN_DIR " (uid %u, mode %o; must be root's, 0700)",
 			    st.st_uid, st.st_mode & 07777);
@@ -129,13 +129,13 @@ static int check_map(int fd, const struct row *row, struct vpnleash_bpf *skel, s
 	__u32 length = sizeof(is);
 
 	if (bpf_obj_get_info_by_fd(fd, &is, &length) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "read " VPNLEASH_PIN_DIR "/%s",
+		return fail(err, ERROR_OTHER, -errno, NULL, "read " VPNLEASH_PIN_DIR "/%s",
 			    row->name);
 	if (is.type != bpf_map__type(want) || is.key_size != bpf_map__key_size(want) ||
 	    is.value_size != bpf_map__value_size(want) ||
 	    is.max_entries != bpf_map__max_entries(want) ||
 	    is.map_flags != bpf_map__map_flags(want) || !same_btf(&is, want, skel))
-		return fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER,
+		return fail(err, ERROR_OTHER, -EPROTO, REMEDY_OTHER,
 			    "adopt " VPNLEASH_PIN_DIR "/%s: it is another version's", row->name);
 	return 0;
 }
@@ -150,7 +150,7 @@ static int open_maps(struct pins *p, struct vpnleash_bpf *want, struct error *er
 		if (*fd < 0)
 			*fd = bpf_obj_get(path);
 		if (*fd < 0)
-			return fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER, "open %s", path);
+			return fail(err, ERROR_OTHER, -EPROTO, REMEDY_OTHER, "open %s", path);
 		r = check_map(*fd, &rows[i], want, err);
 		if (r)
 			return r;
@@ -171,15 +171,15 @@ int pins_open(struct pins *ret, struct error *err)
 	/* the header first: the others need not be readable if it is of another version */
 	p.header = bpf_obj_get(VPNLEASH_PIN_DIR "/header");
 	if (p.header < 0)
-		return fail(err, EXIT_NO_DAEMON, -errno, "nothing is leashed until: vpnleash run",
+		return fail(err, ERROR_NO_DAEMON, -errno, "nothing is leashed until: vpnleash run",
 			    "open " VPNLEASH_PIN_DIR "/header");
 	if (bpf_map_lookup_elem(p.header, &zero, &h) < 0 || h.abi_version != VPNLEASH_ABI_VERSION)
-		return fail(err, EXIT_FAILURE_, -EPROTO, REMEDY_OTHER,
+		return fail(err, ERROR_OTHER, -EPROTO, REMEDY_OTHER,
 			    "adopt pins of ABI version %u (this is %u)", h.abi_version,
 			    VPNLEASH_ABI_VERSION);
 	want = vpnleash_bpf__open();
 	if (!want)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "open the BPF object");
+		return fail(err, ERROR_OTHER, -errno, NULL, "open the BPF object");
 	r = open_maps(&p, want, err);
 	vpnleash_bpf__destroy(want);
 	if (r)
@@ -198,7 +198,7 @@ int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 
 		*fd = fcntl(bpf_map__fd(row_map(skel, &rows[i])), F_DUPFD_CLOEXEC, 3);
 		if (*fd < 0)
-			return fail(err, EXIT_FAILURE_, -errno, NULL, "hold the map '%s'",
+			return fail(err, ERROR_OTHER, -errno, NULL, "hold the map '%s'",
 				    rows[i].name);
 	}
 	pins_close(ret);
@@ -264,7 +264,7 @@ int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 
 	if ((mkdir(VPNLEASH_PIN_DIR, 0700) < 0 && errno != EEXIST) ||
 	    (mkdir(LINKS, 0700) < 0 && errno != EEXIST))
-		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "make " LINKS);
+		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "make " LINKS);
 	r = pins_of(skel, ret, err);
 	if (r)
 		return r;
@@ -277,7 +277,7 @@ int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 		/* another version's, or of a run that died before its header */
 		unlink(path);
 		if (bpf_obj_pin(*row_fd(ret, &rows[i]), path) < 0)
-			return fail(err, EXIT_FAILURE_, -errno, NULL, "pin %s", path);
+			return fail(err, ERROR_OTHER, -errno, NULL, "pin %s", path);
 	}
 	return 0;
 }
@@ -289,7 +289,7 @@ int pins_reuse(const struct pins *p, struct vpnleash_bpf *skel, struct error *er
 		int r = bpf_map__reuse_fd(row_map(skel, &rows[i]), fd);
 
 		if (r)
-			return fail(err, EXIT_FAILURE_, r, NULL, "use the pinned map '%s'",
+			return fail(err, ERROR_OTHER, r, NULL, "use the pinned map '%s'",
 				    rows[i].name);
 	}
 	return 0;
@@ -321,7 +321,7 @@ int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), vo
 	struct dirent *e;
 
 	if (!d && errno != ENOENT)
-		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
+		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open " LINKS);
 	while (d && (e = readdir(d))) {
 		unsigned long long id;
 		char end;
@@ -475,7 +475,7 @@ int pins_remove_links(uint64_t cgroup_id, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(cgroup_hooks); i++) {
 		pins_link_path(path, cgroup_hooks[i], cgroup_id);
 		if (unlink(path) < 0 && errno != ENOENT)
-			return fail(err, EXIT_FAILURE_, -errno, NULL, "remove %s", path);
+			return fail(err, ERROR_OTHER, -errno, NULL, "remove %s", path);
 	}
 	return 0;
 }
@@ -488,10 +488,10 @@ int pins_remove_every_link(struct error *err)
 	if (!d)
 		return errno == ENOENT
 			       ? 0
-			       : fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open " LINKS);
+			       : fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open " LINKS);
 	while ((e = readdir(d)))
 		if (e->d_name[0] != '.' && unlinkat(dirfd(d), e->d_name, 0) < 0)
-			return fail(err, EXIT_FAILURE_, -errno, NULL, "remove " LINKS "/%s",
+			return fail(err, ERROR_OTHER, -errno, NULL, "remove " LINKS "/%s",
 				    e->d_name);
 	return 0;
 }
@@ -505,17 +505,17 @@ int pins_remove_all(struct error *err)
 	if (r)
 		return r;
 	if (rmdir(LINKS) < 0 && errno != ENOENT)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "remove " LINKS);
+		return fail(err, ERROR_OTHER, -errno, NULL, "remove " LINKS);
 	d = opendir(VPNLEASH_PIN_DIR);
 	if (!d)
 		return errno == ENOENT ? 0
-				       : fail(err, EXIT_PRIVILEGE, -errno, "run as root",
+				       : fail(err, ERROR_PRIVILEGE, -errno, "run as root",
 					      "open " VPNLEASH_PIN_DIR);
 	while ((e = readdir(d)))
 		if (e->d_name[0] != '.')
 			unlinkat(dirfd(d), e->d_name, 0);
 	return rmdir(VPNLEASH_PIN_DIR) < 0
-		       ? fail(err, EXIT_FAILURE_, -errno, NULL, "remove " VPNLEASH_PIN_DIR)
+		       ? fail(err, ERROR_OTHER, -errno, NULL, "remove " VPNLEASH_PIN_DIR)
 		       : 0;
 }
 

@@ -282,7 +282,7 @@ int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct er
 	int r = tc_call(&(struct request) { .place = p, .program_fd = program_fd, .slot = slot },
 			attach_there);
 
-	return r ? fail(err, EXIT_FAILURE_, r,
+	return r ? fail(err, ERROR_OTHER, r,
 			r == -EBUSY ? "see: bpftool net; another program runs before it" : NULL,
 			"attach %s to interface %u", p->program, p->ifindex)
 		 : 0;

@@ -27,7 +27,7 @@ int resolve_cgroup_root(struct cgroup_root *ret, struct error *err)
 	if (mounts)
 		endmntent(mounts);
 	if (!m)
-		return fail(err, EXIT_PRIVILEGE, -ENOENT,
+		return fail(err, ERROR_PRIVILEGE, -ENOENT,
 			    "mount it: mount -t cgroup2 cgroup2 /sys/fs/cgroup",
 			    "find the cgroup v2 hierarchy");
 
@@ -36,11 +36,11 @@ int resolve_cgroup_root(struct cgroup_root *ret, struct error *err)
 		int r = -errno;
 
 		close_fd(fd);
-		return fail(err, EXIT_PRIVILEGE, r, NULL, "open '%s'", ret->path);
+		return fail(err, ERROR_PRIVILEGE, r, NULL, "open '%s'", ret->path);
 	}
 	if (st.st_ino != 1) { /* kernfs numbers the true root 1 */
 		close(fd);
-		return fail(err, EXIT_PRIVILEGE, -EXDEV,
+		return fail(err, ERROR_PRIVILEGE, -EXDEV,
 			    "start vpnleash in the host's cgroup namespace",
 			    "'%s' is not the root of the cgroup hierarchy", ret->path);
 	}
@@ -57,7 +57,7 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 	if (!strncmp(text, root->path, prefix) && (text[prefix] == '/' || !text[prefix]))
 		text += prefix;
 	if (strlen(text) >= PATH_MAX - 1 || (*text && *text != '/') || strchr(text, '\n'))
-		return fail(err, EXIT_USAGE, 0,
+		return fail(err, ERROR_INPUT, 0,
 			    "give /PATH below the cgroup v2 root, or the full path",
 			    "'%s' is not the path of a cgroup", quote(text));
 	for (const char *part = text; *part;) {
@@ -66,14 +66,14 @@ int cgroup_path(const struct cgroup_root *root, const char *text, char ret[PATH_
 		part += strspn(part, "/");
 		length = strcspn(part, "/");
 		if (length == 2 && !strncmp(part, "..", 2))
-			return fail(err, EXIT_USAGE, 0, "write the path without '..'",
+			return fail(err, ERROR_INPUT, 0, "write the path without '..'",
 				    "'%s' is not the path of a cgroup", quote(text));
 		if (length && !(length == 1 && *part == '.'))
 			n += (size_t)snprintf(path + n, PATH_MAX - n, "/%.*s", (int)length, part);
 		part += length;
 	}
 	if (!n)
-		return fail(err, EXIT_USAGE, 0, "leash a cgroup below it",
+		return fail(err, ERROR_INPUT, 0, "leash a cgroup below it",
 			    "the root cgroup can not be a workload");
 	memcpy(ret, path, n + 1);
 	return 0;
@@ -104,7 +104,7 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 	else if (fd >= 0 && fs.f_type != CGROUP2_SUPER_MAGIC)
 		r = -ENOTDIR;
 	if (r)
-		return fail(err, EXIT_USAGE, r,
+		return fail(err, ERROR_INPUT, r,
 			    r == -ENOENT ? "start the workload first, or correct --cgroup" : NULL,
 			    "open cgroup '%s' below '%s'", quote(path), root->path);
 
@@ -119,7 +119,7 @@ int resolve_cgroup(const struct cgroup_root *root, const char *path, struct cgro
 
 static int bad_slice(const char *text, struct error *err)
 {
-	return fail(err, EXIT_USAGE, 0,
+	return fail(err, ERROR_INPUT, 0,
 		    "NAME.slice as systemd has it, or /PATH below the cgroup root",
 		    "'%s' is not the name of a slice", quote(text));
 }
@@ -136,7 +136,7 @@ int slice_to_path(const struct cgroup_root *root, const char *text, char ret[PAT
 	if (*text == '/')
 		return cgroup_path(root, text, ret, err);
 	if (!strcmp(text, "-.slice"))
-		return fail(err, EXIT_USAGE, 0, "lock a slice below it",
+		return fail(err, ERROR_INPUT, 0, "lock a slice below it",
 			    "'-.slice' is the root of all slices");
 	/* each '-' is a step down, so none may be empty; unit names have 255 bytes at most */
 	if (length <= sizeof(suffix) - 1 || length > 255 || strcmp(text + stem, suffix) ||
@@ -196,7 +196,7 @@ int cgroup_make(const struct cgroup_root *root, const char *path, struct error *
 		if (!*at)
 			return 0;
 	}
-	return fail(err, EXIT_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
+	return fail(err, ERROR_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
 		    "make the cgroup '%s' below '%s'", quote(path), root->path);
 }
 

@@ -41,12 +41,12 @@ int netns_open(const char *where, int *ret_fd, struct error *err)
 	if (r == -ESRCH) /* /proc/PID of a process that has just been reaped */
 		r = -ENOENT;
 	if (r == -ENOENT)
-		return fail(err, EXIT_NEGATIVE, r, "is the VPN running?", "open netns '%s'", path);
+		return fail(err, ERROR_ABSENT, r, "is the VPN running?", "open netns '%s'", path);
 	if (r == -EINVAL)
-		return fail(err, EXIT_USAGE, r, "name a file such as /run/netns/NAME",
+		return fail(err, ERROR_INPUT, r, "name a file such as /run/netns/NAME",
 			    "'%s' is not a network namespace", path);
 	if (r < 0)
-		return fail(err, EXIT_PRIVILEGE, r, "needs root, and CAP_SYS_PTRACE for /proc/PID",
+		return fail(err, ERROR_PRIVILEGE, r, "needs root, and CAP_SYS_PTRACE for /proc/PID",
 			    "open netns '%s'", path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;

@@ -181,16 +181,16 @@ int privilege_drop(struct error *err)
 	int r = drop_capabilities();
 
 	if (r)
-		return fail(err, EXIT_PRIVILEGE, r, "needs CAP_SETPCAP", "give up capabilities");
+		return fail(err, ERROR_PRIVILEGE, r, "needs CAP_SETPCAP", "give up capabilities");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, NULL, "set no_new_privs");
+		return fail(err, ERROR_PRIVILEGE, -errno, NULL, "set no_new_privs");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(WITHOUT_SECCOMP)
 	/* the sanitizers' runtime and valgrind call what the daemon never does */
 	r = PRIVILEGE_FILTER(daemon_filter);
 #else
 	(void)daemon_filter;
 #endif
-	return r ? fail(err, EXIT_PRIVILEGE, r, "needs a kernel with CONFIG_SECCOMP_FILTER",
+	return r ? fail(err, ERROR_PRIVILEGE, r, "needs a kernel with CONFIG_SECCOMP_FILTER",
 			"enter seccomp")
 		 : 0;
 }

@@ -18,7 +18,7 @@ void privilege_files(void);
 /* What the machine refuses is a line in the log: the gate does not depend on it. */
 void privilege_take(void);
 
-/* 0; or -Exxx with EXIT_PRIVILEGE: then less than all of it may have been given up. */
+/* 0; or -Exxx with ERROR_PRIVILEGE: then less than all of it may have been given up. */
 int privilege_drop(struct error *err);
 
 /* Whoever calls another system call than those of the filter (bpf/syscalls.c) is ended. The last

@@ -47,7 +47,8 @@ static void make_harmless(char *line)
 	}
 }
 
-int fail(struct error *err, int exit_code, int r, const char *remedy, const char *format, ...)
+int fail(struct error *err, enum error_kind kind, int r, const char *remedy, const char *format,
+	 ...)
 {
 	char what[384];
 	va_list ap;
@@ -56,7 +57,7 @@ int fail(struct error *err, int exit_code, int r, const char *remedy, const char
 		va_start(ap, format);
 		vsnprintf(what, sizeof(what), format, ap);
 		va_end(ap);
-		err->exit_code = exit_code;
+		err->kind = kind;
 		snprintf(err->text, sizeof(err->text), "%s%s%s%s%s%s", what, r ? ": " : "",
 			 r ? strerror(-r) : "", remedy ? " (" : "", remedy ? remedy : "",
 			 remedy ? ")" : "");

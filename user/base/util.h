@@ -16,18 +16,18 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-/* Exit codes, DESIGN 8. */
-enum exit_code {
-	EXIT_GOOD = 0,
-	EXIT_NEGATIVE = 1, /* a negative answer */
-	EXIT_USAGE = 2,	   /* usage or configuration */
-	EXIT_NO_DAEMON = 3,
-	EXIT_PRIVILEGE = 4, /* missing privilege or kernel feature */
-	EXIT_FAILURE_ = 5,  /* anything else */
+/* What kind of failure it is. The numbers are fixed (docs/abi.md): main() ends with them, and the
+ * control socket says them. cmd/cmd.h has the answers. */
+enum error_kind {
+	ERROR_ABSENT = 1, /* what it needs is not there, or not yet: a negative answer */
+	ERROR_INPUT = 2,  /* wrong usage, configuration, label or request */
+	ERROR_NO_DAEMON = 3,
+	ERROR_PRIVILEGE = 4, /* missing privilege or kernel feature */
+	ERROR_OTHER = 5,
 };
 
 struct error {
-	int exit_code;	/* enum exit_code; how main() ends if this error reaches it */
+	enum error_kind kind;
 	char text[512]; /* "what failed: why (what to do)", one line, escaped */
 };
 
@@ -35,8 +35,8 @@ struct error {
  * Fill `err` (may be NULL) with "<format>: <strerror(-r)> (<remedy>)" and return r.
  * r == 0 leaves out the strerror part and returns -EINVAL. remedy may be NULL.
  */
-int fail(struct error *err, int exit_code, int r, const char *remedy, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+int fail(struct error *err, enum error_kind kind, int r, const char *remedy, const char *format,
+	 ...) __attribute__((format(printf, 5, 6)));
 
 /* The log: one line on stderr, "vpnleash: …"; level prefixes for journald when it reads stderr. */
 enum log_level {

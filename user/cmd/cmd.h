@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The commands. Each takes its own argv (argv[0] is the command's name) and returns an exit code,
- * or -Exxx with `err` filled, whose exit code main() then ends with.
+ * or -Exxx with `err` filled, whose kind main() then ends with.
  */
 #ifndef VPNLEASH_CMD_H
 #define VPNLEASH_CMD_H
 
 #include "base/util.h"
+
+/* Exit codes that are answers; the others are enum error_kind's. */
+enum exit_code {
+	EXIT_GOOD = 0,
+	EXIT_NEGATIVE = 1, /* a negative answer */
+};
 
 int cmd_run(int argc, char **argv, struct error *err);
 int cmd_exec(int argc, char **argv, struct error *err);

@@ -77,7 +77,7 @@ static int start_daemon(struct demo *d)
 	int r = log < 0 ? -errno : child_spawn(&d->daemon, argv, log);
 
 	d->stage->daemon = d->daemon.pid;
-	return r ? fail(d->err, EXIT_FAILURE_, r, NULL, "start vpnleash run") : 0;
+	return r ? fail(d->err, ERROR_OTHER, r, NULL, "start vpnleash run") : 0;
 }
 
 /* When the workload became open; 0: it is not, or nobody says. */
@@ -104,9 +104,9 @@ static int wait_open(struct demo *d, uint64_t since_ns, uint64_t *ret_ns)
 		int r;
 
 		if (child_wait(&d->daemon, 0) != -ETIMEDOUT)
-			return fail(d->err, EXIT_FAILURE_, 0, "its log is above", "vpnleash ended");
+			return fail(d->err, ERROR_OTHER, 0, "its log is above", "vpnleash ended");
 		if (now_boot_ns() > end)
-			return fail(d->err, EXIT_FAILURE_, -ETIMEDOUT, "its log is above",
+			return fail(d->err, ERROR_OTHER, -ETIMEDOUT, "its log is above",
 				    "vpnleash has not opened the tunnel");
 		r = lab_watch(&d->lab, 20, d->err);
 		if (r)
@@ -130,10 +130,10 @@ static int time_shutting(struct demo *d, uint64_t killed_ns)
 
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	if (fd < 0 || bpf_map_lookup_elem(d->pins.workloads, &d->stage->cgroup.id, &w) < 0)
-		return fail(d->err, EXIT_FAILURE_, -errno, NULL, "read the workload's record");
+		return fail(d->err, ERROR_OTHER, -errno, NULL, "read the workload's record");
 	for (__u32 slot = w.slot; !d->frozen_ns || !d->lease_ns; ns = now_boot_ns() - killed_ns) {
 		if (ns > (LEASE_MS + 1000) * NS_PER_MSEC)
-			return fail(d->err, EXIT_NEGATIVE, 0, "its log is above",
+			return fail(d->err, ERROR_ABSENT, 0, "its log is above",
 				    "vpnleash did not %s after the VPN was killed",
 				    d->lease_ns ? "freeze the program" : "revoke the lease");
 		if (!d->down_ns &&
@@ -173,7 +173,7 @@ static int act_without(struct demo *d)
 	if (r)
 		return r;
 	if (!d->running[0].tunnel || !d->killed[0].beyond)
-		return fail(d->err, EXIT_FAILURE_, 0, "so a zero with vpnleash would prove nothing",
+		return fail(d->err, ERROR_OTHER, 0, "so a zero with vpnleash would prove nothing",
 			    "the control has seen no leak");
 	tell(d, "   %" PRIu64 " packets went out beside it", d->killed[0].beyond);
 	return 0;
@@ -194,7 +194,7 @@ static int act_with(struct demo *d)
 	if ((r = load(d)) || (r = lab_count(&d->lab, RUNNING_MS, &d->running[1], d->err)))
 		return r;
 	if (!d->running[1].tunnel)
-		return fail(d->err, EXIT_FAILURE_, 0, "its log is above",
+		return fail(d->err, ERROR_OTHER, 0, "its log is above",
 			    "nothing came through the open tunnel");
 	tell(d, "   kill -9 of the VPN");
 	if ((r = lab_kill_vpn(&ns, d->err)) || (r = time_shutting(d, ns)))
@@ -213,7 +213,7 @@ static int act_back(struct demo *d)
 	    (r = lab_count(&d->lab, RUNNING_MS, &d->again, d->err)))
 		return r;
 	if (!d->again.tunnel)
-		return fail(d->err, EXIT_FAILURE_, 0, "its log is above",
+		return fail(d->err, ERROR_OTHER, 0, "its log is above",
 			    "nothing came through the tunnel again");
 	tell(d, "   kill -9 of vpnleash: nobody renews the lease");
 	ns = now_boot_ns();
@@ -227,7 +227,7 @@ static int act_back(struct demo *d)
 	if ((r = lab_kill_vpn(&ns, d->err)) || (r = lab_count(&d->lab, DEAD_MS, &d->alone, d->err)))
 		return r;
 	return d->alone.tried ? 0
-			      : fail(d->err, EXIT_FAILURE_, 0, "is its cgroup frozen?",
+			      : fail(d->err, ERROR_OTHER, 0, "is its cgroup frozen?",
 				     "the program no longer sends");
 }
 
@@ -341,9 +341,9 @@ int cmd_demo(int argc, char **argv, struct error *err)
 		return EXIT_GOOD;
 	}
 	if (argc > 1)
-		return fail(err, EXIT_USAGE, 0, "see: vpnleash demo --help", "unknown option");
+		return fail(err, ERROR_INPUT, 0, "see: vpnleash demo --help", "unknown option");
 	if (geteuid())
-		return fail(err, EXIT_PRIVILEGE, -EPERM, "sudo vpnleash demo", "start the demo");
+		return fail(err, ERROR_PRIVILEGE, -EPERM, "sudo vpnleash demo", "start the demo");
 	r = lab_check(err);
 	return r ? r : stage_run(play_demo, DEMO_MS, err);
 }

@@ -31,15 +31,16 @@ static int check_privilege(struct cgroup_root *root, struct error *line)
 	char missing[128] = "";
 
 	if (geteuid())
-		return fail(line, 0, 0, "sudo vpnleash doctor", "not running as root");
+		return fail(line, ERROR_OTHER, 0, "sudo vpnleash doctor", "not running as root");
 	if (capng_get_caps_process())
-		return fail(line, 0, -errno, "mount -t proc proc /proc", "read the capabilities");
+		return fail(line, ERROR_OTHER, -errno, "mount -t proc proc /proc",
+			    "read the capabilities");
 	for (size_t i = 0, n = 0; i < ARRAY_SIZE(needed); i++)
 		if (!capng_have_capability(CAPNG_EFFECTIVE, needed[i]))
 			n += (size_t)snprintf(missing + n, sizeof(missing) - n, " %s",
 					      capng_capability_to_name(needed[i]));
 	if (*missing)
-		return fail(line, 0, 0, "in a container: docker run --privileged",
+		return fail(line, ERROR_OTHER, 0, "in a container: docker run --privileged",
 			    "capabilities missing:%s", missing);
 	return say(line, OK, "root, with bpf, net_admin, sys_admin, perfmon, net_raw");
 }
@@ -47,7 +48,7 @@ static int check_privilege(struct cgroup_root *root, struct error *line)
 static int check_clock(struct cgroup_root *root, struct error *line)
 {
 	if (in_time_namespace())
-		return fail(line, 0, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
+		return fail(line, ERROR_OTHER, 0, "nsenter --time=/proc/1/ns/time vpnleash ...",
 			    "a time namespace: leases would be wrong");
 	return say(line, OK, "the boot clock is the kernel's own");
 }
@@ -55,7 +56,7 @@ static int check_clock(struct cgroup_root *root, struct error *line)
 static int check_btf(struct cgroup_root *root, struct error *line)
 {
 	if (access(BTF, R_OK) < 0)
-		return fail(line, 0, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
+		return fail(line, ERROR_OTHER, -errno, "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
 			    "read " BTF);
 	return say(line, OK, "kernel types at " BTF);
 }
@@ -77,11 +78,11 @@ static int check_freezer(struct cgroup_root *root, struct error *line)
 	snprintf(name, sizeof(name), "vpnleash-doctor-%d", getpid());
 	snprintf(file, sizeof(file), "%s/cgroup.freeze", name);
 	if (mkdirat(root->fd, name, 0755) < 0)
-		return fail(line, 0, -errno, "mount -o remount,rw /sys/fs/cgroup",
+		return fail(line, ERROR_OTHER, -errno, "mount -o remount,rw /sys/fs/cgroup",
 			    "make a cgroup in %s", root->path);
 	r = write_small(root->fd, file, "1");
 	unlinkat(root->fd, name, AT_REMOVEDIR);
-	return r ? fail(line, 0, r, "boot Linux 5.10 or newer", "write cgroup.freeze")
+	return r ? fail(line, ERROR_OTHER, r, "boot Linux 5.10 or newer", "write cgroup.freeze")
 		 : say(line, OK, "cgroup.freeze");
 }
 
@@ -102,7 +103,7 @@ static int check_hybrid(struct cgroup_root *root, struct error *line)
 	sscanf(kernel.release, "%u.%u", &major, &minor);
 	/* v5.15: 8520e224f547 ("bpf, cgroups: Fix cgroup v2 fallback on v1/v2 mixed mode") */
 	if (major < 5 || (major == 5 && minor < 15))
-		return fail(line, 0, 0, "boot with cgroup_no_v1=net_cls,net_prio",
+		return fail(line, ERROR_OTHER, 0, "boot with cgroup_no_v1=net_cls,net_prio",
 			    "net_cls or net_prio of cgroup v1 is mounted: once it is used, Linux "
 			    "%u.%u forgets a socket's cgroup",
 			    major, minor);
@@ -115,9 +116,9 @@ static int check_loopback(struct cgroup_root *root, struct error *line)
 	struct ifreq lo = { .ifr_name = "lo" };
 
 	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
-		return fail(line, 0, -errno, "ip link show lo", "look at loopback");
+		return fail(line, ERROR_OTHER, -errno, "ip link show lo", "look at loopback");
 	if (!(lo.ifr_flags & IFF_UP))
-		return fail(line, 0, 0, "ip link set lo up",
+		return fail(line, ERROR_OTHER, 0, "ip link set lo up",
 			    "loopback is down: no proof of the gate");
 	return say(line, OK, "loopback is up");
 }
@@ -188,7 +189,8 @@ static int check_gate(struct cgroup_root *root, struct error *line)
 	r = gate_probe(root, &netns_by_socket, line);
 	/* else `line` says it: no privilege, or it loads and is not proven */
 	if (r && r != -EPERM && *gate_last_log())
-		return fail(line, 0, r, "boot Linux 5.10 or newer with CONFIG_CGROUP_BPF=y",
+		return fail(line, ERROR_OTHER, r,
+			    "boot Linux 5.10 or newer with CONFIG_CGROUP_BPF=y",
 			    "load the gate: %.*s", (int)strcspn(gate_last_log(), "\n"),
 			    gate_last_log());
 	if (r)
@@ -361,7 +363,7 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 		else if (!strcmp(argv[i], "-c") && i + 1 < argc)
 			file = argv[++i];
 		else
-			return fail(err, EXIT_USAGE, 0, "see: vpnleash doctor --help",
+			return fail(err, ERROR_INPUT, 0, "see: vpnleash doctor --help",
 				    "unknown option");
 	}
 	report.lines = json_array();
@@ -383,5 +385,5 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	if (report.as_json && !json_dumpf(j, stdout, JSON_COMPACT))
 		putchar('\n');
 	json_decref(j);
-	return r < 0 ? EXIT_USAGE : report.ready ? EXIT_GOOD : EXIT_NEGATIVE;
+	return r < 0 ? ERROR_INPUT : report.ready ? EXIT_GOOD : EXIT_NEGATIVE;
 }

@@ -21,8 +21,8 @@ static void look_at(const struct look *l, const char *kind, const char *name, co
 	delegation_of(l->root, path, by);
 	if (!*by)
 		return;
-	fail(&line, 0, 0, DELEGATION_REMEDY, "%s '%s' may be left by its own user: %s", kind,
-	     quote(name), by);
+	fail(&line, ERROR_OTHER, 0, DELEGATION_REMEDY, "%s '%s' may be left by its own user: %s",
+	     kind, quote(name), by);
 	l->tell(l->owner, -EPERM, &line);
 }
 

@@ -52,7 +52,7 @@ __attribute__((format(printf, 4, 5))) static void finding(const struct view *v, 
 	va_start(ap, format);
 	vsnprintf(what, sizeof(what), format, ap);
 	va_end(ap);
-	fail(&line, 0, 0, remedy, "container '%s' %s", quote(name_of(c)), what);
+	fail(&line, ERROR_OTHER, 0, remedy, "container '%s' %s", quote(name_of(c)), what);
 	v->tell(v->owner, -EINVAL, &line);
 }
 

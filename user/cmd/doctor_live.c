@@ -102,7 +102,8 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 		return say(line, INFO, "engine = none: no container is looked at");
 	socket_path = docker_socket(where);
 	if (!socket_path && strcmp(where, "auto"))
-		return fail(line, 0, -ENOENT, "start the engine, or correct the key `engine`",
+		return fail(line, ERROR_OTHER, -ENOENT,
+			    "start the engine, or correct the key `engine`",
 			    "find the engine's socket '%s'", quote(where));
 	if (!socket_path)
 		return say(line, INFO, "no socket of Docker or Podman");
@@ -116,7 +117,7 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 	json_decref(info);
 	*ret_podman = is_podman(socket_path);
 	if (v1)
-		return fail(line, 0, 0, "boot with systemd.unified_cgroup_hierarchy=1",
+		return fail(line, ERROR_OTHER, 0, "boot with systemd.unified_cgroup_hierarchy=1",
 			    "the engine at '%s' uses cgroup v1: its containers have no cgroup to "
 			    "leash",
 			    socket_path);
@@ -177,7 +178,7 @@ int doctor_names(const struct config *file, struct error *line)
 	if (!who)
 		return say(line, OK, "programs of this machine ask for names by resolv.conf");
 	if (w)
-		return fail(line, 0, 0, remedy,
+		return fail(line, ERROR_OTHER, 0, remedy,
 			    "workload '%s' asks for names not by resolv.conf but %s, which is "
 			    "outside of its leash",
 			    quote(w->name), who);
@@ -232,7 +233,8 @@ static void check_resolver(const struct look *l, struct in_addr resolver)
 
 	if (!is_beside(l, resolver, by))
 		return;
-	fail(&line, 0, 0, "dns = another, or route it into the tunnel; WARP: split tunnels",
+	fail(&line, ERROR_OTHER, 0,
+	     "dns = another, or route it into the tunnel; WARP: split tunnels",
 	     "tunnel '%s': its resolver %s is reached by '%s', beside the tunnel: names get no "
 	     "answer",
 	     quote(l->tunnel->name), inet_ntop(AF_INET, &resolver, address, sizeof(address)),

@@ -51,15 +51,15 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, struct 
 		}
 		if (!read_option(argc, argv, &i, "--interface", &ret->interface) &&
 		    !read_option(argc, argv, &i, "--netns", &ret->netns))
-			return fail(err, EXIT_USAGE, 0, "see: vpnleash exec --help",
+			return fail(err, ERROR_INPUT, 0, "see: vpnleash exec --help",
 				    "unknown option '%s'", quote(argv[i]));
 	}
 	ret->command = argv + i;
 	if (!ret->interface)
-		return fail(err, EXIT_USAGE, 0, "a tunnel of the running daemon",
+		return fail(err, ERROR_INPUT, 0, "a tunnel of the running daemon",
 			    "--interface is missing");
 	return i < argc ? 0
-			: fail(err, EXIT_USAGE, 0, "vpnleash exec --interface NAME -- CMD",
+			: fail(err, ERROR_INPUT, 0, "vpnleash exec --interface NAME -- CMD",
 			       "which command?");
 }
 
@@ -106,9 +106,9 @@ static int enter_cgroup(const char *cgroup, const char *netns, struct error *err
 	if (r)
 		return r;
 	if (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "enter netns '%s'", netns);
+		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "enter netns '%s'", netns);
 	r = write_small(AT_FDCWD, cgroup, "0");
-	return r ? fail(err, EXIT_FAILURE_, r, NULL, "join '%s'", cgroup) : 0;
+	return r ? fail(err, ERROR_OTHER, r, NULL, "join '%s'", cgroup) : 0;
 }
 
 /* When the workload of the daemon's reply is open. */
@@ -120,7 +120,7 @@ static int enter_place(json_t *reply, struct error *err)
 
 	if (json_unpack(reply, "{s:s,s:s,s:s}", "cgroup", &cgroup, "netns", &netns, "workload",
 			&workload))
-		return fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "understand the daemon");
+		return fail(err, ERROR_OTHER, -EBADMSG, NULL, "understand the daemon");
 	r = wait_until_open(workload, err);
 	if (r)
 		return r;
@@ -136,7 +136,7 @@ static int join_tunnel(const struct arguments *args, struct error *err)
 	int r;
 
 	if (!request)
-		return fail(err, EXIT_USAGE, 0, NULL, "not the name of an interface");
+		return fail(err, ERROR_INPUT, 0, NULL, "not the name of an interface");
 	r = control_ask(request, &reply, err);
 	json_decref(request);
 	if (r)
@@ -179,6 +179,6 @@ int cmd_exec(int argc, char **argv, struct error *err)
 		return end_with(EXIT_OURS, err);
 	execvp(args.command[0], args.command);
 	r = errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
-	fail(err, EXIT_FAILURE_, -errno, NULL, "run '%s'", quote(args.command[0]));
+	fail(err, ERROR_OTHER, -errno, NULL, "run '%s'", quote(args.command[0]));
 	return end_with(r, err);
 }

@@ -70,13 +70,13 @@ int cmd_detach(int argc, char **argv, struct error *err)
 		return EXIT_GOOD;
 	}
 	if (argc != 2)
-		return fail(err, EXIT_USAGE, 0, "vpnleash detach WORKLOAD|--all",
+		return fail(err, ERROR_INPUT, 0, "vpnleash detach WORKLOAD|--all",
 			    "what to detach?");
 	name = strcmp(argv[1], "--all") ? argv[1] : NULL;
 	request = name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name)
 		       : json_pack("{s:s,s:b}", "verb", "detach", "all", 1);
 	if (!request)
-		return fail(err, EXIT_USAGE, 0, NULL, "'%s' is not the name of a workload",
+		return fail(err, ERROR_INPUT, 0, NULL, "'%s' is not the name of a workload",
 			    quote(argv[1]));
 	r = control_ask(request, &reply, err);
 	json_decref(request);
@@ -85,7 +85,7 @@ int cmd_detach(int argc, char **argv, struct error *err)
 		return r;
 	r = detach_without_daemon(name, err);
 	if (r == 0 && name)
-		return fail(err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
+		return fail(err, ERROR_INPUT, -ENOENT, "see: vpnleash status", "detach '%s'",
 			    quote(name));
 	if (r == 0)
 		printf("nothing is leashed\n");
@@ -121,7 +121,7 @@ static int mark_records(const char *name, bool held, struct error *err)
 		return r;
 	r = pins_each_workload(&pins, mark_record, &mark);
 	lease_close(mark.leases);
-	return r ? fail(err, EXIT_FAILURE_, -EIO, NULL, "mark the record") : 0;
+	return r ? fail(err, ERROR_OTHER, -EIO, NULL, "mark the record") : 0;
 }
 
 /* The hold is kept by name; a record that is there feels it at once. */
@@ -157,10 +157,10 @@ static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 		return EXIT_GOOD;
 	}
 	if (argc != 2 || argv[1][0] == '-')
-		return fail(err, EXIT_USAGE, 0, "see: vpnleash status", "which workload?");
+		return fail(err, ERROR_INPUT, 0, "see: vpnleash status", "which workload?");
 	request = json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]);
 	if (!request)
-		return fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+		return fail(err, ERROR_INPUT, 0, NULL, "not the name of a workload");
 	r = control_ask(request, &reply, err);
 	json_decref(request);
 	json_decref(reply);

@@ -33,7 +33,7 @@ static int read_config(int argc, char **argv, bool need_tunnel, struct config *r
 		return config_init(ret, err);
 	}
 	if (from_file && argc != 1 && argc != 3)
-		return fail(err, EXIT_USAGE, 0, "-c FILE, or keys as options, not both",
+		return fail(err, ERROR_INPUT, 0, "-c FILE, or keys as options, not both",
 			    "-c takes one file");
 	return from_file ? config_read(*ret_file, ret, err)
 			 : config_parse_args(argc, argv, need_tunnel, ret, err);

@@ -79,7 +79,7 @@ static int parse_arguments(int argc, char **argv, bool takes_follow, bool takes_
 		else if (takes_workload && argv[i][0] != '-' && !ret->workload)
 			ret->workload = argv[i];
 		else
-			return fail(err, EXIT_USAGE, 0, "see --help", "unknown option '%s'",
+			return fail(err, ERROR_INPUT, 0, "see --help", "unknown option '%s'",
 				    quote(argv[i]));
 	}
 	return 0;
@@ -121,7 +121,7 @@ int cmd_status(int argc, char **argv, struct error *err)
 			       "  to unleash it:     vpnleash detach NAME\n");
 	}
 	if (!daemon && report_any(report))
-		r = EXIT_NO_DAEMON;
+		r = ERROR_NO_DAEMON;
 	else
 		r = report_all_open(report) ? EXIT_GOOD : EXIT_NEGATIVE;
 	json_decref(report);
@@ -181,7 +181,7 @@ int cmd_check(int argc, char **argv, struct error *err)
 	if (r)
 		return r;
 	if (args.json && !args.workload)
-		return fail(err, EXIT_USAGE, 0, "vpnleash status --json",
+		return fail(err, ERROR_INPUT, 0, "vpnleash status --json",
 			    "--json of which workload?");
 	shown = quote(args.workload ? args.workload : "vpnleash");
 	if (get_report(&report, &daemon, err)) {
@@ -227,10 +227,10 @@ int cmd_why(int argc, char **argv, struct error *err)
 	if (r)
 		return r;
 	if (!args.workload)
-		return fail(err, EXIT_USAGE, 0, "vpnleash why WORKLOAD", "which workload?");
+		return fail(err, ERROR_INPUT, 0, "vpnleash why WORKLOAD", "which workload?");
 	request = json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload);
 	if (!request)
-		return fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+		return fail(err, ERROR_INPUT, 0, NULL, "not the name of a workload");
 	r = control_ask(request, &why, err);
 	json_decref(request);
 	if (r)
@@ -300,7 +300,7 @@ int cmd_events(int argc, char **argv, struct error *err)
 	request = json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow, "workload",
 			    args.workload);
 	if (!request)
-		return fail(err, EXIT_USAGE, 0, NULL, "not the name of a workload");
+		return fail(err, ERROR_INPUT, 0, NULL, "not the name of a workload");
 	r = control_follow(request, on_line, &f, err);
 	json_decref(request);
 	return r;

@@ -38,7 +38,7 @@ int config_init(struct config *c, struct error *err)
 	if (c->tunnels && c->workloads && c->origins)
 		return 0;
 	config_free(c);
-	return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the configuration");
+	return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the configuration");
 }
 
 void config_free(struct config *c)
@@ -139,7 +139,7 @@ int config_fail_at(struct config_line at, struct error *err, const char *remedy,
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	return fail(err, EXIT_USAGE, 0, remedy, "%s:%u: %s", quote(at.file), at.number, text);
+	return fail(err, ERROR_INPUT, 0, remedy, "%s:%u: %s", quote(at.file), at.number, text);
 }
 
 static struct config_line line_of(const struct config_origin *origin)
@@ -216,7 +216,7 @@ int config_finish(struct config *c, const char *name, struct error *err)
 
 	/* containers may come with labels, but a file that says nothing is a mistake */
 	if (!c->n_workloads && (!strcmp(c->engine, "none") || (!c->n_tunnels && !c->has_daemon)))
-		return fail(err, EXIT_USAGE, 0, "add [tunnel NAME] and [workload NAME]",
+		return fail(err, ERROR_INPUT, 0, "add [tunnel NAME] and [workload NAME]",
 			    "%s: no workload", quote(name));
 	for (size_t i = 0; i < c->n_tunnels; i++) {
 		r = finish_tunnel(c, i, err);

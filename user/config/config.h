@@ -104,7 +104,7 @@ struct config_line {
 	const char *file;
 	unsigned int number;
 };
-/* An error there: "FILE:LINE: ..." with EXIT_USAGE; returns -EINVAL. */
+/* An error there: "FILE:LINE: ..." with ERROR_INPUT; returns -EINVAL. */
 int config_fail_at(struct config_line at, struct error *err, const char *remedy, const char *format,
 		   ...) __attribute__((format(printf, 4, 5)));
 

@@ -190,7 +190,7 @@ static int check_owner(const char *path, const struct stat *st, struct error *er
 {
 	if (st->st_uid == 0 && !(st->st_mode & 022))
 		return 0;
-	return fail(err, EXIT_USAGE, -EPERM, "chown root, chmod go-w",
+	return fail(err, ERROR_INPUT, -EPERM, "chown root, chmod go-w",
 		    "trust '%s' (uid %u, mode %o)", quote(path), st->st_uid, st->st_mode & 07777);
 }
 
@@ -204,7 +204,7 @@ static int check_above(char *path, struct error *err)
 
 		*slash = '\0';
 		if (stat(dir, &st) < 0)
-			return fail(err, EXIT_USAGE, -errno, NULL, "look at '%s'", quote(dir));
+			return fail(err, ERROR_INPUT, -errno, NULL, "look at '%s'", quote(dir));
 		/* a sticky directory such as /tmp lets nobody replace what is root's */
 		r = st.st_mode & S_ISVTX && st.st_uid == 0 ? 0 : check_owner(dir, &st, err);
 		if (r)
@@ -220,7 +220,7 @@ static int check_parents(const char *path, struct error *err)
 	int r;
 
 	if (!realpath(path, full))
-		return fail(err, EXIT_USAGE, -errno, "write one, or give -c FILE", "open '%s'",
+		return fail(err, ERROR_INPUT, -errno, "write one, or give -c FILE", "open '%s'",
 			    quote(path));
 	snprintf(written, sizeof(written), "%s", path);
 	r = check_above(written, err);
@@ -236,12 +236,12 @@ static int read_text(int fd, const char *name, char *text, struct error *err)
 	while (n <= FILE_MAX && (got = read(fd, text + n, FILE_MAX + 1 - n)) > 0)
 		n += (size_t)got;
 	if (got < 0) /* half a configuration would leave the other half unleashed */
-		return fail(err, EXIT_USAGE, -errno, NULL, "read '%s'", quote(name));
+		return fail(err, ERROR_INPUT, -errno, NULL, "read '%s'", quote(name));
 	if (n > FILE_MAX)
-		return fail(err, EXIT_USAGE, -EFBIG, "at most 256 KiB", "read '%s'", quote(name));
+		return fail(err, ERROR_INPUT, -EFBIG, "at most 256 KiB", "read '%s'", quote(name));
 	text[n] = '\0';
 	if (strlen(text) != n)
-		return fail(err, EXIT_USAGE, 0, "a text file", "'%s' has a NUL byte", quote(name));
+		return fail(err, ERROR_INPUT, 0, "a text file", "'%s' has a NUL byte", quote(name));
 	return 0;
 }
 
@@ -253,19 +253,19 @@ static int read_file(struct config *c, const char *name, struct error *err)
 	int r;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return fail(err, EXIT_USAGE, -errno,
+		return fail(err, ERROR_INPUT, -errno,
 			    errno == ELOOP ? "it must not be a symbolic link"
 					   : "write one, or give -c FILE",
 			    "open '%s'", quote(name));
 	if (!S_ISREG(st.st_mode))
-		return fail(err, EXIT_USAGE, 0, "a regular file", "'%s' is not a file",
+		return fail(err, ERROR_INPUT, 0, "a regular file", "'%s' is not a file",
 			    quote(name));
 	r = check_owner(name, &st, err);
 	if (r)
 		return r;
 	text = malloc(FILE_MAX + 1);
 	if (!text)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read '%s'", quote(name));
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read '%s'", quote(name));
 	r = read_text(fd, name, text, err);
 	return r ? r : config_parse_text(c, name, text, err);
 }
@@ -295,7 +295,7 @@ static int read_more(struct config *c, const char *file, struct error *err)
 	snprintf(dir, sizeof(dir), "%.*sconf.d", slash ? (int)(slash - file + 1) : 0, file);
 	n = scandir(dir, &entries, ends_in_conf, alphasort);
 	if (n < 0 && errno != ENOENT)
-		return fail(err, EXIT_USAGE, -errno, "a directory, or nothing", "read '%s'",
+		return fail(err, ERROR_INPUT, -errno, "a directory, or nothing", "read '%s'",
 			    quote(dir));
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s/%s", dir, entries[i]->d_name);

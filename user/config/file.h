@@ -13,7 +13,7 @@
 /*
  * The file (`-c FILE`, CONFIG_FILE by default) and conf.d/NAME.conf beside it in the order of their
  * names. Files and the directories above them must be root's and writable by root alone. An error
- * names file and line. 0 or -Exxx with EXIT_USAGE; then *ret is untouched.
+ * names file and line. 0 or -Exxx with ERROR_INPUT; then *ret is untouched.
  */
 int config_read(const char *file, struct config *ret, struct error *err);
 /* The text of one file, for the tests: `name` stands in errors. Call once for each file, then

@@ -20,10 +20,10 @@ static int take_values(struct place *place, const struct key *key, char *values,
 		for (char *end = value + strlen(value); end > value && end[-1] == ' ';)
 			*--end = '\0';
 		if (key->set(place, value, &why))
-			return fail(err, EXIT_USAGE, 0, NULL, "label vpnleash.%s = %s: %s",
+			return fail(err, ERROR_INPUT, 0, NULL, "label vpnleash.%s = %s: %s",
 				    key->name, quote(value), why.text);
 		if (!key->repeatable && strtok_r(NULL, "", &save))
-			return fail(err, EXIT_USAGE, 0, "keep one",
+			return fail(err, ERROR_INPUT, 0, "keep one",
 				    "label vpnleash.%s takes one value", key->name);
 	}
 	return 0;
@@ -43,10 +43,10 @@ static int take_label(struct config *c, const struct config_label *label, bool *
 	/* where it lives is the engine's to say, or one label could speak for others; a program of
 	 * the host's is the operator's */
 	if (!key || key->no_label)
-		return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
+		return fail(err, ERROR_INPUT, 0, "see vpnleash.conf(5)",
 			    "unknown label 'vpnleash.%s'", quote(label->key));
 	if (!values)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the labels");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the labels");
 	if (key->section == SECTION_WORKLOAD)
 		return take_values(&of_workload, key, values, err);
 	*ret_tunnel_keys |= key->kind != KEY_INTERFACE;
@@ -60,17 +60,17 @@ static int finish_labels(struct config *c, bool tunnel_keys, struct error *err)
 	const char *remedy = NULL, *wrong;
 
 	if (*w->tunnel_name && (*t->interface || tunnel_keys))
-		return fail(err, EXIT_USAGE, 0, "keep vpnleash.tunnel, or the keys of a tunnel",
+		return fail(err, ERROR_INPUT, 0, "keep vpnleash.tunnel, or the keys of a tunnel",
 			    "vpnleash.tunnel names a tunnel of the file");
 	if (*w->tunnel_name) {
 		c->n_tunnels = 0;
 		return 0;
 	}
 	if (config_complete_tunnel(t, &remedy))
-		return fail(err, EXIT_USAGE, 0, remedy, "label vpnleash.interface is missing");
+		return fail(err, ERROR_INPUT, 0, remedy, "label vpnleash.interface is missing");
 	wrong = config_clash(t, w, &remedy);
 	if (wrong)
-		return fail(err, EXIT_USAGE, 0, remedy, "labels: %s", wrong);
+		return fail(err, ERROR_INPUT, 0, remedy, "labels: %s", wrong);
 	snprintf(t->name, sizeof(t->name), "%s", t->interface);
 	return 0;
 }

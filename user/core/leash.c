@@ -140,9 +140,9 @@ static int put_record(struct workload *w, const struct cgroup_ref *c, struct err
 		return 0;
 	}
 	if (r != -E2BIG)
-		return fail(err, EXIT_FAILURE_, r, NULL, "record workload '%s'", w->name);
+		return fail(err, ERROR_OTHER, r, NULL, "record workload '%s'", w->name);
 	gate_attach(d->gate, &d->root, c, NULL); /* without a record it drops all */
-	return fail(err, EXIT_FAILURE_, r,
+	return fail(err, ERROR_OTHER, r,
 		    "end who holds the sockets of removed cgroups, see: vpnleash status",
 		    "record workload '%s': %d are recorded, %zu of them removed", w->name,
 		    VPNLEASH_WORKLOADS, remains_count(d));

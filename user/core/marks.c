@@ -58,10 +58,10 @@ int mark_set(enum mark mark, const char *workload, struct error *err)
 	mark_path(path, mark, workload);
 	if ((mkdir(STATE_DIR, 0755) < 0 && errno != EEXIST) ||
 	    (mkdir(dirs[mark], 0755) < 0 && errno != EEXIST))
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "make '%s'", dirs[mark]);
+		return fail(err, ERROR_OTHER, -errno, NULL, "make '%s'", dirs[mark]);
 	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0 || sync_mark(mark, fd))
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "write '%s'", path);
+		return fail(err, ERROR_OTHER, -errno, NULL, "write '%s'", path);
 	return 0;
 }
 
@@ -71,7 +71,7 @@ int mark_clear(enum mark mark, const char *workload, struct error *err)
 
 	mark_path(path, mark, workload);
 	if (unlink(path) < 0 && errno != ENOENT)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "remove '%s'", path);
+		return fail(err, ERROR_OTHER, -errno, NULL, "remove '%s'", path);
 	sync_mark(mark, -1);
 	return 0;
 }

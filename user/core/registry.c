@@ -13,7 +13,7 @@ int daemon_add_tunnel(struct daemon *d, struct tunnel *t, struct error *err)
 	struct tunnel **more = realloc(d->tunnels, (d->n_tunnels + 1) * sizeof(*more));
 
 	if (!more)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a tunnel");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "add a tunnel");
 	d->tunnels = more;
 	d->tunnels[d->n_tunnels++] = t;
 	return 0;
@@ -24,7 +24,7 @@ int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err)
 	struct workload **more = realloc(d->workloads, (d->n_workloads + 1) * sizeof(*more));
 
 	if (!more)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "add a workload");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "add a workload");
 	d->workloads = more;
 	d->workloads[d->n_workloads++] = w;
 	return 0;

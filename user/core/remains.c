@@ -330,7 +330,7 @@ int remains_open(struct daemon *d, struct error *err)
 {
 	d->remains = calloc(1, sizeof(*d->remains));
 	if (!d->remains)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
 	remains_scan_all(d);
 	remains_look_at(d, AT_START);
 	d->remains->next = 0;

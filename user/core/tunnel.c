@@ -483,8 +483,7 @@ static int watch_netns(struct tunnel *t, struct error *err)
 	r = sd_event_add_io(d->loop, &t->link_source, watch_netlink_fd(t->link), EPOLLIN,
 			    on_link_readable, t);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "watch the links of '%s'",
-			    t->config.netns);
+		return fail(err, ERROR_OTHER, r, NULL, "watch the links of '%s'", t->config.netns);
 	sd_event_source_set_priority(t->link_source, PRIORITY_EVIDENCE);
 	return open_vpn(t, err);
 }
@@ -768,7 +767,7 @@ int prober_begin(struct daemon *d, struct error *err)
 			    d);
 	if (r < 0) {
 		stop_prober(d);
-		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the prober");
+		return fail(err, ERROR_OTHER, r, NULL, "listen to the prober");
 	}
 	sd_event_source_set_priority(d->prober_source, PRIORITY_LIFE);
 	return 0;
@@ -833,7 +832,7 @@ int tunnel_start(struct tunnel *t, struct error *err)
 			 t->config.interface, quote(t->config.netns));
 	adopt_lease(t);
 	r = set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
-	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "start a timer") : 0;
+	return r < 0 ? fail(err, ERROR_OTHER, r, NULL, "start a timer") : 0;
 }
 
 int tunnel_add(struct tunnel *t, struct error *err)
@@ -872,7 +871,7 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 	const char *name;
 
 	if (!t)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
 	*t = (struct tunnel) { .daemon = d,
 			       .id = last_id++,
 			       .state = TUNNEL_ABSENT,

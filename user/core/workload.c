@@ -280,7 +280,7 @@ int workload_hold(struct workload *w, bool held, struct error *err)
 		return r;
 	if (w->bound && record_flags(w->daemon->leases, w->bound, held ? WORKLOAD_HELD : 0,
 				     held ? 0 : WORKLOAD_HELD))
-		return fail(err, EXIT_FAILURE_, -EIO, NULL, "mark workload '%s'", w->name);
+		return fail(err, ERROR_OTHER, -EIO, NULL, "mark workload '%s'", w->name);
 	r = held ? 0 : mark_clear(MARK_HELD, w->name, err);
 	if (r)
 		return r;
@@ -404,7 +404,7 @@ static int watch_and_bind(struct workload *w, struct error *err)
 	close_fd(there.fd);
 	r = start_watch(w, err);
 	if (!r && !watch_cgroup_ref(w->cgroup))
-		r = fail(err, EXIT_USAGE, -ENOENT, NULL, "cgroup '%s' vanished", w->name);
+		r = fail(err, ERROR_INPUT, -ENOENT, NULL, "cgroup '%s' vanished", w->name);
 	return r ? r : leash_bind(w, err);
 }
 
@@ -419,7 +419,7 @@ int workload_new(struct daemon *d, enum workload_origin origin,
 	int r = 0;
 
 	if (!w)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
 	*w = (struct workload) {
 		.daemon = d, .tunnel = t, .origin = origin, .state = WORKLOAD_WAITING
 	};

@@ -102,7 +102,7 @@ static int start_drops(struct daemon *d, struct error *err)
 		r = set_timer(d->loop, &d->summary_timer, now_boot_ns() + SUMMARY_NS, on_summary,
 			      d);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the drop events");
+		return fail(err, ERROR_OTHER, r, NULL, "listen to the drop events");
 	/* after everything that keeps a lease right */
 	sd_event_source_set_priority(d->drops_source, PRIORITY_LAST);
 	sd_event_source_set_priority(d->summary_timer, PRIORITY_LAST);
@@ -149,9 +149,9 @@ static void close_daemon(struct daemon **p)
 static int check_start(struct error *err)
 {
 	if (geteuid() != 0)
-		return fail(err, EXIT_PRIVILEGE, -EPERM, "run as root", "start");
+		return fail(err, ERROR_PRIVILEGE, -EPERM, "run as root", "start");
 	if (in_time_namespace())
-		return fail(err, EXIT_PRIVILEGE, 0, "start vpnleash outside the time namespace",
+		return fail(err, ERROR_PRIVILEGE, 0, "start vpnleash outside the time namespace",
 			    "leases need the kernel's own boot clock");
 	return 0;
 }
@@ -167,14 +167,14 @@ static int open_parts(struct daemon *d, struct error *err)
 		return r;
 	d->audit = audit_new(on_record, d);
 	if (!d->audit)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
 	r = check_start(err);
 	if (r)
 		return r;
 	privilege_files();
 	r = sd_event_new(&d->loop);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "start the event loop");
+		return fail(err, ERROR_OTHER, r, NULL, "start the event loop");
 	r = resolve_cgroup_root(&d->root, err);
 	if (r)
 		return r;
@@ -211,7 +211,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	int r;
 
 	if (!d)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
 	*d = (struct daemon) { .lease_ns = config->lease_ns,
 			       .container_news = &container_news,
 			       .slices_touch = slices_touch,
@@ -276,8 +276,7 @@ static int listen_to_signals(struct daemon *d, struct error *err)
 		r = sd_event_add_signal(d->loop, NULL, SIGINT, NULL, NULL);
 	if (r >= 0)
 		r = sd_event_add_signal(d->loop, NULL, SIGHUP, on_reload, d);
-	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "listen to SIGTERM, SIGINT and SIGHUP")
-		     : 0;
+	return r < 0 ? fail(err, ERROR_OTHER, r, NULL, "listen to SIGTERM, SIGINT and SIGHUP") : 0;
 }
 
 static int start_loop(struct daemon *d, const char *engine, struct error *err)
@@ -356,5 +355,5 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		 d->n_tunnels);
 	r = sd_event_loop(d->loop);
 	sd_notify(0, "STOPPING=1");
-	return r < 0 ? fail(err, EXIT_FAILURE_, r, NULL, "run the event loop") : 0;
+	return r < 0 ? fail(err, ERROR_OTHER, r, NULL, "run the event loop") : 0;
 }

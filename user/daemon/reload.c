@@ -125,7 +125,7 @@ static int make_new(struct daemon *d, const struct workload_config *config, cons
 	if (place_kind(given, &name) == PLACE_PATH)
 		*ret_recorded = is_recorded(d, given, &id);
 	if (gate_is_slice(gate_pins(d->gate), id, NULL))
-		return fail(err, EXIT_USAGE, -EBUSY,
+		return fail(err, ERROR_INPUT, -EBUSY,
 			    "leash its children, or detach the slice first",
 			    "leash '%s': it is locked as a slice", given);
 	r = workload_new(d, OF_FILE, config, given, t, ret, err);
@@ -152,7 +152,7 @@ static int make_workload(struct daemon *d, const struct workload_config *config,
 	if (r)
 		return r;
 	if (find_workload(new, given))
-		return fail(err, EXIT_USAGE, 0, "give each once", "cgroup '%s' is given twice",
+		return fail(err, ERROR_INPUT, 0, "give each once", "cgroup '%s' is given twice",
 			    given);
 	w = find_workload(old, given);
 	/* another name is another workload, and takes over the record */
@@ -229,7 +229,7 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 	if (new.tunnels &&new.workloads)
 		r = fill_parts(d, config, old, &new, recorded, err);
 	else
-		r = fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "take over the configuration");
+		r = fail(err, ERROR_OTHER, -ENOMEM, NULL, "take over the configuration");
 	if (!r) {
 		*ret = new;
 		return 0;

@@ -47,7 +47,7 @@ static int find_verb(const json_t *j, enum verb_number *ret, struct error *err)
 			*ret = (enum verb_number)i;
 			return 0;
 		}
-	return fail(err, EXIT_USAGE, 0, "status, why, events, hold, release, detach, exec, slices",
+	return fail(err, ERROR_INPUT, 0, "status, why, events, hold, release, detach, exec, slices",
 		    "unknown verb");
 }
 
@@ -62,10 +62,10 @@ static int take_value(const struct schema *s, size_t key, const json_t *value, s
 		return 0;
 	}
 	if (s->keys[key].type == FLAG)
-		return fail(err, EXIT_USAGE, 0, NULL, "%s: '%s' must be true or false", s->verb,
+		return fail(err, ERROR_INPUT, 0, NULL, "%s: '%s' must be true or false", s->verb,
 			    name);
 	if (!text || !*text || strlen(text) >= REQUEST_TEXT_LEN)
-		return fail(err, EXIT_USAGE, 0, NULL, "%s: '%s' must be a text of 1 to %d bytes",
+		return fail(err, ERROR_INPUT, 0, NULL, "%s: '%s' must be a text of 1 to %d bytes",
 			    s->verb, name, REQUEST_TEXT_LEN - 1);
 	*(const char **)at = text;
 	return 0;
@@ -77,7 +77,7 @@ static int take_key(const struct schema *s, const char *name, const json_t *valu
 	for (size_t k = 0; k < KEYS; k++)
 		if (s->keys[k].type && !strcmp(s->keys[k].name, name))
 			return take_value(s, k, value, ret, err);
-	return strcmp(name, "verb") ? fail(err, EXIT_USAGE, 0, NULL, "%s: unknown key '%s'",
+	return strcmp(name, "verb") ? fail(err, ERROR_INPUT, 0, NULL, "%s: unknown key '%s'",
 					   s->verb, quote(name))
 				    : 0;
 }
@@ -103,10 +103,10 @@ int request_parse(const json_t *j, struct request *ret, struct error *err)
 	for (size_t k = 0; k < KEYS; k++)
 		if (s->keys[k].type == TEXT_DUE &&
 		    !*(const char **)((char *)&request + s->keys[k].at))
-			return fail(err, EXIT_USAGE, 0, NULL, "%s: '%s' is missing", s->verb,
+			return fail(err, ERROR_INPUT, 0, NULL, "%s: '%s' is missing", s->verb,
 				    s->keys[k].name);
 	if (request.verb == VERB_DETACH && request.all == !!request.workload)
-		return fail(err, EXIT_USAGE, 0, NULL,
+		return fail(err, ERROR_INPUT, 0, NULL,
 			    "detach: needs 'workload', or 'all' and no 'workload'");
 	*ret = request;
 	return 0;

@@ -195,7 +195,7 @@ static struct workload *verbs_find(struct daemon *d, const char *name, struct er
 	for_each_workload(d, w)
 		if (name && (!strcmp(w->name, name) || !strcmp(quote(w->name), name)))
 			return w;
-	fail(err, EXIT_USAGE, 0, "see: vpnleash status", "there is no workload '%s'",
+	fail(err, ERROR_INPUT, 0, "see: vpnleash status", "there is no workload '%s'",
 	     quote(name ? name : ""));
 	return NULL;
 }
@@ -238,7 +238,7 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	snprintf(name, sizeof(name), "%s", known ? known->name : q->all ? "" : q->workload);
 	r = detach_recorded(gate_pins(d->gate), &d->root, q->all ? NULL : name, true, &err);
 	if (!r && !q->all)
-		r = fail(&err, EXIT_USAGE, -ENOENT, "see: vpnleash status", "detach '%s'",
+		r = fail(&err, ERROR_INPUT, -ENOENT, "see: vpnleash status", "detach '%s'",
 			 quote(name));
 	if (r < 0)
 		return control_refusal(&err);
@@ -400,6 +400,6 @@ json_t *verbs_answer(void *daemon, const json_t *request, const struct control_p
 	q.client = peer->pid;
 	if (peer->root || !verbs[q.verb].root_only)
 		return verbs[q.verb].answer(daemon, &q);
-	fail(&err, EXIT_PRIVILEGE, -EPERM, "run as root", "%s", q.name);
+	fail(&err, ERROR_PRIVILEGE, -EPERM, "run as root", "%s", q.name);
 	return control_refusal(&err);
 }

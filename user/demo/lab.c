@@ -32,11 +32,11 @@ int lab_check(struct error *err)
 
 		snprintf(script, sizeof(script), "command -v %s >/dev/null", programs[i]);
 		if (child_spawn(&sh, argv, -1) || child_wait(&sh, STEP_MS))
-			return fail(err, EXIT_PRIVILEGE, 0,
+			return fail(err, ERROR_PRIVILEGE, 0,
 				    "apt install iproute2 wireguard-tools wireguard-go util-linux",
 				    "%s is missing", programs[i]);
 	}
-	return tun < 0 ? fail(err, EXIT_PRIVILEGE, -errno,
+	return tun < 0 ? fail(err, ERROR_PRIVILEGE, -errno,
 			      "modprobe tun; in a container: --device /dev/net/tun",
 			      "open /dev/net/tun")
 		       : 0;
@@ -60,7 +60,7 @@ int lab_do(const char *verbs, struct error *err)
 		child_kill(&bash);
 	}
 	if (r)
-		return fail(err, EXIT_FAILURE_, r < 0 ? r : 0, "see the lines above",
+		return fail(err, ERROR_OTHER, r < 0 ? r : 0, "see the lines above",
 			    "the laboratory failed at: %s", verbs);
 	return 0;
 }
@@ -115,10 +115,10 @@ int lab_kill_vpn(uint64_t *ret_when_ns, struct error *err)
 	pid_t pid = (pid_t)strtol(text, NULL, 10);
 
 	if (n < 0 || pid <= 1)
-		return fail(err, EXIT_FAILURE_, n < 0 ? (int)n : 0, NULL, "find the VPN's process");
+		return fail(err, ERROR_OTHER, n < 0 ? (int)n : 0, NULL, "find the VPN's process");
 	*ret_when_ns = now_boot_ns();
 	return kill(pid, SIGKILL) < 0
-		       ? fail(err, EXIT_FAILURE_, -errno, "did it end by itself?", "kill the VPN")
+		       ? fail(err, ERROR_OTHER, -errno, "did it end by itself?", "kill the VPN")
 		       : 0;
 }
 

@@ -27,7 +27,7 @@ struct lab {
 	struct sender sender;
 };
 
-/* The programs that lab.sh calls, and /dev/net/tun; EXIT_PRIVILEGE and a remedy for the first that
+/* The programs that lab.sh calls, and /dev/net/tun; ERROR_PRIVILEGE and a remedy for the first that
  * is missing. */
 int lab_check(struct error *err);
 /* Build it, on a stage (stage.h), and start capturing. `l` must stay where it is. */

@@ -33,11 +33,11 @@ static int stage_furnish(struct error *err)
 
 	if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, REMEDY, "make namespaces");
+		return fail(err, ERROR_PRIVILEGE, -errno, REMEDY, "make namespaces");
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++)
 		if (mount(mounts[i].type, mounts[i].where, mounts[i].type,
 			  MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-			return fail(err, EXIT_PRIVILEGE, -errno, REMEDY, "mount a %s on %s",
+			return fail(err, ERROR_PRIVILEGE, -errno, REMEDY, "mount a %s on %s",
 				    mounts[i].type, mounts[i].where);
 	return 0;
 }
@@ -53,7 +53,7 @@ static int stage_enter(void *arg)
 	fflush(stdout);
 	if (r >= 0) /* somebody's failure on the way that was none */
 		*e->stage->err.text = '\0';
-	return r < 0 ? EXIT_FAILURE_ : r;
+	return r < 0 ? ERROR_OTHER : r;
 }
 
 /* The stage's exit code, or -Exxx. */
@@ -67,14 +67,14 @@ static int stage_keep(struct child *stage, int signals, unsigned int bound_ms,
 
 	poll(p, ARRAY_SIZE(p), (int)bound_ms);
 	if (p[0].revents && read(signals, &info, sizeof(info)) == sizeof(info))
-		return fail(err, EXIT_FAILURE_, 0, "nothing of it is left behind", "ended by: %s",
+		return fail(err, ERROR_OTHER, 0, "nothing of it is left behind", "ended by: %s",
 			    strsignal((int)info.ssi_signo));
 	if (!p[1].revents)
-		return fail(err, EXIT_FAILURE_, -ETIMEDOUT, "is the machine overloaded?",
+		return fail(err, ERROR_OTHER, -ETIMEDOUT, "is the machine overloaded?",
 			    "not finished in %u s", bound_ms / 1000);
 	r = child_wait(stage, 0);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "the stage was killed");
+		return fail(err, ERROR_OTHER, r, NULL, "the stage was killed");
 	if (*s->err.text) {
 		*err = s->err;
 		return -EINVAL;
@@ -107,7 +107,7 @@ static int remove_cgroups(const struct stage *s, struct error *err)
 	remove_scratch(s);
 	while (unlinkat(s->root.fd, s->cgroup.path + 1, AT_REMOVEDIR) < 0) {
 		if (errno != EBUSY || tries++ == 200)
-			return fail(err, EXIT_FAILURE_, -errno, "rmdir it", "remove cgroup '%s%s'",
+			return fail(err, ERROR_OTHER, -errno, "rmdir it", "remove cgroup '%s%s'",
 				    s->root.path, s->cgroup.path);
 		usleep(10000);
 	}
@@ -123,7 +123,7 @@ static int open_stage(struct stage *s, struct error *err)
 		return r;
 	snprintf(path, sizeof(path), "/vpnleash-demo-%d", getpid());
 	if (mkdirat(s->root.fd, path + 1, 0755) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, "mount -o remount,rw /sys/fs/cgroup",
+		return fail(err, ERROR_PRIVILEGE, -errno, "mount -o remount,rw /sys/fs/cgroup",
 			    "make cgroup '%s%s'", s->root.path, path);
 	return resolve_cgroup(&s->root, path, &s->cgroup, err);
 }
@@ -138,7 +138,7 @@ int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error 
 	int r, removed;
 
 	if (s == MAP_FAILED)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "map memory");
+		return fail(err, ERROR_OTHER, -errno, NULL, "map memory");
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGTERM);
@@ -150,9 +150,9 @@ int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error 
 		return r;
 	fflush(stdout);
 	if (unshare(CLONE_NEWPID) < 0)
-		r = fail(err, EXIT_PRIVILEGE, -errno, REMEDY, "make a pid namespace");
+		r = fail(err, ERROR_PRIVILEGE, -errno, REMEDY, "make a pid namespace");
 	else if ((r = child_start(&child, stage_enter, &(struct entry) { s, play })) < 0)
-		fail(err, EXIT_FAILURE_, r, NULL, "fork");
+		fail(err, ERROR_OTHER, r, NULL, "fork");
 	if (!r)
 		r = stage_keep(&child, signals, bound_ms, s, err);
 	child_kill(&child);

@@ -140,7 +140,7 @@ int edge_settle(struct edge *e, struct error *err)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
 	r = write_bootstrap(e, 0); /* from here on no flow is noted nor answered */
 	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "shut the edge");
+		return fail(err, ERROR_OTHER, r, NULL, "shut the edge");
 	if (!e->is_wireguard)
 		e->wireguard = (struct wireguard) { 0 }; /* a device's that is gone */
 	if (!e->is_wireguard && !e->place->config->endpoints.n) {
@@ -150,7 +150,7 @@ int edge_settle(struct edge *e, struct error *err)
 	}
 	r = edge_write_endpoints(e);
 	if (r) /* and what no longer is one may still pass */
-		return fail(err, EXIT_FAILURE_, r, NULL, "write the VPN's endpoints");
+		return fail(err, ERROR_OTHER, r, NULL, "write the VPN's endpoints");
 	if (!has_endpoint(e))
 		return no_endpoint(e, err);
 	edge_shut(e);

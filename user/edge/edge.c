@@ -66,7 +66,7 @@ int edge_open(struct edge **ret, struct vpn *vpn, struct error *err)
 			   "the netns is guarded for tunnel %s", other->place->config->name);
 	e = calloc(1, sizeof(*e));
 	if (!e)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "guard the netns");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "guard the netns");
 	*e = (struct edge) { .place = p,
 			     .vpn = vpn,
 			     .home_fd = -1,
@@ -76,7 +76,7 @@ int edge_open(struct edge **ret, struct vpn *vpn, struct error *err)
 			     .diag = nl_open(p->netns_fd, NETLINK_SOCK_DIAG) };
 	r = netns_open("host", &e->home_fd, err);
 	if (!r && (e->home_rtnl < 0 || e->rtnl < 0 || e->genl < 0 || e->diag < 0))
-		r = fail(err, EXIT_FAILURE_, -EMFILE, NULL, "open netlink to guard '%s'",
+		r = fail(err, ERROR_OTHER, -EMFILE, NULL, "open netlink to guard '%s'",
 			 p->config->netns);
 	if (r) {
 		edge_close(e);

@@ -27,7 +27,7 @@
 
 /* A sentence that says all, without errno's. Names in it are as the kernel has them: it goes into
  * why_detail, which is escaped where it leaves. */
-#define SAY(err, r, remedy, ...) (fail(err, EXIT_FAILURE_, 0, remedy, __VA_ARGS__), (r))
+#define SAY(err, r, remedy, ...) (fail(err, ERROR_OTHER, 0, remedy, __VA_ARGS__), (r))
 
 struct underlay {
 	struct link link;

@@ -259,11 +259,11 @@ int edge_learn(struct edge *e, struct error *err)
 		return 0;
 	r = sockets_each(e->diag, note_inode, &c);
 	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "look at the VPN's sockets");
+		return fail(err, ERROR_OTHER, r, NULL, "look at the VPN's sockets");
 	c.until_ns = now_boot_ns() + SEARCH_NS;
 	r = netns_processes(e->place->netns_ino, note_process, &c);
 	if (r) /* who was not looked at may be the VPN */
-		return fail(err, EXIT_FAILURE_, r, "set endpoint = that of its server",
+		return fail(err, ERROR_OTHER, r, "set endpoint = that of its server",
 			    "look through what the VPN's processes hold");
 	drop_others(&c);
 	return choose_server(&c, err);

@@ -277,7 +277,7 @@ int vpn_open(struct vpn **ret, const struct edge_place *place, struct error *err
 	struct vpn *v = calloc(1, sizeof(*v));
 
 	if (!v)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "look for the VPN");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "look for the VPN");
 	v->place = *place;
 	*ret = v;
 	return 0;

@@ -62,12 +62,11 @@ static int load_curl(struct error *err)
 	for (size_t i = 0; !so && i < ARRAY_SIZE(names); i++)
 		so = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
 	if (!so)
-		return fail(err, EXIT_FAILURE_, 0, "install libcurl4", "load libcurl: %s",
-			    dlerror());
-#define X(f)                                                                          \
-	lib.f = (__typeof__(&f))dlsym(so, #f);                                        \
-	if (!lib.f)                                                                   \
-		return fail(err, EXIT_FAILURE_, 0, "install libcurl4, 7.66 or newer", \
+		return fail(err, ERROR_OTHER, 0, "install libcurl4", "load libcurl: %s", dlerror());
+#define X(f)                                                                        \
+	lib.f = (__typeof__(&f))dlsym(so, #f);                                      \
+	if (!lib.f)                                                                 \
+		return fail(err, ERROR_OTHER, 0, "install libcurl4, 7.66 or newer", \
 			    "libcurl lacks " #f);
 	CURL_FUNCTIONS(X)
 #undef X
@@ -145,28 +144,27 @@ static int get_body(const char *socket_path, const char *path, struct body *ret,
 	int r;
 
 	if (snprintf(url, sizeof(url), HOST "%s", path) >= (int)sizeof(url))
-		return fail(err, EXIT_FAILURE_, -ENAMETOOLONG, NULL, "ask the engine");
+		return fail(err, ERROR_OTHER, -ENAMETOOLONG, NULL, "ask the engine");
 	c = new_request(socket_path, url, add_to_body, ret);
 	if (!c)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "ask the engine");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "ask the engine");
 	lib.curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, GET_MS);
 	code = lib.curl_easy_perform(c);
 	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
 	lib.curl_easy_cleanup(c);
 	if (code == CURLE_OPERATION_TIMEDOUT)
-		return fail(err, EXIT_FAILURE_, -ETIMEDOUT, NULL, "the engine's answer to %s",
-			    path);
+		return fail(err, ERROR_OTHER, -ETIMEDOUT, NULL, "the engine's answer to %s", path);
 	if (code == CURLE_WRITE_ERROR) {
-		fail(err, EXIT_FAILURE_, 0, NULL, "the answer to %s is more than is read", path);
+		fail(err, ERROR_OTHER, 0, NULL, "the answer to %s is more than is read", path);
 		return -EREMOTEIO;
 	}
 	if (code != CURLE_OK)
-		return fail(err, EXIT_FAILURE_, -EIO, NULL, "ask the engine at '%s': %s",
-			    socket_path, lib.curl_easy_strerror(code));
+		return fail(err, ERROR_OTHER, -EIO, NULL, "ask the engine at '%s': %s", socket_path,
+			    lib.curl_easy_strerror(code));
 	r = result_of(status);
 	if (r) {
 		message_of(ret, message, sizeof(message));
-		fail(err, EXIT_FAILURE_, 0, NULL, "the engine says %ld to %s: %s", status, path,
+		fail(err, ERROR_OTHER, 0, NULL, "the engine says %ld to %s: %s", status, path,
 		     message);
 	}
 	return r;
@@ -185,7 +183,7 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 		*ret = docker_parse(body.text, body.n);
 	free(body.text);
 	if (!r && !*ret)
-		return fail(err, EXIT_FAILURE_, -EBADMSG, NULL, "the engine's answer to %s", path);
+		return fail(err, ERROR_OTHER, -EBADMSG, NULL, "the engine's answer to %s", path);
 	return r;
 }
 
@@ -638,7 +636,7 @@ static int start_stream(struct docker *d, struct error *err)
 	d->stream =
 		d->line && d->multi ? new_request(d->socket_path, EVENTS, add_to_stream, d) : NULL;
 	if (!d->stream)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "listen to the engine");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "listen to the engine");
 	lib.curl_multi_add_handle(d->multi, d->stream);
 	/* the head of its answer says that from now on nothing is missed; some send it only with
 	 * the first event */
@@ -650,7 +648,7 @@ static int start_stream(struct docker *d, struct error *err)
 	}
 	if (running && (!status || status == 200))
 		return 0;
-	return fail(err, EXIT_FAILURE_, -EIO, status == 403 ? "let GET /events through" : NULL,
+	return fail(err, ERROR_OTHER, -EIO, status == 403 ? "let GET /events through" : NULL,
 		    "listen to the engine's events (%ld)", status);
 }
 

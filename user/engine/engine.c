@@ -69,7 +69,7 @@ int engine_start(struct engine **ret, const char *where, struct error *err)
 		r = await_ready(&e->worker);
 	if (r) {
 		engine_stop(e);
-		return fail(err, EXIT_FAILURE_, r, NULL, "start the engine's process");
+		return fail(err, ERROR_OTHER, r, NULL, "start the engine's process");
 	}
 	*ret = e;
 	return 0;

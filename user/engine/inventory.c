@@ -449,7 +449,7 @@ static int engine_start_child(struct inventory *v, struct error *err)
 	r = sd_event_add_io(v->loop, &v->source, engine_fd(v->engine), EPOLLIN, on_engine, v);
 	if (r < 0) {
 		engine_stop_child(v);
-		return fail(err, EXIT_FAILURE_, r, NULL, "listen to the engine");
+		return fail(err, ERROR_OTHER, r, NULL, "listen to the engine");
 	}
 	/* its word is never needed to keep a lease right */
 	sd_event_source_set_priority(v->source, PRIORITY_TIMERS);
@@ -465,7 +465,7 @@ int inventory_new(struct inventory **ret, sd_event *loop, const struct cgroup_ro
 	struct inventory *v = calloc(1, sizeof(*v));
 
 	if (!v)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
 	*v = (struct inventory) {
 		.loop = loop, .root = root, .containers = containers, .arg = arg
 	};

@@ -86,13 +86,13 @@ int prober_start(struct prober **ret, struct error *err)
 	int r;
 
 	if (!p)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "start the prober");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start the prober");
 	r = worker_start(&p->worker, "vpnleash-prober", prober_child, &daemon);
 	if (!r)
 		r = await_ready(&p->worker);
 	if (r) {
 		prober_stop(p);
-		return fail(err, EXIT_PRIVILEGE, r, "needs root and seccomp", "start the prober");
+		return fail(err, ERROR_PRIVILEGE, r, "needs root and seccomp", "start the prober");
 	}
 	*ret = p;
 	return 0;
@@ -115,7 +115,7 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 	int size = ICMP_RCVBUF, on = 1;
 
 	if (fd < 0)
-		return fail(err, EXIT_PRIVILEGE, fd,
+		return fail(err, ERROR_PRIVILEGE, fd,
 			    fd == -EPERM ? "needs CAP_NET_RAW and CAP_SYS_ADMIN" : NULL,
 			    "open a socket for probes");
 	if (setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, sizeof(ifindex)) < 0 ||
@@ -123,7 +123,7 @@ int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0 ||
 	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, "is the interface up, with an address?",
+		return fail(err, ERROR_OTHER, -errno, "is the interface up, with an address?",
 			    "bind probes to interface %u", ifindex);
 	return TAKE_FD(fd);
 }
@@ -135,7 +135,7 @@ int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, str
 				    : send_wire(p->worker.fd, WIRE_SET, target, to.s_addr, fd);
 
 	if (r)
-		return fail(err, EXIT_FAILURE_, r, NULL, "hand a socket to the prober");
+		return fail(err, ERROR_OTHER, r, NULL, "hand a socket to the prober");
 	if (i == p->count)
 		p->targets[p->count++] = target;
 	return 0;

@@ -29,11 +29,11 @@ static int capture_bind(int fd, const char *ifname, struct error *err)
 
 	snprintf(name.ifr_name, sizeof(name.ifr_name), "%s", ifname);
 	if (ioctl(fd, SIOCGIFINDEX, &name) < 0)
-		return fail(err, EXIT_USAGE, -errno, "is it in that network namespace?",
+		return fail(err, ERROR_INPUT, -errno, "is it in that network namespace?",
 			    "find interface '%s'", ifname);
 	at.sll_ifindex = all.mr_ifindex = name.ifr_ifindex;
 	if (ioctl(fd, SIOCGIFHWADDR, &name) < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "capture on '%s'", ifname);
+		return fail(err, ERROR_OTHER, -errno, NULL, "capture on '%s'", ifname);
 	/* Multicast that a real NIC would filter. Tunnels may not know it, nor need it. */
 	set_option(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all));
 	return name.ifr_hwaddr.sa_family == ARPHRD_ETHER ||
@@ -50,14 +50,14 @@ int capture_open(struct capture *c, int netns_fd, const char *ifname, const stru
 	int r;
 
 	if (fd < 0)
-		return fail(err, EXIT_PRIVILEGE, fd, REMEDY_ROOT, "open a capture for '%s'",
+		return fail(err, ERROR_PRIVILEGE, fd, REMEDY_ROOT, "open a capture for '%s'",
 			    ifname);
 	r = set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, CAPTURE_BUFFER);
 	if (r < 0)
-		return fail(err, EXIT_PRIVILEGE, r, REMEDY_ROOT, "enlarge the capture's buffer");
+		return fail(err, ERROR_PRIVILEGE, r, REMEDY_ROOT, "enlarge the capture's buffer");
 	r = set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "ask for receive times");
+		return fail(err, ERROR_OTHER, r, NULL, "ask for receive times");
 	r = capture_bind(fd, ifname, err);
 	if (r < 0)
 		return r;
@@ -146,10 +146,10 @@ static int capture_check(struct capture *c, struct error *err)
 	socklen_t size = sizeof(stats);
 
 	if (getsockopt(c->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "read the capture's statistics");
+		return fail(err, ERROR_OTHER, -errno, NULL, "read the capture's statistics");
 	c->drops += stats.tp_drops; /* reading sets it back to zero */
 	if (c->drops)
-		return fail(err, EXIT_FAILURE_, -ENOBUFS, "use fewer kinds or a longer interval",
+		return fail(err, ERROR_OTHER, -ENOBUFS, "use fewer kinds or a longer interval",
 			    "the capture lost %llu frames, its counts prove nothing",
 			    (unsigned long long)c->drops);
 	return 0;
@@ -176,7 +176,7 @@ int capture_drain(struct capture *c, struct error *err)
 		if (n < 0 && errno == ENETDOWN)
 			c->downs++;
 		else if (n < 0 && errno != EINTR)
-			return fail(err, EXIT_FAILURE_, -errno, NULL, "read from the capture");
+			return fail(err, ERROR_OTHER, -errno, NULL, "read from the capture");
 		if (n < 0 || (from.sll_pkttype == PACKET_OUTGOING && !c->outgoing))
 			continue;
 		c->frames++;
@@ -246,14 +246,13 @@ static int raise_fence(struct capture *c, int netns_fd, unsigned int sent[2], st
 		_cleanup_fd int fd = socket_in(netns_fd, family, SOCK_DGRAM, IPPROTO_UDP);
 		r = fd < 0 ? fd : send_tokens(fd, t, version, c->fence_serial, &sent[version]);
 		if (r < 0)
-			return fail(err, EXIT_FAILURE_, r,
-				    "may this process send over the underlay?",
+			return fail(err, ERROR_OTHER, r, "may this process send over the underlay?",
 				    "send a fence to %s by '%s'",
 				    inet_ntop(family, t->fence[version].bytes, to, sizeof(to)),
 				    t->underlay);
 	}
 	if (!sent[0] && !sent[1])
-		return fail(err, EXIT_USAGE, 0, NULL, "a fence needs an on-link address");
+		return fail(err, ERROR_INPUT, 0, NULL, "a fence needs an on-link address");
 	return 0;
 }
 
@@ -277,7 +276,7 @@ int capture_fence(struct capture *c, int client_netns_fd, struct error *err)
 		if (r < 0)
 			return r;
 	}
-	return fail(err, EXIT_FAILURE_, -ETIMEDOUT, "is the path from client to capture open?",
+	return fail(err, ERROR_OTHER, -ETIMEDOUT, "is the path from client to capture open?",
 		    "fence packets arrived: %u of %u IPv4, %u of %u IPv6", c->fence_count[0],
 		    sent[0], c->fence_count[1], sent[1]);
 }

@@ -30,7 +30,7 @@ int targets_init(struct targets *t, struct error *err)
 {
 	memset(t, 0, sizeof(*t));
 	if (getrandom(&t->marker, sizeof(t->marker), 0) != sizeof(t->marker))
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "draw a random marker");
+		return fail(err, ERROR_OTHER, -errno, NULL, "draw a random marker");
 	t->port = (uint16_t)(20000 + t->marker % (40000 - KINDS_LIMIT));
 	return 0;
 }
@@ -424,7 +424,7 @@ int kinds_parse(const char *list, uint64_t *ret, struct error *err)
 		       (strlen(kinds[i].name) != n || memcmp(kinds[i].name, at, n) != 0))
 			i++;
 		if (i == ARRAY_SIZE(kinds))
-			return fail(err, EXIT_USAGE, 0, "list them with: prove kinds",
+			return fail(err, ERROR_INPUT, 0, "list them with: prove kinds",
 				    "unknown kind in '%s'", quote(at));
 		set |= 1ULL << i;
 		at += n;

@@ -154,10 +154,10 @@ static int take_place(const struct sending *plan, struct error *err)
 	int r = plan->cgroup_fd < 0 ? 0 : write_small(plan->cgroup_fd, "cgroup.procs", "0");
 
 	if (r < 0)
-		return fail(err, EXIT_PRIVILEGE, r, "is it a cgroup v2 directory? run with sudo",
+		return fail(err, ERROR_PRIVILEGE, r, "is it a cgroup v2 directory? run with sudo",
 			    "join the workload's cgroup");
 	if (plan->netns_fd >= 0 && setns(plan->netns_fd, CLONE_NEWNET) < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, REMEDY_ROOT, "enter the sender's netns");
+		return fail(err, ERROR_PRIVILEGE, -errno, REMEDY_ROOT, "enter the sender's netns");
 	return 0;
 }
 
@@ -184,7 +184,7 @@ static int sender_ready(const struct sender *s, int ready, struct error *err)
 	struct pollfd p = { .fd = ready, .events = POLLIN };
 
 	if (poll(&p, 1, START_BOUND_MS) == 0)
-		return fail(err, EXIT_FAILURE_, -ETIMEDOUT, "is its cgroup frozen?",
+		return fail(err, ERROR_OTHER, -ETIMEDOUT, "is its cgroup frozen?",
 			    "the sender has not started");
 	switch (__atomic_load_n(&s->shared->state, __ATOMIC_ACQUIRE)) {
 	case STATE_SENDING:
@@ -194,7 +194,7 @@ static int sender_ready(const struct sender *s, int ready, struct error *err)
 			*err = s->shared->err;
 		return s->shared->result;
 	default:
-		return fail(err, EXIT_FAILURE_, -ECANCELED, NULL, "the sender died at its start");
+		return fail(err, ERROR_OTHER, -ECANCELED, NULL, "the sender died at its start");
 	}
 }
 
@@ -209,11 +209,11 @@ int sender_start(struct sender *s, const struct sending *plan, const struct targ
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (new.shared == MAP_FAILED) {
 		new.shared = NULL;
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "map the sender's tallies");
+		return fail(err, ERROR_OTHER, -errno, NULL, "map the sender's tallies");
 	}
 	new.tally = new.shared->tally;
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "make a pipe to the sender");
+		return fail(err, ERROR_OTHER, -errno, NULL, "make a pipe to the sender");
 	_cleanup_fd int ready = ends[0], child_end = ends[1];
 	new.pid = fork();
 	if (new.pid == 0) {
@@ -223,12 +223,12 @@ int sender_start(struct sender *s, const struct sending *plan, const struct targ
 	if (new.pid < 0) {
 		r = -errno;
 		new.pid = 0;
-		return fail(err, EXIT_FAILURE_, r, NULL, "fork the sender");
+		return fail(err, ERROR_OTHER, r, NULL, "fork the sender");
 	}
 	close(TAKE_FD(child_end));
 	new.pidfd = pidfd_open(new.pid, 0);
 	if (new.pidfd < 0)
-		return fail(err, EXIT_PRIVILEGE, -errno, "needs Linux 5.3", "watch the sender");
+		return fail(err, ERROR_PRIVILEGE, -errno, "needs Linux 5.3", "watch the sender");
 	r = sender_ready(&new, ready, err);
 	if (r < 0)
 		return r;
@@ -245,13 +245,13 @@ int sender_wait(struct sender *s, unsigned int timeout_ms, struct error *err)
 	if (!s->pid)
 		return 0;
 	if (poll(&p, 1, (int)timeout_ms) <= 0)
-		return fail(err, EXIT_FAILURE_, -ETIMEDOUT, "is its cgroup frozen?",
+		return fail(err, ERROR_OTHER, -ETIMEDOUT, "is its cgroup frozen?",
 			    "the sender has not finished");
 	if (waitid(P_PID, (id_t)s->pid, &info, WEXITED) < 0)
-		return fail(err, EXIT_FAILURE_, -errno, NULL, "reap the sender");
+		return fail(err, ERROR_OTHER, -errno, NULL, "reap the sender");
 	s->pid = 0;
 	if (info.si_code != CLD_EXITED)
-		return fail(err, EXIT_FAILURE_, -ECANCELED, NULL,
+		return fail(err, ERROR_OTHER, -ECANCELED, NULL,
 			    "the sender was killed by signal %d", info.si_status);
 	return 0;
 }
@@ -320,7 +320,7 @@ int sink_open(int netns_fd, const struct targets *t, int ret[2], struct error *e
 			continue;
 		*fd = listen_at(netns_fd, k->family, (uint16_t)(t->port + i));
 		if (*fd < 0 && *fd != -EAFNOSUPPORT)
-			return fail(err, EXIT_FAILURE_, *fd, NULL, "listen on TCP port %u",
+			return fail(err, ERROR_OTHER, *fd, NULL, "listen on TCP port %u",
 				    t->port + i);
 	}
 	ret[0] = TAKE_FD(v4);

@@ -57,9 +57,9 @@ static int open_lock(const char *path, struct error *err)
 	int fd;
 
 	if (mkdir(CONTROL_RUN_DIR, 0755) < 0 && errno != EEXIST)
-		return fail(err, EXIT_PRIVILEGE, -errno, "run as root", "make " CONTROL_RUN_DIR);
+		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "make " CONTROL_RUN_DIR);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	return fd < 0 ? fail(err, EXIT_PRIVILEGE, -errno, "run as root", "open %s", path) : fd;
+	return fd < 0 ? fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open %s", path) : fd;
 }
 
 int control_lock(struct error *err)
@@ -67,8 +67,7 @@ int control_lock(struct error *err)
 	_cleanup_fd int fd = open_lock(LOCK_PATH, err);
 
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return fail(err, EXIT_FAILURE_, -EBUSY,
-			    "see: vpnleash status; end that daemon first",
+		return fail(err, ERROR_OTHER, -EBUSY, "see: vpnleash status; end that daemon first",
 			    "take " LOCK_PATH ": a vpnleash daemon is running");
 	return TAKE_FD(fd);
 }
@@ -80,7 +79,7 @@ int control_lock_pins(struct error *err)
 
 	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (now_boot_ns() > end_ns)
-			return fail(err, EXIT_FAILURE_, -EBUSY,
+			return fail(err, ERROR_OTHER, -EBUSY,
 				    "another vpnleash hangs: end it, and try again",
 				    "take " PINS_LOCK_PATH);
 		usleep(10000);
@@ -111,7 +110,7 @@ json_t *control_refusal(const struct error *err)
 	json_t *j = json_object();
 
 	json_object_set_new(j, "error", json_string(err->text));
-	json_object_set_new(j, "exit_code", json_integer(err->exit_code));
+	json_object_set_new(j, "exit_code", json_integer(err->kind));
 	return j;
 }
 
@@ -133,14 +132,14 @@ static void client_answer(struct client *c, size_t line_length)
 	if (json_is_object(request)) {
 		reply = c->control->answer(c->control->owner, request, &c->peer);
 	} else {
-		fail(&err, EXIT_USAGE, 0, "one JSON object on one line, each key once",
+		fail(&err, ERROR_INPUT, 0, "one JSON object on one line, each key once",
 		     "a request that is none: %s", quote(request ? "no object" : why.text));
 		reply = control_refusal(&err);
 	}
 	json_decref(request);
 	if (json_is_true(json_object_get(reply, "follow")) && !may_follow(c)) {
 		json_decref(reply);
-		fail(&err, EXIT_FAILURE_, -EBUSY, "end one of them", "follow: so many do already");
+		fail(&err, ERROR_OTHER, -EBUSY, "end one of them", "follow: so many do already");
 		reply = control_refusal(&err);
 	}
 	c->follows = json_is_true(json_object_get(reply, "follow"));
@@ -410,7 +409,7 @@ int control_start(struct control **ret, sd_event *loop, control_answer answer_cb
 	int r;
 
 	if (!c)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "open the control socket");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the control socket");
 	*c = (struct control) { .loop = loop, .answer = answer_cb, .owner = owner };
 	r = c->fd = open_socket();
 	if (r >= 0)
@@ -419,7 +418,7 @@ int control_start(struct control **ret, sd_event *loop, control_answer answer_cb
 		r = sd_event_add_time(loop, &c->pause, CLOCK_MONOTONIC, 0, 1000, on_pause_end, c);
 	if (r < 0) {
 		control_stop(c);
-		return fail(err, EXIT_FAILURE_, r, NULL, "listen on " CONTROL_SOCKET);
+		return fail(err, ERROR_OTHER, r, NULL, "listen on " CONTROL_SOCKET);
 	}
 	sd_event_source_set_enabled(c->pause, SD_EVENT_OFF);
 	sd_event_source_set_priority(c->io, PRIORITY_LAST);

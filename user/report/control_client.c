@@ -17,7 +17,7 @@
 
 static int no_answer(struct error *err, int r)
 {
-	return fail(err, EXIT_FAILURE_, r, "is the daemon stopped? see its log",
+	return fail(err, ERROR_OTHER, r, "is the daemon stopped? see its log",
 		    "get an answer from " CONTROL_SOCKET);
 }
 
@@ -34,12 +34,12 @@ static int connect_and_send(const json_t *request, struct error *err)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
-			return fail(err, EXIT_NO_DAEMON, -ESRCH, "start it: vpnleash run",
+			return fail(err, ERROR_NO_DAEMON, -ESRCH, "start it: vpnleash run",
 				    "reach the daemon");
 		if (errno == EAGAIN)
 			return no_answer(err, -ETIMEDOUT);
 		return fail(
-			err, EXIT_PRIVILEGE, -errno,
+			err, ERROR_PRIVILEGE, -errno,
 			"run as root; status, why, check and events also in group " CONTROL_GROUP,
 			"connect to " CONTROL_SOCKET);
 	}

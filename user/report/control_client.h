@@ -7,7 +7,7 @@
 
 #include "base/util.h"
 
-/* Ask the running daemon. -ESRCH with EXIT_NO_DAEMON: there is none. */
+/* Ask the running daemon. -ESRCH with ERROR_NO_DAEMON: there is none. */
 int control_ask(const json_t *request, json_t **ret, struct error *err);
 /* Ask, and call f for the answer and then for every line that follows, until f returns non-zero
  * (returned), or the daemon ends (0). */

@@ -210,7 +210,7 @@ static int exec_watch_end(struct workload *w, int client, struct error *err)
 
 	if (!e) {
 		close_fd(client);
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch the end of '%s'", w->name);
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "watch the end of '%s'", w->name);
 	}
 	*e = (struct exec) { .client = client };
 	w->source = e;
@@ -223,7 +223,7 @@ static int exec_watch_end(struct workload *w, int client, struct error *err)
 	if (r >= 0 && client >= 0)
 		r = sd_event_add_io(d->loop, &e->client_source, client, EPOLLIN, on_client_end, w);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "watch the end of '%s'", w->name);
+		return fail(err, ERROR_OTHER, r, NULL, "watch the end of '%s'", w->name);
 	sd_event_source_set_priority(e->events_source, PRIORITY_LAST);
 	if (e->client_source)
 		sd_event_source_set_priority(e->client_source, PRIORITY_LAST);
@@ -237,7 +237,7 @@ static int exec_make_workload(struct daemon *d, const char *path, struct tunnel 
 	int r;
 
 	if (!config)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "exec");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "exec");
 	snprintf(config->name, sizeof(config->name), EXEC_NAME "%.40s",
 		 path + sizeof("/" EXEC_DIR));
 	privilege_long_work(true); /* the first one loads the gate for its depth */
@@ -286,14 +286,14 @@ static struct tunnel *exec_find_tunnel(struct daemon *d, const char *interface, 
 		    (netns && strcmp(t->config.netns, netns)))
 			continue;
 		if (found) {
-			fail(err, EXIT_USAGE, 0, "say which by --netns",
+			fail(err, ERROR_INPUT, 0, "say which by --netns",
 			     "more than one tunnel has the interface '%s'", quote(interface));
 			return NULL;
 		}
 		found = t;
 	}
 	if (!found)
-		fail(err, EXIT_USAGE, 0, "see: vpnleash status", "the daemon has no tunnel '%s'%s",
+		fail(err, ERROR_INPUT, 0, "see: vpnleash status", "the daemon has no tunnel '%s'%s",
 		     quote(interface ? interface : ""), netns ? " in that netns" : "");
 	return found;
 }
@@ -312,7 +312,7 @@ static int exec_make_cgroup(struct daemon *d, char path[PATH_MAX], struct error 
 		if (r && r != -ENOENT && r != -EEXIST)
 			break;
 	}
-	return r ? fail(err, EXIT_FAILURE_, r, NULL, "make a cgroup below '%s/%s'", d->root.path,
+	return r ? fail(err, ERROR_OTHER, r, NULL, "make a cgroup below '%s/%s'", d->root.path,
 			EXEC_DIR)
 		 : 0;
 }
@@ -336,7 +336,7 @@ static int note_tunnel(struct daemon *d, const char *path, const struct tunnel *
 	write_owner(owner);
 	if (fsetxattr(c.fd, EXEC_XATTR, text, strlen(text), 0) < 0 ||
 	    fsetxattr(c.fd, OWNER_XATTR, owner, strlen(owner), 0) < 0)
-		r = fail(err, EXIT_FAILURE_, -errno, NULL, "note the tunnel at '%s'", path);
+		r = fail(err, ERROR_OTHER, -errno, NULL, "note the tunnel at '%s'", path);
 	close_fd(c.fd);
 	return r;
 }
@@ -362,18 +362,18 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 	if (!t)
 		return NULL;
 	if (!*t->where) { /* a container's or a unit's */
-		fail(err, EXIT_FAILURE_, -ENOENT, "start it", "exec: %s has no process",
+		fail(err, ERROR_OTHER, -ENOENT, "start it", "exec: %s has no process",
 		     t->config.netns);
 		return NULL;
 	}
 	if (exec_count(d) >= EXEC_MAX) {
-		fail(err, EXIT_FAILURE_, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
+		fail(err, ERROR_OTHER, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
 		return NULL;
 	}
 	/* it waits for our answer, so that the number is still its own */
 	pidfd = client > 0 ? pidfd_open(client, 0) : -1;
 	if (pidfd < 0) {
-		fail(err, EXIT_FAILURE_, client > 0 ? -errno : -ESRCH,
+		fail(err, ERROR_OTHER, client > 0 ? -errno : -ESRCH,
 		     "run it where the daemon sees its process", "exec");
 		return NULL;
 	}

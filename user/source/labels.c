@@ -65,7 +65,7 @@ static int shared_netns(const struct daemon *d, const struct engine_item *i, cha
 		return 0;
 	}
 	if (!shared)
-		return fail(err, EXIT_USAGE, 0, "network_mode: service:VPN, in compose's words",
+		return fail(err, ERROR_INPUT, 0, "network_mode: service:VPN, in compose's words",
 			    "a leashed container shares the network of its VPN's container");
 	owner = inventory_find(d->inventory, ENGINE_CONTAINER, shared);
 	if (owner)
@@ -133,7 +133,7 @@ static int labels_collect(const struct daemon *d, const struct engine_item *i,
 			continue;
 		}
 		if (l->too_long)
-			return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)",
+			return fail(err, ERROR_INPUT, 0, "see vpnleash.conf(5)",
 				    "label 'vpnleash.%s' is too long, or no text", quote(l->key));
 		asked |= asks_for_a_leash(l);
 		ret[n++] = (struct config_label) { l->key, l->value };
@@ -143,16 +143,16 @@ static int labels_collect(const struct daemon *d, const struct engine_item *i,
 	if (!n && ((!doubt && !i->labels_left_out) || shared_netns(d, i, netns, &ignored)))
 		return 0;
 	if (i->labels_left_out)
-		return fail(err, EXIT_USAGE, 0, "see vpnleash.conf(5)", "more than %d labels",
+		return fail(err, ERROR_INPUT, 0, "see vpnleash.conf(5)", "more than %d labels",
 			    ENGINE_LABELS);
 	if (doubt)
 		return fail(
-			err, EXIT_USAGE, 0, "name the container in the file instead",
+			err, ERROR_INPUT, 0, "name the container in the file instead",
 			"its image has the label 'vpnleash.%s' too, and nobody can tell them apart",
 			quote(doubt->key));
 	if (i->image_unknown)
 		return fail(
-			err, EXIT_USAGE, 0,
+			err, ERROR_INPUT, 0,
 			"let GET /images/ through to the engine, or name the container in the file",
 			"the engine does not show its image, whose labels do not count");
 	return n;
@@ -188,13 +188,13 @@ static int named_tunnel(struct daemon *d, const char *name, const char *netns, s
 		if (t->of_labels || strcmp(t->config.name, name))
 			continue;
 		if (!same_netns(d, t->config.netns, netns))
-			return fail(err, EXIT_USAGE, 0, "put it into the network of that VPN",
+			return fail(err, ERROR_INPUT, 0, "put it into the network of that VPN",
 				    "it is not in the network namespace of tunnel '%s'",
 				    quote(name));
 		*ret = t;
 		return 0;
 	}
-	return fail(err, EXIT_USAGE, 0, "add [tunnel NAME], or label it with an interface",
+	return fail(err, ERROR_INPUT, 0, "add [tunnel NAME], or label it with an interface",
 		    "the file has no tunnel '%s'", quote(name));
 }
 
@@ -220,7 +220,7 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 			 quote(t->config.name));
 	/* also if this one has none: what another has set is not its own */
 	if (t && t->of_labels && !same_keys(c, &t->config))
-		return fail(err, EXIT_USAGE, 0, "give both containers the same",
+		return fail(err, ERROR_INPUT, 0, "give both containers the same",
 			    "another container on tunnel '%s' has other labels for it",
 			    quote(t->config.name));
 	*ret = t;
@@ -228,11 +228,11 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 		return 0;
 	for_each_tunnel(d, other)
 		if (strcmp(c->netns, "host") && same_netns(d, other->config.netns, c->netns))
-			return fail(err, EXIT_USAGE, 0, "give it the same interface",
+			return fail(err, ERROR_INPUT, 0, "give it the same interface",
 				    "its network has another tunnel already, '%s'",
 				    quote(other->config.name));
 	if (d->n_tunnels >= PROBER_TARGETS)
-		return fail(err, EXIT_USAGE, 0, NULL, "more than %d tunnels", PROBER_TARGETS);
+		return fail(err, ERROR_INPUT, 0, NULL, "more than %d tunnels", PROBER_TARGETS);
 	name_tunnel(d, c);
 	r = tunnel_new(d, c, &t, err);
 	if (r)
@@ -249,7 +249,7 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 {
 	for_each_workload(d, w)
 		if (w->tunnel == t && w->audit != audit)
-			return fail(err, EXIT_USAGE, 0, "give both the same",
+			return fail(err, ERROR_INPUT, 0, "give both the same",
 				    "workload '%s' shares its tunnel and differs in 'enforce'",
 				    w->name);
 	return 0;
@@ -377,7 +377,7 @@ static void labels_judge(struct daemon *d, const struct engine_item *i, bool fir
 		return;
 	}
 	if (*i->unusable) /* shut: it is not known what it is to be leashed to */
-		n = fail(&err, EXIT_USAGE, 0, NULL,
+		n = fail(&err, ERROR_INPUT, 0, NULL,
 			 "what the engine says of it can not be used: %s", quote(i->unusable));
 	else
 		n = labels_collect(d, i, labels, first, &err);
@@ -400,7 +400,7 @@ static void labels_judge(struct daemon *d, const struct engine_item *i, bool fir
 		config->stop_after_ns = STOP_NEVER;
 		labels_add(d, i, d->nowhere, config, err.text);
 		w = workload_of(d, i->id);
-		if (w && err.exit_code != EXIT_USAGE) { /* nothing is wrong with its labels */
+		if (w && err.kind != ERROR_INPUT) { /* nothing is wrong with its labels */
 			w->again = true;
 			labels_try_again(d);
 		}

@@ -96,7 +96,7 @@ int slices_lock(const struct config *config, struct error *err)
 	int r;
 
 	if (geteuid() != 0)
-		return fail(err, EXIT_PRIVILEGE, -EPERM, "run as root", "lock");
+		return fail(err, ERROR_PRIVILEGE, -EPERM, "run as root", "lock");
 	r = resolve_cgroup_root(&root, err);
 	if (r)
 		return r;

@@ -231,7 +231,7 @@ static int start_slice(struct slice *s, struct error *err)
 			      : sd_event_add_io(d->loop, &s->children, s->inotify_fd, EPOLLIN,
 						on_children, s);
 	if (r < 0)
-		return fail(err, EXIT_FAILURE_, r, NULL, "watch 'slice:%s'", s->name);
+		return fail(err, ERROR_OTHER, r, NULL, "watch 'slice:%s'", s->name);
 	sd_event_source_set_priority(s->children, PRIORITY_EVIDENCE);
 	watch_children(s);
 	look_at_children(s);
@@ -250,7 +250,7 @@ static int slice_configure(struct slice *s, const struct workload_config *config
 		return 0;
 	s->config = malloc(sizeof(*config));
 	if (!s->config)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "watch a slice");
 	memcpy(s->config, config, sizeof(*config));
 	for_each_workload(d, w) {
 		if (w->source != s)
@@ -279,7 +279,7 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 	}
 	s = calloc(1, sizeof(*s));
 	if (!s)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a slice");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "watch a slice");
 	*s = (struct slice) { .daemon = d, .inotify_fd = -1, .wd = -1, .wanted = true };
 	snprintf(s->name, sizeof(s->name), "%.255s", name);
 	r = slice_configure(s, config, err);

@@ -255,7 +255,7 @@ int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, con
 		depth += *c == '/';
 	w = calloc(1, sizeof(*w) + depth * sizeof(w->above[0]));
 	if (!w)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch a cgroup");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "watch a cgroup");
 	*w = (struct watch_cgroup) { .all = all,
 				     .next = all->first,
 				     .tell = tell_owner,
@@ -272,7 +272,7 @@ int watch_cgroup_start(struct watch_cgroup **ret, struct watch_cgroups *all, con
 		sd_event_source_set_enabled(all->clock, SD_EVENT_ON);
 	if (r) {
 		watch_cgroup_stop(w);
-		return fail(err, EXIT_FAILURE_, r, NULL, "open cgroup '%s'", quote(path));
+		return fail(err, ERROR_OTHER, r, NULL, "open cgroup '%s'", quote(path));
 	}
 	*ret = w;
 	return 0;
@@ -312,7 +312,7 @@ int watch_cgroups_new(struct watch_cgroups **ret, sd_event *loop, int64_t priori
 	int r;
 
 	if (!all)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch cgroups");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "watch cgroups");
 	*all = (struct watch_cgroups) { .root = root, .loop = loop, .priority = priority };
 	all->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	r = all->inotify_fd < 0 ? -errno
@@ -325,7 +325,7 @@ int watch_cgroups_new(struct watch_cgroups **ret, sd_event *loop, int64_t priori
 					       on_clock, all);
 	if (r < 0) {
 		watch_cgroups_free(all);
-		return fail(err, EXIT_FAILURE_, r, NULL, "watch cgroups");
+		return fail(err, ERROR_OTHER, r, NULL, "watch cgroups");
 	}
 	sd_event_source_set_priority(all->inotify, priority);
 	sd_event_source_set_priority(all->marked, priority);

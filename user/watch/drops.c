@@ -26,14 +26,14 @@ int drops_start(struct drops **ret, int ring_fd, drops_tell tell, void *owner, s
 	struct drops *d = calloc(1, sizeof(*d));
 
 	if (!d)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "read the drop events");
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the drop events");
 	*d = (struct drops) { .tell = tell, .owner = owner };
 	d->ring = ring_buffer__new(ring_fd, on_record, d, NULL);
 	if (!d->ring) {
 		int r = -errno;
 
 		free(d);
-		return fail(err, EXIT_FAILURE_, r, NULL, "read the drop events");
+		return fail(err, ERROR_OTHER, r, NULL, "read the drop events");
 	}
 	*ret = d;
 	return 0;

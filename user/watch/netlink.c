@@ -420,12 +420,12 @@ int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *if
 	struct watch_netlink *w;
 
 	if (!*ifname || strlen(ifname) >= sizeof(w->name))
-		return fail(err, EXIT_USAGE, -EINVAL, "1 to 15 bytes", "interface '%s'", ifname);
+		return fail(err, ERROR_INPUT, -EINVAL, "1 to 15 bytes", "interface '%s'", ifname);
 	if (route && inet_pton(family, route, &address) != 1)
-		return fail(err, EXIT_USAGE, -EINVAL, "IPv4 or IPv6 address", "route '%s'", route);
+		return fail(err, ERROR_INPUT, -EINVAL, "IPv4 or IPv6 address", "route '%s'", route);
 	w = calloc(1, sizeof(*w));
 	if (!w)
-		return fail(err, EXIT_FAILURE_, -ENOMEM, NULL, "watch interface '%s'", ifname);
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "watch interface '%s'", ifname);
 	*w = (struct watch_netlink) {
 		.route_family = family, .route_address = address, .tell = tell, .owner = owner
 	};
@@ -439,7 +439,7 @@ int watch_netlink_start(struct watch_netlink **ret, int netns_fd, const char *if
 			      : netlink_subscribe(w->events);
 	if (r < 0) {
 		watch_netlink_stop(w);
-		return fail(err, EXIT_PRIVILEGE, r, "needs CAP_SYS_ADMIN and CAP_NET_ADMIN",
+		return fail(err, ERROR_PRIVILEGE, r, "needs CAP_SYS_ADMIN and CAP_NET_ADMIN",
 			    "open rtnetlink to watch interface '%s'", ifname);
 	}
 	read_present(w);

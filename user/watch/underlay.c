@@ -164,7 +164,7 @@ int links_read(int rtnl_fd, struct links *ret, struct error *err)
 	}
 	if (r) {
 		links_free(&l);
-		return fail(err, EXIT_FAILURE_, r, NULL, "read the links of the netns");
+		return fail(err, ERROR_OTHER, r, NULL, "read the links of the netns");
 	}
 	*ret = l;
 	return 0;
