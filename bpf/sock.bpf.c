@@ -107,7 +107,7 @@ static __always_inline int redirect6(struct bpf_sock_addr *ctx, bool connected)
 	ctx->user_ip6[0] = 0;
 	ctx->user_ip6[1] = 0;
 	ctx->user_ip6[2] = bpf_htonl(0xffff);
-	ctx->user_ip6[3] = r->server[(mapped ? bpf_ntohl(asked_at[3]) : asked_at[3]) & 1];
+	ctx->user_ip6[3] = r->server[bpf_ntohl(asked_at[3]) & 1];
 	return ALLOW;
 }
 
