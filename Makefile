@@ -57,8 +57,8 @@ $(B)/%.bpf.o: bpf/%.bpf.c
 	$(call msg,BPF,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPFFLAGS) -c $< -o $@
 
-# vpnleash.bpf.o first: the maps are defined in it, and libbpf 1.1 mixes them up else.
-$(B)/linked.bpf.o: $(B)/vpnleash.bpf.o $(filter-out $(B)/vpnleash.bpf.o,$(patsubst bpf/%.c,$(B)/%.o,$(wildcard bpf/*.bpf.c)))
+# gate.bpf.o first: the maps are defined in it, and libbpf 1.1 mixes them up else.
+$(B)/linked.bpf.o: $(B)/gate.bpf.o $(filter-out $(B)/gate.bpf.o,$(patsubst bpf/%.c,$(B)/%.o,$(wildcard bpf/*.bpf.c)))
 	$(call msg,LINK,$@)
 	$(Q)$(BPFTOOL) gen object $@ $^
 

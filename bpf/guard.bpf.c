@@ -26,7 +26,7 @@
 #include "neighbours.bpf.h"
 #include "notes.bpf.h"
 
-/* In vpnleash.bpf.c: the kernel does not show a packet's device. clsact, as old as such a kernel
+/* In gate.bpf.c: the kernel does not show a packet's device. clsact, as old as such a kernel
  * is, then gives the slot with the filter. */
 extern const volatile bool netns_by_socket;
 __u64 netns_of_device(struct __sk_buff *skb);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The pinned maps; include/vpnleash/abi.h documents each. All instances of the programs share them.
- * Defined in vpnleash.bpf.c (MAP is empty there), extern for the others.
+ * Defined in gate.bpf.c (MAP is empty there), extern for the others.
  */
 #ifndef VPNLEASH_MAPS_BPF_H
 #define VPNLEASH_MAPS_BPF_H

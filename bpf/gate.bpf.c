@@ -40,6 +40,18 @@ union workload_word {
 	};
 };
 
+/* The record of that cgroup, as one load has it; all 0 if there is none, or if the element is
+ * another cgroup's by now. Slot 0 never has a lease. */
+static __always_inline union workload_word workload_of(__u64 cgroup_id)
+{
+	const struct workload_record *w = bpf_map_lookup_elem(&workloads, &cgroup_id);
+	union workload_word record = { .word = w ? *(const volatile __u64 *)w : 0 };
+
+	if (record.cgroup_tag != (__u32)cgroup_id)
+		record.word = 0;
+	return record;
+}
+
 /* The cookie of the packet's netns, 0: not known. */
 static __always_inline __u64 netns_of(struct __sk_buff *skb)
 {
@@ -101,12 +113,9 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 
 		if (!read_bytes(skb, 0, &ip, sizeof(ip)))
 			return REASON_LOOPBACK;
-		if (ip.saddr == docker || ip.daddr == docker) {
-			struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
-
-			return w && w->flags & WORKLOAD_DOCKER_DNS ? REASON_PASS
-								   : REASON_DOCKER_DNS;
-		}
+		if (ip.saddr == docker || ip.daddr == docker)
+			return workload_of(id).flags & WORKLOAD_DOCKER_DNS ? REASON_PASS
+									   : REASON_DOCKER_DNS;
 		if ((ip.saddr & mask8) == net127 || (ip.daddr & mask8) == net127 ||
 		    ip.saddr == ip.daddr)
 			return REASON_PASS;
@@ -144,16 +153,12 @@ static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
 
 static __always_inline bool is_leased(__u64 id, bool *ret_audit)
 {
-	struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
-	struct lease *lease;
-	__u32 slot;
+	union workload_word record = workload_of(id);
+	__u32 slot = record.slot;
+	struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
 
-	if (!w)
-		return false;
-	slot = w->slot;
-	*ret_audit = w->flags & WORKLOAD_AUDIT;
-	lease = bpf_map_lookup_elem(&leases, &slot);
-	return lease && w->flags & WORKLOAD_ADMITTED && !(w->flags & WORKLOAD_HELD) &&
+	*ret_audit = record.flags & WORKLOAD_AUDIT;
+	return lease && record.flags & WORKLOAD_ADMITTED && !(record.flags & WORKLOAD_HELD) &&
 	       alive(*(volatile __u64 *)&lease->expires_ns, bpf_ktime_get_boot_ns());
 }
 
@@ -192,17 +197,16 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 		return reason || ingress ? reason : judge_question(skb, id, ret_audit);
 	}
 
-	struct workload_record *w = bpf_map_lookup_elem(&workloads, &id);
+	union workload_word record = workload_of(id);
 
-	if (!w)
+	if (!record.word)
 		return REASON_UNKNOWN;
 
-	union workload_word record = { .word = *(volatile __u64 *)w };
 	__u32 slot = record.slot;
 	struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
 	struct liveness *life = bpf_map_lookup_elem(&liveness, &slot);
 
-	if (!lease || !life || record.cgroup_tag != (__u32)id)
+	if (!lease || !life)
 		return REASON_UNKNOWN;
 
 	/* expires_ns before the identity: a lease seen alive has its identity in place */
