@@ -294,15 +294,9 @@ static int play_acts(struct demo *d)
 {
 	int r = lab_open(&d->lab, d->err);
 
-	if (r)
-		return r;
-	r = act_without(d);
-	if (r)
-		return r;
-	r = act_with(d);
-	if (r)
-		return r;
-	r = act_back(d);
+	r = r ? r : act_without(d);
+	r = r ? r : act_with(d);
+	r = r ? r : act_back(d);
 	return r ? r : print_result(d);
 }
 

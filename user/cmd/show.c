@@ -105,9 +105,7 @@ int cmd_status(int argc, char **argv, struct error *err)
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, false, false, &args, err);
-	if (r)
-		return r;
-	r = get_report(&report, &daemon, err);
+	r = r ? r : get_report(&report, &daemon, err);
 	if (r)
 		return r;
 	if (args.json) {

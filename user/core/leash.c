@@ -162,9 +162,7 @@ int leash_bind(struct workload *w, struct error *err)
 		edge_leashed(t->edge, c->path);
 	w->was_recorded = record_get(d->leases, c->id, &record) != -ENOENT;
 	r = put_record(w, c, err);
-	if (r)
-		return r;
-	r = gate_attach(d->gate, &d->root, c, err);
+	r = r ? r : gate_attach(d->gate, &d->root, c, err);
 	if (r)
 		return r;
 	w->bound = c->id;

@@ -176,12 +176,8 @@ static int open_parts(struct daemon *d, struct error *err)
 	if (r < 0)
 		return fail(err, ERROR_OTHER, r, NULL, "start the event loop");
 	r = resolve_cgroup_root(&d->root, err);
-	if (r)
-		return r;
-	r = inventory_new(&d->inventory, d->loop, &d->root, &labels_news, d, err);
-	if (r)
-		return r;
-	return watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
+	r = r ? r : inventory_new(&d->inventory, d->loop, &d->root, &labels_news, d, err);
+	return r ? r : watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
 }
 
 /* The gate on every cgroup, and no lease that was not there. */
@@ -193,15 +189,9 @@ static int open_pins(struct daemon *d, const struct config *config, struct error
 	if (pins_lock < 0)
 		return pins_lock;
 	r = gate_open(&d->gate, &d->root, err);
-	if (r)
-		return r;
-	r = lease_open(&d->leases, gate_pins(d->gate), err);
-	if (r)
-		return r;
-	r = remains_open(d, err);
-	if (r)
-		return r;
-	r = guards_open(&d->guards, d->gate, err);
+	r = r ? r : lease_open(&d->leases, gate_pins(d->gate), err);
+	r = r ? r : remains_open(d, err);
+	r = r ? r : guards_open(&d->guards, d->gate, err);
 	return r ? r : reload_begin(d, config, err);
 }
 

@@ -87,12 +87,8 @@ int lab_open(struct lab *l, struct error *err)
 {
 	int r = lab_do("ip link set lo up && lab_up", err);
 
-	if (r)
-		return r;
-	r = netns_open(LAB_NETNS, &l->client, err);
-	if (r)
-		return r;
-	r = netns_open("/run/netns/far", &l->far, err);
+	r = r ? r : netns_open(LAB_NETNS, &l->client, err);
+	r = r ? r : netns_open("/run/netns/far", &l->far, err);
 	return r ? r : open_captures(l, err);
 }
 
@@ -129,9 +125,7 @@ int lab_watch(struct lab *l, unsigned int ms, struct error *err)
 	while (now_boot_ns() < end) {
 		int r = capture_drain(&l->beyond, err);
 
-		if (r)
-			return r;
-		r = capture_drain(&l->tunnel, err);
+		r = r ? r : capture_drain(&l->tunnel, err);
 		if (r)
 			return r;
 		usleep(LOOK_USEC);
@@ -144,12 +138,8 @@ int lab_count(struct lab *l, unsigned int ms, struct count *ret, struct error *e
 	struct count now;
 	int r = lab_watch(l, ms, err);
 
-	if (r)
-		return r;
-	r = capture_fence(&l->beyond, l->client, err);
-	if (r)
-		return r;
-	r = capture_drain(&l->tunnel, err);
+	r = r ? r : capture_fence(&l->beyond, l->client, err);
+	r = r ? r : capture_drain(&l->tunnel, err);
 	if (r)
 		return r;
 	now = (struct count) { .beyond = l->beyond.classes[FRAME_KIND],

@@ -176,9 +176,7 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 	int r = load_curl(err);
 
 	*ret = NULL;
-	if (r)
-		return r;
-	r = get_body(socket_path, path, &body, err);
+	r = r ? r : get_body(socket_path, path, &body, err);
 	if (!r)
 		*ret = docker_parse(body.text, body.n);
 	free(body.text);
@@ -667,15 +665,9 @@ static int connect_to(struct docker *d, struct error *err)
 {
 	int r = load_curl(err);
 
-	if (r)
-		return r;
-	r = start_stream(d, err);
-	if (r)
-		return r;
-	r = read_info(d, err);
-	if (r)
-		return r;
-	return list_all(d, err);
+	r = r ? r : start_stream(d, err);
+	r = r ? r : read_info(d, err);
+	return r ? r : list_all(d, err);
 }
 
 static void connect_anew(struct docker *d)

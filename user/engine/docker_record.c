@@ -121,9 +121,7 @@ int docker_predict_cgroup(const struct docker_info *info, const char *parent, co
 		r = join(path, &n, "/%s-%s.scope", prefix, id);
 	else
 		r = join(path, &n, info->podman ? "/libpod-%s" : "/%s", id);
-	if (r)
-		return r;
-	r = check_parts(path);
+	r = r ? r : check_parts(path);
 	if (r)
 		return r;
 	memcpy(ret, path, n + 1);

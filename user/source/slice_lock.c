@@ -24,16 +24,10 @@ int slice_lock(struct gate *g, const struct cgroup_root *root, const char *name,
 	char path[PATH_MAX];
 	int r = slice_to_path(root, name, path, err);
 
-	if (r)
-		return r;
 	/* first, so that a cgroup that has to be made is locked in no time */
-	r = gate_load_level(g, depth(path) + 1, err);
-	if (r)
-		return r;
-	r = cgroup_make(root, path, err);
-	if (r)
-		return r;
-	r = resolve_cgroup(root, path, &c, err);
+	r = r ? r : gate_load_level(g, depth(path) + 1, err);
+	r = r ? r : cgroup_make(root, path, err);
+	r = r ? r : resolve_cgroup(root, path, &c, err);
 	if (r)
 		return r;
 	slice_name(path, c.name);
