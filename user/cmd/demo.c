@@ -26,7 +26,7 @@
 #include "cmd/cmd.h"
 #include "demo/lab.h"
 #include "demo/stage.h"
-#include "report/control_client.h"
+#include "report/control.h"
 
 #define RUNNING_MS 1000	  /* how long a living tunnel is watched */
 #define DEAD_MS	   1500	  /* and a dead one */
@@ -83,17 +83,14 @@ static int start_daemon(struct demo *d)
 /* When the workload became open; 0: it is not, or nobody says. */
 static uint64_t opened_ns(void)
 {
-	json_t *request = json_pack("{s:s}", "verb", "status"), *report = NULL;
+	json_auto_t *report = NULL;
 	const char *state = "";
 	json_int_t changed = 0;
 
-	if (!control_ask(request, &report, NULL))
+	if (!control_ask(json_pack("{s:s}", "verb", "status"), &report, NULL))
 		json_unpack(report, "{s:[{s:s,s:I}]}", "workloads", "state", &state,
 			    "changed_boot_ns", &changed);
-	changed = strcmp(state, "open") ? 0 : changed;
-	json_decref(request);
-	json_decref(report);
-	return (uint64_t)changed;
+	return strcmp(state, "open") ? 0 : (uint64_t)changed;
 }
 
 static int wait_open(struct demo *d, uint64_t since_ns, uint64_t *ret_ns)

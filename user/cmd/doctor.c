@@ -20,7 +20,7 @@
 #include "cmd/cmd.h"
 #include "cmd/doctor.h"
 #include "config/file.h"
-#include "report/control_client.h"
+#include "report/control.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
 
@@ -206,19 +206,15 @@ static int check_gate(struct cgroup_root *root, struct error *line)
 
 static int check_daemon(struct cgroup_root *root, struct error *line)
 {
-	json_t *request = json_pack("{s:s}", "verb", "status"), *reply = NULL;
-	int r = control_ask(request, &reply, line);
+	json_auto_t *reply = NULL;
+	int r = control_ask(json_pack("{s:s}", "verb", "status"), &reply, line);
 
 	if (!r)
-		r = say(line, INFO, "a daemon is running, pid %lld",
-			json_integer_value(json_object_get(reply, "daemon")));
-	else if (r == -ESRCH)
-		r = say(line, INFO, "no daemon is running");
-	else if (geteuid())
-		r = say(line, INFO, "whether a daemon is running: needs root");
-	json_decref(request);
-	json_decref(reply);
-	return r;
+		return say(line, INFO, "a daemon is running, pid %lld",
+			   json_integer_value(json_object_get(reply, "daemon")));
+	if (r == -ESRCH)
+		return say(line, INFO, "no daemon is running");
+	return geteuid() ? say(line, INFO, "whether a daemon is running: needs root") : r;
 }
 
 static const struct check {
@@ -296,20 +292,18 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 	struct error line = { 0 };
 	bool podman = false;
 	size_t leashed;
-	int r;
 
 	begin(report, "engine");
-	r = doctor_engine(file, &containers, &podman, &line);
-	tell(report, r, &line);
+	tell(report, doctor_engine(file, &containers, &podman, &line), &line);
 
 	begin(report, "containers");
 	leashed = doctor_containers(containers, file, podman, tell, report);
-	if (!report->told) {
-		r = leashed ? say(&line, OK, "%zu leashed container(s), nothing in the way",
-				  leashed)
-			    : say(&line, INFO, "no leashed container to look at");
-		tell(report, r, &line);
-	}
+	if (!report->told && leashed)
+		tell(report,
+		     say(&line, OK, "%zu leashed container(s), nothing in the way", leashed),
+		     &line);
+	else if (!report->told)
+		tell(report, say(&line, INFO, "no leashed container to look at"), &line);
 
 	begin(report, "delegation");
 	doctor_cgroups(root, containers, file, tell, report);
@@ -320,8 +314,7 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 
 	begin(report, "names");
 	line = (struct error) { 0 };
-	r = doctor_names(file, &line);
-	tell(report, r, &line);
+	tell(report, doctor_names(file, &line), &line);
 
 	begin(report, "routes");
 	doctor_routes(containers, file, tell, report);
@@ -370,8 +363,7 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
 		line = (struct error) { 0 };
 		begin(&report, checks[i].name);
-		r = checks[i].run(&root, &line);
-		tell(&report, r, &line);
+		tell(&report, checks[i].run(&root, &line), &line);
 	}
 	line = (struct error) { 0 };
 	begin(&report, "config");

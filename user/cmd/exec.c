@@ -13,7 +13,7 @@
 
 #include "base/netns.h"
 #include "cmd/cmd.h"
-#include "report/control_client.h"
+#include "report/control.h"
 
 enum { EXIT_OURS = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as env(1) */
 
@@ -66,19 +66,16 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, struct 
 /* 0: it is open; 1: not yet, *ret_why is the daemon's sentence. */
 static int ask_whether_open(const char *workload, char *ret_why, size_t size, struct error *err)
 {
-	json_t *request = json_pack("{s:s,s:s}", "verb", "why", "workload", workload), *why = NULL;
+	json_auto_t *why = NULL;
 	const char *state, *text;
-	int r = control_ask(request, &why, err);
+	int r = control_ask(json_pack("{s:s,s:s}", "verb", "why", "workload", workload), &why, err);
 
-	json_decref(request);
 	if (r)
 		return r;
 	state = json_string_value(json_object_get(why, "state"));
 	text = json_string_value(json_object_get(why, "why"));
 	snprintf(ret_why, size, "%s", text ? text : "?");
-	r = !state || strcmp(state, "open") ? 1 : 0;
-	json_decref(why);
-	return r;
+	return !state || strcmp(state, "open");
 }
 
 /* The process joins only when it is open: while it waits it can be interrupted, as it could not be
@@ -130,20 +127,12 @@ static int enter_place(json_t *reply, struct error *err)
 
 static int join_tunnel(const struct arguments *args, struct error *err)
 {
-	json_t *request = json_pack("{s:s,s:s,s:s*}", "verb", "exec", "interface", args->interface,
-				    "netns", args->netns),
-	       *reply = NULL;
-	int r;
+	json_auto_t *reply = NULL;
+	int r = control_ask(json_pack("{s:s,s:s,s:s*}", "verb", "exec", "interface",
+				      args->interface, "netns", args->netns),
+			    &reply, err);
 
-	if (!request)
-		return fail(err, ERROR_INPUT, 0, NULL, "not the name of an interface");
-	r = control_ask(request, &reply, err);
-	json_decref(request);
-	if (r)
-		return r;
-	r = enter_place(reply, err);
-	json_decref(reply);
-	return r;
+	return r ? r : enter_place(reply, err);
 }
 
 /* Other exit codes than those of all commands, so main() has nothing to say any more. */

@@ -9,7 +9,6 @@
 #include "cmd/cmd.h"
 #include "core/marks.h"
 #include "report/control.h"
-#include "report/control_client.h"
 
 /* How many were taken off; of another version's pins 1. */
 static int detach_pinned(const struct cgroup_root *root, const char *name, struct error *err)
@@ -54,7 +53,7 @@ static int detach_without_daemon(const char *name, struct error *err)
 
 int cmd_detach(int argc, char **argv, struct error *err)
 {
-	json_t *request, *reply = NULL;
+	json_auto_t *reply = NULL;
 	const char *name;
 	int r;
 
@@ -73,14 +72,9 @@ int cmd_detach(int argc, char **argv, struct error *err)
 		return fail(err, ERROR_INPUT, 0, "vpnleash detach WORKLOAD|--all",
 			    "what to detach?");
 	name = strcmp(argv[1], "--all") ? argv[1] : NULL;
-	request = name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name)
-		       : json_pack("{s:s,s:b}", "verb", "detach", "all", 1);
-	if (!request)
-		return fail(err, ERROR_INPUT, 0, NULL, "'%s' is not the name of a workload",
-			    quote(argv[1]));
-	r = control_ask(request, &reply, err);
-	json_decref(request);
-	json_decref(reply);
+	r = control_ask(name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name)
+			     : json_pack("{s:s,s:b}", "verb", "detach", "all", 1),
+			&reply, err);
 	if (r != -ESRCH)
 		return r;
 	r = detach_without_daemon(name, err);
@@ -143,7 +137,7 @@ static int hold_without_daemon(const char *name, bool held, struct error *err)
 static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 {
 	const char *verb = held ? "hold" : "release";
-	json_t *request, *reply = NULL;
+	json_auto_t *reply = NULL;
 	int r;
 
 	if (wants_help(argc, argv)) {
@@ -158,12 +152,7 @@ static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 	}
 	if (argc != 2 || argv[1][0] == '-')
 		return fail(err, ERROR_INPUT, 0, "see: vpnleash status", "which workload?");
-	request = json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]);
-	if (!request)
-		return fail(err, ERROR_INPUT, 0, NULL, "not the name of a workload");
-	r = control_ask(request, &reply, err);
-	json_decref(request);
-	json_decref(reply);
+	r = control_ask(json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]), &reply, err);
 	return r == -ESRCH ? hold_without_daemon(argv[1], held, err) : r;
 }
 

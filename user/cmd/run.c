@@ -9,7 +9,7 @@
 #include "config/file.h"
 #include "config/keys.h"
 #include "daemon/daemon.h"
-#include "report/control_client.h"
+#include "report/control.h"
 #include "source/slice_lock.h"
 
 bool wants_help(int argc, char **argv)
@@ -73,11 +73,9 @@ int cmd_run(int argc, char **argv, struct error *err)
 /* A daemon that runs keeps them locked from now on, also if they are made anew. */
 static void tell_daemon(void)
 {
-	json_t *request = json_pack("{s:s}", "verb", "slices"), *reply = NULL;
+	json_auto_t *reply = NULL;
 
-	if (request && !control_ask(request, &reply, NULL))
-		json_decref(reply);
-	json_decref(request);
+	control_ask(json_pack("{s:s}", "verb", "slices"), &reply, NULL);
 }
 
 /* Slices do not wait for a daemon to end: they are locked whenever they are made anew. */

@@ -3,9 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "act/gate.h"
 #include "cmd/cmd.h"
-#include "report/control_client.h"
+#include "report/control.h"
 #include "report/report.h"
 
 struct walk {
@@ -46,10 +45,8 @@ static int report_pins(json_t **ret, struct error *err)
 /* The daemon's report or, without one, the pins' (*ret_daemon false). */
 static int get_report(json_t **ret, bool *ret_daemon, struct error *err)
 {
-	json_t *request = json_pack("{s:s}", "verb", "status");
-	int r = control_ask(request, ret, err);
+	int r = control_ask(json_pack("{s:s}", "verb", "status"), ret, err);
 
-	json_decref(request);
 	*ret_daemon = r != -ESRCH;
 	return r == -ESRCH ? report_pins(ret, err) : r;
 }
@@ -88,7 +85,7 @@ static int parse_arguments(int argc, char **argv, bool takes_follow, bool takes_
 int cmd_status(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
-	json_t *report = NULL;
+	json_auto_t *report = NULL;
 	bool daemon;
 	int r;
 
@@ -119,11 +116,8 @@ int cmd_status(int argc, char **argv, struct error *err)
 			       "  to unleash it:     vpnleash detach NAME\n");
 	}
 	if (!daemon && report_any(report))
-		r = ERROR_NO_DAEMON;
-	else
-		r = report_all_open(report) ? EXIT_GOOD : EXIT_NEGATIVE;
-	json_decref(report);
-	return r;
+		return ERROR_NO_DAEMON;
+	return report_all_open(report) ? EXIT_GOOD : EXIT_NEGATIVE;
 }
 
 /* The daemon answers, and of what is there nothing lacks its gate or its guard. */
@@ -157,9 +151,9 @@ static int check_daemon(const json_t *report, bool daemon)
 int cmd_check(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
-	json_t *report = NULL, *j;
-	const char *state = NULL;
-	const char *shown;
+	json_auto_t *report = NULL;
+	const char *state = NULL, *shown;
+	json_t *j;
 	bool daemon;
 	size_t i;
 	int r;
@@ -186,11 +180,8 @@ int cmd_check(int argc, char **argv, struct error *err)
 		printf("%s: %s\n", shown, err->text);
 		return EXIT_NEGATIVE;
 	}
-	if (!args.workload) {
-		r = check_daemon(report, daemon);
-		json_decref(report);
-		return r;
-	}
+	if (!args.workload)
+		return check_daemon(report, daemon);
 	json_array_foreach(json_object_get(report, "workloads"), i, j)
 		if (!strcmp(json_string_value(json_object_get(j, "name")), shown)) {
 			state = json_string_value(json_object_get(j, "state"));
@@ -200,15 +191,13 @@ int cmd_check(int argc, char **argv, struct error *err)
 	if (!args.json)
 		printf("%s: %s%s\n", shown, state ? state : "not leashed",
 		       daemon ? "" : " (no daemon)");
-	r = state && !strcmp(state, "open") ? EXIT_GOOD : EXIT_NEGATIVE;
-	json_decref(report);
-	return r;
+	return state && !strcmp(state, "open") ? EXIT_GOOD : EXIT_NEGATIVE;
 }
 
 int cmd_why(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
-	json_t *request, *why = NULL;
+	json_auto_t *why = NULL;
 	int r;
 
 	if (wants_help(argc, argv)) {
@@ -226,18 +215,14 @@ int cmd_why(int argc, char **argv, struct error *err)
 		return r;
 	if (!args.workload)
 		return fail(err, ERROR_INPUT, 0, "vpnleash why WORKLOAD", "which workload?");
-	request = json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload);
-	if (!request)
-		return fail(err, ERROR_INPUT, 0, NULL, "not the name of a workload");
-	r = control_ask(request, &why, err);
-	json_decref(request);
+	r = control_ask(json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload), &why,
+			err);
 	if (r)
 		return r;
 	if (args.json)
 		print_json(why);
 	else
 		report_print_why(stdout, why);
-	json_decref(why);
 	return EXIT_GOOD;
 }
 
@@ -275,7 +260,6 @@ int cmd_events(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
 	struct follower f = { 0 };
-	json_t *request;
 	int r;
 
 	if (wants_help(argc, argv)) {
@@ -295,11 +279,7 @@ int cmd_events(int argc, char **argv, struct error *err)
 		return r;
 	f.json = args.json;
 	escape(f.workload, sizeof(f.workload), args.workload ? args.workload : "");
-	request = json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow, "workload",
-			    args.workload);
-	if (!request)
-		return fail(err, ERROR_INPUT, 0, NULL, "not the name of a workload");
-	r = control_follow(request, on_line, &f, err);
-	json_decref(request);
-	return r;
+	return control_follow(json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow,
+					"workload", args.workload),
+			      on_line, &f, err);
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See container.h. */
-
 #include "core/container.h"
 
 #include <string.h>
@@ -9,7 +7,7 @@
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "edge/bootstrap.h"
+#include "edge/edge.h"
 #include "watch/process.h"
 
 #define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See container_news.h. */
-
-#include "core/container_news.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,7 +10,7 @@
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "edge/sweep.h"
+#include "edge/edge.h"
 #include "watch/cgroup.h"
 #include "watch/process.h"
 

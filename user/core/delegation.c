@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See delegation.h. */
 #include "core/delegation.h"
 
 #include <errno.h>

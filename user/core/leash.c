@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See leash.h. */
-
 #include "core/leash.h"
 
 #include <arpa/inet.h>
@@ -14,7 +12,6 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "edge/bootstrap.h"
 #include "edge/edge.h"
 #include "watch/cgroup.h"
 

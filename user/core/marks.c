@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See marks.h. */
 #include "core/marks.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See registry.h. */
 #include "core/registry.h"
 
 #include <errno.h>

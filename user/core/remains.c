@@ -18,7 +18,6 @@
 #include "base/loop.h"
 #include "base/privilege.h"
 #include "core/registry.h"
-#include "core/unguard.h"
 #include "core/workload.h"
 
 #define LOOK_NS	 (1 * NS_PER_SEC)  /* between two looks at all of them */

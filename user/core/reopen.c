@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See reopen.h. */
 #include "core/reopen.h"
 
 uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See unguard.h. */
-#include "core/unguard.h"
+#include "core/remains.h"
 
 #include "act/detach.h"
 #include "act/gate.h"

@@ -18,7 +18,6 @@
 #include "core/policy.h"
 #include "core/registry.h"
 #include "core/tunnel.h"
-#include "edge/bootstrap.h"
 #include "edge/edge.h"
 #include "report/audit.h"
 #include "report/report.h"

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See reload.h. */
-
-#include "daemon/reload.h"
+#include "daemon/daemon_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,10 +16,8 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "source/exec_cgroups.h"
-#include "source/labels.h"
+#include "source/source.h"
 #include "source/slice_lock.h"
-#include "source/slices.h"
 #include "watch/cgroup.h"
 
 /* Tunnels and workloads; for_each_tunnel() and for_each_workload() walk these as well. */

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See schema.h. */
 #include "daemon/schema.h"
 
 #include <stddef.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See verbs.h. */
-#include "daemon/verbs.h"
+#include "daemon/daemon_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,13 +19,10 @@
 #include "core/workload.h"
 #include "daemon/schema.h"
 #include "edge/edge.h"
-#include "edge/endpoints.h"
 #include "edge/vpn.h"
 #include "report/audit.h"
 #include "report/report.h"
-#include "source/exec_cgroups.h"
-#include "source/labels.h"
-#include "source/slices.h"
+#include "source/source.h"
 #include "watch/cgroup.h"
 
 static const char *guard_state(const struct tunnel *t)

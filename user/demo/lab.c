@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See lab.h. */
 #include "demo/lab.h"
 
 #include <errno.h>

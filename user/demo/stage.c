@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See stage.h. */
 #include "demo/stage.h"
 
 #include <dirent.h>

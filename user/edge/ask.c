@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 
 #include "base/netns.h"
-#include "edge/ask.h"
 #include "edge/edge_internal.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"

@@ -5,11 +5,7 @@
  */
 #include <errno.h>
 
-#include "edge/bootstrap.h"
 #include "edge/edge_internal.h"
-#include "edge/endpoints.h"
-#include "edge/noted.h"
-#include "edge/sweep.h"
 
 #define BOOTSTRAP_NS (3 * NS_PER_SEC) /* so long without a daemon; looked at once a second */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See edge.h. */
+/* */
 #include <errno.h>
 #include <linux/netlink.h>
 #include <net/if_arp.h>
@@ -8,12 +8,7 @@
 #include "base/netns.h"
 #include "base/nl.h"
 #include "base/privilege.h"
-#include "edge/ask.h"
-#include "edge/bootstrap.h"
 #include "edge/edge_internal.h"
-#include "edge/endpoints.h"
-#include "edge/exceptions.h"
-#include "edge/sweep.h"
 #include "report/report.h"
 #include "watch/process.h"
 

@@ -11,7 +11,10 @@
 #include <stdbool.h>
 
 #include "base/util.h"
+#include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
+
+#define ENDPOINT_LEN 80 /* "[ADDRESS/LENGTH]:PORT/udp" */
 
 struct cgroup_ref;
 struct pins;
@@ -35,6 +38,25 @@ int edge_complete(struct edge *e, struct error *err);
 /* Before each renewal, cheap: are the programs still there and first? */
 int edge_verify(struct edge *e, struct error *err);
 
+/* While no lease lives: the VPN may use the underlay, or may go on; what is needed for that is read
+ * anew, and edge_why() says what is missing. */
+void edge_bootstrap(struct edge *e);
+/* What was noted is forgotten. NULL is fine. */
+void edge_shut(struct edge *e);
+/* The cgroup is a workload's from now on: if the VPN's is that, above it or below, it is the VPN's
+ * no more. NULL is fine. */
+void edge_leashed(struct edge *e, const char *cgroup);
+/* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
+ * none; -ENOTUNIQ: one of several, and nobody says which. */
+int edge_settle(struct edge *e, struct error *err);
+
+/* At attach, and when a workload starts: sockets of the netns that were opened elsewhere are
+ * reported, each once, and ended where the VPN's cgroup is known. NULL is fine. */
+void edge_sweep(struct edge *e);
+/* Of a drop of this netns' guard: the sender's cgroup and process, "" where it is not known. */
+void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
+		      char process[64]);
+
 /* The tunnel's device is gone, or down: so is its listen port. NULL is fine. */
 void edge_device_gone(struct edge *e);
 
@@ -51,6 +73,7 @@ bool edge_is_weak(const struct edge *e);	/* the host's netns */
 bool edge_denies_packets(const struct edge *e); /* there, by the kernel's BPF LSM */
 bool edge_is_open(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
+size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t max);
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
 void edge_drops(const struct edge *e, const struct pins *pins,
 		uint64_t ret_dropped[VPNLEASH_REASON_MAX]);

@@ -77,6 +77,19 @@ struct edge {
 	uint64_t reported[256]; /* cookies of foreign sockets that were told */
 };
 
+void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
+/* What WireGuard says of itself now, or will say. */
+void edge_ask_wireguard(struct edge *e);
+/* What was learnt is learnt anew. 0, though there may be none; -ENOTUNIQ: one of several, and
+ * nobody says which. */
+int edge_learn(struct edge *e, struct error *err);
+int edge_write_endpoints(struct edge *e); /* 0 or -Exxx, logged: more than these may be in force */
+void edge_adopt_learned(struct edge *e);  /* what an earlier daemon learnt, while its lease lives */
+void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, unsigned int prefix);
+/* The VPN's cgroup, if it can be known; else vpn_why() says why. Is it another one, bootstrap is
+ * shut. */
+void edge_find_vpn(struct edge *e);
+
 static inline bool is_mapped(const uint8_t address[16])
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where the VPN's server is: the only place that may be reached beside the tunnel. See edge.h. */
+/* Where the VPN's server is: the only place that may be reached beside the tunnel. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "edge/edge_internal.h"
-#include "edge/endpoints.h"
 
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
 		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)

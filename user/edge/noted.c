@@ -11,8 +11,6 @@
 #include <stdlib.h>
 
 #include "edge/edge_internal.h"
-#include "edge/endpoints.h"
-#include "edge/noted.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 

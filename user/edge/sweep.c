@@ -13,7 +13,6 @@
 
 #include "base/privilege.h"
 #include "edge/edge_internal.h"
-#include "edge/sweep.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
 

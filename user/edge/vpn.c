@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See vpn.h. */
 #include "edge/vpn.h"
 
 #include <errno.h>

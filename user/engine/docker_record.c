@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See docker_record.h. */
 #include "engine/docker_record.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See inventory.h. */
 #include "engine/inventory.h"
 
 #include <errno.h>

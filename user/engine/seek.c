@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See seek.h. */
 #include "engine/seek.h"
 
 #include <dirent.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See audit.h. */
 #include "report/audit.h"
 
 #include <arpa/inet.h>

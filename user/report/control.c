@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See control.h. */
 #include "report/control.h"
 
 #include <errno.h>

@@ -2,9 +2,8 @@
 /*
  * /run/vpnleash/control.sock: one line of JSON each way, {"verb": …} → an object. For root and,
  * where there is such a group, for members of CONTROL_GROUP; what these may ask is the answerer's
- * to say. This is the daemon's end; control_client.h is the other. Nothing a client does can block
- * the daemon, or occupy it for more than a quarter of the time; one that dawdles makes room when
- * others come.
+ * to say. Nothing a client does can block the daemon, or occupy it for more than a quarter of the
+ * time; one that dawdles makes room when others come.
  */
 #ifndef VPNLEASH_CONTROL_H
 #define VPNLEASH_CONTROL_H
@@ -45,5 +44,13 @@ void control_stop(struct control *c);
 void control_publish(struct control *c, const json_t *record);
 
 json_t *control_refusal(const struct error *err);
+
+/* A command's end, in control_client.c. Ask the running daemon. -ESRCH with ERROR_NO_DAEMON: there
+ * is none. Takes the request over. */
+int control_ask(json_t *request, json_t **ret, struct error *err);
+/* The same, and call f for the answer and then for every line that follows, until f returns
+ * non-zero (returned), or the daemon ends (0). */
+int control_follow(json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
+		   struct error *err);
 
 #endif

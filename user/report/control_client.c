@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See control_client.h. */
-#include "report/control_client.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -21,13 +18,17 @@ static int no_answer(struct error *err, int r)
 		    "get an answer from " CONTROL_SOCKET);
 }
 
-static int connect_and_send(const json_t *request, struct error *err)
+static int connect_and_send(json_t *request, struct error *err)
 {
+	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
+	bool given = request;
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
 	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
 	struct timeval patience = { .tv_sec = ANSWER_MSEC / 1000 };
 
+	json_decref(request);
+	if (!given)
+		return fail(err, ERROR_INPUT, 0, NULL, "not the name of anything: no UTF-8 text");
 	if (fd < 0 || !line)
 		return no_answer(err, -ENOMEM);
 	/* connect() waits where the queue is full: behind others, or of a daemon that is stopped */
@@ -61,7 +62,7 @@ static int check_answer(const json_t *answer, struct error *err)
 		    "%s", said);
 }
 
-int control_ask(const json_t *request, json_t **ret, struct error *err)
+int control_ask(json_t *request, json_t **ret, struct error *err)
 {
 	_cleanup_fd int fd = connect_and_send(request, err);
 	_cleanup_free char *buf = malloc(ANSWER_MAX);
@@ -91,7 +92,7 @@ int control_ask(const json_t *request, json_t **ret, struct error *err)
 	return r;
 }
 
-int control_follow(const json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
+int control_follow(json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
 		   struct error *err)
 {
 	int fd = connect_and_send(request, err), r = 0;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See report.h. */
 #include "report/report.h"
 
 #include <bpf/bpf.h>

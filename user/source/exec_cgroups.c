@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See exec_cgroups.h. A cgroup /vpnleash-exec/ID with record and gate before anybody is
- * in it; the client joins it when it is open, and becomes the command. Removed when the client has
- * ended and the cgroup is empty, however that came about: whoever was left behind by the command
- * stays leashed. Which tunnel it is on stands at the cgroup itself, for the next daemon.
+ * A cgroup /vpnleash-exec/ID with record and gate before anybody is in it; the client joins it when
+ * it is open, and becomes the command. Removed when the client has ended and the cgroup is empty,
+ * however that came about: whoever was left behind by the command stays leashed. Which tunnel it is
+ * on stands at the cgroup itself, for the next daemon.
  */
-#include "source/exec_cgroups.h"
+#include "source/source.h"
 
 #include <dirent.h>
 #include <errno.h>

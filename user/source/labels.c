@@ -5,7 +5,7 @@
  * nobody's. The file comes first: a container that it names has no labels, a tunnel of it has its
  * own keys. Wrong labels leave a container locked, and say why.
  */
-#include "source/labels.h"
+#include "source/source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +15,12 @@
 #include "act/lease.h"
 #include "base/privilege.h"
 #include "config/labels.h"
-#include "core/container_news.h"
+#include "core/container.h"
 #include "core/leash.h"
 #include "core/marks.h"
 #include "core/registry.h"
 #include "core/remains.h"
 #include "core/tunnel.h"
-#include "core/unguard.h"
 #include "core/workload.h"
 #include "prober/prober.h"
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See slice_lock.h. */
 #include "source/slice_lock.h"
 
 #include <errno.h>

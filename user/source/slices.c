@@ -4,7 +4,7 @@
  * and of one that is a workload each direct child becomes one, for as long as it is there. What a
  * container or unit of the configuration, or a label, speaks for is left to that.
  */
-#include "source/slices.h"
+#include "source/source.h"
 
 #include <dirent.h>
 #include <errno.h>
