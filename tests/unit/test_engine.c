@@ -111,19 +111,19 @@ static void stop_and_start_are_answered(void **state)
 
 	start(&p);
 	until_listed();
-	assert_int_equal(engine_stop_item(engine, ENGINE_CONTAINER, ID_A, 7), 0);
+	assert_int_equal(engine_ask_item(engine, false, ENGINE_CONTAINER, ID_A, 7), 0);
 	expect(ENGINE_DONE);
 	assert_int_equal(event.request, 7);
 	assert_int_equal(event.result, 0);
-	assert_int_equal(engine_stop_item(engine, ENGINE_CONTAINER, ID_B, 8), 0);
+	assert_int_equal(engine_ask_item(engine, false, ENGINE_CONTAINER, ID_B, 8), 0);
 	expect(ENGINE_DONE);
 	assert_int_equal(event.result, -EACCES);
 	assert_string_equal(event.error, "not \033[31m you"); /* escaped where it leaves */
-	assert_int_equal(engine_start_item(engine, ENGINE_CONTAINER, ID_B, 9), 0);
+	assert_int_equal(engine_ask_item(engine, true, ENGINE_CONTAINER, ID_B, 9), 0);
 	expect(ENGINE_DONE);
 	assert_int_equal(event.result, -EREMOTEIO);
 	assert_string_equal(event.error, "no such network");
-	assert_int_equal(engine_start_item(engine, ENGINE_CONTAINER, ID_A, 10), 0);
+	assert_int_equal(engine_ask_item(engine, true, ENGINE_CONTAINER, ID_A, 10), 0);
 	expect(ENGINE_DONE);
 	assert_int_equal(event.result, -ENOENT);
 	stop();
@@ -197,7 +197,7 @@ static void no_socket_is_said_once(void **state)
 	assert_int_equal(event.of, ENGINE_CONTAINER);
 	p = (struct pollfd) { .fd = engine_fd(engine), .events = POLLIN };
 	assert_int_equal(poll(&p, 1, 1500), 0);
-	assert_int_equal(engine_stop_item(engine, ENGINE_CONTAINER, ID_A, 1), 0);
+	assert_int_equal(engine_ask_item(engine, false, ENGINE_CONTAINER, ID_A, 1), 0);
 	expect(ENGINE_DONE);
 	assert_int_equal(event.result, -ENOTCONN);
 	engine_stop(engine);

@@ -319,14 +319,11 @@ int cmd_demo(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash demo\n"
-		       "\n"
+		printf("usage: vpnleash demo\n\n"
 		       "Kills a VPN under load, first without vpnleash, then with it, and counts the packets that\n"
 		       "get out. Takes about 15 s. It all happens in namespaces of its own, beside whatever runs\n"
-		       "here, and nothing is left behind.\n"
-		       "\n"
-		       "example: sudo vpnleash demo\n"
-		       "\n"
+		       "here, and nothing is left behind.\n\n"
+		       "example: sudo vpnleash demo\n\n"
 		       "Exit codes: 0 leaks without vpnleash and none with it, 1 a leak, 4 something is missing,\n"
 		       "            5 nothing could be proved.\n");
 		return EXIT_GOOD;

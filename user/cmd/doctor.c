@@ -335,18 +335,14 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash doctor [-c FILE] [--json]\n"
-		       "\n"
+		printf("usage: vpnleash doctor [-c FILE] [--json]\n\n"
 		       "Checks what the daemon needs on this machine, what weakens the leash of containers, and\n"
 		       "what the routes send past the tunnel. Each check is one line: ok, info, or a finding with\n"
 		       "its remedy. It changes nothing, and may run beside a daemon. It looks at containers that\n"
-		       "are leashed, by label or in the file, and at those that share their network.\n"
-		       "\n"
+		       "are leashed, by label or in the file, and at those that share their network.\n\n"
 		       "  -c FILE  instead of " CONFIG_FILE "\n"
-		       "  --json   one JSON object on one line\n"
-		       "\n"
-		       "example: sudo vpnleash doctor\n"
-		       "\n"
+		       "  --json   one JSON object on one line\n\n"
+		       "example: sudo vpnleash doctor\n\n"
 		       "Exit codes: 0 ready, 1 findings, 2 the file has an error.\n");
 		return EXIT_GOOD;
 	}

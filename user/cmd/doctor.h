@@ -43,6 +43,7 @@ size_t doctor_containers(const json_t *containers, const struct config *file, bo
 bool doctor_is_leashed(const json_t *c, const struct config *file);
 /* The container in whose network this one is: itself, another, or NULL (the host's, or unknown). */
 const json_t *doctor_owner(const json_t *containers, const json_t *container);
+pid_t doctor_pid(const json_t *c); /* 0: it does not run */
 /* By name or id; NULL: none. */
 const json_t *doctor_find(const json_t *containers, const char *name);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Workloads whose own user may leave the leash. See doctor.h. (Of units the daemon knows.) */
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
 
 #include "cmd/doctor.h"
 #include "core/delegation.h"
+#include "engine/docker_record.h"
+#include "watch/process.h"
 
 struct look {
 	const struct cgroup_root *root;
@@ -43,22 +43,6 @@ static void look_at_file(const struct look *l, const struct config *file)
 	}
 }
 
-/* "0::/path": in the hierarchy of v2. */
-static bool cgroup_of(long long pid, char ret[PATH_MAX])
-{
-	char name[64], line[PATH_MAX + 64];
-	_cleanup_file FILE *f = NULL;
-
-	snprintf(name, sizeof(name), "/proc/%lld/cgroup", pid);
-	f = fopen(name, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		line[strcspn(line, "\n")] = '\0';
-		if (!strncmp(line, "0::/", 4))
-			return (size_t)snprintf(ret, PATH_MAX, "%s", line + 3) < PATH_MAX;
-	}
-	return false;
-}
-
 void doctor_cgroups(const struct cgroup_root *root, const json_t *containers,
 		    const struct config *file, doctor_tell tell, void *owner)
 {
@@ -71,12 +55,11 @@ void doctor_cgroups(const struct cgroup_root *root, const json_t *containers,
 	if (file)
 		look_at_file(&l, file);
 	json_array_foreach(containers, i, c) {
-		const char *name = json_string_value(json_object_get(c, "Name"));
-		const json_t *state = json_object_get(c, "State");
-		long long pid = json_integer_value(json_object_get(state, "Pid"));
+		const char *name = docker_text(c, "Name");
+		pid_t pid = doctor_pid(c);
 		char path[PATH_MAX];
 
-		if (doctor_is_leashed(c, file) && pid > 0 && cgroup_of(pid, path))
-			look_at(&l, "container", name ? name + (*name == '/') : "?", path);
+		if (doctor_is_leashed(c, file) && pid > 0 && !process_cgroup(pid, path))
+			look_at(&l, "container", *name ? name + (*name == '/') : "?", path);
 	}
 }

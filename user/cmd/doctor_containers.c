@@ -11,6 +11,7 @@
 
 #include "cmd/doctor.h"
 #include "config/labels.h"
+#include "engine/docker_record.h"
 
 enum role { NOBODY, LEASHED, NEIGHBOUR, VPN };
 
@@ -22,13 +23,6 @@ struct view {
 	void *owner;
 };
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 static const json_t *host_config(const json_t *c)
 {
 	return json_object_get(c, "HostConfig");
@@ -36,7 +30,7 @@ static const json_t *host_config(const json_t *c)
 
 static const char *name_of(const json_t *c)
 {
-	const char *name = text_of(c, "Name");
+	const char *name = docker_text(c, "Name");
 
 	return name + (*name == '/');
 }
@@ -60,7 +54,7 @@ __attribute__((format(printf, 4, 5))) static void finding(const struct view *v, 
 
 static bool is_called(const json_t *c, const char *name)
 {
-	return *name && (!strcmp(name_of(c), name) || !strcmp(text_of(c, "Id"), name));
+	return *name && (!strcmp(name_of(c), name) || !strcmp(docker_text(c, "Id"), name));
 }
 
 static bool is_place(const json_t *c, const char *place)
@@ -70,22 +64,10 @@ static bool is_place(const json_t *c, const char *place)
 	return place_kind(place, &name) == PLACE_CONTAINER && is_called(c, name);
 }
 
-static bool has_labels(const json_t *c)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(json_object_get(json_object_get(c, "Config"), "Labels"), key, value) {
-		if (!strncmp(key, "vpnleash.", 9))
-			return true;
-	}
-	return false;
-}
-
 /* "slice:NAME", and a container with that cgroup_parent: its leash is the slice's. */
 static bool is_in_slice(const json_t *c, const char *place)
 {
-	const char *parent = text_of(host_config(c), "CgroupParent"), *name;
+	const char *parent = docker_text(host_config(c), "CgroupParent"), *name;
 
 	if (place_kind(place, &name) != PLACE_SLICE)
 		return false;
@@ -103,7 +85,12 @@ static const struct workload_config *in_file(const json_t *c, const struct confi
 
 bool doctor_is_leashed(const json_t *c, const struct config *file)
 {
-	return has_labels(c) || in_file(c, file);
+	return docker_has_labels(c) || in_file(c, file);
+}
+
+pid_t doctor_pid(const json_t *c)
+{
+	return (pid_t)json_integer_value(json_object_get(json_object_get(c, "State"), "Pid"));
 }
 
 const json_t *doctor_find(const json_t *containers, const char *name)
@@ -111,16 +98,15 @@ const json_t *doctor_find(const json_t *containers, const char *name)
 	const json_t *c;
 	size_t i;
 
-	json_array_foreach(containers, i, c) {
+	json_array_foreach(containers, i, c)
 		if (is_called(c, name))
 			return c;
-	}
 	return NULL;
 }
 
 const json_t *doctor_owner(const json_t *containers, const json_t *container)
 {
-	const char *mode = text_of(host_config(container), "NetworkMode");
+	const char *mode = docker_text(host_config(container), "NetworkMode");
 
 	if (!strcmp(mode, "host") || !strncmp(mode, "ns:", 3))
 		return NULL;
@@ -138,10 +124,9 @@ static bool is_guarded(const struct view *v, const json_t *place)
 	for (i = 0; v->file && i < v->file->n_tunnels; i++)
 		if (is_place(place, v->file->tunnels[i].netns))
 			return true;
-	json_array_foreach(v->containers, i, c) {
+	json_array_foreach(v->containers, i, c)
 		if (doctor_is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
 			return true;
-	}
 	return false;
 }
 
@@ -213,10 +198,10 @@ static void check_privileges(const struct view *v, const json_t *c)
 
 static void check_namespaces(const struct view *v, const json_t *c)
 {
-	const char *mode = text_of(host_config(c), "NetworkMode");
+	const char *mode = docker_text(host_config(c), "NetworkMode");
 	const struct workload_config *w = in_file(c, v->file);
 
-	if (!strcmp(text_of(host_config(c), "PidMode"), "host"))
+	if (!strcmp(docker_text(host_config(c), "PidMode"), "host"))
 		finding(v, c, "remove pid: host",
 			"sees all processes of the host: they may speak for it");
 	if (!strcmp(mode, "host"))
@@ -294,9 +279,9 @@ static void check_mounts(const struct view *v, const json_t *c)
 	size_t i;
 
 	json_array_foreach(json_object_get(c, "Mounts"), i, mount) {
-		const char *source = text_of(mount, "Source");
+		const char *source = docker_text(mount, "Source");
 
-		if (*source == '/' && !strcmp(text_of(mount, "Type"), "bind"))
+		if (*source == '/' && !strcmp(docker_text(mount, "Type"), "bind"))
 			check_mount(v, c, source);
 	}
 }
@@ -392,7 +377,7 @@ static void check_labels(const struct view *v, const json_t *c)
 	struct config config;
 	struct error err = { 0 };
 
-	if (in_file(c, v->file) || !has_labels(c))
+	if (in_file(c, v->file) || !docker_has_labels(c))
 		return;
 	if (read_labels(c, &config, &err))
 		finding(v, c, NULL, "stays locked: %s", err.text);
@@ -411,7 +396,7 @@ static bool is_allowed_by(const struct view *v, const json_t *c, uint8_t protoco
 	if (w)
 		return allows(&w->allow, protocol, port) ||
 		       allows(&v->file->tunnels[w->tunnel].allow, protocol, port);
-	if (!has_labels(c) || read_labels(c, &config, &err))
+	if (!docker_has_labels(c) || read_labels(c, &config, &err))
 		return false;
 	yes = allows(&config.workloads[0].allow, protocol, port) ||
 	      (config.n_tunnels && allows(&config.tunnels[0].allow, protocol, port));
@@ -430,10 +415,9 @@ static bool is_allowed(const struct view *v, const json_t *place, uint8_t protoc
 		if (is_place(place, v->file->tunnels[i].netns) &&
 		    allows(&v->file->tunnels[i].allow, protocol, port))
 			return true;
-	json_array_foreach(v->containers, i, c) {
+	json_array_foreach(v->containers, i, c)
 		if (doctor_owner(v->containers, c) == place && is_allowed_by(v, c, protocol, port))
 			return true;
-	}
 	return false;
 }
 

@@ -3,10 +3,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -21,27 +19,15 @@
 
 /* ------ the engine ------ */
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
-static long long pid_of(const json_t *container)
-{
-	return json_integer_value(json_object_get(json_object_get(container, "State"), "Pid"));
-}
-
 /* What the container sees, or, of one that does not run, what the engine keeps for it. */
 static void add_resolv_conf(json_t *container)
 {
-	pid_t pid = (pid_t)pid_of(container);
+	pid_t pid = doctor_pid(container);
 	char text[8192];
 	ssize_t n = pid > 0 ? read_in_root(pid, "/etc/resolv.conf", text, sizeof(text)) : -ENOENT;
 
 	if (n == -ENOENT)
-		n = read_in_root(getpid(), text_of(container, "ResolvConfPath"), text,
+		n = read_in_root(getpid(), docker_text(container, "ResolvConfPath"), text,
 				 sizeof(text));
 	if (n >= 0)
 		json_object_set_new(container, RESOLV_CONF, json_string(text));
@@ -51,42 +37,25 @@ static void add_resolv_conf(json_t *container)
 
 static int inspect_all(const char *socket_path, json_t **ret, struct error *line)
 {
-	json_t *list, *all = json_array(), *c;
+	json_t *list, *c;
 	size_t i;
 	int r = docker_get(socket_path, "/containers/json?all=1", &list, line);
 
-	if (r) {
-		json_decref(all);
+	if (r)
 		return r;
-	}
+	*ret = json_array();
 	json_array_foreach(list, i, c) {
 		char path[256];
 		json_t *inspected;
 
-		snprintf(path, sizeof(path), "/containers/%.64s/json", text_of(c, "Id"));
+		snprintf(path, sizeof(path), "/containers/%.64s/json", docker_text(c, "Id"));
 		if (docker_get(socket_path, path, &inspected, NULL))
 			continue; /* gone meanwhile */
 		add_resolv_conf(inspected);
-		json_array_append_new(all, inspected);
+		json_array_append_new(*ret, inspected);
 	}
 	json_decref(list);
-	*ret = all;
 	return 0;
-}
-
-static bool is_podman(const char *socket_path)
-{
-	json_t *version = NULL;
-	const json_t *part;
-	bool podman = false;
-	size_t i;
-
-	docker_get(socket_path, "/version", &version, NULL);
-	json_array_foreach(json_object_get(version, "Components"), i, part) {
-		podman = podman || !strncmp(text_of(part, "Name"), "Podman", 6);
-	}
-	json_decref(version);
-	return podman;
 }
 
 int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line)
@@ -112,20 +81,22 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 	r = docker_get(socket_path, "/info", &info, line);
 	if (r)
 		return r;
-	version = quote(text_of(info, "ServerVersion"));
-	v1 = !strcmp(text_of(info, "CgroupVersion"), "1");
+	version = quote(docker_text(info, "ServerVersion"));
+	v1 = !strcmp(docker_text(info, "CgroupVersion"), "1");
 	json_decref(info);
-	*ret_podman = is_podman(socket_path);
+	docker_get(socket_path, "/version", &info, NULL);
+	*ret_podman = docker_is_podman(info);
+	json_decref(info);
 	if (v1)
 		return fail(line, ERROR_OTHER, 0, "boot with systemd.unified_cgroup_hierarchy=1",
 			    "the engine at '%s' uses cgroup v1: its containers have no cgroup to "
 			    "leash",
 			    socket_path);
 	r = inspect_all(socket_path, ret, line);
-	if (r)
-		return r;
-	return say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)",
-		   *ret_podman ? "Podman" : "Docker", version, socket_path, json_array_size(*ret));
+	return r ? r
+		 : say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)",
+		       *ret_podman ? "Podman" : "Docker", version, socket_path,
+		       json_array_size(*ret));
 }
 
 /* ------ names ------ */
@@ -324,13 +295,13 @@ static void look_into_container(const json_t *c, const struct tunnel_config *t, 
 {
 	char where[64];
 
-	snprintf(where, sizeof(where), "/proc/%lld/ns/net", pid_of(c)); /* 0: not running */
+	snprintf(where, sizeof(where), "/proc/%d/ns/net", doctor_pid(c)); /* 0: not running */
 	look_into(where, t, tell, owner);
 }
 
 static const char *label_of(const json_t *container, const char *key)
 {
-	return text_of(json_object_get(json_object_get(container, "Config"), "Labels"), key);
+	return docker_text(json_object_get(json_object_get(container, "Config"), "Labels"), key);
 }
 
 /* A tunnel that labels make: the first who names it speaks for all. */
@@ -374,7 +345,6 @@ void doctor_routes(const json_t *containers, const struct config *file, doctor_t
 		else if (kind == PLACE_PATH || kind == PLACE_HOST)
 			look_into(t->netns, t, tell, owner);
 	}
-	json_array_foreach(containers, i, c) {
+	json_array_foreach(containers, i, c)
 		look_by_labels(containers, c, tell, owner);
-	}
 }

@@ -148,17 +148,13 @@ int cmd_exec(int argc, char **argv, struct error *err)
 	int r;
 
 	if (argc == 2 && wants_help(argc, argv)) {
-		printf("usage: vpnleash exec --interface NAME [--netns FILE] -- CMD [ARGUMENT]...\n"
-		       "\n"
+		printf("usage: vpnleash exec --interface NAME [--netns FILE] -- CMD [ARGUMENT]...\n\n"
 		       "Runs CMD in a new cgroup, which the running daemon locks before CMD enters it, and in the\n"
 		       "network namespace of the tunnel. Waits until the tunnel has a lease. Processes that CMD\n"
-		       "leaves behind stay leashed; the daemon removes the cgroup when the last one has ended.\n"
-		       "\n"
+		       "leaves behind stay leashed; the daemon removes the cgroup when the last one has ended.\n\n"
 		       "  --interface NAME  the tunnel's interface, as in the daemon's configuration\n"
-		       "  --netns FILE      the tunnel's network namespace, if several tunnels have that interface\n"
-		       "\n"
-		       "example: vpnleash exec --interface wg0 -- curl https://example.org\n"
-		       "\n"
+		       "  --netns FILE      the tunnel's network namespace, if several tunnels have that interface\n\n"
+		       "example: vpnleash exec --interface wg0 -- curl https://example.org\n\n"
 		       "Exit codes: CMD's own; 125 vpnleash failed, 126 CMD can not be run, 127 CMD is not there.\n");
 		return EXIT_GOOD;
 	}

@@ -58,12 +58,10 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash detach WORKLOAD|slice:NAME|--all\n"
-		       "\n"
+		printf("usage: vpnleash detach WORKLOAD|slice:NAME|--all\n\n"
 		       "Takes the gate off; nothing else does. Thaws what vpnleash froze. Whatever runs then sends\n"
 		       "wherever the routes lead. WORKLOAD is the name in `vpnleash status`. slice:NAME detaches a\n"
-		       "slice and every workload in it; a workload in a slice can not be detached alone.\n"
-		       "\n"
+		       "slice and every workload in it; a workload in a slice can not be detached alone.\n\n"
 		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 4 missing privilege,\n"
 		       "            5 other failure.\n");
 		return EXIT_GOOD;

@@ -47,8 +47,7 @@ int cmd_run(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash run [-c FILE]\n"
-		       "       vpnleash run --cgroup PLACE --interface NAME [--KEY VALUE]...\n"
-		       "\n"
+		       "       vpnleash run --cgroup PLACE --interface NAME [--KEY VALUE]...\n\n"
 		       "The daemon, in the foreground. With options: one tunnel. Else it reads a configuration:\n" CONFIG_FILE
 		       ", or FILE, with conf.d/*.conf beside it; SIGHUP reads it again.\n"
 		       "Containers are also leashed by their labels (vpnleash.interface=NAME), even without a file.\n"
@@ -56,8 +55,7 @@ int cmd_run(int argc, char **argv, struct error *err)
 		config_print_keys(stdout);
 		printf("\n"
 		       "example: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP \\\n"
-		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n"
-		       "\n"
+		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n\n"
 		       "SIGTERM ends it. The gates stay on, and shut when the last lease runs out.\n"
 		       "Exit codes: 0 ended, 2 usage, 4 missing privilege or kernel feature, 5 other failure.\n");
 		return EXIT_GOOD;
@@ -103,15 +101,12 @@ int cmd_lock(int argc, char **argv, struct error *err)
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash lock [-c FILE]\n"
-		       "       vpnleash lock [--slice NAME]... [--cgroup PATH]...\n"
-		       "\n"
+		       "       vpnleash lock [--slice NAME]... [--cgroup PATH]...\n\n"
 		       "Attaches the gate without a lease and ends: nothing passes until `vpnleash run` opens it.\n"
 		       "A cgroup that has the gate already stays as it is. --slice locks a parent cgroup, and makes\n"
 		       "it if it is missing: its children are shut from their first instruction. This also works\n"
-		       "while a daemon runs. NAME is systemd's (a-b.slice), or /PATH below the cgroup root.\n"
-		       "\n"
-		       "example: vpnleash lock --slice vpnleash.slice\n"
-		       "\n"
+		       "while a daemon runs. NAME is systemd's (a-b.slice), or /PATH below the cgroup root.\n\n"
+		       "example: vpnleash lock --slice vpnleash.slice\n\n"
 		       "Exit codes: 0 locked, 2 usage, 4 missing privilege or kernel feature, 5 other failure.\n");
 		return EXIT_GOOD;
 	}

@@ -90,13 +90,10 @@ int cmd_status(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash status [--json]\n"
-		       "\n"
+		printf("usage: vpnleash status [--json]\n\n"
 		       "Each workload (a leashed cgroup) with its state, its lease and what was dropped, by reason.\n"
-		       "Without a daemon this is read from the pins.\n"
-		       "\n"
-		       "  --json  one JSON object on one line\n"
-		       "\n"
+		       "Without a daemon this is read from the pins.\n\n"
+		       "  --json  one JSON object on one line\n\n"
 		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no daemon,\n"
 		       "            4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
@@ -159,13 +156,10 @@ int cmd_check(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash check [WORKLOAD] [--json]\n"
-		       "\n"
+		printf("usage: vpnleash check [WORKLOAD] [--json]\n\n"
 		       "Prints one line, for health checks. With WORKLOAD: is it open? Without: does the daemon\n"
-		       "answer, and do all workloads and tunnels that exist have their gate and guard?\n"
-		       "\n"
-		       "  --json  the JSON object of the workload\n"
-		       "\n"
+		       "answer, and do all workloads and tunnels that exist have their gate and guard?\n\n"
+		       "  --json  the JSON object of the workload\n\n"
 		       "Exit codes: 0 yes, 1 no, or it can not be told, 2 usage.\n");
 		return EXIT_GOOD;
 	}
@@ -201,12 +195,9 @@ int cmd_why(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash why WORKLOAD [--json]\n"
-		       "\n"
-		       "The last decision about a workload, in words: what, since when, why, and what you can do.\n"
-		       "\n"
-		       "  --json  one JSON object on one line\n"
-		       "\n"
+		printf("usage: vpnleash why WORKLOAD [--json]\n\n"
+		       "The last decision about a workload, in words: what, since when, why, and what you can do.\n\n"
+		       "  --json  one JSON object on one line\n\n"
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
@@ -263,14 +254,11 @@ int cmd_events(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash events [--json] [-f] [WORKLOAD]\n"
-		       "\n"
+		printf("usage: vpnleash events [--json] [-f] [WORKLOAD]\n\n"
 		       "The last 256 changes of state and samples of dropped packets, oldest first. At most ten\n"
-		       "drops a second are sampled for each workload; `vpnleash status` has the exact counts.\n"
-		       "\n"
+		       "drops a second are sampled for each workload; `vpnleash status` has the exact counts.\n\n"
 		       "  -f      follow: print new ones as they happen\n"
-		       "  --json  one JSON object a line\n"
-		       "\n"
+		       "  --json  one JSON object a line\n\n"
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}

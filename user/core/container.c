@@ -52,7 +52,7 @@ bool container_say_removed(struct workload *w)
 int container_stop(struct workload *w)
 {
 	w->container.stopping = true;
-	return inventory_ask_stop(&w->container.watch, w->container.id);
+	return inventory_ask(&w->container.watch, false, w->container.id);
 }
 
 bool container_start(struct workload *w)
@@ -61,7 +61,7 @@ bool container_start(struct workload *w)
 		return false;
 	edge_shut(w->tunnel->edge);
 	if (!w->container.watch.request &&
-	    inventory_ask_start(&w->container.watch, w->container.id))
+	    inventory_ask(&w->container.watch, true, w->container.id))
 		container_in_trouble(w, "it can not be started", "the engine does not answer");
 	return true;
 }

@@ -297,7 +297,7 @@ void workload_summary(struct workload *w)
 
 	if (!w->bound)
 		return;
-	report_read_drops(gate_pins(w->daemon->gate), w->bound, now);
+	report_read_drops(gate_pins(w->daemon->gate), w->bound, 0, now);
 	for (int r = 0; r < VPNLEASH_REASON_MAX; r++) {
 		since[r] = now[r] >= w->summed[r] ? now[r] - w->summed[r] : now[r];
 		total += since[r];
@@ -445,7 +445,7 @@ int workload_new(struct daemon *d, enum workload_origin origin,
 		workload_free(w);
 		return r;
 	}
-	report_read_drops(gate_pins(d->gate), w->bound,
+	report_read_drops(gate_pins(d->gate), w->bound, 0,
 			  w->summed); /* an earlier daemon told these */
 	*ret = w;
 	return 0;

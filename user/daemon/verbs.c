@@ -138,7 +138,7 @@ static json_t *workload_status(struct workload *w)
 					: "no";
 	r.held = w->held;
 	r.trouble = workload_trouble(w, trouble, sizeof(trouble));
-	report_read_drops(gate_pins(d->gate), w->bound, r.dropped);
+	report_read_drops(gate_pins(d->gate), w->bound, 0, r.dropped);
 	return report_workload_json(&r);
 }
 

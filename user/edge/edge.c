@@ -504,8 +504,8 @@ void edge_drops(const struct edge *e, const struct pins *pins,
 
 	memset(ret_dropped, 0, sizeof(dropped));
 	for (size_t i = 0; i < e->n; i++) {
-		report_read_guard_drops(pins, guard_slot(e->place->guards, &e->known[i].spec),
-					dropped);
+		report_read_drops(pins, 0, guard_slot(e->place->guards, &e->known[i].spec),
+				  dropped);
 		for (size_t r = 0; r < VPNLEASH_REASON_MAX; r++)
 			ret_dropped[r] += dropped[r];
 	}

@@ -517,15 +517,8 @@ static int read_info(struct docker *d, struct error *err)
 	d->info.systemd_driver = !strcmp(docker_text(info, "CgroupDriver"), "systemd");
 	json_decref(info);
 	r = docker_get(d->socket_path, "/version", &info, err);
-	if (!r) {
-		json_t *parts = json_object_get(info, "Components");
-		const json_t *part;
-		size_t i;
-
-		d->info.podman = false;
-		json_array_foreach(parts, i, part)
-			d->info.podman |= !strncmp(docker_text(part, "Name"), "Podman", 6);
-	}
+	if (!r)
+		d->info.podman = docker_is_podman(info);
 	json_decref(info);
 	return r;
 }

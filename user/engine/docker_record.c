@@ -202,6 +202,17 @@ const char *docker_text(const json_t *j, const char *key)
 	return s ? s : "";
 }
 
+bool docker_is_podman(const json_t *version)
+{
+	const json_t *part;
+	size_t i;
+
+	json_array_foreach(json_object_get(version, "Components"), i, part)
+		if (!strncmp(docker_text(part, "Name"), "Podman", 6))
+			return true;
+	return false;
+}
+
 /* The pid is the engine's; it is ours as well if its cgroup is called after the container. */
 static void find_cgroup(struct engine_item *i, struct docker_info *info, const char *parent)
 {

@@ -23,6 +23,7 @@ struct docker_info {
 json_t *docker_parse(char *text, size_t n);
 /* The text at `key`; "": there is none. */
 const char *docker_text(const json_t *j, const char *key);
+bool docker_is_podman(const json_t *version);
 /* 64 hexadecimal digits. */
 bool docker_is_id(const char *s);
 

@@ -152,14 +152,10 @@ static int engine_ask(struct engine *e, enum op op, enum engine_kind kind, const
 	return send_record(e->worker.fd, &r, sizeof(r), -1);
 }
 
-int engine_stop_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request)
+int engine_ask_item(struct engine *e, bool start, enum engine_kind kind, const char *id,
+		    uint32_t request)
 {
-	return engine_ask(e, OP_STOP, kind, id, request);
-}
-
-int engine_start_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request)
-{
-	return engine_ask(e, OP_START, kind, id, request);
+	return engine_ask(e, start ? OP_START : OP_STOP, kind, id, request);
 }
 
 int engine_watch_unit(struct engine *e, const char *name)

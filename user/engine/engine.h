@@ -116,8 +116,8 @@ int engine_read(struct engine *e, struct engine_event *ret);
  * None of these blocks. 0, or -EAGAIN (the child does not keep up), -EPIPE. `request` comes back
  * with ENGINE_DONE. Both are idempotent: stopping what has ended and starting what runs is done.
  */
-int engine_stop_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request);
-int engine_start_item(struct engine *e, enum engine_kind kind, const char *id, uint32_t request);
+int engine_ask_item(struct engine *e, bool start, enum engine_kind kind, const char *id,
+		    uint32_t request);
 /* Units are told from now on; `name` with its suffix. An ITEM comes at once, also if there is no
  * such unit (not running, cgroup ""). */
 int engine_watch_unit(struct engine *e, const char *name);

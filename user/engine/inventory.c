@@ -520,9 +520,7 @@ bool inventory_reachable(const struct inventory *v, enum engine_kind kind)
 	return v->engine && v->up[kind];
 }
 
-static int ask_engine(struct inventory_watch *w, const char *id,
-		      int (*f)(struct engine *e, enum engine_kind kind, const char *id,
-			       uint32_t request))
+int inventory_ask(struct inventory_watch *w, bool start, const char *id)
 {
 	struct inventory *v = w->inventory;
 	int r;
@@ -531,18 +529,8 @@ static int ask_engine(struct inventory_watch *w, const char *id,
 		return -ENOTCONN;
 	if (!++v->last_request)
 		v->last_request = 1;
-	r = f(v->engine, w->kind, id, v->last_request);
+	r = engine_ask_item(v->engine, start, w->kind, id, v->last_request);
 	if (!r)
 		w->request = v->last_request;
 	return r;
-}
-
-int inventory_ask_stop(struct inventory_watch *w, const char *id)
-{
-	return ask_engine(w, id, engine_stop_item);
-}
-
-int inventory_ask_start(struct inventory_watch *w, const char *id)
-{
-	return ask_engine(w, id, engine_start_item);
 }

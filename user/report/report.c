@@ -17,7 +17,7 @@ const char *report_reason(uint32_t reason)
 	return reason && reason < VPNLEASH_REASON_MAX ? reason_names[reason] : "?";
 }
 
-static void read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int guard,
+void report_read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int guard,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
 {
 	int cpus = libbpf_num_possible_cpus();
@@ -34,18 +34,6 @@ static void read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int gu
 		for (int i = 0; i < cpus; i++)
 			ret_dropped[reason] += c[i].packets;
 	}
-}
-
-void report_read_drops(const struct pins *p, uint64_t cgroup_id,
-		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
-{
-	read_drops(p, cgroup_id, 0, ret_dropped);
-}
-
-void report_read_guard_drops(const struct pins *p, unsigned int slot,
-			     uint64_t ret_dropped[VPNLEASH_REASON_MAX])
-{
-	read_drops(p, 0, slot, ret_dropped); /* slot 0: of a gate, and none has cgroup 0 */
 }
 
 static json_t *text(const char *s)
@@ -148,6 +136,7 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
 		.held = w->flags & WORKLOAD_HELD,
 		.changed_ns = w->since_ns,
 	};
+	_cleanup_fd int link = -1;
 	uint64_t now = now_boot_ns();
 	struct lease l = { 0 };
 	__u32 slot = w->slot;
@@ -155,17 +144,13 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
 	bpf_map_lookup_elem(p->leases, &slot, &l);
 	if (l.expires_ns > now && l.expires_ns - now <= VPNLEASH_LEASE_CAP_NS)
 		r.lease_left_ns = l.expires_ns - now;
-	if (w->flags & WORKLOAD_SLICE) {
-		_cleanup_fd int link = pins_open_link("gate_egress", cgroup_id);
-
-		r.state = link >= 0 ? "locked" : "gone";
-		report_read_drops(p, cgroup_id, r.dropped);
-		return report_workload_json(&r);
-	}
-	r.state = r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open"
-		  : r.frozen_by_us					     ? "frozen"
-									     : "blocked";
-	report_read_drops(p, cgroup_id, r.dropped);
+	if (w->flags & WORKLOAD_SLICE)
+		link = pins_open_link("gate_egress", cgroup_id);
+	r.state = w->flags & WORKLOAD_SLICE ? link >= 0 ? "locked" : "gone"
+		  : r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open"
+		  : r.frozen_by_us					       ? "frozen"
+									       : "blocked";
+	report_read_drops(p, cgroup_id, 0, r.dropped);
 	return report_workload_json(&r);
 }
 

@@ -47,13 +47,10 @@ struct report_workload {
 };
 
 const char *report_reason(uint32_t reason); /* its name, "?" for a number that is none */
-/* Sum of the per-CPU counters of one cgroup. */
-void report_read_drops(const struct pins *p, uint64_t cgroup_id,
+/* Sum of the per-CPU counters of one cgroup (guard 0), or of one guard's outer programs (cgroup_id
+ * 0: no gate has that). */
+void report_read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int guard,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
-
-/* Of one guard's outer programs. */
-void report_read_guard_drops(const struct pins *p, unsigned int slot,
-			     uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 
 json_t *report_guard_json(const struct report_guard *g);
 json_t *report_tunnel_json(const struct report_tunnel *t);
