@@ -66,8 +66,7 @@ bool container_start(struct workload *w)
 	return true;
 }
 
-/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. An
- * engine puts who shares another's netns into that one's present netns, whenever it starts. */
+/* An engine puts who shares another's netns into that one's present netns, whenever it starts. */
 bool container_is_orphaned(const struct workload *w)
 {
 	const struct engine_item *i =
@@ -109,18 +108,16 @@ void container_say_orphaned(struct workload *w)
 				     "and the engine does not answer");
 }
 
-/* An engine that is still starting it would wait for the frozen for ever. What it said of an
- * earlier start is known by the process, which is not in this cgroup. */
+/* What an engine said of an earlier start is known by the process, which is not in this cgroup. */
 bool container_has_started(const struct workload *w)
 {
 	char path[PATH_MAX];
 	size_t n = strlen(w->path);
 
-	if (!w->container.pid) /* a unit may have none; a container's has ended, and the next is to
-				  come */
-		return w->container.running && w->container.kind == ENGINE_UNIT;
 	if (!w->container.running)
 		return false;
+	if (!w->container.pid) /* a unit may have none; a container's next is to come */
+		return w->container.kind == ENGINE_UNIT;
 	return !process_cgroup(w->container.pid, path) && !strncmp(path, w->path, n) &&
 	       (!path[n] || path[n] == '/');
 }

@@ -25,40 +25,28 @@ bool leash_freeze(struct workload *w, int cgroup_fd)
 	if (!r && !(record.flags & WORKLOAD_FROZEN_BY_US) && freezer_asked(cgroup_fd) == 1)
 		return false;
 	/* the flag first: after a crash in between it is thawed once too often, never forgotten */
-	if (!r)
-		r = record_flags(d->leases, w->bound, WORKLOAD_FROZEN_BY_US, 0);
+	r = r ? r : record_flags(d->leases, w->bound, WORKLOAD_FROZEN_BY_US, 0);
 	w->freezing_ns = now_boot_ns();
-	if (!r)
-		r = freezer_freeze(cgroup_fd);
+	r = r ? r : freezer_freeze(cgroup_fd);
 	if (r)
 		log_line(LOG_LEVEL_ERR, "workload '%s': freeze: %s (it stays blocked)", w->name,
 			 strerror(-r));
 	return true;
 }
 
-void leash_thaw(struct workload *w, int cgroup_fd)
+void leash_thaw(struct workload *w, int cgroup_fd, bool shut)
 {
 	struct daemon *d = w->daemon;
 	struct workload_record record;
 
+	if (shut) {
+		edge_shut(w->tunnel->edge);
+		sd_event_source_set_enabled(w->freeze_timer, SD_EVENT_OFF);
+	}
 	if (record_get(d->leases, w->bound, &record) || !(record.flags & WORKLOAD_FROZEN_BY_US))
 		return;
-	if (now_boot_ns() >= lease_expires_ns(d->leases, w->tunnel->slot))
+	if (!shut && now_boot_ns() >= lease_expires_ns(d->leases, w->tunnel->slot))
 		return; /* it ran out on the way here; the expiry's input follows */
-	if (!freezer_thaw(cgroup_fd))
-		record_flags(d->leases, w->bound, 0, WORKLOAD_FROZEN_BY_US);
-}
-
-/* The gate is shut, and stays so: thawed it can hear that it is to end. */
-void leash_thaw_shut(struct workload *w, int cgroup_fd)
-{
-	struct daemon *d = w->daemon;
-	struct workload_record record;
-
-	edge_shut(w->tunnel->edge);
-	sd_event_source_set_enabled(w->freeze_timer, SD_EVENT_OFF);
-	if (record_get(d->leases, w->bound, &record) || !(record.flags & WORKLOAD_FROZEN_BY_US))
-		return;
 	if (!freezer_thaw(cgroup_fd))
 		record_flags(d->leases, w->bound, 0, WORKLOAD_FROZEN_BY_US);
 }
@@ -92,9 +80,7 @@ void leash_set_flags(struct workload *w)
 		record_flags(w->daemon->leases, w->bound, flags, all & (uint16_t)~flags);
 }
 
-/* Names by the tunnel. Without it they are asked as resolv.conf says, and dropped beside the
- * tunnel.
- */
+/* Names by the tunnel; without it as resolv.conf says, and dropped beside the tunnel. */
 void leash_set_resolver(struct workload *w)
 {
 	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
@@ -145,9 +131,6 @@ static int put_record(struct workload *w, const struct cgroup_ref *c, struct err
 		    VPNLEASH_WORKLOADS, remains_count(d));
 }
 
-/* Record and gate for the cgroup that is there now. A record of an earlier run keeps its flags;
- * what the configuration allows takes effect with workload_start(), when all of it is known to be
- * good. */
 int leash_bind(struct workload *w, struct error *err)
 {
 	struct daemon *d = w->daemon;
@@ -173,7 +156,6 @@ int leash_bind(struct workload *w, struct error *err)
 	return 0;
 }
 
-/* Its cgroup was removed. Sockets of it may live: the gate stays on. */
 void leash_part(struct workload *w)
 {
 	if (!w->bound)

@@ -27,9 +27,8 @@ void leash_shut(struct workload *w); /* barred, and no tunnel's any more */
 
 /* Whether that is to be waited for: false, it was frozen already and not by us. */
 bool leash_freeze(struct workload *w, int cgroup_fd);
-void leash_thaw(struct workload *w, int cgroup_fd);
-/* Behind the shut gate, which stays shut: thawed it can hear that it is to end. */
-void leash_thaw_shut(struct workload *w, int cgroup_fd);
+/* shut: behind the gate, which stays shut: thawed it can hear that it is to end. */
+void leash_thaw(struct workload *w, int cgroup_fd, bool shut);
 bool leash_is_paused(const struct workload *w); /* frozen, and not by us: an operator's pause */
 
 #endif

@@ -51,10 +51,8 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(UP, PATIENT, UP, DO_RENEW), /* patience longer than a lease: up to its own end */
 	ROW(UP, PROVEN, UP),
 };
-/* clang-format on */
 #undef ROW
 
-/* clang-format off */
 #define ROW(from, in, to, ...) [WORKLOAD_##from][IN_##in] = { WORKLOAD_##to, { __VA_ARGS__ } }
 
 static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {

@@ -53,26 +53,32 @@ static bool is_known(const struct remains *r, uint64_t cgroup_id)
 	return false;
 }
 
+/* To a list of ids, of at most so many. */
+static bool add_id(uint64_t **list, size_t *n, size_t *room, size_t most, uint64_t cgroup_id)
+{
+	if (*n == *room) {
+		size_t wider = *room ? 2 * *room : 64;
+		uint64_t *more = wider > most ? NULL : realloc(*list, wider * sizeof(*more));
+
+		if (!more)
+			return false;
+		*list = more;
+		*room = wider;
+	}
+	(*list)[(*n)++] = cgroup_id;
+	return true;
+}
+
 /* One that finds no room is the next daemon's. */
 static void remains_remember(struct daemon *d, uint64_t cgroup_id)
 {
 	struct remains *r = d->remains;
 
-	if (r->n == r->room) {
-		size_t room = r->room ? 2 * r->room : 64;
-		uint64_t *more = room > REMEMBER ? NULL : realloc(r->all, room * sizeof(*more));
-
-		if (!more) {
-			log_line(LOG_LEVEL_ERR,
-				 "%zu removed cgroups have sockets left: no room to "
-				 "look after more; they stay shut",
-				 r->n);
-			return;
-		}
-		r->all = more;
-		r->room = room;
-	}
-	r->all[r->n++] = cgroup_id;
+	if (!add_id(&r->all, &r->n, &r->room, REMEMBER, cgroup_id))
+		log_line(LOG_LEVEL_ERR,
+			 "%zu removed cgroups have sockets left: no room to look after more; they "
+			 "stay shut",
+			 r->n);
 }
 
 struct search {
@@ -228,17 +234,8 @@ static int remains_note(uint64_t cgroup_id, void *arg)
 {
 	struct remains *r = ((struct daemon *)arg)->remains;
 
-	if (r->n_found == r->found_room) {
-		size_t room = r->found_room ? 2 * r->found_room : 256;
-		uint64_t *more =
-			room > 4 * REMEMBER ? NULL : realloc(r->found, room * sizeof(*more));
-
-		if (!more)
-			return 0; /* the next scan's */
-		r->found = more;
-		r->found_room = room;
-	}
-	r->found[r->n_found++] = cgroup_id;
+	/* one that finds no room is the next scan's */
+	add_id(&r->found, &r->n_found, &r->found_room, 4 * REMEMBER, cgroup_id);
 	return 0;
 }
 
@@ -275,12 +272,6 @@ static void remains_judge_some(struct daemon *d, size_t at_once)
 	free(r->found);
 	r->found = NULL;
 	r->n_found = r->judged = r->found_room = 0;
-}
-
-static void remains_scan_all(struct daemon *d)
-{
-	remains_find_all(d);
-	remains_judge_some(d, SIZE_MAX);
 }
 
 static int on_remains_scan(sd_event_source *s, uint64_t usec, void *arg)
@@ -330,7 +321,8 @@ int remains_open(struct daemon *d, struct error *err)
 	d->remains = calloc(1, sizeof(*d->remains));
 	if (!d->remains)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
-	remains_scan_all(d);
+	remains_find_all(d);
+	remains_judge_some(d, SIZE_MAX);
 	remains_look_at(d, AT_START);
 	d->remains->next = 0;
 	return 0;

@@ -10,8 +10,7 @@
 
 struct daemon;
 
-/* What an earlier run left, barred; what the kernel has released goes. Before anything is leased.
- */
+/* Before anything is leased: what an earlier run left is barred, and goes where it is released. */
 int remains_open(struct daemon *d, struct error *err);
 void remains_close(struct daemon *d); /* takes nothing off */
 /* The workload's cgroup was removed. netns_cookie of its tunnel, 0: unknown. */

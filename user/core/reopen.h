@@ -25,8 +25,7 @@ struct reopen {
 };
 
 uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns);
-/* A sign of life at seen_ns while down: true if together with an earlier one it proves the tunnel.
- */
+/* A sign of life at seen_ns while down: does it prove the tunnel, together with an earlier one? */
 bool reopen_seen(struct reopen *r, uint64_t seen_ns, uint64_t now_ns);
 void reopen_opened(struct reopen *r, uint64_t now_ns); /* a lease was granted */
 void reopen_failed(struct reopen *r); /* hard evidence: signs of life from before count no more */

@@ -38,9 +38,7 @@
 #define SOCKET_NS  (10 * NS_PER_SEC)
 #define RESTART_NS NS_PER_SEC /* a prober that dies at once is not started more often */
 
-static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns);
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
-static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg);
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -301,11 +299,10 @@ static void on_tunnel_link(void *owner, const struct evidence *e)
 	t->link_ready = e->what == IN_LINK_READY;
 	t->link_why = e->what;
 	snprintf(t->link_detail, sizeof(t->link_detail), "%s", e->detail);
-	if (t->link_ready && t->link) {
+	if (t->link_ready && t->link)
 		tunnel_identify(t);
-	} else if (!t->link_ready) {
+	else if (!t->link_ready)
 		forget_signs(t);
-	}
 	tunnel_input(t, e->what, e->detail, e->seen_ns);
 	if (!t->link_ready)
 		edge_device_gone(t->edge);
@@ -336,19 +333,16 @@ static void leave_netns(struct tunnel *t)
 	t->edge = NULL;
 	vpn_close(t->vpn);
 	t->vpn = NULL;
-	sd_event_source_disable_unref(t->link_source);
-	t->link_source = NULL;
+	t->link_source = sd_event_source_disable_unref(t->link_source);
 	watch_netlink_stop(t->link);
 	t->link = NULL;
 	t->netns_fd = close_fd(t->netns_fd); /* or we would keep it alive */
-	t->netns_fd = -1;
 	if (t->daemon->prober)
 		prober_drop(t->daemon->prober, t->id);
 	t->probe_ns = 0;
 }
 
-/* A netns is guarded for those who are leashed in it, or will be from their first instruction on.
- */
+/* A netns is guarded for those who are leashed in it, or will be from their first step on. */
 static int follow_workloads(struct tunnel *t)
 {
 	bool any = t->of_labels || t->of_slice;
@@ -557,15 +551,23 @@ static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 
 static void forget_owner(struct tunnel_owner *o)
 {
-	sd_event_source_disable_unref(o->end);
-	o->end = NULL;
-	if (o->pidfd >= 0)
-		o->pidfd = close_fd(o->pidfd);
-	o->pidfd = -1;
+	o->end = sd_event_source_disable_unref(o->end);
+	o->pidfd = close_fd(o->pidfd);
 	o->pid = 0;
 }
 
-static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg);
+static void owner_gone(struct tunnel *t, uint64_t evidence_ns)
+{
+	forget_owner(&t->owner);
+	t->where[0] = '\0';
+	netns_gone(t, evidence_ns);
+}
+
+static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
+{
+	owner_gone(arg, now_boot_ns());
+	return 0;
+}
 
 static int watch_owner(struct tunnel *t, pid_t pid)
 {
@@ -576,19 +578,9 @@ static int watch_owner(struct tunnel *t, pid_t pid)
 		return -errno;
 	r = sd_event_add_io(t->daemon->loop, &t->owner.end, t->owner.pidfd, EPOLLIN, on_owner_end,
 			    t);
-	if (r >= 0)
-		sd_event_source_set_priority(t->owner.end, PRIORITY_EVIDENCE);
-	return r < 0 ? r : 0;
-}
-
-static int on_owner_end(sd_event_source *s, int fd, uint32_t events, void *arg)
-{
-	struct tunnel *t = arg;
-	uint64_t now = now_boot_ns();
-
-	forget_owner(&t->owner);
-	t->where[0] = '\0';
-	netns_gone(t, now);
+	if (r < 0)
+		return r;
+	sd_event_source_set_priority(t->owner.end, PRIORITY_EVIDENCE);
 	return 0;
 }
 
@@ -615,9 +607,7 @@ static void owner_is(void *arg, const struct engine_item *owner)
 	}
 	if (pid == t->owner.pid)
 		return;
-	forget_owner(&t->owner);
-	t->where[0] = '\0';
-	netns_gone(t, now);
+	owner_gone(t, now);
 	r = pid ? watch_owner(t, pid) : -ESRCH;
 	t->owner.again = r && r != -ESRCH;
 	if (r) {
@@ -651,7 +641,6 @@ static void tunnel_look(struct tunnel *t)
 	}
 	if (!t->link) {
 		r = enter_netns(t, &err);
-
 		if (r && r != -ENOENT && may_log(&t->log))
 			log_line(LOG_LEVEL_WARNING, "%s", err.text);
 		if (r)
@@ -660,8 +649,7 @@ static void tunnel_look(struct tunnel *t)
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	tunnel_set_ready(t); /* there may be one again */
 	r = follow_workloads(t);
-	if (!r)
-		r = tunnel_look_at_edge(t); /* endpoints move without a word */
+	r = r ? r : tunnel_look_at_edge(t); /* endpoints move without a word */
 	if (t->edge && t->state != TUNNEL_UP)
 		edge_bootstrap(t->edge);
 	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
@@ -746,8 +734,7 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 
 static void stop_prober(struct daemon *d)
 {
-	sd_event_source_disable_unref(d->prober_source);
-	d->prober_source = NULL;
+	d->prober_source = sd_event_source_disable_unref(d->prober_source);
 	prober_stop(d->prober);
 	d->prober = NULL;
 	for_each_tunnel(d, t)
@@ -823,7 +810,6 @@ int tunnel_start(struct tunnel *t, struct error *err)
 
 	inventory_tell(&t->owner.watch);
 	r = enter_netns(t, err);
-
 	if (r && r != -ENOENT)
 		return r;
 	if (r || t->state == TUNNEL_ABSENT)
@@ -839,8 +825,7 @@ int tunnel_add(struct tunnel *t, struct error *err)
 	struct daemon *d = t->daemon;
 	int r = daemon_add_tunnel(d, t, err);
 
-	if (!r)
-		r = tunnel_start(t, err);
+	r = r ? r : tunnel_start(t, err);
 	if (r) {
 		daemon_remove_tunnel(d, t);
 		tunnel_free(t);

@@ -37,8 +37,7 @@ struct tunnel {
 	char why_detail[200];
 	uint64_t changed_ns;
 
-	/* the netns file: that of the configuration, or of its owner's first process; "": unknown
-	 */
+	/* the netns file: as configured, or of its owner's first process; "": unknown */
 	char where[PATH_MAX];
 	struct tunnel_owner owner;
 	struct vpn *vpn; /* NULL: the netns is not there */

@@ -39,11 +39,10 @@ static int on_freeze_timeout(sd_event_source *s, uint64_t usec, void *arg)
 
 /* ------ what its table says is done ------ */
 
-/* What is to be done about it next; what was before is not any more. */
 void workload_next_is(struct workload *w, uint64_t at_ns, sd_event_time_handler_t f)
 {
-	sd_event_source_disable_unref(w->end_timer); /* a source keeps its handler */
-	w->end_timer = NULL;
+	/* a source keeps its handler */
+	w->end_timer = sd_event_source_disable_unref(w->end_timer);
 	set_timer(w->daemon->loop, &w->end_timer, at_ns, f, w);
 }
 
@@ -118,10 +117,8 @@ static void carry_out_workload(struct workload *w, enum action action)
 				  on_freeze_timeout, w);
 		break;
 	case DO_THAW:
-		leash_thaw(w, c->fd);
-		break;
 	case DO_THAW_SHUT:
-		leash_thaw_shut(w, c->fd);
+		leash_thaw(w, c->fd, action == DO_THAW_SHUT);
 		break;
 	case DO_ALERT:
 		log_line(LOG_LEVEL_ERR, "workload '%s' does not freeze; it is blocked by the gate",
@@ -218,7 +215,7 @@ void workload_configure(struct workload *w, const struct workload_config *config
  * nothing: a leash that its wearer may take off is none. */
 static bool may_leave(const struct workload *w)
 {
-	return *w->delegated && !(w->tunnel->edge && !edge_is_weak(w->tunnel->edge));
+	return *w->delegated && !(w->tunnel->edge && !edge_state(w->tunnel->edge).weak);
 }
 
 const char *workload_trouble(const struct workload *w, char *buf, size_t size)
@@ -445,8 +442,8 @@ int workload_new(struct daemon *d, enum workload_origin origin,
 		workload_free(w);
 		return r;
 	}
-	report_read_drops(gate_pins(d->gate), w->bound, 0,
-			  w->summed); /* an earlier daemon told these */
+	/* an earlier daemon told these */
+	report_read_drops(gate_pins(d->gate), w->bound, 0, w->summed);
 	*ret = w;
 	return 0;
 }

@@ -268,14 +268,10 @@ static int start_loop(struct daemon *d, const char *engine, struct error *err)
 {
 	int r = listen_to_signals(d, err);
 
-	if (!r)
-		r = prober_begin(d, err);
-	if (!r)
-		r = start_drops(d, err);
-	if (!r)
-		r = start_hooks(d, err);
-	if (!r)
-		r = inventory_start(d->inventory, engine, err);
+	r = r ? r : prober_begin(d, err);
+	r = r ? r : start_drops(d, err);
+	r = r ? r : start_hooks(d, err);
+	r = r ? r : inventory_start(d->inventory, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }
 
@@ -327,8 +323,7 @@ int daemon_run(const struct config *config, const char *file, struct error *err)
 		return r;
 	d->file = file;
 	r = start_loop(d, config->engine, err);
-	if (!r)
-		r = start_parts(d, config, err);
+	r = r ? r : start_parts(d, config, err);
 	if (r)
 		return r;
 	privilege_take();

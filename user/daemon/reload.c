@@ -143,8 +143,7 @@ static int make_workload(struct daemon *d, const struct workload_config *config,
 		r = cgroup_path(&d->root, config->cgroup, given, err);
 	else
 		snprintf(given, sizeof(given), "%s", config->cgroup);
-	if (!r)
-		r = check_hooks(config, err);
+	r = r ? r : check_hooks(config, err);
 	if (r)
 		return r;
 	if (find_workload(new, given))
@@ -387,8 +386,7 @@ int reload(struct daemon *d, struct error *err)
 		return r;
 	r = check_netns(&config, err);
 	privilege_long_work(true); /* a new depth is another instance of the gate to be loaded */
-	if (!r)
-		r = make_parts(d, &config, &old, &new, err);
+	r = r ? r : make_parts(d, &config, &old, &new, err);
 	privilege_long_work(false);
 	if (!r)
 		change(d, &config, &old, &new);

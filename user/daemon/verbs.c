@@ -27,14 +27,15 @@
 
 static const char *guard_state(const struct tunnel *t)
 {
+	struct edge_state e;
+
 	if (!t->edge)
 		return t->config.guard_off ? "off" : "waiting";
 	for_each_workload(t->daemon, w)
 		if (w->tunnel == t && w->audit)
 			return "audit";
-	return !edge_is_complete(t->edge) ? "incomplete"
-	       : edge_is_weak(t->edge)	  ? "weak"
-					  : "complete";
+	e = edge_state(t->edge);
+	return !e.complete ? "incomplete" : e.weak ? "weak" : "complete";
 }
 
 static json_t *guard_status(const struct tunnel *t)
@@ -44,16 +45,18 @@ static json_t *guard_status(const struct tunnel *t)
 	char endpoints[32][ENDPOINT_LEN], confined[16][256], why[600];
 
 	if (t->edge) {
+		struct edge_state e = edge_state(t->edge);
+
 		g.interfaces = interfaces;
 		g.n_interfaces = edge_underlays(t->edge, interfaces, ARRAY_SIZE(interfaces));
 		g.endpoints = (const char(*)[ENDPOINT_LEN])endpoints;
 		g.n_endpoints = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
 		g.confined = (const char(*)[256])confined;
-		if (!edge_is_weak(t->edge))
+		if (!e.weak)
 			g.n_confined = edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
-		g.bootstrap_open = edge_is_open(t->edge);
-		if (edge_is_weak(t->edge))
-			g.why = edge_denies_packets(t->edge)
+		g.bootstrap_open = e.open;
+		if (e.weak)
+			g.why = e.denies_packets
 					? "degraded: in the host's netns the kernel's own answers, "
 					  "forwarding and foreign sockets pass (give VPN and "
 					  "workload a netns of their own)"

@@ -152,8 +152,7 @@ int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error 
 		r = fail(err, ERROR_PRIVILEGE, -errno, REMEDY, "make a pid namespace");
 	else if ((r = child_start(&child, stage_enter, &(struct entry) { s, play })) < 0)
 		fail(err, ERROR_OTHER, r, NULL, "fork");
-	if (!r)
-		r = stage_keep(&child, signals, bound_ms, s, err);
+	r = r ? r : stage_keep(&child, signals, bound_ms, s, err);
 	child_kill(&child);
 	removed = remove_cgroups(s, r < 0 ? NULL : err);
 	return r < 0 ? r : removed < 0 ? removed : r;

@@ -14,18 +14,12 @@
 
 /* ------ open, close ------ */
 
-static void close_underlay(struct underlay *u)
-{
-	if (u->peer_fd >= 0)
-		u->peer_fd = close_fd(u->peer_fd);
-}
-
 void edge_close(struct edge *e)
 {
 	if (!e)
 		return;
 	for (size_t i = 0; i < e->n; i++)
-		close_underlay(&e->known[i]);
+		close_fd(e->known[i].peer_fd);
 	uapi_stop(e->uapi);
 	if (e->vpn_cgroup.level)
 		close_fd(e->vpn_cgroup.fd);
@@ -390,7 +384,7 @@ static int guard_present(struct edge *e, struct error *err)
 		r = guard_underlay(e, u, !before, &why);
 		if (r && !before) { /* gone half-way: its record and its pins go too */
 			guard_lost(guards, &u->spec);
-			close_underlay(u);
+			u->peer_fd = close_fd(u->peer_fd);
 		} else {
 			e->n++;
 		}
@@ -402,7 +396,7 @@ static int guard_present(struct edge *e, struct error *err)
 	for (size_t i = 0; i < n_was; i++)
 		if (was[i].link.ifindex) {
 			guard_lost(guards, &was[i].spec);
-			close_underlay(&was[i]);
+			close_fd(was[i].peer_fd);
 		}
 	return result;
 }
@@ -436,10 +430,9 @@ int edge_complete(struct edge *e, struct error *err)
 		deny_packets_of_all(e);
 	r = confirm_present(e, err);
 	e->complete = !r;
-	if (r)
-		return r;
-	edge_sweep(e);
-	return 0;
+	if (!r)
+		edge_sweep(e);
+	return r;
 }
 
 void edge_device_gone(struct edge *e)
@@ -463,24 +456,9 @@ void edge_device_gone(struct edge *e)
 
 /* ------ for status ------ */
 
-bool edge_is_complete(const struct edge *e)
+struct edge_state edge_state(const struct edge *e)
 {
-	return e->complete;
-}
-
-bool edge_is_weak(const struct edge *e)
-{
-	return e->weak;
-}
-
-bool edge_denies_packets(const struct edge *e)
-{
-	return e->denied;
-}
-
-bool edge_is_open(const struct edge *e)
-{
-	return e->open;
+	return (struct edge_state) { e->complete, e->weak, e->denied, e->open };
 }
 
 const char *edge_why(const struct edge *e)

@@ -68,10 +68,13 @@ void edge_workloads_changed(struct edge *e);
 void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit);
 
 /* For status. Text is valid until the next call. */
-bool edge_is_complete(const struct edge *e);
-bool edge_is_weak(const struct edge *e);	/* the host's netns */
-bool edge_denies_packets(const struct edge *e); /* there, by the kernel's BPF LSM */
-bool edge_is_open(const struct edge *e);
+struct edge_state {
+	bool complete;
+	bool weak;	     /* the host's netns */
+	bool denies_packets; /* there, by the kernel's BPF LSM */
+	bool open;	     /* bootstrap is */
+};
+struct edge_state edge_state(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
 size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t max);
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);

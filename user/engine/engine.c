@@ -65,8 +65,7 @@ int engine_start(struct engine **ret, const char *where, struct error *err)
 	int r = e ? worker_start(&e->worker, "vpnleash-engine", engine_supervise, (void *)where)
 		  : -ENOMEM;
 
-	if (!r)
-		r = await_ready(&e->worker);
+	r = r ? r : await_ready(&e->worker);
 	if (r) {
 		engine_stop(e);
 		return fail(err, ERROR_OTHER, r, NULL, "start the engine's process");

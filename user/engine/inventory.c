@@ -414,8 +414,7 @@ static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg)
 
 static void engine_stop_child(struct inventory *v)
 {
-	sd_event_source_disable_unref(v->source);
-	v->source = NULL;
+	v->source = sd_event_source_disable_unref(v->source);
 	engine_stop(v->engine);
 	v->engine = NULL;
 }

@@ -106,8 +106,7 @@ int control_follow(json_t *request, int (*f)(const json_t *line, void *arg), voi
 		json_t *answer = json_loads(line, 0, NULL);
 
 		r = check_answer(answer, err);
-		if (!r)
-			r = f(answer, arg);
+		r = r ? r : f(answer, arg);
 		json_decref(answer);
 	}
 	return r;

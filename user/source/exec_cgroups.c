@@ -186,8 +186,7 @@ static int on_client_end(sd_event_source *s, int fd, uint32_t events, void *arg)
 	struct workload *w = arg;
 	struct exec *e = w->source;
 
-	sd_event_source_disable_unref(e->client_source);
-	e->client_source = NULL;
+	e->client_source = sd_event_source_disable_unref(e->client_source);
 	e->client = close_fd(e->client);
 	exec_end_if_over(w);
 	return 0;
@@ -381,8 +380,7 @@ json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, p
 	if (r)
 		return NULL;
 	r = note_tunnel(d, path, t, err);
-	if (!r)
-		r = exec_add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
+	r = r ? r : exec_add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
 	if (r) {
 		exec_remove_cgroup(d, path);
 		return NULL;

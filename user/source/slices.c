@@ -222,8 +222,7 @@ static int start_slice(struct slice *s, struct error *err)
 	struct daemon *d = s->daemon;
 	int r = slice_to_path(&d->root, s->name, s->path, err);
 
-	if (!r)
-		r = watch_cgroup_start(&s->self, d->cgroups, s->path, on_slice, s, err);
+	r = r ? r : watch_cgroup_start(&s->self, d->cgroups, s->path, on_slice, s, err);
 	if (r)
 		return r;
 	s->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -283,8 +282,7 @@ static int take_slice(struct daemon *d, const char *name, const struct workload_
 	*s = (struct slice) { .daemon = d, .inotify_fd = -1, .wd = -1, .wanted = true };
 	snprintf(s->name, sizeof(s->name), "%.255s", name);
 	r = slice_configure(s, config, err);
-	if (!r)
-		r = start_slice(s, err);
+	r = r ? r : start_slice(s, err);
 	if (r) {
 		slice_free(s);
 		return r;
