@@ -234,19 +234,30 @@ struct docker {
 	struct job jobs[JOBS];
 };
 
-static struct engine_event *docker_event(enum engine_event_kind kind)
+struct engine_event *engine_event(enum engine_event_kind kind, enum engine_kind of)
 {
-	static struct engine_event e; /* large; told before the next one is made */
+	static struct engine_event e;
 
 	memset(&e, 0, sizeof(e));
 	e.kind = kind;
-	e.of = ENGINE_CONTAINER;
+	e.of = of;
 	return &e;
+}
+
+void engine_tell_done(engine_tell tell, void *owner, enum engine_kind of, uint32_t request,
+		      int result, const char *error)
+{
+	struct engine_event *e = engine_event(ENGINE_DONE, of);
+
+	e->request = request;
+	e->result = result;
+	snprintf(e->error, sizeof(e->error), "%s", error);
+	tell(owner, e);
 }
 
 static void tell_of(struct docker *d, enum engine_event_kind kind, const char *id, int signal)
 {
-	struct engine_event *e = docker_event(kind);
+	struct engine_event *e = engine_event(kind, ENGINE_CONTAINER);
 
 	e->signal = signal;
 	memcpy(e->id, id, ENGINE_HEX_LEN);
@@ -255,12 +266,7 @@ static void tell_of(struct docker *d, enum engine_event_kind kind, const char *i
 
 static void tell_done(struct docker *d, uint32_t request, int result, const char *error)
 {
-	struct engine_event *e = docker_event(ENGINE_DONE);
-
-	e->request = request;
-	e->result = result;
-	snprintf(e->error, sizeof(e->error), "%s", error);
-	d->tell(d->owner, e);
+	engine_tell_done(d->tell, d->owner, ENGINE_CONTAINER, request, result, error);
 }
 
 static void end_job(struct docker *d, struct job *j)
@@ -269,6 +275,11 @@ static void end_job(struct docker *d, struct job *j)
 	lib.curl_easy_cleanup(j->curl);
 	free(j->body.text);
 	*j = (struct job) { 0 };
+}
+
+static unsigned int doubled(unsigned int ms, unsigned int least, unsigned int most)
+{
+	return !ms ? least : ms * 2 > most ? most : ms * 2;
 }
 
 static void docker_go_down(struct docker *d, const char *why)
@@ -289,14 +300,12 @@ static void docker_go_down(struct docker *d, const char *why)
 		}
 	d->n_line = d->n_dirty = d->n_unknown = 0; /* all are listed again */
 	d->lost = false;
-	d->retry_ms = !d->retry_ms		       ? RETRY_MIN_MS
-		      : d->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS
-						       : d->retry_ms * 2;
+	d->retry_ms = doubled(d->retry_ms, RETRY_MIN_MS, RETRY_MAX_MS);
 	d->retry_ns = now_boot_ns() + d->retry_ms * NS_PER_MSEC;
 	if (d->told_down)
 		return;
 	d->told_down = true;
-	e = docker_event(ENGINE_DOWN);
+	e = engine_event(ENGINE_DOWN, ENGINE_CONTAINER);
 	snprintf(e->error, sizeof(e->error), "%s", why);
 	d->tell(d->owner, e);
 }
@@ -306,9 +315,8 @@ struct docker *docker_open(const char *where, const struct docker_care *care, en
 {
 	struct docker *d = calloc(1, sizeof(*d));
 
-	if (!d)
-		return NULL;
-	*d = (struct docker) { .where = where, .care = care, .tell = tell, .owner = owner };
+	if (d)
+		*d = (struct docker) { .where = where, .care = care, .tell = tell, .owner = owner };
 	return d;
 }
 
@@ -366,7 +374,7 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 		return;
 	if (!listed)
 		find_listed(d, id, &found, &listed);
-	e = docker_event(kind);
+	e = engine_event(kind, ENGINE_CONTAINER);
 	memcpy(e->id, id, ENGINE_HEX_LEN);
 	docker_read_listed(&e->item, id, listed, why);
 	d->tell(d->owner, e);
@@ -376,7 +384,7 @@ static void tell_unusable(struct docker *d, enum engine_event_kind kind, const c
 static int tell_container(struct docker *d, const char *id, const json_t *inspect,
 			  const json_t *listed, struct error *err)
 {
-	struct engine_event *e = docker_event(ENGINE_ITEM);
+	struct engine_event *e = engine_event(ENGINE_ITEM, ENGINE_CONTAINER);
 	struct engine_item *i = &e->item;
 	char wrong[ENGINE_ERROR_LEN];
 
@@ -546,7 +554,7 @@ static int list_containers(struct docker *d, struct error *err)
 			nameless = true;
 	}
 	if (!r && nameless)
-		d->tell(d->owner, docker_event(ENGINE_UNKNOWN));
+		d->tell(d->owner, engine_event(ENGINE_UNKNOWN, ENGINE_CONTAINER));
 	json_decref(all);
 	return r;
 }
@@ -647,10 +655,10 @@ static int list_all(struct docker *d, struct error *err)
 {
 	int r;
 
-	d->tell(d->owner, docker_event(ENGINE_UP));
+	d->tell(d->owner, engine_event(ENGINE_UP, ENGINE_CONTAINER));
 	r = list_containers(d, err);
 	if (!r)
-		d->tell(d->owner, docker_event(ENGINE_LISTED));
+		d->tell(d->owner, engine_event(ENGINE_LISTED, ENGINE_CONTAINER));
 	return r;
 }
 
@@ -722,10 +730,7 @@ static int ask_again(struct docker *d, struct error *err)
 	r = inspect_container(d, id, NULL, true, err);
 	if (r)
 		return r;
-	d->again_ms = d->n_unknown < n		       ? 0
-		      : !d->again_ms		       ? AGAIN_MIN_MS
-		      : 2 * d->again_ms > AGAIN_MAX_MS ? AGAIN_MAX_MS
-						       : 2 * d->again_ms;
+	d->again_ms = d->n_unknown < n ? 0 : doubled(d->again_ms, AGAIN_MIN_MS, AGAIN_MAX_MS);
 	d->again_ns = now_boot_ns() + d->again_ms * NS_PER_MSEC;
 	return 0;
 }

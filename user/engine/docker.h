@@ -14,6 +14,12 @@ struct docker;
 
 typedef void (*engine_tell)(void *owner, const struct engine_event *e);
 
+/* An event, empty, to be told before the next one is made: it is large. */
+struct engine_event *engine_event(enum engine_event_kind kind, enum engine_kind of);
+/* ENGINE_DONE, told. */
+void engine_tell_done(engine_tell tell, void *owner, enum engine_kind of, uint32_t request,
+		      int result, const char *error);
+
 #define DOCKER_ASIDE 1024
 
 /* Strangers write what this process reads, and it may crash on it. So it says whose record it is

@@ -52,11 +52,9 @@ static int await_ready(const struct worker *w)
 	struct request r;
 	int e = worker_await(w);
 
-	if (e)
-		return e;
-	if (receive_record(w->fd, &r, sizeof(r), NULL) != sizeof(r) || r.op != OP_READY)
+	if (!e && (receive_record(w->fd, &r, sizeof(r), NULL) != sizeof(r) || r.op != OP_READY))
 		return -EPIPE;
-	return 0;
+	return e;
 }
 
 int engine_start(struct engine **ret, const char *where, struct error *err)
@@ -87,25 +85,19 @@ int engine_fd(const struct engine *e)
 	return e->worker.fd;
 }
 
-static bool is_text(const char *s, size_t size)
-{
-	return memchr(s, '\0', size);
-}
+/* Of an array: does it end? */
+#define is_text(s) (memchr(s, '\0', sizeof(s)) != NULL)
 
 static bool is_item(const struct engine_item *i)
 {
 	bool good = (i->kind == ENGINE_CONTAINER || i->kind == ENGINE_UNIT) &&
-		    is_text(i->unusable, sizeof(i->unusable)) && i->n_labels <= ENGINE_LABELS &&
-		    i->pid >= 0 && is_text(i->id, sizeof(i->id)) &&
-		    is_text(i->name, sizeof(i->name)) && *i->id &&
-		    is_text(i->network_mode, sizeof(i->network_mode)) &&
-		    is_text(i->cgroup, sizeof(i->cgroup)) &&
-		    is_text(i->compose_project, sizeof(i->compose_project)) &&
-		    is_text(i->compose_service, sizeof(i->compose_service));
+		    is_text(i->unusable) && i->n_labels <= ENGINE_LABELS && i->pid >= 0 &&
+		    is_text(i->id) && is_text(i->name) && *i->id && is_text(i->network_mode) &&
+		    is_text(i->cgroup) && is_text(i->compose_project) &&
+		    is_text(i->compose_service);
 
 	for (size_t k = 0; good && k < i->n_labels; k++)
-		good = is_text(i->labels[k].key, ENGINE_KEY_LEN) &&
-		       is_text(i->labels[k].value, ENGINE_VALUE_LEN);
+		good = is_text(i->labels[k].key) && is_text(i->labels[k].value);
 	return good;
 }
 
@@ -132,9 +124,8 @@ int engine_read(struct engine *e, struct engine_event *ret)
 	if ((size_t)n > sizeof(*ret) || (size_t)n < least ||
 	    (has_item(ret) && (size_t)n < offsetof(struct engine_event, item.labels)))
 		return -EBADMSG;
-	if (ret->kind < ENGINE_UP || ret->kind > ENGINE_DONE ||
-	    !is_text(ret->id, sizeof(ret->id)) || !is_text(ret->error, sizeof(ret->error)) ||
-	    (ret->of != ENGINE_CONTAINER && ret->of != ENGINE_UNIT) ||
+	if (ret->kind < ENGINE_UP || ret->kind > ENGINE_DONE || !is_text(ret->id) ||
+	    !is_text(ret->error) || (ret->of != ENGINE_CONTAINER && ret->of != ENGINE_UNIT) ||
 	    (has_item(ret) && !is_item(&ret->item)) || (size_t)n != size_of(ret))
 		return -EBADMSG;
 	return 0;
@@ -177,17 +168,6 @@ static void tell_daemon(void *owner, const struct engine_event *e)
 			_exit(0); /* nobody listens any more */
 }
 
-static void engine_refuse(const struct request *r)
-{
-	static struct engine_event e;
-
-	e = (struct engine_event) {
-		.kind = ENGINE_DONE, .of = r->kind, .request = r->request, .result = -ENOTCONN
-	};
-	snprintf(e.error, sizeof(e.error), "there is nobody to ask");
-	tell_daemon(NULL, &e);
-}
-
 static void engine_take(struct inner *w, const struct request *r)
 {
 	if (r->kind == ENGINE_UNIT && !w->units)
@@ -199,7 +179,8 @@ static void engine_take(struct inner *w, const struct request *r)
 	else if (r->kind == ENGINE_CONTAINER && w->docker)
 		docker_ask(w->docker, r->op == OP_START, r->id, r->request);
 	else
-		engine_refuse(r);
+		engine_tell_done(tell_daemon, NULL, r->kind, r->request, -ENOTCONN,
+				 "there is nobody to ask");
 }
 
 struct task {
@@ -245,12 +226,12 @@ static int engine_give_up(void)
 /* The worker's connections are lost with it. */
 static bool tell_of_loss(void)
 {
-	static struct engine_event e;
+	struct engine_event *e = engine_event(ENGINE_DOWN, ENGINE_CONTAINER);
 
-	e = (struct engine_event) { .kind = ENGINE_DOWN, .result = -EPIPE };
-	snprintf(e.error, sizeof(e.error), "the process that talks to it has ended");
-	for (e.of = ENGINE_CONTAINER; e.of <= ENGINE_UNIT; e.of++)
-		if (send(WORKER_FD, &e, size_of(&e), MSG_NOSIGNAL) < 0)
+	e->result = -EPIPE;
+	snprintf(e->error, sizeof(e->error), "the process that talks to it has ended");
+	for (; e->of <= ENGINE_UNIT; e->of++)
+		if (send(WORKER_FD, e, size_of(e), MSG_NOSIGNAL) < 0)
 			return false;
 	return true;
 }

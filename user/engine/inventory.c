@@ -42,7 +42,6 @@ struct inventory {
 };
 
 static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg);
-static void engine_stop_child(struct inventory *v);
 
 /* ------ the table ------ */
 
@@ -232,20 +231,15 @@ static void note_place(const char *id, const char *path, void *arg)
 	tell_watches(v, &e->item);
 }
 
-static bool any_sought(const struct inventory *v)
-{
-	for (const struct inventory_watch *w = v->watches; w; w = w->next)
-		if (w->sought)
-			return true;
-	return false;
-}
-
 static int on_seek(sd_event_source *s, uint64_t usec, void *arg)
 {
 	struct inventory *v = arg;
+	const struct inventory_watch *any = v->watches;
 	const struct engine_item *i;
 
-	if (!any_sought(v))
+	while (any && !any->sought)
+		any = any->next;
+	if (!any)
 		return 0;
 	privilege_long_work(true);
 	seek_containers(v->root, note_place, v);
@@ -277,6 +271,13 @@ static void say_unusable(const struct engine_item *i)
 
 /* ------ what it says ------ */
 
+static void engine_stop_child(struct inventory *v)
+{
+	v->source = sd_event_source_disable_unref(v->source);
+	engine_stop(v->engine);
+	v->engine = NULL;
+}
+
 /* The child says everything anew. */
 static void engine_start_over(struct inventory *v, const char *why)
 {
@@ -294,10 +295,8 @@ static void take_item(struct inventory *v, const struct engine_item *item)
 	bool news = *item->unusable && (first || strcmp(e->item.unusable, item->unusable));
 
 	e = keep_entry(v, item);
-	if (!e) {
-		engine_start_over(v, "no memory");
-		return;
-	}
+	if (!e)
+		return engine_start_over(v, "no memory");
 	if (*item->unusable)
 		e->item.labelled |= was_labelled;
 	if (news)
@@ -398,27 +397,6 @@ static void take_event(struct inventory *v, const struct engine_event *e)
 
 /* ------ the child ------ */
 
-static int engine_start_child(struct inventory *v, struct error *err);
-
-static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg)
-{
-	struct inventory *v = arg;
-	struct error err;
-
-	if (engine_start_child(v, &err)) {
-		log_line(LOG_LEVEL_ERR, "%s", err.text);
-		set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_engine_again, v);
-	}
-	return 0;
-}
-
-static void engine_stop_child(struct inventory *v)
-{
-	v->source = sd_event_source_disable_unref(v->source);
-	engine_stop(v->engine);
-	v->engine = NULL;
-}
-
 /* Everything that the child has to say now; bounded, as there is more to do than to listen. */
 static void drain_engine(struct inventory *v)
 {
@@ -427,9 +405,8 @@ static void drain_engine(struct inventory *v)
 
 	for (int i = 0; i < WATCH_BOUND && v->engine && !(r = engine_read(v->engine, &e)); i++)
 		take_event(v, &e);
-	if (!r || r == -EAGAIN)
-		return;
-	engine_start_over(v, "the process that talks to it has ended");
+	if (r && r != -EAGAIN)
+		engine_start_over(v, "the process that talks to it has ended");
 }
 
 static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -455,6 +432,18 @@ static int engine_start_child(struct inventory *v, struct error *err)
 	return 0;
 }
 
+static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct inventory *v = arg;
+	struct error err;
+
+	if (engine_start_child(v, &err)) {
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+		set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_engine_again, v);
+	}
+	return 0;
+}
+
 /* ------ the beginning, and the end ------ */
 
 int inventory_new(struct inventory **ret, sd_event *loop, const struct cgroup_root *root,
@@ -471,14 +460,6 @@ int inventory_new(struct inventory **ret, sd_event *loop, const struct cgroup_ro
 	return 0;
 }
 
-static bool watches_units(const struct inventory *v)
-{
-	for (const struct inventory_watch *w = v->watches; w; w = w->next)
-		if (w->kind == ENGINE_UNIT)
-			return true;
-	return false;
-}
-
 int inventory_start(struct inventory *v, const char *where, struct error *err)
 {
 	uint64_t end = now_boot_ns() + FIRST_WAIT_NS, now;
@@ -486,7 +467,9 @@ int inventory_start(struct inventory *v, const char *where, struct error *err)
 
 	v->where = where;
 	v->settled[ENGINE_CONTAINER] = !strcmp(where, "none");
-	v->settled[ENGINE_UNIT] = !watches_units(v);
+	v->settled[ENGINE_UNIT] = true;
+	for (const struct inventory_watch *w = v->watches; w; w = w->next)
+		v->settled[ENGINE_UNIT] &= w->kind != ENGINE_UNIT;
 	if (v->settled[ENGINE_CONTAINER] && v->settled[ENGINE_UNIT])
 		return 0;
 	r = engine_start_child(v, err);

@@ -42,24 +42,9 @@ struct units {
 	struct job jobs[JOBS];
 };
 
-static struct engine_event *unit_event(enum engine_event_kind kind)
-{
-	static struct engine_event e; /* large, and told at once */
-
-	memset(&e, 0, sizeof(e));
-	e.kind = kind;
-	e.of = ENGINE_UNIT;
-	return &e;
-}
-
 static void tell_done(struct units *u, uint32_t request, int result, const char *error)
 {
-	struct engine_event *e = unit_event(ENGINE_DONE);
-
-	e->request = request;
-	e->result = result;
-	snprintf(e->error, sizeof(e->error), "%s", error);
-	u->tell(u->owner, e);
+	engine_tell_done(u->tell, u->owner, ENGINE_UNIT, request, result, error);
 }
 
 static void units_go_down(struct units *u, int error)
@@ -76,7 +61,7 @@ static void units_go_down(struct units *u, int error)
 	if (u->told_down)
 		return;
 	u->told_down = true;
-	e = unit_event(ENGINE_DOWN);
+	e = engine_event(ENGINE_DOWN, ENGINE_UNIT);
 	snprintf(e->error, sizeof(e->error), "system bus: %s", strerror(-error));
 	u->tell(u->owner, e);
 }
@@ -122,18 +107,25 @@ static bool get_text(struct units *u, const struct unit *n, const char *interfac
 	return fits;
 }
 
+static struct engine_event *unit_item(const char *name)
+{
+	struct engine_event *e = engine_event(ENGINE_ITEM, ENGINE_UNIT);
+
+	e->item.kind = ENGINE_UNIT;
+	snprintf(e->item.id, sizeof(e->item.id), "%s", name);
+	snprintf(e->item.name, sizeof(e->item.name), "%s", name);
+	return e;
+}
+
 static void tell_unit(struct units *u, struct unit *n)
 {
-	struct engine_event *e = unit_event(ENGINE_ITEM);
+	struct engine_event *e = unit_item(n->name);
 	struct engine_item *i = &e->item;
 	const char *interface = interface_of(n->name);
 	char state[64] = "";
 	uint32_t pid = 0;
 
 	n->dirty = false;
-	i->kind = ENGINE_UNIT;
-	snprintf(i->id, sizeof(i->id), "%s", n->name);
-	snprintf(i->name, sizeof(i->name), "%s", n->name);
 	if (interface && get_text(u, n, SYSTEMD ".Unit", "ActiveState", state, sizeof(state)))
 		get_text(u, n, interface, "ControlGroup", i->cgroup, sizeof(i->cgroup));
 	if (interface && !strcmp(interface, SYSTEMD ".Service"))
@@ -147,12 +139,9 @@ static void tell_unit(struct units *u, struct unit *n)
 
 static void tell_unusable(struct units *u, const char *name)
 {
-	struct engine_event *e = unit_event(ENGINE_ITEM);
+	struct engine_event *e = unit_item(name);
 
-	e->item.kind = ENGINE_UNIT;
 	e->item.labelled = true;
-	snprintf(e->item.id, sizeof(e->item.id), "%s", name);
-	snprintf(e->item.name, sizeof(e->item.name), "%s", name);
 	snprintf(e->item.unusable, sizeof(e->item.unusable), "%s",
 		 u->n == UNITS ? "there are more units than are watched" : "it can not be watched");
 	u->tell(u->owner, e);
@@ -241,10 +230,10 @@ static void units_connect(struct units *u)
 		return;
 	}
 	u->told_down = false;
-	u->tell(u->owner, unit_event(ENGINE_UP));
+	u->tell(u->owner, engine_event(ENGINE_UP, ENGINE_UNIT));
 	for (size_t i = 0; i < u->n; i++)
 		tell_unit(u, &u->units[i]);
-	u->tell(u->owner, unit_event(ENGINE_LISTED));
+	u->tell(u->owner, engine_event(ENGINE_LISTED, ENGINE_UNIT));
 }
 
 int units_prepare(struct units *u, struct pollfd *ret)

@@ -54,13 +54,6 @@ void audit_free(struct audit *a)
 	free(a);
 }
 
-static json_t *text(const char *s)
-{
-	char shown[512];
-
-	return json_string(escape(shown, sizeof(shown), s));
-}
-
 /* Takes over the record. */
 static void audit_keep(struct audit *a, json_t *record)
 {
@@ -168,9 +161,9 @@ void audit_foreign(struct audit *a, const char *tunnel, const char *packet, cons
 	char by[600]; /* a path: longer than quote() has */
 
 	json_object_set_new(record, "event", json_string("foreign"));
-	json_object_set_new(record, "guard", text(tunnel));
+	json_object_set_new(record, "guard", report_text(tunnel));
 	json_object_set_new(record, "packet", json_string(packet));
-	json_object_set_new(record, "cgroup", text(cgroup));
+	json_object_set_new(record, "cgroup", report_text(cgroup));
 	json_object_set_new(record, "ended", json_boolean(ended));
 	audit_keep(a, record);
 	if (!quiet)
@@ -188,14 +181,14 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 	char packet[160];
 
 	json_object_set_new(record, "event", json_string("drop"));
-	json_object_set_new(record, "workload", text(workload));
+	json_object_set_new(record, "workload", report_text(workload));
 	/* a guard of that tunnel's netns dropped it, and not the workload's gate */
 	if (from->tunnel)
-		json_object_set_new(record, "guard", text(from->tunnel));
+		json_object_set_new(record, "guard", report_text(from->tunnel));
 	if (*from->cgroup)
-		json_object_set_new(record, "cgroup", text(from->cgroup));
+		json_object_set_new(record, "cgroup", report_text(from->cgroup));
 	if (*from->process)
-		json_object_set_new(record, "process", text(from->process));
+		json_object_set_new(record, "process", report_text(from->process));
 	if (e->audit)
 		json_object_set_new(record, "audit", json_true());
 	json_object_set_new(record, "reason", json_string(report_reason(e->reason)));

@@ -36,11 +36,25 @@ void report_read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int gu
 	}
 }
 
-static json_t *text(const char *s)
+json_t *report_text(const char *s)
 {
 	char shown[512];
 
 	return s ? json_string(escape(shown, sizeof(shown), s)) : json_null();
+}
+
+/* Of text that is escaped already. */
+static json_t *known(const char *s)
+{
+	return s && *s ? json_string(s) : json_null();
+}
+
+/* By the boot clock; 0: never. */
+static uint64_t since(uint64_t ns)
+{
+	uint64_t now = now_boot_ns();
+
+	return ns && now > ns ? now - ns : 0;
 }
 
 static json_t *milliseconds(uint64_t ns)
@@ -65,16 +79,16 @@ json_t *report_guard_json(const struct report_guard *g)
 	json_t *j = json_object();
 
 	for (size_t i = 0; i < g->n_interfaces; i++)
-		json_array_append_new(interfaces, text(g->interfaces[i]));
+		json_array_append_new(interfaces, report_text(g->interfaces[i]));
 	for (size_t i = 0; i < g->n_endpoints; i++)
-		json_array_append_new(endpoints, text(g->endpoints[i]));
+		json_array_append_new(endpoints, report_text(g->endpoints[i]));
 	for (size_t i = 0; i < g->n_confined; i++)
-		json_array_append_new(confined, text(g->confined[i]));
-	json_object_set_new(j, "state", text(g->state));
+		json_array_append_new(confined, report_text(g->confined[i]));
+	json_object_set_new(j, "state", report_text(g->state));
 	json_object_set_new(j, "interfaces", interfaces);
 	json_object_set_new(j, "endpoints", endpoints);
-	json_object_set_new(j, "bootstrap", text(g->bootstrap_open ? "open" : "shut"));
-	json_object_set_new(j, "why", g->why && *g->why ? json_string(g->why) : json_null());
+	json_object_set_new(j, "bootstrap", report_text(g->bootstrap_open ? "open" : "shut"));
+	json_object_set_new(j, "why", known(g->why));
 	json_object_set_new(j, "also_confined", confined);
 	json_object_set_new(j, "dropped", drops_json(g->dropped));
 	return j;
@@ -84,14 +98,14 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 {
 	json_t *j = json_object();
 
-	json_object_set_new(j, "name", text(t->name));
-	json_object_set_new(j, "interface", text(t->interface));
-	json_object_set_new(j, "netns", text(t->netns));
-	json_object_set_new(j, "state", text(t->state));
+	json_object_set_new(j, "name", report_text(t->name));
+	json_object_set_new(j, "interface", report_text(t->interface));
+	json_object_set_new(j, "netns", report_text(t->netns));
+	json_object_set_new(j, "state", report_text(t->state));
 	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
 	json_object_set_new(j, "lease_left_ms", milliseconds(t->lease_left_ns));
-	json_object_set_new(j, "watched", text(t->watched));
-	json_object_set_new(j, "why", t->why ? json_string(t->why) : json_null());
+	json_object_set_new(j, "watched", report_text(t->watched));
+	json_object_set_new(j, "why", known(t->why));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
 	if (t->guard)
 		json_object_set_new(j, "guard", t->guard);
@@ -100,29 +114,24 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 
 json_t *report_workload_json(const struct report_workload *w)
 {
-	json_t *j = json_object(), *dropped = drops_json(w->dropped);
-	uint64_t now = now_boot_ns();
+	json_t *j = json_object();
 
-	json_object_set_new(j, "name", text(w->name));
+	json_object_set_new(j, "name", report_text(w->name));
 	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)w->cgroup_id));
-	json_object_set_new(j, "state", text(w->state));
-	json_object_set_new(
-		j, "since_ms",
-		milliseconds(w->changed_ns && now > w->changed_ns ? now - w->changed_ns : 0));
+	json_object_set_new(j, "state", report_text(w->state));
+	json_object_set_new(j, "since_ms", milliseconds(since(w->changed_ns)));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)w->changed_ns));
-	json_object_set_new(j, "tunnel", text(w->tunnel));
+	json_object_set_new(j, "tunnel", report_text(w->tunnel));
 	json_object_set_new(j, "lease_left_ms", milliseconds(w->lease_left_ns));
 	json_object_set_new(j, "frozen_by_us", json_boolean(w->frozen_by_us));
 	json_object_set_new(j, "held", json_boolean(w->held));
-	json_object_set_new(j, "guard", w->guard ? json_string(w->guard) : json_null());
-	json_object_set_new(j, "dns", w->dns ? json_string(w->dns) : json_null());
-	json_object_set_new(j, "born_locked",
-			    w->born_locked ? json_string(w->born_locked) : json_null());
-	json_object_set_new(j, "trouble",
-			    w->trouble && *w->trouble ? json_string(w->trouble) : json_null());
+	json_object_set_new(j, "guard", known(w->guard));
+	json_object_set_new(j, "dns", known(w->dns));
+	json_object_set_new(j, "born_locked", known(w->born_locked));
+	json_object_set_new(j, "trouble", known(w->trouble));
 	json_object_set_new(j, "enforce", json_string(w->audit ? "audit" : "yes"));
 	json_object_set_new(j, "ipv6", json_string(w->ipv6 ? "tunnel" : "deny"));
-	json_object_set_new(j, "dropped", dropped);
+	json_object_set_new(j, "dropped", drops_json(w->dropped));
 	return j;
 }
 
@@ -157,11 +166,10 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
 json_t *report_removed_json(uint64_t cgroup_id, const struct workload_record *w)
 {
 	json_t *j = json_object();
-	uint64_t now = now_boot_ns();
 
-	json_object_set_new(j, "name", text(w->name));
+	json_object_set_new(j, "name", report_text(w->name));
 	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)cgroup_id));
-	json_object_set_new(j, "since_ms", milliseconds(now > w->since_ns ? now - w->since_ns : 0));
+	json_object_set_new(j, "since_ms", milliseconds(since(w->since_ns)));
 	return j;
 }
 

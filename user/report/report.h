@@ -52,6 +52,7 @@ const char *report_reason(uint32_t reason); /* its name, "?" for a number that i
 void report_read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int guard,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 
+json_t *report_text(const char *s); /* escaped; NULL: null */
 json_t *report_guard_json(const struct report_guard *g);
 json_t *report_tunnel_json(const struct report_tunnel *t);
 json_t *report_workload_json(const struct report_workload *w);
