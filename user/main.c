@@ -21,7 +21,7 @@ static const struct command {
 	{ "why", "why a workload (a leashed cgroup) is open or shut, in words", cmd_why },
 	{ "events", "state changes and dropped packets, as they happen", cmd_events },
 	{ "hold", "cut a workload off until `release`", cmd_hold },
-	{ "release", "end a hold", cmd_release },
+	{ "release", "end a hold", cmd_hold },
 	{ "detach", "take the gate off, and thaw what vpnleash froze", cmd_detach },
 	{ "doctor", "what this machine lacks, and what to do about it", cmd_doctor },
 	{ "demo", "the whole story on this machine, in namespaces of its own", cmd_demo },

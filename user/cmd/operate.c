@@ -132,9 +132,10 @@ static int hold_without_daemon(const char *name, bool held, struct error *err)
 	return held ? 0 : mark_clear(MARK_HELD, name, err);
 }
 
-static int hold_or_release(int argc, char **argv, bool held, struct error *err)
+int cmd_hold(int argc, char **argv, struct error *err)
 {
-	const char *verb = held ? "hold" : "release";
+	const char *verb = argv[0];
+	bool held = !strcmp(verb, "hold");
 	json_auto_t *reply = NULL;
 	int r;
 
@@ -152,14 +153,4 @@ static int hold_or_release(int argc, char **argv, bool held, struct error *err)
 		return fail(err, ERROR_INPUT, 0, "see: vpnleash status", "which workload?");
 	r = control_ask(json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]), &reply, err);
 	return r == -ESRCH ? hold_without_daemon(argv[1], held, err) : r;
-}
-
-int cmd_hold(int argc, char **argv, struct error *err)
-{
-	return hold_or_release(argc, argv, true, err);
-}
-
-int cmd_release(int argc, char **argv, struct error *err)
-{
-	return hold_or_release(argc, argv, false, err);
 }

@@ -14,10 +14,12 @@
 
 #include "act/detach.h"
 #include "act/gate.h"
+#include "act/guard.h"
 #include "act/lease.h"
 #include "base/loop.h"
 #include "base/privilege.h"
 #include "core/registry.h"
+#include "core/tunnel.h"
 #include "core/workload.h"
 
 #define LOOK_NS	 (1 * NS_PER_SEC)  /* between two looks at all of them */
@@ -98,6 +100,60 @@ bool remains_in(const struct daemon *d, uint64_t netns_cookie)
 	struct search s = { gate_pins(d->gate), netns_cookie };
 
 	return pins_each_workload(s.pins, is_in, &s);
+}
+
+/* ------ guards that nobody needs any more ------ */
+
+static bool is_in_netns(uint64_t netns_cookie, void *arg)
+{
+	struct daemon *d = arg;
+
+	for_each_tunnel(d, t)
+		if (t->netns_fd >= 0 && t->netns_cookie == netns_cookie)
+			return true;
+	return false;
+}
+
+static bool is_of_tunnel(uint64_t netns_cookie, void *arg)
+{
+	struct daemon *d = arg;
+
+	for_each_tunnel(d, t)
+		if (t->netns_cookie == netns_cookie)
+			return true;
+	return false;
+}
+
+/* Is it known which netns are of a tunnel? Of labels once the engine has told its containers. */
+static bool all_tunnels_known(const struct daemon *d)
+{
+	for_each_tunnel(d, t)
+		if (!t->netns_cookie)
+			return false;
+	return d->running && (d->no_engine || inventory_reachable(d->inventory, ENGINE_CONTAINER));
+}
+
+/* Before all are known, somebody may live behind a guard whom nobody has leashed yet. */
+void unguard(struct daemon *d)
+{
+	struct error err;
+
+	/* of a labelled container that is not found the netns is not known either */
+	if (!d->guards_due || !all_tunnels_known(d) || any_without_netns(d))
+		return;
+	d->guards_due = false;
+	privilege_long_work(true); /* all records, all of /proc */
+	if (detach_guards(gate_pins(d->gate), is_of_tunnel, d, &err)) {
+		d->guards_due = true;
+		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+	}
+	privilege_long_work(false);
+}
+
+void unguard_sweep(struct daemon *d)
+{
+	guard_sweep(d->guards, is_in_netns, d);
+	unguard(d);
 }
 
 /* ------ released ------ */

@@ -22,11 +22,9 @@ void remains_scan_soon(struct daemon *d); /* one is on its way out */
 bool remains_in(const struct daemon *d, uint64_t netns_cookie);
 size_t remains_count(const struct daemon *d);
 
-/* In unguard.c, guards that nobody needs any more (nowhere else, but for `detach`, one goes because
- * a record has gone): those whose last record has gone, once all tunnels are known, see
- * d->guards_due; */
+/* Guards whose last record has gone, once all tunnels are known; see d->guards_due. Nowhere else,
+ * but for `detach`, one goes because a record has gone. */
 void unguard(struct daemon *d);
-/* and what is left of netns that are gone. */
-void unguard_sweep(struct daemon *d);
+void unguard_sweep(struct daemon *d); /* and what is left of netns that are gone */
 
 #endif

@@ -98,6 +98,7 @@ static const char *resolver_of(const struct workload *w, char *buf, size_t size)
 {
 	const struct dns_rule *dns = &w->tunnel->config.dns;
 	char first[INET_ADDRSTRLEN], second[INET_ADDRSTRLEN];
+	bool two = dns->server[0] != dns->server[1];
 
 	if (w->audit)
 		snprintf(buf, size, "resolv.conf's (audit)");
@@ -107,11 +108,8 @@ static const char *resolver_of(const struct workload *w, char *buf, size_t size)
 		snprintf(buf, size, "1.1.1.1, 9.9.9.9, or the VPN's own on loopback");
 	else
 		snprintf(buf, size, "%s%s%s",
-			 inet_ntop(AF_INET, &dns->server[0], first, sizeof(first)),
-			 dns->server[0] == dns->server[1] ? "" : ", ",
-			 dns->server[0] == dns->server[1]
-				 ? ""
-				 : inet_ntop(AF_INET, &dns->server[1], second, sizeof(second)));
+			 inet_ntop(AF_INET, &dns->server[0], first, sizeof(first)), two ? ", " : "",
+			 two ? inet_ntop(AF_INET, &dns->server[1], second, sizeof(second)) : "");
 	return buf;
 }
 
@@ -265,24 +263,15 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	return json_pack("{s:i}", "detached", r);
 }
 
-static json_t *verbs_hold(struct daemon *d, const char *name, bool held)
+static json_t *answer_hold(struct daemon *d, const struct request *q)
 {
 	struct error err;
-	struct workload *w = verbs_find(d, name, &err);
+	struct workload *w = verbs_find(d, q->workload, &err);
+	bool held = q->verb == VERB_HOLD;
 
 	if (!w || workload_hold(w, held, &err))
 		return control_refusal(&err);
 	return json_pack("{s:s,s:b}", "state", workload_state_name(w->state), "held", held);
-}
-
-static json_t *answer_hold(struct daemon *d, const struct request *q)
-{
-	return verbs_hold(d, q->workload, true);
-}
-
-static json_t *answer_release(struct daemon *d, const struct request *q)
-{
-	return verbs_hold(d, q->workload, false);
 }
 
 static const char *what_to_do(const struct workload *w, char *buf, size_t size)
@@ -314,10 +303,10 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 	case TUNNEL_UP:
 		return "nothing to do, it opens in a moment";
 	case TUNNEL_DOWN:
-		return w->tunnel->ready ? "see whether the VPN carries anything: it opens by "
-					  "itself after two "
-					  "signs of life"
-					: "bring the tunnel up, it opens by itself";
+		return w->tunnel->ready
+			       ? "see whether the VPN carries anything: it opens by itself after two "
+				 "signs of life"
+			       : "bring the tunnel up, it opens by itself";
 	default:
 		return "start the VPN, it opens by itself";
 	}
@@ -383,10 +372,10 @@ static const struct verb {
 	bool root_only; /* it changes something; the others show */
 	json_t *(*answer)(struct daemon *d, const struct request *q);
 } verbs[VERBS] = {
-	[VERB_STATUS] = { false, answer_status },  [VERB_WHY] = { false, answer_why },
-	[VERB_EVENTS] = { false, answer_events },  [VERB_HOLD] = { true, answer_hold },
-	[VERB_RELEASE] = { true, answer_release }, [VERB_DETACH] = { true, answer_detach },
-	[VERB_EXEC] = { true, answer_exec },	   [VERB_SLICES] = { true, answer_slices },
+	[VERB_STATUS] = { false, answer_status }, [VERB_WHY] = { false, answer_why },
+	[VERB_EVENTS] = { false, answer_events }, [VERB_HOLD] = { true, answer_hold },
+	[VERB_RELEASE] = { true, answer_hold },	  [VERB_DETACH] = { true, answer_detach },
+	[VERB_EXEC] = { true, answer_exec },	  [VERB_SLICES] = { true, answer_slices },
 };
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,10 +57,9 @@ int lab_do(const char *verbs, struct error *err)
 		r = child_wait(&bash, STEP_MS);
 		child_kill(&bash);
 	}
-	if (r)
-		return fail(err, ERROR_OTHER, r < 0 ? r : 0, "see the lines above",
-			    "the laboratory failed at: %s", verbs);
-	return 0;
+	return r ? fail(err, ERROR_OTHER, r < 0 ? r : 0, "see the lines above",
+			"the laboratory failed at: %s", verbs)
+		 : 0;
 }
 
 static int open_captures(struct lab *l, struct error *err)

@@ -8,7 +8,6 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #include "edge/edge_internal.h"
 #include "watch/descriptors.h"

@@ -6,7 +6,6 @@
  * ended where nobody can be hurt by it. And who sent what the guard dropped. See edge.h.
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>

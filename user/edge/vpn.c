@@ -7,12 +7,13 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/util.h"
 #include "watch/process.h"
 
 #define NAME_IT "run the VPN in a container or unit, and say netns = container:NAME or unit:NAME"
+#define OWNER	"the owner of the network namespace, process %d, "
+#define LEASHED "is leashed, or above or below a workload"
 
 #define VPN_PROCESSES 16 /* of one name that are watched */
 
@@ -158,20 +159,11 @@ static void find_by_owner(struct vpn *v)
 	char path[PATH_MAX];
 
 	if (cgroup_of_owner(v, path))
-		vpn_is_nobody(v, "the owner of the network namespace, process %d, has ended",
-			      v->owner);
+		vpn_is_nobody(v, OWNER "has ended", v->owner);
 	else if (!strcmp(path, "/"))
-		vpn_is_nobody(
-			v,
-			"the owner of the network namespace, process %d, is in the root cgroup "
-			"(" NAME_IT ")",
-			v->owner);
+		vpn_is_nobody(v, OWNER "is in the root cgroup (" NAME_IT ")", v->owner);
 	else if (place_is_leashed(&v->place, path))
-		vpn_is_nobody(
-			v,
-			"the owner of the network namespace, process %d, is leashed, or above or "
-			"below a workload, in cgroup %.150s (" NAME_IT ")",
-			v->owner, path);
+		vpn_is_nobody(v, OWNER LEASHED ", in cgroup %.150s (" NAME_IT ")", v->owner, path);
 	else
 		vpn_is_in(v, path);
 }
@@ -210,8 +202,7 @@ static int note_named(const struct netns_process *p, void *arg)
 }
 
 /* By nothing but its name, which anybody may take: so it is of one cgroup, or of none. While the
- * one in which it was is there, no other takes its place, not even while it is being started anew.
- */
+ * one in which it was is there, no other takes its place, nor while it is being started anew. */
 static void find_by_name(struct vpn *v, const struct found *f)
 {
 	const char *name = v->place.config->process;
@@ -254,9 +245,7 @@ void vpn_look(struct vpn *v, bool is_up)
 	struct found f = { .vpn = v };
 
 	if (*v->cgroup && place_is_leashed(&v->place, v->cgroup)) /* since the last look */
-		vpn_is_nobody(
-			v, "cgroup %.150s is leashed, or above or below a workload (" NAME_IT ")",
-			v->cgroup);
+		vpn_is_nobody(v, "cgroup %.150s " LEASHED " (" NAME_IT ")", v->cgroup);
 	v->owner = owner_of(v);
 	if (v->owner)
 		find_by_owner(v);

@@ -165,6 +165,13 @@ static void exec_forget(struct daemon *d, struct workload *w)
 	tunnel_workloads_changed(t);
 }
 
+static void exec_leave_shut(struct workload *w)
+{
+	leash_shut(w);
+	daemon_remove_workload(w->daemon, w);
+	workload_free(w);
+}
+
 static void exec_end_if_over(struct workload *w)
 {
 	struct exec *e = w->source;
@@ -173,9 +180,7 @@ static void exec_end_if_over(struct workload *w)
 
 	if (empty < 0)
 		sd_event_source_set_enabled(e->events_source, SD_EVENT_OFF);
-	if (e->client >= 0 || !empty)
-		return;
-	if (exec_remove_cgroup(d, w->path))
+	if (e->client >= 0 || !empty || exec_remove_cgroup(d, w->path))
 		return;
 	exec_forget(d, w);
 	remove_left_over(d);
@@ -269,9 +274,7 @@ static int exec_add_workload(struct daemon *d, const char *path, struct tunnel *
 		exec_forget(d, w);
 		return r;
 	}
-	leash_shut(w); /* an earlier daemon's, and somebody is in it */
-	daemon_remove_workload(d, w);
-	workload_free(w);
+	exec_leave_shut(w); /* an earlier daemon's, and somebody is in it */
 	return r;
 }
 
@@ -428,9 +431,7 @@ void exec_reload(struct daemon *d)
 		log_line(LOG_LEVEL_WARNING,
 			 "workload '%s': its tunnel is no longer in the file: it stays shut",
 			 w->name);
-		leash_shut(w);
-		daemon_remove_workload(d, w);
-		workload_free(w);
+		exec_leave_shut(w);
 	}
 }
 
