@@ -5,10 +5,8 @@
 
 #include <jansson.h>
 #include <stdarg.h>
-#include <stdbool.h>
 
 #include "base/cgroup.h"
-#include "base/util.h"
 #include "config/config.h"
 
 /* What a check found; a finding is what fail() returns, with its remedy. */

@@ -6,8 +6,6 @@
 #ifndef VPNLEASH_LEASH_H
 #define VPNLEASH_LEASH_H
 
-#include <stdbool.h>
-
 #include "base/util.h"
 
 struct workload;

@@ -7,8 +7,6 @@
 #ifndef VPNLEASH_MARKS_H
 #define VPNLEASH_MARKS_H
 
-#include <stdbool.h>
-
 #include "base/util.h"
 
 enum mark {

@@ -3,9 +3,6 @@
 #ifndef VPNLEASH_REMAINS_H
 #define VPNLEASH_REMAINS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "base/util.h"
 
 struct daemon;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/schema.h"
 
-#include <stddef.h>
 #include <string.h>
 
 enum key_type {

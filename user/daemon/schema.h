@@ -8,7 +8,6 @@
 #define VPNLEASH_SCHEMA_H
 
 #include <jansson.h>
-#include <stdbool.h>
 
 #include "base/util.h"
 

@@ -12,7 +12,6 @@
 #include "edge/edge_internal.h"
 #include "watch/descriptors.h"
 #include "watch/process.h"
-#include "watch/uapi.h"
 
 #define SEARCH_NS (NS_PER_SEC / 10) /* at most, for who holds the other end */
 #define AGAIN_NS  NS_PER_SEC	    /* not sooner, if it was in vain */

@@ -8,8 +8,6 @@
 #ifndef VPNLEASH_EDGE_H
 #define VPNLEASH_EDGE_H
 
-#include <stdbool.h>
-
 #include "base/util.h"
 #include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"

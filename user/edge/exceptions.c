@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Who of the LAN may come in, and as whom: the exceptions of one netns. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "edge/edge_internal.h"
 

@@ -8,7 +8,6 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 
-#include "base/util.h"
 #include "watch/process.h"
 
 #define NAME_IT "run the VPN in a container or unit, and say netns = container:NAME or unit:NAME"

@@ -13,10 +13,7 @@
 #define VPNLEASH_ENGINE_H
 
 #include <limits.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/types.h>
 
 #include "base/util.h"
 

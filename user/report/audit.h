@@ -9,7 +9,6 @@
 #define VPNLEASH_AUDIT_H
 
 #include <jansson.h>
-#include <stdbool.h>
 
 #include "base/util.h"
 #include "vpnleash/abi.h"

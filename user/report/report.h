@@ -7,9 +7,6 @@
 #define VPNLEASH_REPORT_H
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 
 #include "act/pins.h"
 #include "vpnleash/reasons.h"
