@@ -262,8 +262,9 @@ static void tell(void *owner, int r, const struct error *line)
 		print(result, line->text);
 }
 
-static void begin(struct report *report, const char *check)
+static void begin(struct report *report, const char *check, struct error *line)
 {
+	*line = (struct error) { 0 };
 	report->check = check;
 	report->told = 0;
 }
@@ -289,14 +290,14 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 			       const struct config *file)
 {
 	json_t *containers = NULL;
-	struct error line = { 0 };
+	struct error line;
 	bool podman = false;
 	size_t leashed;
 
-	begin(report, "engine");
+	begin(report, "engine", &line);
 	tell(report, doctor_engine(file, &containers, &podman, &line), &line);
 
-	begin(report, "containers");
+	begin(report, "containers", &line);
 	leashed = doctor_containers(containers, file, podman, tell, report);
 	if (!report->told && leashed)
 		tell(report,
@@ -305,18 +306,17 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 	else if (!report->told)
 		tell(report, say(&line, INFO, "no leashed container to look at"), &line);
 
-	begin(report, "delegation");
+	begin(report, "delegation", &line);
 	doctor_cgroups(root, containers, file, tell, report);
 	if (!report->told)
 		tell(report,
 		     say(&line, OK, "no workload in a cgroup that others than root may change"),
 		     &line);
 
-	begin(report, "names");
-	line = (struct error) { 0 };
+	begin(report, "names", &line);
 	tell(report, doctor_names(file, &line), &line);
 
-	begin(report, "routes");
+	begin(report, "routes", &line);
 	doctor_routes(containers, file, tell, report);
 	if (!report->told)
 		tell(report, say(&line, INFO, "no tunnel to look at"), &line);
@@ -328,7 +328,7 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	struct report report = { .ready = true };
 	struct cgroup_root root = { .fd = -1 };
 	struct config config = { 0 };
-	struct error line = { 0 };
+	struct error line;
 	const char *file = NULL;
 	bool read_one;
 	json_t *j;
@@ -357,12 +357,10 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	}
 	report.lines = json_array();
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-		line = (struct error) { 0 };
-		begin(&report, checks[i].name);
+		begin(&report, checks[i].name, &line);
 		tell(&report, checks[i].run(&root, &line), &line);
 	}
-	line = (struct error) { 0 };
-	begin(&report, "config");
+	begin(&report, "config", &line);
 	r = check_config(file, &config, &read_one, &line);
 	tell(&report, r, &line);
 	check_surroundings(&report, &root, read_one ? &config : NULL);

@@ -118,8 +118,7 @@ static bool is_asked(const char *service)
 	return false;
 }
 
-/* A workload that sees this machine's own /run, as no container does, nor most that is in a slice.
- */
+/* A workload that sees this machine's own /run, as no container does, nor most in a slice. */
 static const struct workload_config *of_this_machine(const struct config *file)
 {
 	const char *name;

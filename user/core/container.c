@@ -12,6 +12,11 @@
 
 #define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
 
+const struct engine_item *container_item(const struct workload *w)
+{
+	return inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
+}
+
 void container_in_trouble(struct workload *w, const char *what, const char *why)
 {
 	char text[sizeof(w->trouble)], shown[300];
@@ -25,8 +30,7 @@ void container_in_trouble(struct workload *w, const char *what, const char *why)
 
 const char *container_to_type(const struct workload *w, char *buf, size_t size)
 {
-	const struct engine_item *i =
-		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
+	const struct engine_item *i = container_item(w);
 	const char *owner = i ? engine_shares(i) : NULL;
 
 	if (!owner || inventory_find(w->daemon->inventory, w->container.kind, owner))
@@ -69,8 +73,7 @@ bool container_start(struct workload *w)
 /* An engine puts who shares another's netns into that one's present netns, whenever it starts. */
 bool container_is_orphaned(const struct workload *w)
 {
-	const struct engine_item *i =
-		inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
+	const struct engine_item *i = container_item(w);
 	char path[64];
 	struct stat st;
 

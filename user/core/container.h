@@ -11,8 +11,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct engine_item;
 struct workload;
 
+const struct engine_item *container_item(const struct workload *w); /* by the engine; or NULL */
 /* Said once, and by `status` and `why` as long as it is so. */
 void container_in_trouble(struct workload *w, const char *what, const char *why);
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that

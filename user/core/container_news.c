@@ -267,22 +267,17 @@ void container_rename(struct workload *w, const char *name)
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
 }
 
-/* Frozen it can not act on a signal; what waits for it says that somebody wants it to end. The
- * engine tells this sooner, but not while it goes down itself. */
-static void container_look_for_signals(struct workload *w)
-{
-	if (w->state == WORKLOAD_FROZEN && w->container.pid && process_is_to_end(w->container.pid))
-		container_ending(w);
-}
-
 void container_look(struct workload *w)
 {
 	const struct engine_item *i;
 
 	if (!w->container.kind)
 		return;
-	i = inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
-	container_look_for_signals(w);
+	i = container_item(w);
+	/* Frozen it can not act on a signal; what waits for it says that somebody wants it to end.
+	 * The engine tells this sooner, but not while it goes down itself. */
+	if (w->state == WORKLOAD_FROZEN && w->container.pid && process_is_to_end(w->container.pid))
+		container_ending(w);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		container_take_place(w, i->cgroup);
 	if (w->container.running && inventory_reachable(w->daemon->inventory, w->container.kind))

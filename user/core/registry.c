@@ -29,6 +29,16 @@ int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err)
 	return 0;
 }
 
+bool is_among(const void *array, size_t n, const void *one)
+{
+	const void *const *all = array;
+
+	for (size_t i = 0; i < n; i++)
+		if (all[i] == one)
+			return true;
+	return false;
+}
+
 /* From an array of *n pointers. */
 static void take_out(void *array, size_t *n, const void *one)
 {

@@ -69,6 +69,8 @@ int daemon_add_workload(struct daemon *d, struct workload *w, struct error *err)
 void daemon_remove_tunnel(struct daemon *d, const struct tunnel *t);
 void daemon_remove_workload(struct daemon *d, const struct workload *w);
 
+bool is_among(const void *array, size_t n, const void *one); /* n pointers */
+
 void daemon_note_level(struct daemon *d, uint32_t level);
 struct workload *workload_of_cgroup(const struct daemon *d, uint64_t cgroup_id); /* or NULL */
 /* Is there one whose record can not be used, and whose netns nobody knows? It may live in any. */

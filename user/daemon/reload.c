@@ -40,22 +40,6 @@ static void take_over(struct daemon *d, const struct parts *p)
 	d->n_workloads = p->n_workloads;
 }
 
-static bool has_tunnel(const struct parts *p, const struct tunnel *one)
-{
-	for_each_tunnel(p, t)
-		if (t == one)
-			return true;
-	return false;
-}
-
-static bool has_workload(const struct parts *p, const struct workload *one)
-{
-	for_each_workload(p, w)
-		if (w == one)
-			return true;
-	return false;
-}
-
 static struct tunnel *find_tunnel(const struct parts *p, const struct tunnel_config *c)
 {
 	for_each_tunnel(p, t)
@@ -209,8 +193,7 @@ static int fill_parts(struct daemon *d, const struct config *config, const struc
 	return 0;
 }
 
-/* What is in `old` as the configuration wants it is taken over, the rest is made; all or nothing.
- */
+/* What is in `old` as it is wanted is taken over, the rest is made; all or nothing. */
 static int make_parts(struct daemon *d, const struct config *config, const struct parts *old,
 		      struct parts *ret, struct error *err)
 {
@@ -230,10 +213,10 @@ static int make_parts(struct daemon *d, const struct config *config, const struc
 		return 0;
 	}
 	for (size_t i = 0; i < new.n_workloads; i++)
-		if (!has_workload(old, new.workloads[i]))
+		if (!is_among(old->workloads, old->n_workloads, new.workloads[i]))
 			undo_workload(d, old, new.workloads[i], recorded[i]);
 	for_each_tunnel(&new, t)
-		if (!has_tunnel(old, t))
+		if (!is_among(old->tunnels, old->n_tunnels, t))
 			tunnel_free(t);
 	free_arrays(&new);
 	return r;
@@ -280,7 +263,7 @@ static int check_netns(const struct config *config, struct error *err)
 static void shut_what_is_gone(struct daemon *d, const struct parts *old, const struct parts *new)
 {
 	for_each_workload(old, w) {
-		if (has_workload(new, w))
+		if (is_among(new->workloads, new->n_workloads, w))
 			continue;
 		if (!find_workload(new, w->given))
 			log_line(LOG_LEVEL_NOTICE,
@@ -332,7 +315,7 @@ static void keep_gone_tunnels(struct parts *old, const struct parts *new)
 	size_t n = 0;
 
 	for_each_tunnel(old, t)
-		if (!has_tunnel(new, t))
+		if (!is_among(new->tunnels, new->n_tunnels, t))
 			old->tunnels[n++] = t;
 	old->n_tunnels = n;
 }

@@ -10,7 +10,6 @@
 
 #include "base/netns.h"
 #include "edge/edge_internal.h"
-#include "watch/descriptors.h"
 #include "watch/process.h"
 
 #define SEARCH_NS (NS_PER_SEC / 10) /* at most, for who holds the other end */
@@ -35,17 +34,9 @@ static void ask_next(struct edge *e);
 struct holder {
 	struct edge *edge;
 	uint64_t inode, until_ns;
-	bool holds;
 	pid_t pid; /* 0: not found */
 	char cgroup[PATH_MAX];
 };
-
-static void compare_descriptor(const struct descriptor *d, void *arg)
-{
-	struct holder *h = arg;
-
-	h->holds |= d->socket == h->inode;
-}
 
 /* Does it hold that very socket, is it the VPN, and still the process that was looked at? */
 static bool is_holder(struct holder *h, pid_t pid)
@@ -53,11 +44,8 @@ static bool is_holder(struct holder *h, pid_t pid)
 	const struct edge *e = h->edge;
 	_cleanup_fd int pidfd = pidfd_open(pid, 0);
 
-	h->holds = false;
-	if (pidfd < 0 || !process_lives_in(pid, e->place->netns_ino))
-		return false;
-	descriptors_each(pid, compare_descriptor, h);
-	if (!h->holds || process_cgroup_held(pid, pidfd, h->cgroup) ||
+	if (pidfd < 0 || !process_lives_in(pid, e->place->netns_ino) ||
+	    !edge_holds(pid, h->inode) || process_cgroup_held(pid, pidfd, h->cgroup) ||
 	    !vpn_may_be(e->vpn, h->cgroup))
 		return false;
 	h->pid = pid;

@@ -80,6 +80,8 @@ struct edge {
 void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
 /* What WireGuard says of itself now, or will say. */
 void edge_ask_wireguard(struct edge *e);
+/* Does the process hold the socket of that inode? */
+bool edge_holds(pid_t pid, uint64_t inode);
 /* What was learnt is learnt anew. 0, though there may be none; -ENOTUNIQ: one of several, and
  * nobody says which. */
 int edge_learn(struct edge *e, struct error *err);

@@ -171,7 +171,6 @@ void edge_sweep(struct edge *e)
 struct match {
 	const struct drop_event *event;
 	uint64_t inode;
-	bool holds; /* the process that is being looked at */
 };
 
 static void compare_socket(const struct open_socket *s, void *arg)
@@ -194,11 +193,24 @@ static void compare_socket(const struct open_socket *s, void *arg)
 		m->inode = s->inode;
 }
 
+struct held {
+	uint64_t inode;
+	bool yes;
+};
+
 static void compare_inode(const struct descriptor *d, void *arg)
 {
-	struct match *m = arg;
+	struct held *h = arg;
 
-	m->holds |= d->socket == m->inode;
+	h->yes |= d->socket == h->inode;
+}
+
+bool edge_holds(pid_t pid, uint64_t inode)
+{
+	struct held h = { .inode = inode };
+
+	descriptors_each(pid, compare_inode, &h);
+	return h.yes;
 }
 
 static size_t processes_in(int cgroup_fd, pid_t ret[SENDERS])
@@ -226,11 +238,9 @@ static pid_t find_sender(struct edge *e, const struct drop_event *event, int cgr
 		return pids[0]; /* whatever it sent by */
 	if (!event->source_port || sockets_each(e->diag, compare_socket, &m) || !m.inode)
 		return 0;
-	for (size_t i = 0; i < n; i++) {
-		descriptors_each(pids[i], compare_inode, &m);
-		if (m.holds)
+	for (size_t i = 0; i < n; i++)
+		if (edge_holds(pids[i], m.inode))
 			return pids[i];
-	}
 	return 0;
 }
 

@@ -150,8 +150,7 @@ static void client_answer(struct client *c, size_t line_length)
 		c->answer[c->length++] = '\n'; /* in place of the NUL: it is sent by length */
 }
 
-/* Has a line come in? *ret_length: without its end. -EAGAIN: not yet; else the client is of no use.
- */
+/* Has a line come in? *ret_length: without its end. -EAGAIN: not yet; else the client is no use. */
 static int client_receive(struct client *c, size_t *ret_length)
 {
 	ssize_t n = recv(c->fd, c->request + c->got, sizeof(c->request) - c->got, MSG_DONTWAIT);

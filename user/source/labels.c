@@ -411,10 +411,7 @@ static void labels_judge(struct daemon *d, const struct engine_item *i, bool fir
 
 static bool is_there(const struct daemon *d, const struct tunnel *t)
 {
-	for_each_tunnel(d, other)
-		if (other == t)
-			return true;
-	return t == d->nowhere;
+	return t == d->nowhere || is_among(d->tunnels, d->n_tunnels, t);
 }
 
 static void remove_workload(struct daemon *d, struct workload *w)
