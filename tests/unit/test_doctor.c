@@ -54,7 +54,8 @@ static size_t look(json_t *all, const struct config *file)
 	size_t n;
 
 	told[0] = '\0';
-	n = doctor_containers(all, file, false, collect, NULL);
+	n = doctor_containers(
+		&(struct doctor) { .containers = all, .file = file, .tell = collect });
 	json_decref(all);
 	return n;
 }
@@ -280,7 +281,8 @@ static bool has_raw(const char *add, const char *drop, bool podman)
 	json_object_set_new(host, "CapAdd", json_loads(add, JSON_DECODE_ANY, NULL));
 	json_object_set_new(host, "CapDrop", json_loads(drop, JSON_DECODE_ANY, NULL));
 	told[0] = '\0';
-	doctor_containers(all, NULL, podman, collect, NULL);
+	doctor_containers(
+		&(struct doctor) { .containers = all, .podman = podman, .tell = collect });
 	json_decref(all);
 	return strstr(told, "container 'good' has CAP_NET_RAW") != NULL;
 }

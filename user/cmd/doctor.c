@@ -289,16 +289,17 @@ static int check_config(const char *file, struct config *ret, bool *ret_read, st
 static void check_surroundings(struct report *report, const struct cgroup_root *root,
 			       const struct config *file)
 {
+	struct doctor d = { .root = root, .file = file, .tell = tell, .owner = report };
 	json_t *containers = NULL;
 	struct error line;
-	bool podman = false;
 	size_t leashed;
 
 	begin(report, "engine", &line);
-	tell(report, doctor_engine(file, &containers, &podman, &line), &line);
+	tell(report, doctor_engine(file, &containers, &d.podman, &line), &line);
 
 	begin(report, "containers", &line);
-	leashed = doctor_containers(containers, file, podman, tell, report);
+	d.containers = containers;
+	leashed = doctor_containers(&d);
 	if (!report->told && leashed)
 		tell(report,
 		     say(&line, OK, "%zu leashed container(s), nothing in the way", leashed),
@@ -307,7 +308,7 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 		tell(report, say(&line, INFO, "no leashed container to look at"), &line);
 
 	begin(report, "delegation", &line);
-	doctor_cgroups(root, containers, file, tell, report);
+	doctor_cgroups(&d);
 	if (!report->told)
 		tell(report,
 		     say(&line, OK, "no workload in a cgroup that others than root may change"),
@@ -317,7 +318,7 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 	tell(report, doctor_names(file, &line), &line);
 
 	begin(report, "routes", &line);
-	doctor_routes(containers, file, tell, report);
+	doctor_routes(&d);
 	if (!report->told)
 		tell(report, say(&line, INFO, "no tunnel to look at"), &line);
 	json_decref(containers);

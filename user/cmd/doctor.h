@@ -30,13 +30,18 @@ typedef void (*doctor_tell)(void *owner, int result, const struct error *line);
 /* the text of a container's /etc/resolv.conf, put to the rest; -Exxx: it could not be read */
 #define RESOLV_CONF "ResolvConf"
 
-/*
- * Leashed containers, those that share their network, and the VPN's, as the engine inspected all
- * there are; `file` has those that it names. `podman`: gives no CAP_NET_RAW by default. Looks at
- * nothing but its arguments. The number of leashed containers.
- */
-size_t doctor_containers(const json_t *containers, const struct config *file, bool podman,
-			 doctor_tell tell, void *owner);
+struct doctor {
+	const struct cgroup_root *root;
+	const json_t *containers;  /* all, as the engine inspected them */
+	const struct config *file; /* NULL: none */
+	bool podman;		   /* gives no CAP_NET_RAW by default */
+	doctor_tell tell;
+	void *owner;
+};
+
+/* Leashed containers, those that share their network, and the VPN's. Looks at nothing but its
+ * argument. The number of leashed containers. */
+size_t doctor_containers(const struct doctor *d);
 /* By its labels, or by the file (NULL: none). */
 bool doctor_is_leashed(const json_t *c, const struct config *file);
 /* The container in whose network this one is: itself, another, or NULL (the host's, or unknown). */
@@ -50,10 +55,8 @@ int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, str
 /* Who answers programs of this machine before they look at resolv.conf. */
 int doctor_names(const struct config *file, struct error *line);
 /* Workloads in cgroups that somebody else than root may take a process out of. */
-void doctor_cgroups(const struct cgroup_root *root, const json_t *containers,
-		    const struct config *file, doctor_tell tell, void *owner);
+void doctor_cgroups(const struct doctor *d);
 /* Private ranges and resolvers that the routes lead beside a tunnel. */
-void doctor_routes(const json_t *containers, const struct config *file, doctor_tell tell,
-		   void *owner);
+void doctor_routes(const struct doctor *d);
 
 #endif

@@ -15,14 +15,6 @@
 
 enum role { NOBODY, LEASHED, NEIGHBOUR, VPN };
 
-struct view {
-	const json_t *containers;
-	const struct config *file;
-	bool podman;
-	doctor_tell tell;
-	void *owner;
-};
-
 static const json_t *host_config(const json_t *c)
 {
 	return json_object_get(c, "HostConfig");
@@ -35,7 +27,7 @@ static const char *name_of(const json_t *c)
 	return name + (*name == '/');
 }
 
-__attribute__((format(printf, 4, 5))) static void finding(const struct view *v, const json_t *c,
+__attribute__((format(printf, 4, 5))) static void finding(const struct doctor *d, const json_t *c,
 							  const char *remedy, const char *format,
 							  ...)
 {
@@ -47,7 +39,7 @@ __attribute__((format(printf, 4, 5))) static void finding(const struct view *v, 
 	vsnprintf(what, sizeof(what), format, ap);
 	va_end(ap);
 	fail(&line, ERROR_OTHER, 0, remedy, "container '%s' %s", quote(name_of(c)), what);
-	v->tell(v->owner, -EINVAL, &line);
+	d->tell(d->owner, -EINVAL, &line);
 }
 
 /* ------ who is looked at ------ */
@@ -116,27 +108,27 @@ const json_t *doctor_owner(const json_t *containers, const json_t *container)
 }
 
 /* Is its network one in which somebody is leashed, or the file has a tunnel? */
-static bool is_guarded(const struct view *v, const json_t *place)
+static bool is_guarded(const struct doctor *d, const json_t *place)
 {
 	const json_t *c;
 	size_t i;
 
-	for (i = 0; v->file && i < v->file->n_tunnels; i++)
-		if (is_place(place, v->file->tunnels[i].netns))
+	for (i = 0; d->file && i < d->file->n_tunnels; i++)
+		if (is_place(place, d->file->tunnels[i].netns))
 			return true;
-	json_array_foreach(v->containers, i, c)
-		if (doctor_is_leashed(c, v->file) && doctor_owner(v->containers, c) == place)
+	json_array_foreach(d->containers, i, c)
+		if (doctor_is_leashed(c, d->file) && doctor_owner(d->containers, c) == place)
 			return true;
 	return false;
 }
 
-static enum role role_of(const struct view *v, const json_t *c)
+static enum role role_of(const struct doctor *d, const json_t *c)
 {
-	const json_t *place = doctor_owner(v->containers, c);
+	const json_t *place = doctor_owner(d->containers, c);
 
-	if (doctor_is_leashed(c, v->file))
+	if (doctor_is_leashed(c, d->file))
 		return LEASHED;
-	if (!place || !is_guarded(v, place))
+	if (!place || !is_guarded(d, place))
 		return NOBODY;
 	return place == c ? VPN : NEIGHBOUR;
 }
@@ -169,7 +161,7 @@ static bool has_capability(const json_t *c, const char *capability, bool by_defa
 	return lists(add, "ALL") || (by_default && !lists(drop, "ALL"));
 }
 
-static void check_privileges(const struct view *v, const json_t *c)
+static void check_privileges(const struct doctor *d, const json_t *c)
 {
 	/* each of them undoes something of what holds it */
 	static const char *const strong[] = { "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE",
@@ -177,7 +169,7 @@ static void check_privileges(const struct view *v, const json_t *c)
 	char found[128] = "";
 
 	if (json_is_true(json_object_get(host_config(c), "Privileged"))) {
-		finding(v, c, "remove privileged: true",
+		finding(d, c, "remove privileged: true",
 			"is privileged: it may take its leash off, or leave its network");
 		return;
 	}
@@ -185,10 +177,10 @@ static void check_privileges(const struct view *v, const json_t *c)
 		if (has_capability(c, strong[i], false))
 			n += (size_t)snprintf(found + n, sizeof(found) - n, " CAP_%s", strong[i]);
 	if (*found)
-		finding(v, c, "remove them from cap_add",
+		finding(d, c, "remove them from cap_add",
 			"may change or leave the network that it is leashed in:%s", found);
-	if (has_capability(c, "NET_RAW", !v->podman))
-		finding(v, c, "cap_drop: [ALL], and cap_add what it needs, or cap_drop: [NET_RAW]",
+	if (has_capability(c, "NET_RAW", !d->podman))
+		finding(d, c, "cap_drop: [ALL], and cap_add what it needs, or cap_drop: [NET_RAW]",
 			"has CAP_NET_RAW%s: packet sockets pass the gate, and the guard alone "
 			"stops them",
 			lists(json_object_get(host_config(c), "CapAdd"), "NET_RAW")
@@ -196,20 +188,20 @@ static void check_privileges(const struct view *v, const json_t *c)
 				: ", which is given by default");
 }
 
-static void check_namespaces(const struct view *v, const json_t *c)
+static void check_namespaces(const struct doctor *d, const json_t *c)
 {
 	const char *mode = docker_text(host_config(c), "NetworkMode");
-	const struct workload_config *w = in_file(c, v->file);
+	const struct workload_config *w = in_file(c, d->file);
 
 	if (!strcmp(docker_text(host_config(c), "PidMode"), "host"))
-		finding(v, c, "remove pid: host",
+		finding(d, c, "remove pid: host",
 			"sees all processes of the host: they may speak for it");
 	if (!strcmp(mode, "host"))
-		finding(v, c, "network_mode: service:VPN, and the VPN in a container",
+		finding(d, c, "network_mode: service:VPN, and the VPN in a container",
 			"is in the host's network, where the guard can only be weak");
-	else if (doctor_owner(v->containers, c) == c &&
-		 !(w && is_place(c, v->file->tunnels[w->tunnel].netns)))
-		finding(v, c, "network_mode: service:VPN, in compose's words",
+	else if (doctor_owner(d->containers, c) == c &&
+		 !(w && is_place(c, d->file->tunnels[w->tunnel].netns)))
+		finding(d, c, "network_mode: service:VPN, in compose's words",
 			"has a network of its own, in which its VPN is not");
 }
 
@@ -238,7 +230,7 @@ static bool ends_in(const char *path, const char *other)
 	return strstr(other, ".sock") && !strcmp(a, b);
 }
 
-static void check_mount(const struct view *v, const json_t *c, const char *source)
+static void check_mount(const struct doctor *d, const json_t *c, const char *source)
 {
 	static const struct {
 		const char *path, *means;
@@ -262,18 +254,18 @@ static void check_mount(const struct view *v, const json_t *c, const char *sourc
 		if ((is_below(s, path) || ends_in(s, path)) &&
 		    strcmp(strrchr(s, '/'), "/resolv.conf") &&
 		    strcmp(strrchr(s, '/'), "/stub-resolv.conf")) {
-			finding(v, c, "remove the mount", "has '%s' of the host: %s", shown,
+			finding(d, c, "remove the mount", "has '%s' of the host: %s", shown,
 				speakers[i].means);
 			return;
 		}
 	}
 	if (is_below("/run/docker.sock", plain(source)))
-		finding(v, c, "mount only what it needs",
+		finding(d, c, "mount only what it needs",
 			"has '%s' of the host, with the sockets of all who may speak for it",
 			shown);
 }
 
-static void check_mounts(const struct view *v, const json_t *c)
+static void check_mounts(const struct doctor *d, const json_t *c)
 {
 	const json_t *mount;
 	size_t i;
@@ -282,7 +274,7 @@ static void check_mounts(const struct view *v, const json_t *c)
 		const char *source = docker_text(mount, "Source");
 
 		if (*source == '/' && !strcmp(docker_text(mount, "Type"), "bind"))
-			check_mount(v, c, source);
+			check_mount(d, c, source);
 	}
 }
 
@@ -317,7 +309,7 @@ static struct resolv read_resolv(const char *text)
 	return r;
 }
 
-static void check_names(const struct view *v, const json_t *c, enum role role)
+static void check_names(const struct doctor *d, const json_t *c, enum role role)
 {
 	const json_t *found = json_object_get(c, RESOLV_CONF);
 	const char *text = json_string_value(found);
@@ -326,7 +318,7 @@ static void check_names(const struct view *v, const json_t *c, enum role role)
 	if (json_is_integer(found)) {
 		int r = (int)json_integer_value(found);
 
-		finding(v, c, "see what stands there; links that lead out are not followed",
+		finding(d, c, "see what stands there; links that lead out are not followed",
 			"has an /etc/resolv.conf that is not read: %s",
 			r == -EINVAL ? "no regular file" : strerror(-r));
 	}
@@ -334,11 +326,11 @@ static void check_names(const struct view *v, const json_t *c, enum role role)
 		return;
 	r = read_resolv(text);
 	if (role == LEASHED && r.v6 && !r.v4)
-		finding(v, c, "dns: [1.1.1.1] for the container whose network it is",
+		finding(d, c, "dns: [1.1.1.1] for the container whose network it is",
 			"has IPv6 resolvers only: programs that do not connect their socket (musl, "
 			"dig) get no answer");
 	if (role == NEIGHBOUR && r.docker && r.by_hosts_loopback)
-		finding(v, c, "leash it as well, or dns: [1.1.1.1] for the VPN's container",
+		finding(d, c, "leash it as well, or dns: [1.1.1.1] for the VPN's container",
 			"is not leashed, and its names are asked by dockerd on the host's "
 			"loopback, where no guard is");
 }
@@ -372,30 +364,30 @@ static int read_labels(const json_t *c, struct config *ret, struct error *err)
 				  &keys, err);
 }
 
-static void check_labels(const struct view *v, const json_t *c)
+static void check_labels(const struct doctor *d, const json_t *c)
 {
 	struct config config;
 	struct error err = { 0 };
 
-	if (in_file(c, v->file) || !docker_has_labels(c))
+	if (in_file(c, d->file) || !docker_has_labels(c))
 		return;
 	if (read_labels(c, &config, &err))
-		finding(v, c, NULL, "stays locked: %s", err.text);
+		finding(d, c, NULL, "stays locked: %s", err.text);
 	else
 		config_free(&config);
 }
 
-static bool is_allowed_by(const struct view *v, const json_t *c, uint8_t protocol,
+static bool is_allowed_by(const struct doctor *d, const json_t *c, uint8_t protocol,
 			  unsigned int port)
 {
-	const struct workload_config *w = in_file(c, v->file);
+	const struct workload_config *w = in_file(c, d->file);
 	struct config config;
 	struct error err;
 	bool yes;
 
 	if (w)
 		return allows(&w->allow, protocol, port) ||
-		       allows(&v->file->tunnels[w->tunnel].allow, protocol, port);
+		       allows(&d->file->tunnels[w->tunnel].allow, protocol, port);
 	if (!docker_has_labels(c) || read_labels(c, &config, &err))
 		return false;
 	yes = allows(&config.workloads[0].allow, protocol, port) ||
@@ -405,23 +397,23 @@ static bool is_allowed_by(const struct view *v, const json_t *c, uint8_t protoco
 }
 
 /* Does anybody in that network let it be answered? */
-static bool is_allowed(const struct view *v, const json_t *place, uint8_t protocol,
+static bool is_allowed(const struct doctor *d, const json_t *place, uint8_t protocol,
 		       unsigned int port)
 {
 	const json_t *c;
 	size_t i;
 
-	for (i = 0; v->file && i < v->file->n_tunnels; i++)
-		if (is_place(place, v->file->tunnels[i].netns) &&
-		    allows(&v->file->tunnels[i].allow, protocol, port))
+	for (i = 0; d->file && i < d->file->n_tunnels; i++)
+		if (is_place(place, d->file->tunnels[i].netns) &&
+		    allows(&d->file->tunnels[i].allow, protocol, port))
 			return true;
-	json_array_foreach(v->containers, i, c)
-		if (doctor_owner(v->containers, c) == place && is_allowed_by(v, c, protocol, port))
+	json_array_foreach(d->containers, i, c)
+		if (doctor_owner(d->containers, c) == place && is_allowed_by(d, c, protocol, port))
 			return true;
 	return false;
 }
 
-static void check_ports(const struct view *v, const json_t *place)
+static void check_ports(const struct doctor *d, const json_t *place)
 {
 	const char *key;
 	json_t *bound;
@@ -432,42 +424,36 @@ static void check_ports(const struct view *v, const json_t *place)
 
 		if (sscanf(key, "%5u/%7[a-z]", &port, protocol) != 2)
 			continue;
-		if (is_allowed(v, place, strcmp(protocol, "tcp") ? IPPROTO_UDP : IPPROTO_TCP, port))
+		if (is_allowed(d, place, strcmp(protocol, "tcp") ? IPPROTO_UDP : IPPROTO_TCP, port))
 			continue;
 		snprintf(remedy, sizeof(remedy), "label vpnleash.allow: %s/%u%s", protocol, port,
 			 strcmp(protocol, "tcp") ? " from CIDR" : "");
-		finding(v, place, remedy, "publishes %s/%u, and no `allow` lets it be answered",
+		finding(d, place, remedy, "publishes %s/%u, and no `allow` lets it be answered",
 			protocol, port);
 	}
 }
 
 /* ------ */
 
-size_t doctor_containers(const json_t *containers, const struct config *file, bool podman,
-			 doctor_tell tell, void *owner)
+size_t doctor_containers(const struct doctor *d)
 {
-	struct view v = { .containers = containers,
-			  .file = file,
-			  .podman = podman,
-			  .tell = tell,
-			  .owner = owner };
 	size_t leashed = 0, i;
 	const json_t *c;
 
-	json_array_foreach(containers, i, c) {
-		enum role role = role_of(&v, c);
+	json_array_foreach(d->containers, i, c) {
+		enum role role = role_of(d, c);
 
 		if (role == LEASHED) {
 			leashed++;
-			check_labels(&v, c);
-			check_namespaces(&v, c);
-			check_privileges(&v, c);
-			check_mounts(&v, c);
+			check_labels(d, c);
+			check_namespaces(d, c);
+			check_privileges(d, c);
+			check_mounts(d, c);
 		}
 		if (role != NOBODY)
-			check_names(&v, c, role);
-		if (role != NOBODY && doctor_owner(containers, c) == c)
-			check_ports(&v, c);
+			check_names(d, c, role);
+		if (role != NOBODY && doctor_owner(d->containers, c) == c)
+			check_ports(d, c);
 	}
 	return leashed;
 }

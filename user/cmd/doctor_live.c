@@ -162,10 +162,9 @@ int doctor_names(const struct config *file, struct error *line)
 
 /* One tunnel, in its namespace. */
 struct look {
+	const struct doctor *doctor;
 	const struct tunnel_config *tunnel;
 	int netlink, ioctls;
-	doctor_tell tell;
-	void *owner;
 };
 
 static int on_route(const struct nlmsghdr *nlh, void *arg)
@@ -209,7 +208,7 @@ static void check_resolver(const struct look *l, struct in_addr resolver)
 	     "answer",
 	     quote(l->tunnel->name), inet_ntop(AF_INET, &resolver, address, sizeof(address)),
 	     quote(by));
-	l->tell(l->owner, -EINVAL, &line);
+	l->doctor->tell(l->doctor->owner, -EINVAL, &line);
 }
 
 static void check_resolvers(const struct look *l)
@@ -251,7 +250,7 @@ static void check_ranges(const struct look *l)
 		    quote(l->tunnel->name), list)
 	      : say(&line, OK, "tunnel '%s': private ranges lead into it as well",
 		    quote(l->tunnel->name));
-	l->tell(l->owner, r, &line);
+	l->doctor->tell(l->doctor->owner, r, &line);
 }
 
 /* What keeps it from being looked into; NULL: nothing. */
@@ -272,15 +271,14 @@ static const char *open_look(struct look *l, const char *where)
 	return NULL;
 }
 
-static void look_into(const char *where, const struct tunnel_config *t, doctor_tell tell,
-		      void *owner)
+static void look_into(const struct doctor *d, const char *where, const struct tunnel_config *t)
 {
-	struct look l = { .tunnel = t, .netlink = -1, .ioctls = -1, .tell = tell, .owner = owner };
+	struct look l = { .doctor = d, .tunnel = t, .netlink = -1, .ioctls = -1 };
 	const char *why = open_look(&l, where);
 	struct error line;
 
 	if (why) {
-		tell(owner, say(&line, INFO, "tunnel '%s': %s", quote(t->name), why), &line);
+		d->tell(d->owner, say(&line, INFO, "tunnel '%s': %s", quote(t->name), why), &line);
 	} else {
 		check_resolvers(&l);
 		check_ranges(&l);
@@ -289,13 +287,13 @@ static void look_into(const char *where, const struct tunnel_config *t, doctor_t
 	close_fd(l.ioctls);
 }
 
-static void look_into_container(const json_t *c, const struct tunnel_config *t, doctor_tell tell,
-				void *owner)
+static void look_into_container(const struct doctor *d, const json_t *c,
+				const struct tunnel_config *t)
 {
 	char where[64];
 
 	snprintf(where, sizeof(where), "/proc/%d/ns/net", doctor_pid(c)); /* 0: not running */
-	look_into(where, t, tell, owner);
+	look_into(d, where, t);
 }
 
 static const char *label_of(const json_t *container, const char *key)
@@ -304,9 +302,9 @@ static const char *label_of(const json_t *container, const char *key)
 }
 
 /* A tunnel that labels make: the first who names it speaks for all. */
-static void look_by_labels(const json_t *containers, const json_t *c, doctor_tell tell, void *owner)
+static void look_by_labels(const struct doctor *d, const json_t *c)
 {
-	const json_t *place = doctor_owner(containers, c), *other;
+	const json_t *place = doctor_owner(d->containers, c), *other;
 	const char *interface = label_of(c, "vpnleash.interface"),
 		   *dns = label_of(c, "vpnleash.dns");
 	struct tunnel_config t = { 0 };
@@ -314,10 +312,10 @@ static void look_by_labels(const json_t *containers, const json_t *c, doctor_tel
 
 	if (!place || place == c || !*interface || strlen(interface) >= IFNAMSIZ)
 		return;
-	json_array_foreach(containers, i, other) {
+	json_array_foreach(d->containers, i, other) {
 		if (other == c)
 			break;
-		if (doctor_owner(containers, other) == place &&
+		if (doctor_owner(d->containers, other) == place &&
 		    !strcmp(label_of(other, "vpnleash.interface"), interface))
 			return;
 	}
@@ -325,25 +323,24 @@ static void look_by_labels(const json_t *containers, const json_t *c, doctor_tel
 	snprintf(t.interface, sizeof(t.interface), "%s", interface);
 	if (*dns && dns_set(&t.dns, dns, NULL))
 		return; /* said of the container */
-	look_into_container(place, &t, tell, owner);
+	look_into_container(d, place, &t);
 }
 
-void doctor_routes(const json_t *containers, const struct config *file, doctor_tell tell,
-		   void *owner)
+void doctor_routes(const struct doctor *d)
 {
 	const json_t *c;
 	const char *name;
 	size_t i;
 
-	for (i = 0; file && i < file->n_tunnels; i++) {
-		const struct tunnel_config *t = &file->tunnels[i];
+	for (i = 0; d->file && i < d->file->n_tunnels; i++) {
+		const struct tunnel_config *t = &d->file->tunnels[i];
 		enum place_kind kind = place_kind(t->netns, &name);
 
-		if (kind == PLACE_CONTAINER && (c = doctor_find(containers, name)))
-			look_into_container(c, t, tell, owner);
+		if (kind == PLACE_CONTAINER && (c = doctor_find(d->containers, name)))
+			look_into_container(d, c, t);
 		else if (kind == PLACE_PATH || kind == PLACE_HOST)
-			look_into(t->netns, t, tell, owner);
+			look_into(d, t->netns, t);
 	}
-	json_array_foreach(containers, i, c)
-		look_by_labels(containers, c, tell, owner);
+	json_array_foreach(d->containers, i, c)
+		look_by_labels(d, c);
 }

@@ -155,11 +155,12 @@ static void add_learned(struct edge *e, const struct vpn_endpoint *to)
 		e->learned[e->n_learned++] = *to;
 }
 
+/* protocol 0: all. */
 static size_t learn_those_of(struct choice *c, uint8_t protocol)
 {
 	c->edge->n_learned = 0;
 	for (size_t i = 0; i < c->n; i++)
-		if (c->flows[i].to.protocol == protocol)
+		if (!protocol || c->flows[i].to.protocol == protocol)
 			add_learned(c->edge, &c->flows[i].to);
 	return c->edge->n_learned;
 }
@@ -208,13 +209,6 @@ static uint8_t newest_protocol(const struct choice *c)
 	return newest->to.protocol;
 }
 
-static void learn_all(struct choice *c)
-{
-	c->edge->n_learned = 0;
-	for (size_t i = 0; i < c->n; i++)
-		add_learned(c->edge, &c->flows[i].to);
-}
-
 /* A VPN has one server: by UDP, on one or several ports of it, or by one TCP connection. */
 static int choose_server(struct choice *c, struct error *err)
 {
@@ -227,7 +221,7 @@ static int choose_server(struct choice *c, struct error *err)
 		return e->n_learned ? which_is_it(e, err) : 0;
 	}
 	if (!are_of_one_host(e) || newest_protocol(c) != IPPROTO_UDP) {
-		learn_all(c);
+		learn_those_of(c, 0);
 		return which_is_it(e, err);
 	}
 	/* a resolver by TLS, say; not the way that the tunnel goes */
