@@ -192,10 +192,8 @@ static void every_name_is_there(void **state)
 	assert_string_equal(tunnel_state_name(TUNNEL_UP), "up");
 	assert_string_equal(workload_state_name(WORKLOAD_FROZEN), "frozen");
 	assert_string_equal(workload_state_name(WORKLOAD_MAX), "invalid");
-	for (int in = IN_TUNNEL_FIRST; in < IN_MAX; in++) {
-		assert_non_null(input_name(in));
+	for (int in = IN_TUNNEL_FIRST; in < IN_MAX; in++)
 		assert_true(strlen(input_text(in)) > 0);
-	}
 	for (int a = DO_NOTHING; a < DO_MAX; a++)
 		assert_non_null(action_name(a));
 }

@@ -190,16 +190,6 @@ const char *workload_state_name(enum workload_state state)
 	return state > 0 && state < WORKLOAD_MAX ? names[state] : "invalid";
 }
 
-const char *input_name(enum input in)
-{
-	static const char *const names[] = {
-#define X(NAME, name, text) [IN_##NAME] = #name,
-		VPNLEASH_TUNNEL_INPUTS(X) VPNLEASH_WORKLOAD_INPUTS(X)
-#undef X
-	};
-	return in > 0 && in < IN_MAX ? names[in] : "invalid";
-}
-
 const char *input_text(enum input in)
 {
 	static const char *const texts[] = {

@@ -39,7 +39,6 @@ enum input policy_workload_facts(const struct workload_facts *f);
 
 const char *tunnel_state_name(enum tunnel_state state);
 const char *workload_state_name(enum workload_state state);
-const char *input_name(enum input in);
 const char *input_text(enum input in); /* one phrase for people */
 const char *action_name(enum action action);
 

@@ -36,9 +36,9 @@ enum workload_origin { OF_FILE, OF_LABELS, OF_SLICE, OF_EXEC };
 
 struct workload {
 	struct daemon *daemon;
-	struct tunnel *tunnel;
-	char given[PATH_MAX]; /* the key `cgroup`; of a path, the path itself */
-	char path[PATH_MAX];  /* of its cgroup, below the root; "": not known yet */
+	struct tunnel *tunnel; /* NULL: it is locked, and no more */
+	char given[PATH_MAX];  /* the key `cgroup`; of a path, the path itself */
+	char path[PATH_MAX];   /* of its cgroup, below the root; "": not known yet */
 	char name[VPNLEASH_NAME_LEN];
 	enum on_failure on_failure;
 	enum workload_state state;

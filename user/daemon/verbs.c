@@ -168,7 +168,7 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload_record *rec
 	return 0;
 }
 
-static json_t *answer_status(struct daemon *d, const struct request *q)
+static json_t *answer_status(struct daemon *d, const struct request *q, struct error *err)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads, json_array(), 0, NULL };
@@ -224,21 +224,20 @@ static bool is_idle(const struct daemon *d)
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload
  * left ends, unless an engine or a slice may bring another. */
-static json_t *answer_detach(struct daemon *d, const struct request *q)
+static json_t *answer_detach(struct daemon *d, const struct request *q, struct error *err)
 {
 	struct workload *known = q->all ? NULL : verbs_find(d, q->workload, NULL);
 	char name[REQUEST_TEXT_LEN];
-	struct error err;
 	size_t left = 0;
 	int r;
 
 	snprintf(name, sizeof(name), "%s", known ? known->name : q->all ? "" : q->workload);
-	r = detach_recorded(gate_pins(d->gate), &d->root, q->all ? NULL : name, true, &err);
+	r = detach_recorded(gate_pins(d->gate), &d->root, q->all ? NULL : name, true, err);
 	if (!r && !q->all)
-		r = fail(&err, ERROR_INPUT, -ENOENT, "see: vpnleash status", "detach '%s'",
+		r = fail(err, ERROR_INPUT, -ENOENT, "see: vpnleash status", "detach '%s'",
 			 quote(name));
 	if (r < 0)
-		return control_refusal(&err);
+		return NULL;
 	for_each_workload(d, w) {
 		if (q->all || !strcmp(name, w->name) ||
 		    has_lost_its_record(w)) { /* with its slice */
@@ -253,8 +252,8 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	remains_look(d);
 	log_line(LOG_LEVEL_NOTICE, "detached %d workload(s)", r);
 	if (q->all || is_idle(d)) {
-		if (remove_pins(d, &err))
-			return control_refusal(&err);
+		if (remove_pins(d, err))
+			return NULL;
 		sd_event_exit(d->loop, 0);
 	} else {
 		for_each_tunnel(d, t)
@@ -263,14 +262,13 @@ static json_t *answer_detach(struct daemon *d, const struct request *q)
 	return json_pack("{s:i}", "detached", r);
 }
 
-static json_t *answer_hold(struct daemon *d, const struct request *q)
+static json_t *answer_hold(struct daemon *d, const struct request *q, struct error *err)
 {
-	struct error err;
-	struct workload *w = verbs_find(d, q->workload, &err);
+	struct workload *w = verbs_find(d, q->workload, err);
 	bool held = q->verb == VERB_HOLD;
 
-	if (!w || workload_hold(w, held, &err))
-		return control_refusal(&err);
+	if (!w || workload_hold(w, held, err))
+		return NULL;
 	return json_pack("{s:s,s:b}", "state", workload_state_name(w->state), "held", held);
 }
 
@@ -313,16 +311,15 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 }
 
 /* The last decision in words: what, since when, on which evidence, what to do. */
-static json_t *answer_why(struct daemon *d, const struct request *q)
+static json_t *answer_why(struct daemon *d, const struct request *q, struct error *err)
 {
-	struct error err;
-	struct workload *w = verbs_find(d, q->workload, &err);
+	struct workload *w = verbs_find(d, q->workload, err);
 	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
 	const char *trouble;
 	json_t *j;
 
 	if (!w)
-		return control_refusal(&err);
+		return NULL;
 	trouble = workload_trouble(w, why, sizeof(why));
 	if (*trouble && trouble != why)
 		snprintf(why, sizeof(why), "%s", trouble);
@@ -339,30 +336,29 @@ static json_t *answer_why(struct daemon *d, const struct request *q)
 	return j;
 }
 
-static json_t *answer_events(struct daemon *d, const struct request *q)
+static json_t *answer_events(struct daemon *d, const struct request *q, struct error *err)
 {
 	struct workload *w = NULL;
-	struct error err;
 	char shown[VPNLEASH_NAME_LEN * 4];
 
-	if (q->workload && !(w = verbs_find(d, q->workload, &err)))
-		return control_refusal(&err);
+	if (q->workload && !(w = verbs_find(d, q->workload, err)))
+		return NULL;
 	/* records have names as they are shown */
 	return json_pack("{s:o,s:b}", "events",
 			 audit_history(d->audit, w ? escape(shown, sizeof(shown), w->name) : NULL),
 			 "follow", q->follow);
 }
 
-static json_t *answer_exec(struct daemon *d, const struct request *q)
+static json_t *answer_exec(struct daemon *d, const struct request *q, struct error *err)
 {
-	struct error err;
-	json_t *j = exec_begin(d, q->interface, q->netns, q->client, &err);
+	json_t *j = NULL;
 
-	return j ? j : control_refusal(&err);
+	exec_begin(d, q->interface, q->netns, q->client, &j, err);
+	return j;
 }
 
 /* `vpnleash lock` has locked one. */
-static json_t *answer_slices(struct daemon *d, const struct request *q)
+static json_t *answer_slices(struct daemon *d, const struct request *q, struct error *err)
 {
 	slices_look(d);
 	return json_object();
@@ -370,7 +366,8 @@ static json_t *answer_slices(struct daemon *d, const struct request *q)
 
 static const struct verb {
 	bool root_only; /* it changes something; the others show */
-	json_t *(*answer)(struct daemon *d, const struct request *q);
+	/* NULL: it is refused */
+	json_t *(*answer)(struct daemon *d, const struct request *q, struct error *err);
 } verbs[VERBS] = {
 	[VERB_STATUS] = { false, answer_status }, [VERB_WHY] = { false, answer_why },
 	[VERB_EVENTS] = { false, answer_events }, [VERB_HOLD] = { true, answer_hold },
@@ -382,12 +379,14 @@ json_t *verbs_answer(void *daemon, const json_t *request, const struct control_p
 {
 	struct request q;
 	struct error err;
+	json_t *answer = NULL;
 
 	if (request_parse(request, &q, &err))
 		return control_refusal(&err);
 	q.client = peer->pid;
 	if (peer->root || !verbs[q.verb].root_only)
-		return verbs[q.verb].answer(daemon, &q);
-	fail(&err, ERROR_PRIVILEGE, -EPERM, "run as root", "%s", q.name);
-	return control_refusal(&err);
+		answer = verbs[q.verb].answer(daemon, &q, &err);
+	else
+		fail(&err, ERROR_PRIVILEGE, -EPERM, "run as root", "%s", q.name);
+	return answer ? answer : control_refusal(&err);
 }

@@ -208,7 +208,7 @@ struct job {
 
 struct docker {
 	const char *where;
-	const struct docker_care *care; /* NULL: none is taken */
+	const struct docker_care *care;
 	engine_tell tell;
 	void *owner;
 	const char *socket_path;
@@ -478,7 +478,7 @@ static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, 
 
 static bool is_aside(const struct docker *d, const char *id)
 {
-	for (size_t i = 0; d->care && i < d->care->n_aside; i++)
+	for (size_t i = 0; i < d->care->n_aside; i++)
 		if (!strcmp(d->care->aside[i], id))
 			return true;
 	return false;
@@ -507,11 +507,9 @@ static int inspect_container(struct docker *d, const char *id, const json_t *lis
 		look_at_aside(d, id, listed);
 		return 0;
 	}
-	if (d->care)
-		memcpy(d->care->at_work, id, ENGINE_HEX_LEN);
+	memcpy(d->care->at_work, id, ENGINE_HEX_LEN);
 	r = ask_and_tell(d, id, listed, again, err);
-	if (d->care)
-		d->care->at_work[0] = '\0';
+	d->care->at_work[0] = '\0';
 	return r;
 }
 

@@ -278,26 +278,24 @@ static int exec_add_workload(struct daemon *d, const char *path, struct tunnel *
 	return r;
 }
 
-static struct tunnel *exec_find_tunnel(struct daemon *d, const char *interface, const char *netns,
-				       struct error *err)
+static int exec_find_tunnel(struct daemon *d, const char *interface, const char *netns,
+			    struct tunnel **ret, struct error *err)
 {
-	struct tunnel *found = NULL;
-
+	*ret = NULL;
 	for_each_tunnel(d, t) {
-		if (!interface || strcmp(t->config.interface, interface) ||
+		if (strcmp(t->config.interface, interface) ||
 		    (netns && strcmp(t->config.netns, netns)))
 			continue;
-		if (found) {
-			fail(err, ERROR_INPUT, 0, "say which by --netns",
-			     "more than one tunnel has the interface '%s'", quote(interface));
-			return NULL;
-		}
-		found = t;
+		if (*ret)
+			return fail(err, ERROR_INPUT, 0, "say which by --netns",
+				    "more than one tunnel has the interface '%s'",
+				    quote(interface));
+		*ret = t;
 	}
-	if (!found)
-		fail(err, ERROR_INPUT, 0, "see: vpnleash status", "the daemon has no tunnel '%s'%s",
-		     quote(interface ? interface : ""), netns ? " in that netns" : "");
-	return found;
+	return *ret ? 0
+		    : fail(err, ERROR_INPUT, 0, "see: vpnleash status",
+			   "the daemon has no tunnel '%s'%s", quote(interface),
+			   netns ? " in that netns" : "");
 }
 
 /* A directory below EXEC_DIR that nobody had before; the last exec's end may take EXEC_DIR away. */
@@ -352,44 +350,39 @@ static size_t exec_count(const struct daemon *d)
 	return n;
 }
 
-json_t *exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
-		   struct error *err)
+int exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t client,
+	       json_t **ret, struct error *err)
 {
-	struct tunnel *t = exec_find_tunnel(d, interface, netns, err);
 	_cleanup_fd int pidfd = -1;
 	char path[PATH_MAX], full[PATH_MAX * 2];
 	struct workload *w;
-	int r;
+	struct tunnel *t;
+	int r = exec_find_tunnel(d, interface, netns, &t, err);
 
-	if (!t)
-		return NULL;
-	if (!*t->where) { /* a container's or a unit's */
-		fail(err, ERROR_OTHER, -ENOENT, "start it", "exec: %s has no process",
-		     t->config.netns);
-		return NULL;
-	}
-	if (exec_count(d) >= EXEC_MAX) {
-		fail(err, ERROR_OTHER, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
-		return NULL;
-	}
+	if (r)
+		return r;
+	if (!*t->where) /* a container's or a unit's */
+		return fail(err, ERROR_OTHER, -ENOENT, "start it", "exec: %s has no process",
+			    t->config.netns);
+	if (exec_count(d) >= EXEC_MAX)
+		return fail(err, ERROR_OTHER, -EBUSY, "end some", "exec: %d run already", EXEC_MAX);
 	/* it waits for our answer, so that the number is still its own */
 	pidfd = client > 0 ? pidfd_open(client, 0) : -1;
-	if (pidfd < 0) {
-		fail(err, ERROR_OTHER, client > 0 ? -errno : -ESRCH,
-		     "run it where the daemon sees its process", "exec");
-		return NULL;
-	}
+	if (pidfd < 0)
+		return fail(err, ERROR_OTHER, client > 0 ? -errno : -ESRCH,
+			    "run it where the daemon sees its process", "exec");
 	r = exec_make_cgroup(d, path, err);
 	if (r)
-		return NULL;
+		return r;
 	r = note_tunnel(d, path, t, err);
 	r = r ? r : exec_add_workload(d, path, t, TAKE_FD(pidfd), &w, err);
 	if (r) {
 		exec_remove_cgroup(d, path);
-		return NULL;
+		return r;
 	}
 	snprintf(full, sizeof(full), "%s%s", d->root.path, path);
-	return json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->where, "workload", w->name);
+	*ret = json_pack("{s:s,s:s,s:s}", "cgroup", full, "netns", t->where, "workload", w->name);
+	return 0;
 }
 
 /* ------ over restarts and reloads ------ */
