@@ -377,9 +377,9 @@ static const struct verb {
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
 {
-	struct request q;
-	struct error err;
+	struct error err = { .kind = ERROR_OTHER };
 	json_t *answer = NULL;
+	struct request q;
 
 	if (request_parse(request, &q, &err))
 		return control_refusal(&err);

@@ -90,7 +90,6 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 {
 	const char *shown = quote(name), *said = quote(detail ? detail : "");
 	char line[700], latency[48] = "";
-	json_t *record = json_object();
 
 	if (latency_ns)
 		snprintf(latency, sizeof(latency), ", after %.1f ms", (double)latency_ns / 1e6);
@@ -105,14 +104,9 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 	else if (!quiet)
 		log_line(LOG_LEVEL_NOTICE, "%s", line);
 
-	json_object_set_new(record, "event", json_string("state"));
-	json_object_set_new(record, kind, json_string(shown));
-	json_object_set_new(record, "from", json_string(from));
-	json_object_set_new(record, "to", json_string(to));
-	json_object_set_new(record, "evidence", json_string(evidence));
-	json_object_set_new(record, "detail", json_string(said));
-	json_object_set_new(record, "latency_us", json_integer((json_int_t)(latency_ns / 1000)));
-	audit_keep(a, record);
+	audit_keep(a, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I}", "event", "state", kind, shown,
+				"from", from, "to", to, "evidence", evidence, "detail", said,
+				"latency_us", (json_int_t)(latency_ns / 1000)));
 }
 
 static const char *protocol_name(char buf[8], uint8_t protocol)
@@ -157,15 +151,11 @@ static const char *audit_packet(char *buf, size_t size, const struct drop_event 
 void audit_foreign(struct audit *a, const char *tunnel, const char *packet, const char *cgroup,
 		   bool ended, bool quiet)
 {
-	json_t *record = json_object();
 	char by[600]; /* a path: longer than quote() has */
 
-	json_object_set_new(record, "event", json_string("foreign"));
-	json_object_set_new(record, "guard", report_text(tunnel));
-	json_object_set_new(record, "packet", json_string(packet));
-	json_object_set_new(record, "cgroup", report_text(cgroup));
-	json_object_set_new(record, "ended", json_boolean(ended));
-	audit_keep(a, record);
+	audit_keep(a, json_pack("{s:s,s:o,s:s,s:o,s:b}", "event", "foreign", "guard",
+				report_text(tunnel), "packet", packet, "cgroup",
+				report_text(cgroup), "ended", ended));
 	if (!quiet)
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s': a socket in its network namespace was opened elsewhere, by "

@@ -165,25 +165,17 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
 
 json_t *report_removed_json(uint64_t cgroup_id, const struct workload_record *w)
 {
-	json_t *j = json_object();
-
-	json_object_set_new(j, "name", report_text(w->name));
-	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)cgroup_id));
-	json_object_set_new(j, "since_ms", milliseconds(since(w->since_ns)));
-	return j;
+	return json_pack("{s:o,s:I,s:o}", "name", report_text(w->name), "cgroup_id",
+			 (json_int_t)cgroup_id, "since_ms", milliseconds(since(w->since_ns)));
 }
 
 json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed,
 		    json_t *removed)
 {
-	json_t *j = json_object();
-
-	json_object_set_new(j, "daemon", daemon ? json_integer(daemon) : json_null());
-	json_object_set_new(j, "tunnels", tunnels);
-	json_object_set_new(j, "workloads", workloads);
-	json_object_set_new(j, "removed_cgroups", json_integer((json_int_t)n_removed));
-	json_object_set_new(j, "removed", removed);
-	return j;
+	return json_pack("{s:o,s:o,s:o,s:I,s:o}", "daemon",
+			 daemon ? json_integer(daemon) : json_null(), "tunnels", tunnels,
+			 "workloads", workloads, "removed_cgroups", (json_int_t)n_removed,
+			 "removed", removed);
 }
 
 static const char *get(const json_t *j, const char *key)
