@@ -10,7 +10,7 @@
 #include "config/keys.h"
 #include "daemon/daemon.h"
 #include "report/control.h"
-#include "source/slice_lock.h"
+#include "source/source.h"
 
 bool wants_help(int argc, char **argv)
 {

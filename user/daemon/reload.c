@@ -17,7 +17,6 @@
 #include "core/tunnel.h"
 #include "core/workload.h"
 #include "source/source.h"
-#include "source/slice_lock.h"
 #include "watch/cgroup.h"
 
 /* Tunnels and workloads; for_each_tunnel() and for_each_workload() walk these as well. */
@@ -332,10 +331,8 @@ static void free_tunnels(struct daemon *d, struct parts *gone)
 	free_arrays(gone);
 }
 
-/*
- * A tunnel or workload that is in the new configuration as it was in the old one goes on
- * undisturbed. A changed or new tunnel starts absent, its workloads shut until it is proven.
- */
+/* A tunnel or workload that is in the new configuration as it was in the old one goes on
+ * undisturbed. A changed or new tunnel starts absent, its workloads shut until it is proven. */
 static void change(struct daemon *d, const struct config *config, struct parts *old,
 		   const struct parts *new)
 {

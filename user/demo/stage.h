@@ -18,11 +18,9 @@ struct stage {
 	pid_t daemon; /* 0, or a vpnleash daemon that was started on it */
 };
 
-/*
- * play(s) on the stage: an exit code, or -Exxx with s->err filled. The stage has a /proc, a tmpfs
+/* play(s) on the stage: an exit code, or -Exxx with s->err filled. The stage has a /proc, a tmpfs
  * on /run and a bpffs of its own; loopback is down. Returns what play returned, or -Exxx with `err`
- * filled: play's own, a signal, time over.
- */
+ * filled: play's own, a signal, time over. */
 int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error *err);
 
 #endif

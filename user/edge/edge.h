@@ -25,11 +25,9 @@ int edge_open(struct edge **ret, struct vpn *vpn, struct error *err);
 /* What is attached stays: with the netns alive it goes on guarding. NULL is fine. */
 void edge_close(struct edge *e);
 
-/*
- * Everything read anew. 0: every link that leads out is guarded, as it was left; -ESTALE with a
+/* Everything read anew. 0: every link that leads out is guarded, as it was left; -ESTALE with a
  * sentence: it is not, or something changed that edge_complete() has to see to. The lease must be
- * gone before that is called. lease_lives: so what an earlier daemon learnt still holds.
- */
+ * gone before that is called. lease_lives: so what an earlier daemon learnt still holds. */
 int edge_read(struct edge *e, bool lease_lives, struct error *err);
 /* Guard what edge_read() found. 0, or -Exxx with a sentence: no lease. */
 int edge_complete(struct edge *e, struct error *err);

@@ -18,11 +18,9 @@ static bool is_surrogate(const char *hex, char from, char to)
 	return (*hex | 0x20) == 'd' && second >= from && second <= to;
 }
 
-/*
- * jansson refuses a text with NUL or half a surrogate pair in it, and with it all the rest. One
+/* jansson refuses a text with NUL or half a surrogate pair in it, and with it all the rest. One
  * label of one container must not hide the others, so these become \u0001, which no text of ours
- * may hold either. Its own limit for depth (2048) is enough of a bound.
- */
+ * may hold either. Its own limit for depth (2048) is enough of a bound. */
 json_t *docker_parse(char *text, size_t n)
 {
 	for (size_t i = 0; i + 6 <= n; i++) {

@@ -27,11 +27,9 @@ bool docker_is_podman(const json_t *version);
 /* 64 hexadecimal digits. */
 bool docker_is_id(const char *s);
 
-/*
- * `inspect`, which should be the record of the container `id`, into *i, which is zeroed. Labels are
+/* `inspect`, which should be the record of the container `id`, into *i, which is zeroed. Labels are
  * read apart: the caller asks the engine for the image first, if there are labels of ours.
- * image NULL: it is not known.
- */
+ * image NULL: it is not known. */
 void docker_read_record(struct engine_item *i, struct docker_info *info, const char *id,
 			const json_t *inspect);
 bool docker_has_labels(const json_t *inspect);

@@ -21,8 +21,7 @@
 #include <unistd.h>
 
 #include "base/worker.h"
-#include "engine/docker.h"
-#include "engine/units.h"
+#include "engine/engine_internal.h"
 
 #define AGAIN_SEC 1
 #define DEATHS	  64

@@ -38,11 +38,9 @@ struct engine_label {
 	bool too_long;	 /* key or value did not fit, or holds a control character; cut */
 };
 
-/*
- * One container or unit, as it is now. A value that does not fit, or has the wrong type, makes the
+/* One container or unit, as it is now. A value that does not fit, or has the wrong type, makes the
  * whole record unusable: a path or name that is cut would be another's. Then only kind, id, name
- * and `labelled` are set, and the container is to be shut where its cgroup is found.
- */
+ * and `labelled` are set, and the container is to be shut where its cgroup is found. */
 struct engine_item {
 	enum engine_kind kind;
 	char id[ENGINE_ID_LEN];
@@ -109,10 +107,8 @@ int engine_fd(const struct engine *e);
 /* The next event. -EAGAIN: no more; -EPIPE: the child is gone, start another; -EBADMSG: garbage. */
 int engine_read(struct engine *e, struct engine_event *ret);
 
-/*
- * None of these blocks. 0, or -EAGAIN (the child does not keep up), -EPIPE. `request` comes back
- * with ENGINE_DONE. Both are idempotent: stopping what has ended and starting what runs is done.
- */
+/* None of these blocks. 0, or -EAGAIN (the child does not keep up), -EPIPE. `request` comes back
+ * with ENGINE_DONE. Both are idempotent: stopping what has ended and starting what runs is done. */
 int engine_ask_item(struct engine *e, bool start, enum engine_kind kind, const char *id,
 		    uint32_t request);
 /* Units are told from now on; `name` with its suffix. An ITEM comes at once, also if there is no

@@ -8,7 +8,7 @@
 
 #include "base/loop.h"
 #include "base/privilege.h"
-#include "engine/seek.h"
+#include "engine/engine_internal.h"
 #include "watch/watch.h"
 
 #define FIRST_WAIT_NS (2 * NS_PER_SEC) /* below a lease: a new daemon is to adopt it */

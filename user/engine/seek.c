@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "engine/seek.h"
+#include "engine/engine_internal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "engine/docker.h"
 
 #define DIRECTORIES 16384
 #define DEPTH	    32

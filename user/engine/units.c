@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * See units.h. A signal on the bus only says which unit to ask about again: what it is now, systemd
- * answers. A unit that systemd does not know does not run.
- */
-#include "engine/units.h"
+/* A signal on the bus only says which unit to ask about again: what it is now, systemd answers. A
+ * unit that systemd does not know does not run. */
+#include "engine/engine_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

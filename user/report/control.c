@@ -228,10 +228,8 @@ static void end_pause_in(struct control *c, uint64_t ns)
 	sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT);
 }
 
-/*
- * Clients that never stop asking would keep the loop from sleeping. A real-time process that does
- * not sleep starves the machine, and RLIMIT_RTTIME ends it.
- */
+/* Clients that never stop asking would keep the loop from sleeping. A real-time process that does
+ * not sleep starves the machine, and RLIMIT_RTTIME ends it. */
 static void control_account(struct control *c, uint64_t began_ns)
 {
 	uint64_t now = now_boot_ns();
@@ -304,10 +302,8 @@ void control_publish(struct control *control, const json_t *record)
 	free(line);
 }
 
-/*
- * A free place; if there is none, the place of the oldest client that is no follower. CLIENTS_MAX:
- * even that one has just come, and keeps its place for *ret_wait_ns more.
- */
+/* A free place; if there is none, the place of the oldest client that is no follower. CLIENTS_MAX:
+ * even that one has just come, and keeps its place for *ret_wait_ns more. */
 static size_t make_room(struct control *control, uint64_t *ret_wait_ns)
 {
 	uint64_t now = now_boot_ns(), age = 0;

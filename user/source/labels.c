@@ -104,11 +104,9 @@ static bool asks_for_a_leash(const struct engine_label *l)
 	return !strcmp(l->key, "interface") || !strcmp(l->key, "tunnel");
 }
 
-/*
- * Those that count, for config_from_labels(). Their number, or -Exxx. What the image has too may
+/* Those that count, for config_from_labels(). Their number, or -Exxx. What the image has too may
  * be the operator's word or not: the engine shows one label. Where a leash is possible, a container
- * that may have asked for one is not let go without.
- */
+ * that may have asked for one is not let go without. */
 static int labels_collect(const struct daemon *d, const struct engine_item *i,
 			  struct config_label ret[ENGINE_LABELS], bool first, struct error *err)
 {

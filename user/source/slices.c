@@ -20,7 +20,6 @@
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "source/slice_lock.h"
 #include "watch/cgroup.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */

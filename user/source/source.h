@@ -5,15 +5,30 @@
 
 #include <jansson.h>
 
+#include "base/cgroup.h"
 #include "config/config.h"
 
 struct daemon;
+struct gate;
 
 /* Containers that ask for a leash by their labels. */
 extern const struct inventory_containers labels_news; /* to be told to the daemon */
 void labels_detached(struct daemon *d);		      /* tunnels whose last workload was detached */
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
+
+/* Lock the slice NAME, as after "slice:", and make its cgroup if it is missing: then it is open for
+ * the instant between being made and being locked, so whoever starts its children starts them after
+ * this. *ret (may be NULL) is the cgroup, its fd the caller's. */
+int slice_lock(struct gate *g, const struct cgroup_root *root, const char *name,
+	       struct cgroup_ref *ret, struct error *err);
+
+/* Every slice of the configuration, and nothing else of it. */
+int slices_lock_with(struct gate *g, const struct cgroup_root *root, const struct config *config,
+		     struct error *err);
+/* The same beside a daemon, or without one. Also while a daemon runs: its maps are
+ * adopted, and its links, leases and records are not touched. */
+int slices_lock(const struct config *config, struct error *err);
 
 /* The locked slices that the daemon watches, and the workloads that are their children: as the
  * configuration has them, which are locked already; at the start too. The tunnels must have been
