@@ -40,35 +40,40 @@ static const char *guard_state(const struct tunnel *t)
 
 static json_t *guard_status(const struct tunnel *t)
 {
-	struct report_guard g = { .state = guard_state(t) };
-	const char *interfaces[8];
-	char endpoints[32][ENDPOINT_LEN], confined[16][256], why[600];
+	struct edge_state e = t->edge ? edge_state(t->edge) : (struct edge_state) { 0 };
+	json_t *on = json_array(), *to = json_array(), *also = json_array();
+	char endpoints[32][ENDPOINT_LEN], confined[16][256], shown[600];
+	uint64_t dropped[VPNLEASH_REASON_MAX] = { 0 };
+	const char *interfaces[8], *why = NULL;
+	size_t n;
 
 	if (t->edge) {
-		struct edge_state e = edge_state(t->edge);
-
-		g.interfaces = interfaces;
-		g.n_interfaces = edge_underlays(t->edge, interfaces, ARRAY_SIZE(interfaces));
-		g.endpoints = (const char(*)[ENDPOINT_LEN])endpoints;
-		g.n_endpoints = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
-		g.confined = (const char(*)[256])confined;
-		if (!e.weak)
-			g.n_confined = edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
-		g.bootstrap_open = e.open;
+		n = edge_underlays(t->edge, interfaces, ARRAY_SIZE(interfaces));
+		for (size_t i = 0; i < n; i++)
+			json_array_append_new(on, report_text(interfaces[i]));
+		n = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
+		for (size_t i = 0; i < n; i++)
+			json_array_append_new(to, report_text(endpoints[i]));
+		n = e.weak ? 0 : edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
+		for (size_t i = 0; i < n; i++)
+			json_array_append_new(also, report_text(confined[i]));
 		if (e.weak)
-			g.why = e.denies_packets
-					? "degraded: in the host's netns the kernel's own answers, "
-					  "forwarding and foreign sockets pass (give VPN and "
-					  "workload a netns of their own)"
-					: "degraded: in the host's netns the kernel's own answers, "
-					  "forwarding, foreign sockets and packet sockets past the "
-					  "qdisc pass (give VPN and workload a netns of their own; "
-					  "or start the kernel with bpf in lsm=)";
+			why = e.denies_packets
+				      ? "degraded: in the host's netns the kernel's own answers, "
+					"forwarding and foreign sockets pass (give VPN and "
+					"workload a netns of their own)"
+				      : "degraded: in the host's netns the kernel's own answers, "
+					"forwarding, foreign sockets and packet sockets past the "
+					"qdisc pass (give VPN and workload a netns of their own; "
+					"or start the kernel with bpf in lsm=)";
 		else if (t->state != TUNNEL_UP)
-			g.why = escape(why, sizeof(why), edge_why(t->edge));
-		edge_drops(t->edge, gate_pins(t->daemon->gate), g.dropped);
+			why = escape(shown, sizeof(shown), edge_why(t->edge));
+		edge_drops(t->edge, gate_pins(t->daemon->gate), dropped);
 	}
-	return report_guard_json(&g);
+	return json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o}", "state", guard_state(t), "interfaces", on,
+			 "endpoints", to, "bootstrap", e.open ? "open" : "shut", "why",
+			 report_known(why), "also_confined", also, "dropped",
+			 report_drops(dropped));
 }
 
 static json_t *tunnel_status(struct tunnel *t)

@@ -43,8 +43,7 @@ json_t *report_text(const char *s)
 	return s ? json_string(escape(shown, sizeof(shown), s)) : json_null();
 }
 
-/* Of text that is escaped already. */
-static json_t *known(const char *s)
+json_t *report_known(const char *s)
 {
 	return s && *s ? json_string(s) : json_null();
 }
@@ -62,7 +61,7 @@ static json_t *milliseconds(uint64_t ns)
 	return json_integer((json_int_t)(ns / NS_PER_MSEC));
 }
 
-static json_t *drops_json(const uint64_t dropped[VPNLEASH_REASON_MAX])
+json_t *report_drops(const uint64_t dropped[VPNLEASH_REASON_MAX])
 {
 	json_t *j = json_object();
 
@@ -70,27 +69,6 @@ static json_t *drops_json(const uint64_t dropped[VPNLEASH_REASON_MAX])
 		if (dropped[reason])
 			json_object_set_new(j, reason_names[reason],
 					    json_integer((json_int_t)dropped[reason]));
-	return j;
-}
-
-json_t *report_guard_json(const struct report_guard *g)
-{
-	json_t *interfaces = json_array(), *endpoints = json_array(), *confined = json_array();
-	json_t *j = json_object();
-
-	for (size_t i = 0; i < g->n_interfaces; i++)
-		json_array_append_new(interfaces, report_text(g->interfaces[i]));
-	for (size_t i = 0; i < g->n_endpoints; i++)
-		json_array_append_new(endpoints, report_text(g->endpoints[i]));
-	for (size_t i = 0; i < g->n_confined; i++)
-		json_array_append_new(confined, report_text(g->confined[i]));
-	json_object_set_new(j, "state", report_text(g->state));
-	json_object_set_new(j, "interfaces", interfaces);
-	json_object_set_new(j, "endpoints", endpoints);
-	json_object_set_new(j, "bootstrap", report_text(g->bootstrap_open ? "open" : "shut"));
-	json_object_set_new(j, "why", known(g->why));
-	json_object_set_new(j, "also_confined", confined);
-	json_object_set_new(j, "dropped", drops_json(g->dropped));
 	return j;
 }
 
@@ -105,7 +83,7 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
 	json_object_set_new(j, "lease_left_ms", milliseconds(t->lease_left_ns));
 	json_object_set_new(j, "watched", report_text(t->watched));
-	json_object_set_new(j, "why", known(t->why));
+	json_object_set_new(j, "why", report_known(t->why));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
 	if (t->guard)
 		json_object_set_new(j, "guard", t->guard);
@@ -125,13 +103,13 @@ json_t *report_workload_json(const struct report_workload *w)
 	json_object_set_new(j, "lease_left_ms", milliseconds(w->lease_left_ns));
 	json_object_set_new(j, "frozen_by_us", json_boolean(w->frozen_by_us));
 	json_object_set_new(j, "held", json_boolean(w->held));
-	json_object_set_new(j, "guard", known(w->guard));
-	json_object_set_new(j, "dns", known(w->dns));
-	json_object_set_new(j, "born_locked", known(w->born_locked));
-	json_object_set_new(j, "trouble", known(w->trouble));
+	json_object_set_new(j, "guard", report_known(w->guard));
+	json_object_set_new(j, "dns", report_known(w->dns));
+	json_object_set_new(j, "born_locked", report_known(w->born_locked));
+	json_object_set_new(j, "trouble", report_known(w->trouble));
 	json_object_set_new(j, "enforce", json_string(w->audit ? "audit" : "yes"));
 	json_object_set_new(j, "ipv6", json_string(w->ipv6 ? "tunnel" : "deny"));
-	json_object_set_new(j, "dropped", drops_json(w->dropped));
+	json_object_set_new(j, "dropped", report_drops(w->dropped));
 	return j;
 }
 

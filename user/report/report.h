@@ -18,18 +18,7 @@ struct report_tunnel {
 	const char *watched;	/* "icmp:IP", or "silence not watched" */
 	const char *why;	/* last evidence, in words; what is foreign in it is escaped */
 	uint64_t changed_ns;	/* boot time of the last change of state */
-	json_t *guard;		/* of report_guard_json(), taken over */
-};
-
-struct report_guard {
-	const char *state; /* complete, incomplete, audit, off, weak */
-	size_t n_interfaces, n_endpoints, n_confined;
-	const char *const *interfaces;
-	const char (*endpoints)[80];
-	const char (*confined)[256]; /* "also confined": cgroups that nobody leashed */
-	bool bootstrap_open;
-	const char *why;		       /* bootstrap is shut; escaped */
-	uint64_t dropped[VPNLEASH_REASON_MAX]; /* outside, by reason */
+	json_t *guard;		/* of the netns, taken over */
 };
 
 struct report_workload {
@@ -49,8 +38,9 @@ const char *report_reason(uint32_t reason); /* its name, "?" for a number that i
 void report_read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int guard,
 		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 
-json_t *report_text(const char *s); /* escaped; NULL: null */
-json_t *report_guard_json(const struct report_guard *g);
+json_t *report_text(const char *s);  /* escaped; NULL: null */
+json_t *report_known(const char *s); /* of text that is escaped already; NULL or "": null */
+json_t *report_drops(const uint64_t dropped[VPNLEASH_REASON_MAX]);
 json_t *report_tunnel_json(const struct report_tunnel *t);
 json_t *report_workload_json(const struct report_workload *w);
 /* A workload that no daemon speaks for: by its record, as the gate itself would judge now. */
