@@ -25,7 +25,7 @@
 #include "cmd/cmd.h"
 #include "demo/lab.h"
 #include "demo/stage.h"
-#include "report/control.h"
+#include "report/control_client.h"
 
 #define RUNNING_MS 1000	  /* how long a living tunnel is watched */
 #define DEAD_MS	   1500	  /* and a dead one */

@@ -18,9 +18,9 @@
 
 #include "act/gate.h"
 #include "cmd/cmd.h"
-#include "cmd/doctor.h"
 #include "config/file.h"
-#include "report/control.h"
+#include "report/control_client.h"
+#include "cmd/doctor.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
 

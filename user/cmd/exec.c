@@ -13,7 +13,7 @@
 
 #include "base/netns.h"
 #include "cmd/cmd.h"
-#include "report/control.h"
+#include "report/control_client.h"
 
 enum { EXIT_OURS = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 }; /* as env(1) */
 

@@ -9,6 +9,7 @@
 #include "cmd/cmd.h"
 #include "core/marks.h"
 #include "report/control.h"
+#include "report/control_client.h"
 
 /* How many were taken off; of another version's pins 1. */
 static int detach_pinned(const struct cgroup_root *root, const char *name, struct error *err)

@@ -9,8 +9,8 @@
 #include "config/file.h"
 #include "config/keys.h"
 #include "daemon/daemon.h"
-#include "report/control.h"
-#include "source/source.h"
+#include "report/control_client.h"
+#include "source/slice_lock.h"
 
 bool wants_help(int argc, char **argv)
 {

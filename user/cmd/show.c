@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
-#include "report/control.h"
+#include "report/control_client.h"
 #include "report/report.h"
 
 struct walk {

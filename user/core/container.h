@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A workload's container or unit: asked about and asked to do something (stopped, started, where it
- * is); and, in container_news.c, what is told of it, and what its table is told of that: it is
- * there, somebody ends it, how a stop went, the engine is gone. Its cgroup is where the engine
- * says.
+ * is). What is told of it: container_news.h.
  */
 #ifndef VPNLEASH_CONTAINER_H
 #define VPNLEASH_CONTAINER_H
@@ -34,9 +32,5 @@ bool container_is_orphaned(const struct workload *w);
 bool container_may_move(const struct workload *w); /* by a start; not at once again */
 void container_moves(struct workload *w);
 void container_say_orphaned(struct workload *w); /* it may not */
-
-extern const struct inventory_listener container_news; /* of which a workload is the owner */
-void container_look(struct workload *w); /* at what nobody tells: once a second at least */
-void container_rename(struct workload *w, const char *name);
 
 #endif

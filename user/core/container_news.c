@@ -5,6 +5,7 @@
 
 #include "act/lease.h"
 #include "core/container.h"
+#include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"
 #include "core/registry.h"

@@ -16,7 +16,7 @@
 #include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
-#include "core/container.h"
+#include "core/container_news.h"
 #include "core/policy.h"
 #include "core/registry.h"
 #include "core/remains.h"

@@ -13,6 +13,7 @@
 #include "act/hooks.h"
 #include "act/lease.h"
 #include "core/container.h"
+#include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"
 #include "core/policy.h"

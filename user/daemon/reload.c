@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/daemon_internal.h"
+#include "daemon/reload.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +16,10 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "source/source.h"
+#include "source/exec_cgroups.h"
+#include "source/labels.h"
+#include "source/slice_lock.h"
+#include "source/slices.h"
 #include "watch/cgroup.h"
 
 /* Tunnels and workloads; for_each_tunnel() and for_each_workload() walk these as well. */

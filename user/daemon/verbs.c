@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/daemon_internal.h"
+#include "daemon/verbs.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +22,9 @@
 #include "edge/vpn.h"
 #include "report/audit.h"
 #include "report/report.h"
-#include "source/source.h"
+#include "source/exec_cgroups.h"
+#include "source/labels.h"
+#include "source/slices.h"
 #include "watch/cgroup.h"
 
 static const char *guard_state(const struct tunnel *t)

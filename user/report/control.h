@@ -45,12 +45,4 @@ void control_publish(struct control *c, const json_t *record);
 
 json_t *control_refusal(const struct error *err);
 
-/* A command's end, in control_client.c. Ask the running daemon. -ESRCH with ERROR_NO_DAEMON: there
- * is none. Takes the request over. */
-int control_ask(json_t *request, json_t **ret, struct error *err);
-/* The same, and call f for the answer and then for every line that follows, until f returns
- * non-zero (returned), or the daemon ends (0). */
-int control_follow(json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
-		   struct error *err);
-
 #endif

@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See control_client.h. */
+#include "report/control_client.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>

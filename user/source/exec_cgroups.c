@@ -5,7 +5,7 @@
  * however that came about: whoever was left behind by the command stays leashed. Which tunnel it is
  * on stands at the cgroup itself, for the next daemon.
  */
-#include "source/source.h"
+#include "source/exec_cgroups.h"
 
 #include <dirent.h>
 #include <errno.h>

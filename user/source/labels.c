@@ -5,7 +5,7 @@
  * nobody's. The file comes first: a container that it names has no labels, a tunnel of it has its
  * own keys. Wrong labels leave a container locked, and say why.
  */
-#include "source/source.h"
+#include "source/labels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "act/lease.h"
 #include "base/privilege.h"
 #include "config/labels.h"
-#include "core/container.h"
+#include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"
 #include "core/registry.h"

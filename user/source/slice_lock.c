@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "source/source.h"
+#include "source/slice_lock.h"
 
 #include <errno.h>
 #include <unistd.h>

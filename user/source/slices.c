@@ -4,7 +4,7 @@
  * and of one that is a workload each direct child becomes one, for as long as it is there. What a
  * container or unit of the configuration, or a label, speaks for is left to that.
  */
-#include "source/source.h"
+#include "source/slices.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,6 +20,7 @@
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
+#include "source/slice_lock.h"
 #include "watch/cgroup.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* after which what failed is tried again */

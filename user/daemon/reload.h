@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What daemon.c has of the others. */
-#ifndef VPNLEASH_DAEMON_INTERNAL_H
-#define VPNLEASH_DAEMON_INTERNAL_H
+/* From a configuration to tunnels and workloads, and from one configuration to the next. */
+#ifndef VPNLEASH_RELOAD_H
+#define VPNLEASH_RELOAD_H
 
 #include "config/config.h"
-#include "report/control.h"
 
 struct daemon;
 
@@ -12,7 +11,5 @@ struct daemon;
 int reload_begin(struct daemon *d, const struct config *config, struct error *err);
 /* The daemon's file read anew; on failure the old configuration is kept. */
 int reload(struct daemon *d, struct error *err);
-/* What the control socket is asked, and who may ask it: for control_start(). */
-json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer);
 
 #endif

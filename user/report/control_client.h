@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A command's end of the control socket (control.h). */
+#ifndef VPNLEASH_CONTROL_CLIENT_H
+#define VPNLEASH_CONTROL_CLIENT_H
+
+#include <jansson.h>
+
+#include "base/util.h"
+
+/* Ask the running daemon. -ESRCH with ERROR_NO_DAEMON: there is none. Takes the request
+ * over. */
+int control_ask(json_t *request, json_t **ret, struct error *err);
+/* The same, and call f for the answer and then for every line that follows, until f returns
+ * non-zero (returned), or the daemon ends (0). */
+int control_follow(json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
+		   struct error *err);
+
+#endif
