@@ -5,7 +5,6 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,14 +42,14 @@ struct guards {
 /* A link whose device is gone stays as a pin that sits on nothing. */
 static void sweep_links(void)
 {
-	DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
 		struct tcx_link_info info = { 0 };
 		__u32 length = sizeof(struct bpf_link_info);
 		char path[PINS_PATH_MAX];
-		int fd;
+		_cleanup_fd int fd = -1;
 
 		if (strncmp(e->d_name, "guard_", 6) ||
 		    (size_t)snprintf(path, sizeof(path), LINKS "/%.60s", e->d_name) >= sizeof(path))
@@ -58,11 +57,7 @@ static void sweep_links(void)
 		fd = bpf_obj_get(path);
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) && !info.ifindex)
 			unlink(path);
-		if (fd >= 0)
-			close(fd);
 	}
-	if (d)
-		closedir(d);
 }
 
 int guards_open(struct guards **ret, struct gate *gate, struct error *err)

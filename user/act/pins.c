@@ -5,7 +5,6 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -207,12 +206,6 @@ int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 	return 0;
 }
 
-static void close_dir(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-
 static bool is_row(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -224,7 +217,7 @@ static bool is_row(const char *name)
 /* Maps that another version had and this one has not. */
 static void remove_unknown(void)
 {
-	_cleanup_(close_dir) DIR *d = opendir(VPNLEASH_PIN_DIR);
+	_cleanup_dir DIR *d = opendir(VPNLEASH_PIN_DIR);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
@@ -242,7 +235,7 @@ static void rename_links(void)
 		{ "guard_outside@", "guard_peer_ingress@" }, /* until ABI 4 */
 		{ "guard_inbound@", "guard_peer_egress@" },  /* until ABI 4 */
 	};
-	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
@@ -316,7 +309,7 @@ void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_
 int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), void *arg,
 		   struct error *err)
 {
-	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	size_t length = strlen(hook);
 	struct dirent *e;
 
@@ -482,7 +475,7 @@ int pins_remove_links(uint64_t cgroup_id, struct error *err)
 
 int pins_remove_every_link(struct error *err)
 {
-	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
 	if (!d)
@@ -498,7 +491,7 @@ int pins_remove_every_link(struct error *err)
 
 int pins_remove_all(struct error *err)
 {
-	_cleanup_(close_dir) DIR *d = NULL;
+	_cleanup_dir DIR *d = NULL;
 	struct dirent *e;
 	int r = pins_remove_every_link(err);
 

@@ -115,55 +115,48 @@ static int check_tcx(const struct tc_place *p, uint32_t program_id)
 
 /* ------ clsact ------ */
 
-static struct nlmsghdr *tc_message(char *buf, uint16_t type, uint16_t flags,
-				   const struct tc_place *p)
+static struct tcmsg *tc_begin(struct nl_question *ret, uint16_t type, uint16_t flags,
+			      const struct tc_place *p)
 {
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct tcmsg *tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
+	struct tcmsg *tc = nl_begin(ret, type, flags, sizeof(*tc));
 
-	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
 	tc->tcm_family = AF_UNSPEC;
 	tc->tcm_ifindex = (int)p->ifindex;
 	tc->tcm_parent = TC_H_MAKE(TC_H_CLSACT, p->egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
-	return nlh;
+	return tc;
 }
 
-static int tc_talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
+static int tc_talk(struct nl_question *q, mnl_cb_t each, void *arg)
 {
 	_cleanup_fd int fd = nl_open(-1, NETLINK_ROUTE);
 
-	return fd < 0 ? fd : nl_ask(fd, nlh, each, arg);
+	return fd < 0 ? fd : nl_ask(fd, &q->head, each, arg);
 }
 
 static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot)
 {
-	char buf[512] = { 0 };
-	struct nlmsghdr *nlh =
-		tc_message(buf, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
-	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	struct nl_question q;
+	struct tcmsg *tc = tc_begin(&q, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
 	struct nlattr *options;
 	int r;
 
 	tc->tcm_parent = TC_H_CLSACT;
 	tc->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
-	r = tc_talk(nlh, NULL, NULL);
+	mnl_attr_put_strz(&q.head, TCA_KIND, "clsact");
+	r = tc_talk(&q, NULL, NULL);
 	if (r && r != -EEXIST)
 		return r;
-	memset(buf, 0, sizeof(buf));
-	nlh = tc_message(buf, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
-	tc = mnl_nlmsg_get_payload(nlh);
+	tc = tc_begin(&q, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
 	tc->tcm_handle = HANDLE;
 	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
-	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
-	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
-	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)program_fd);
-	mnl_attr_put_strz(nlh, TCA_BPF_NAME, p->program);
-	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-	mnl_attr_put_u32(nlh, TCA_BPF_CLASSID, slot);
-	mnl_attr_nest_end(nlh, options);
-	return tc_talk(nlh, NULL, NULL);
+	mnl_attr_put_strz(&q.head, TCA_KIND, "bpf");
+	options = mnl_attr_nest_start(&q.head, TCA_OPTIONS);
+	mnl_attr_put_u32(&q.head, TCA_BPF_FD, (uint32_t)program_fd);
+	mnl_attr_put_strz(&q.head, TCA_BPF_NAME, p->program);
+	mnl_attr_put_u32(&q.head, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_put_u32(&q.head, TCA_BPF_CLASSID, slot);
+	mnl_attr_nest_end(&q.head, options);
+	return tc_talk(&q, NULL, NULL);
 }
 
 /* The first filter that a packet meets. */
@@ -213,11 +206,12 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 
 static int check_clsact(const struct tc_place *p, uint32_t program_id, uint32_t slot)
 {
-	char buf[256] = { 0 };
-	struct nlmsghdr *nlh = tc_message(buf, RTM_GETTFILTER, NLM_F_DUMP, p);
+	struct nl_question q;
 	struct first f = { 0 };
-	int r = tc_talk(nlh, note_filter, &f);
+	int r;
 
+	tc_begin(&q, RTM_GETTFILTER, NLM_F_DUMP, p);
+	r = tc_talk(&q, note_filter, &f);
 	if (r == -ENODEV)
 		return r;
 	return !r && f.seen && f.bpf && f.handle == HANDLE && f.program_id == program_id &&
@@ -228,15 +222,14 @@ static int check_clsact(const struct tc_place *p, uint32_t program_id, uint32_t 
 
 static int detach_clsact(const struct tc_place *p)
 {
-	char buf[256] = { 0 };
-	struct nlmsghdr *nlh = tc_message(buf, RTM_DELTFILTER, NLM_F_ACK, p);
-	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	struct nl_question q;
+	struct tcmsg *tc = tc_begin(&q, RTM_DELTFILTER, NLM_F_ACK, p);
 	int r;
 
 	tc->tcm_handle = HANDLE;
 	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
-	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
-	r = tc_talk(nlh, NULL, NULL);
+	mnl_attr_put_strz(&q.head, TCA_KIND, "bpf");
+	r = tc_talk(&q, NULL, NULL);
 	/* no device, no qdisc, no filter; the qdisc stays: somebody else may use it */
 	return r == -ENODEV || r == -EINVAL || r == -ENOENT ? 0 : r;
 }

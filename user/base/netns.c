@@ -3,7 +3,6 @@
 #include "base/netns.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -97,7 +96,7 @@ int netns_each(int (*f)(int netns_fd, void *arg), void *arg)
 	int r = netns_visit(&w, "/proc/self/ns/net");
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(places); i++) {
-		DIR *d = opendir(places[i].dir);
+		_cleanup_dir DIR *d = opendir(places[i].dir);
 		struct dirent *e;
 
 		while (!r && d && (e = readdir(d))) {
@@ -108,8 +107,6 @@ int netns_each(int (*f)(int netns_fd, void *arg), void *arg)
 			snprintf(path, sizeof(path), places[i].format, e->d_name);
 			r = netns_visit(&w, path);
 		}
-		if (d)
-			closedir(d);
 	}
 	return r;
 }

@@ -53,6 +53,15 @@ ssize_t nl_receive(int fd, void *buf, size_t size)
 	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 }
 
+void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t size)
+{
+	memset(ret, 0, sizeof(*ret));
+	mnl_nlmsg_put_header(ret);
+	ret->head.nlmsg_type = type;
+	ret->head.nlmsg_flags = NLM_F_REQUEST | flags;
+	return mnl_nlmsg_put_extra_header(&ret->head, size);
+}
+
 static int send_question(int fd, struct nlmsghdr *nlh, uint32_t *ret_port)
 {
 	struct sockaddr_nl self;

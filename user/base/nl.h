@@ -23,6 +23,13 @@ ssize_t nl_receive(int fd, void *buf, size_t size);
 /* The largest that the kernel makes of one message (NLMSG_GOODSIZE is 8 KiB, VFs add more). */
 #define NL_MESSAGE_SIZE 32768
 
+struct nl_question {
+	struct nlmsghdr head;
+	char rest[496];
+};
+/* Begins the question anew; returns the family's own header in it, of that size. */
+void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t size);
+
 /*
  * Sends *nlh (its sequence number is set here) and calls each(message, arg), NULL: none, for the
  * messages of the answer, to the end of a dump. The kernel answers in the asker's context: what is

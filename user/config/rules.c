@@ -53,13 +53,6 @@ bool prefix_contains(const struct prefix *p, const uint8_t address[16])
 	       (!bits || !((p->address[bytes] ^ address[bytes]) >> (8 - bits)));
 }
 
-static bool is_ipv4(const uint8_t address[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	return !memcmp(address, mapped, sizeof(mapped));
-}
-
 /* A decimal number and nothing else. */
 static bool read_number(const char *s, unsigned int min, unsigned int max, unsigned int *ret)
 {
@@ -115,7 +108,7 @@ static bool is_host(const struct prefix *p)
 {
 	const uint8_t *a = p->address;
 
-	if (is_ipv4(a))
+	if (is_mapped(a))
 		return p->length >= 96 + 8 && a[12] && a[12] != 127 && a[12] < 224;
 	return p->length >= 16 && a[0] != 0xff && (a[0] || a[1]);
 }
@@ -254,7 +247,7 @@ int dns_set(struct dns_rule *r, const char *text, struct error *err)
 	if (q)
 		return q;
 	for (size_t i = 0; i < hosts.n; i++)
-		if (!is_ipv4(hosts.host[i].address) || hosts.host[i].length != 128)
+		if (!is_mapped(hosts.host[i].address) || hosts.host[i].length != 128)
 			return fail(err, ERROR_INPUT, 0, "auto, none, or one or two IPv4 addresses",
 				    "not a resolver");
 	if (hosts.n > 2)
@@ -279,7 +272,7 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 	q = read_prefix(from, p, err);
 	if (q)
 		return q;
-	if (!is_ipv4(p->address) || !is_host(p))
+	if (!is_mapped(p->address) || !is_host(p))
 		return fail(err, ERROR_INPUT, 0,
 			    "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
 			    "`host`",

@@ -256,18 +256,6 @@ static ssize_t fire_zerocopy(int fd, const struct shot *s)
 		      (const struct sockaddr *)&s->to, s->to_size);
 }
 
-static uint16_t ip_checksum(const void *data, size_t length)
-{
-	const unsigned char *p = data;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i + 1 < length; i += 2)
-		sum += (uint32_t)p[i] << 8 | p[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
-}
-
 /* An echo request; the kernel writes the checksum of ICMPv6, and the id on ping sockets. */
 static ssize_t fire_echo(int fd, const struct shot *s)
 {
@@ -280,7 +268,7 @@ static ssize_t fire_echo(int fd, const struct shot *s)
 	memcpy(p.payload, s->payload, sizeof(p.payload));
 	p.head.un.echo.id = htons(s->port);
 	if (s->kind->family == AF_INET)
-		p.head.checksum = ip_checksum(&p, sizeof(p));
+		p.head.checksum = inet_checksum(&p, sizeof(p));
 	echo.payload = &p;
 	echo.length = sizeof(p);
 	return fire_plain(fd, &echo);

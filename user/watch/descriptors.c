@@ -2,7 +2,6 @@
 /* See descriptors.h. */
 #include "watch/descriptors.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,15 +15,10 @@
 static void read_tun(int proc, const char *number, char ret[IFNAMSIZ])
 {
 	char path[64], text[512], *line;
-	_cleanup_fd int fd = -1;
-	ssize_t n;
 
 	snprintf(path, sizeof(path), "fdinfo/%.20s", number);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n < 0)
+	if (read_small(proc, path, text, sizeof(text)) < 0)
 		return;
-	text[n] = '\0';
 	line = strstr(text, "\niff:\t");
 	if (line)
 		snprintf(ret, IFNAMSIZ, "%.*s", (int)strcspn(line + 6, "\n"), line + 6);
@@ -43,25 +37,20 @@ static void read_descriptor(int proc, int fds, const char *number, struct descri
 		read_tun(proc, number, ret->tun);
 }
 
-static bool is_gone(int error)
-{
-	return error == ENOENT || error == ESRCH;
-}
-
 int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg)
 {
+	_cleanup_dir DIR *d = NULL;
 	_cleanup_fd int proc = -1;
 	struct dirent *e;
 	char path[64];
 	int fds, n = 0;
-	DIR *d;
 
 	/* by one descriptor of the process: its number may be another's a moment later */
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	fds = proc < 0 ? -1 : openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fds < 0)
-		return is_gone(errno) ? 0 : -errno;
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
 	d = fdopendir(fds);
 	if (!d) {
 		close_fd(fds);
@@ -76,6 +65,5 @@ int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg)
 		if (held.socket || *held.tun)
 			f(&held, arg);
 	}
-	closedir(d);
 	return e ? -E2BIG : 0;
 }

@@ -140,18 +140,15 @@ static int note_link(const struct nlmsghdr *nlh, void *arg)
 static int ask_link(struct watch_netlink *w, const char *name, uint32_t ifindex,
 		    struct link_identity *ret)
 {
-	_Alignas(struct nlmsghdr) char question[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct nl_question q;
+	struct ifinfomsg *ifi = nl_begin(&q, RTM_GETLINK, 0, sizeof(*ifi));
 	struct link_answer a = { .r = -EBADMSG };
 	int r;
 
-	nlh->nlmsg_type = RTM_GETLINK;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
 	ifi->ifi_index = (int)ifindex;
 	if (name)
-		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
-	r = nl_ask(w->requests, nlh, note_link, &a);
+		mnl_attr_put_strz(&q.head, IFLA_IFNAME, name);
+	r = nl_ask(w->requests, &q.head, note_link, &a);
 	if (r == 0)
 		r = a.r;
 	if (r < 0)
@@ -178,19 +175,16 @@ static int note_route(const struct nlmsghdr *nlh, void *arg)
 
 static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
 {
-	_Alignas(struct nlmsghdr) char question[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
-	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
+	struct nl_question q;
+	struct rtmsg *rt = nl_begin(&q, RTM_GETROUTE, 0, sizeof(*rt));
 	size_t size = w->route_family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
 	struct route_answer a = { .r = -EBADMSG };
 	int r;
 
-	nlh->nlmsg_type = RTM_GETROUTE;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
 	rt->rtm_family = (unsigned char)w->route_family;
 	rt->rtm_dst_len = (unsigned char)(size * 8);
-	mnl_attr_put(nlh, RTA_DST, size, &w->route_address);
-	r = nl_ask(w->requests, nlh, note_route, &a);
+	mnl_attr_put(&q.head, RTA_DST, size, &w->route_address);
+	r = nl_ask(w->requests, &q.head, note_route, &a);
 	if (r == 0)
 		r = a.r;
 	if (r == 0)

@@ -3,7 +3,6 @@
 #include "watch/process.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/inet_diag.h>
@@ -20,38 +19,23 @@
 #include "base/nl.h"
 #include "base/privilege.h"
 
-static int read_proc(const char *path, char *buf, size_t size)
-{
-	_cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
-
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
-	return 0;
-}
-
 /* dir: /proc/PID, or that of one thread. */
 static int cgroup_of(const char *dir, char ret[PATH_MAX])
 {
-	char path[96], *line, *end;
-	_cleanup_free char *buf = malloc(2 * PATH_MAX);
-	int r;
+	char path[96], buf[2 * PATH_MAX], *line;
+	ssize_t n;
 
-	if (!buf)
-		return -ENOMEM;
 	snprintf(path, sizeof(path), "%.80s/cgroup", dir);
-	r = read_proc(path, buf, 2 * PATH_MAX);
-	if (r)
-		return r;
+	n = read_small(AT_FDCWD, path, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
 	line = !strncmp(buf, "0::", 3) ? buf : strstr(buf, "\n0::");
 	if (!line)
 		return -ENOENT;
 	line = strchr(line, '/');
-	end = line ? strchr(line, '\n') : NULL;
-	if (!end || end - line >= PATH_MAX)
+	if (!line || strcspn(line, "\n") >= PATH_MAX || n == sizeof(buf) - 1)
 		return -ENAMETOOLONG;
-	snprintf(ret, PATH_MAX, "%.*s", (int)(end - line), line);
+	snprintf(ret, PATH_MAX, "%.*s", (int)strcspn(line, "\n"), line);
 	return 0;
 }
 
@@ -85,7 +69,7 @@ bool process_is_to_end(pid_t pid)
 	uint64_t pending = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (read_proc(path, text, sizeof(text)))
+	if (read_small(AT_FDCWD, path, text, sizeof(text)) < 0)
 		return false;
 	for (const char *key = "\nSigPnd:\0\nShdPnd:\0"; *key; key += strlen(key) + 1) {
 		const char *line = strstr(text, key);
@@ -105,7 +89,7 @@ static char state_of(const char *dir, char ret_comm[16])
 	char path[96], text[128], *end, *begin;
 
 	snprintf(path, sizeof(path), "%.80s/stat", dir);
-	if (read_proc(path, text, sizeof(text)))
+	if (read_small(AT_FDCWD, path, text, sizeof(text)) < 0)
 		return 0;
 	begin = strchr(text, '(');
 	end = strrchr(text, ')');
@@ -130,10 +114,10 @@ static bool find_thread(const char *dir, bool (*f)(const char *thread, uint64_t 
 			char ret[64])
 {
 	const char *pid = strrchr(dir, '/') + 1;
+	_cleanup_dir DIR *d = NULL;
 	bool found = false;
 	struct dirent *e;
 	struct stat st;
-	DIR *d;
 
 	snprintf(ret, 64, "%.30s/task", dir);
 	if (stat(ret, &st) < 0 || st.st_nlink <= 3) /* ".", ".." and one thread */
@@ -145,8 +129,6 @@ static bool find_thread(const char *dir, bool (*f)(const char *thread, uint64_t 
 		snprintf(ret, 64, "%.30s/task/%.20s", dir, e->d_name);
 		found = f(ret, arg);
 	}
-	if (d)
-		closedir(d);
 	return found;
 }
 
@@ -195,7 +177,7 @@ static bool read_process(struct netns_process *p)
 int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, void *arg),
 		    void *arg)
 {
-	DIR *d = opendir("/proc");
+	_cleanup_dir DIR *d = opendir("/proc");
 	struct dirent *e;
 	int r = d ? 0 : -errno;
 
@@ -212,8 +194,6 @@ int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, 
 			r = f(&p, arg);
 	}
 	privilege_long_work(false);
-	if (d)
-		closedir(d);
 	return r;
 }
 
@@ -224,17 +204,6 @@ struct each {
 	void *arg;
 	uint8_t protocol;
 };
-
-static void map_address(uint8_t to[16], int family, const __be32 from[4])
-{
-	memset(to, 0, 16);
-	if (family == AF_INET6) {
-		memcpy(to, from, 16);
-		return;
-	}
-	to[10] = to[11] = 0xff;
-	memcpy(to + 12, from, 4);
-}
 
 static int on_socket(const struct nlmsghdr *nlh, void *arg)
 {
@@ -262,17 +231,15 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 
 static int dump_sockets(int fd, int family, uint8_t protocol, struct each *e)
 {
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
+	struct nl_question question;
+	struct inet_diag_req_v2 *q =
+		nl_begin(&question, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sizeof(*q));
 
-	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	q->sdiag_family = (uint8_t)family;
 	q->sdiag_protocol = protocol;
 	q->idiag_states = ~0U;
 	e->protocol = protocol;
-	return nl_ask(fd, nlh, on_socket, e);
+	return nl_ask(fd, &question.head, on_socket, e);
 }
 
 int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg)
@@ -303,14 +270,10 @@ static void unmap_address(__be32 to[4], bool v4, const uint8_t from[16])
 
 int socket_end(int diag_fd, const struct open_socket *s)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-	bool v4 = !memcmp(s->local, mapped, sizeof(mapped));
+	struct nl_question question;
+	struct inet_diag_req_v2 *q = nl_begin(&question, SOCK_DESTROY, NLM_F_ACK, sizeof(*q));
+	bool v4 = is_mapped(s->local);
 
-	nlh->nlmsg_type = SOCK_DESTROY;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	q->sdiag_family = v4 ? AF_INET : AF_INET6;
 	q->sdiag_protocol = s->protocol;
 	q->idiag_states = ~0U;
@@ -321,5 +284,5 @@ int socket_end(int diag_fd, const struct open_socket *s)
 	q->id.idiag_if = s->ifindex;
 	q->id.idiag_cookie[0] = (uint32_t)s->cookie;
 	q->id.idiag_cookie[1] = (uint32_t)(s->cookie >> 32);
-	return nl_ask(diag_fd, nlh, NULL, NULL);
+	return nl_ask(diag_fd, &question.head, NULL, NULL);
 }

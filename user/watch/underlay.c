@@ -102,14 +102,8 @@ static void add_address(struct link *link, uint8_t family, uint8_t prefix, const
 	if (link->n_addresses == ARRAY_SIZE(link->addresses))
 		return;
 	a = &link->addresses[link->n_addresses++];
-	a->prefix = prefix;
-	if (family == AF_INET6) {
-		memcpy(a->address, bytes, 16);
-		return;
-	}
-	a->prefix += 96;
-	a->address[10] = a->address[11] = 0xff;
-	memcpy(a->address + 12, bytes, 4);
+	a->prefix = family == AF_INET ? 96 + prefix : prefix;
+	map_address(a->address, family, bytes);
 }
 
 static int on_address(const struct nlmsghdr *nlh, void *arg)
@@ -139,15 +133,13 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 
 static int dump_netns(int fd, uint16_t type, mnl_cb_t each, void *arg)
 {
-	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nl_question q;
 
-	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	mnl_nlmsg_put_extra_header(nlh, type == RTM_GETLINK    ? sizeof(struct ifinfomsg)
-					: type == RTM_GETROUTE ? sizeof(struct rtmsg)
-							       : sizeof(struct ifaddrmsg));
-	return nl_ask(fd, nlh, each, arg);
+	nl_begin(&q, type, NLM_F_DUMP,
+		 type == RTM_GETLINK	? sizeof(struct ifinfomsg)
+		 : type == RTM_GETROUTE ? sizeof(struct rtmsg)
+					: sizeof(struct ifaddrmsg));
+	return nl_ask(fd, &q.head, each, arg);
 }
 
 int links_read(int rtnl_fd, struct links *ret, struct error *err)
@@ -190,15 +182,12 @@ static int on_nsid(const struct nlmsghdr *nlh, void *arg)
 
 int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret)
 {
-	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nl_question q;
 
-	nlh->nlmsg_type = RTM_GETNSID;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
-	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtgenmsg));
-	mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)netns_fd);
+	nl_begin(&q, RTM_GETNSID, 0, sizeof(struct rtgenmsg));
+	mnl_attr_put_u32(&q.head, NETNSA_FD, (uint32_t)netns_fd);
 	*ret = -1;
-	return nl_ask(rtnl_fd, nlh, on_nsid, ret);
+	return nl_ask(rtnl_fd, &q.head, on_nsid, ret);
 }
 
 struct gateway {
