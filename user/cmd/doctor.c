@@ -19,7 +19,7 @@
 #include "act/gate.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "report/control.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"

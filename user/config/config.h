@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is to be leashed to what: one validated struct. It is read from files (file.h), the command
- * line (args.h) or labels (labels.h) by one table of keys (keys.h), which vpnleash.conf(5)
- * documents. Here is the struct, and the checks that need all of it.
+ * What is to be leashed to what: one validated struct. It is read from files (file.c), the command
+ * line (args.c) or labels (labels.c) by one table of keys (keys.h), which vpnleash.conf(5)
+ * documents.
  */
 #ifndef VPNLEASH_CONFIG_H
 #define VPNLEASH_CONFIG_H
@@ -77,17 +77,48 @@ struct config {
 	size_t n_tunnels, n_workloads;
 	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */
 	struct workload_config *workloads; /* CONFIG_WORKLOADS of them */
-	struct config_origin *origins;	   /* of all tunnels, then of all workloads */
+	struct config_origin *tunnel_origins, *workload_origins;
 };
 
 int config_init(struct config *c, struct error *err);
 void config_free(struct config *c);
 
+/* ------ the ways in ------ */
+
+#define CONFIG_FILE "/etc/vpnleash/vpnleash.conf"
+
+/*
+ * The file (`-c FILE`, CONFIG_FILE by default) and conf.d/NAME.conf beside it in the order of their
+ * names. Files and the directories above them must be root's and writable by root alone. An error
+ * names file and line. 0 or -Exxx with ERROR_INPUT; then *ret is untouched.
+ */
+int config_read(const char *file, struct config *ret, struct error *err);
+/* The text of one file: `name` stands in errors. Call once for each file, then config_finish().
+ * Cuts `text` up. */
+int config_parse_text(struct config *c, const char *name, char *text, struct error *err);
+
+/* --KEY VALUE pairs from argv[1] on. need_tunnel: `run` needs all, `lock` only cgroups, also as
+ * --slice NAME for --cgroup slice:NAME. */
+int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
+		      struct error *err);
+
+struct config_label {
+	const char *key, *value; /* `;` between repeated values */
+};
+/*
+ * One workload `name` in the cgroup `cgroup` by the keys of its labels, on the tunnel of the label
+ * `tunnel` (then *ret has no tunnel, and workloads[0].tunnel_name names it) or on one in `netns` by
+ * the keys of a tunnel. *ret_tunnel_keys: keys of a tunnel beside `interface` were given.
+ */
+int config_from_labels(const char *name, const char *cgroup, const char *netns,
+		       const struct config_label *labels, size_t n, struct config *ret,
+		       bool *ret_tunnel_keys, struct error *err);
+
+/* ------ for those who read ------ */
+
 /* NULL: there are too many. */
 struct tunnel_config *config_add_tunnel(struct config *c, const char *name);
 struct workload_config *config_add_workload(struct config *c, const char *name);
-struct config_origin *config_origin_of_tunnel(struct config *c, size_t i);
-struct config_origin *config_origin_of_workload(struct config *c, size_t i);
 
 /* Set the defaults that follow from other keys of a tunnel. NULL, or the key that is missing, and
  * in *ret_remedy what to write. */

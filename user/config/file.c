@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See file.h. */
-#include "config/file.h"
-
+/*
+ * Configuration files. Our own reader of `key = value`: measured, inih keeps inline comments in
+ * values, joins indented lines to the key before, cuts at 200 bytes and knows no line numbers.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -115,12 +116,12 @@ static int open_section(struct reader *r, char *s)
 		r->place.tunnel = config_add_tunnel(c, name);
 		if (!r->place.tunnel)
 			return fail_here(r, NULL, "more than %d tunnels", CONFIG_TUNNELS);
-		r->origin = config_origin_of_tunnel(c, c->n_tunnels - 1);
+		r->origin = &c->tunnel_origins[c->n_tunnels - 1];
 	} else {
 		r->place.workload = config_add_workload(c, name);
 		if (!r->place.workload)
 			return fail_here(r, NULL, "more than %d workloads", CONFIG_WORKLOADS);
-		r->origin = config_origin_of_workload(c, c->n_workloads - 1);
+		r->origin = &c->workload_origins[c->n_workloads - 1];
 	}
 	snprintf(r->origin->file, sizeof(r->origin->file), "%s", r->at.file);
 	r->origin->line = r->at.number;

@@ -19,10 +19,10 @@ static int check_named(enum place_kind kind, const char *name, struct error *err
 	size_t n = strlen(name);
 
 	if (kind == PLACE_CONTAINER && (!n || n > 255 || strspn(name, plain) != n || *name == '.'))
-		return fail(err, ERROR_INPUT, 0, "container:NAME, as the engine lists it",
-			    "not the name of a container");
+		return wrong(err, "container:NAME, as the engine lists it",
+			     "not the name of a container");
 	if (kind == PLACE_UNIT && (!n || n > 255 || strchr(name, '/') || !strchr(name, '.')))
-		return fail(err, ERROR_INPUT, 0, "unit:NAME.service", "not the name of a unit");
+		return wrong(err, "unit:NAME.service", "not the name of a unit");
 	return 0;
 }
 
@@ -32,7 +32,7 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 	enum place_kind kind = place_kind(value, &name);
 
 	if (strlen(value) >= PATH_MAX)
-		return fail(err, ERROR_INPUT, 0, "/PATH below the cgroup v2 root", "too long");
+		return wrong(err, "/PATH below the cgroup v2 root", "too long");
 	if (kind == PLACE_SLICE) {
 		char path[PATH_MAX];
 
@@ -45,11 +45,11 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 		return check_named(kind, name, err);
 	}
 	if (*value != '/')
-		return fail(err, ERROR_INPUT, 0, "/PATH below the cgroup v2 root", "not a path");
+		return wrong(err, "/PATH below the cgroup v2 root", "not a path");
 	for (const char *up = strstr(value, "/.."); up; up = strstr(up + 1, "/.."))
 		if (up[3] == '/' || !up[3])
-			return fail(err, ERROR_INPUT, 0, "write the path without '..'",
-				    "not the path of a cgroup");
+			return wrong(err, "write the path without '..'",
+				     "not the path of a cgroup");
 	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 	return 0;
 }
@@ -57,7 +57,7 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 static int set_tunnel(struct place *p, const char *value, struct error *err)
 {
 	if (strlen(value) >= CONFIG_NAME_LEN)
-		return fail(err, ERROR_INPUT, 0, "the name of a [tunnel NAME] section", "too long");
+		return wrong(err, "the name of a [tunnel NAME] section", "too long");
 	snprintf(p->workload->tunnel_name, CONFIG_NAME_LEN, "%s", value);
 	return 0;
 }
@@ -67,8 +67,8 @@ static int set_interface(struct place *p, const char *value, struct error *err)
 	/* what dev_valid_name() of the kernel refuses can never be there */
 	if (!*value || strlen(value) >= IFNAMSIZ || strpbrk(value, "/: \t\n\v\f\r") ||
 	    !strcmp(value, ".") || !strcmp(value, ".."))
-		return fail(err, ERROR_INPUT, 0, "1 to 15 characters, no '/', no ':' and no space",
-			    "not an interface name");
+		return wrong(err, "1 to 15 characters, no '/', no ':' and no space",
+			     "not an interface name");
 	snprintf(p->tunnel->interface, IFNAMSIZ, "%s", value);
 	return 0;
 }
@@ -80,9 +80,9 @@ static int set_netns(struct place *p, const char *value, struct error *err)
 
 	if (kind == PLACE_SLICE ||
 	    (kind == PLACE_PATH && (*value != '/' || strlen(value) >= PATH_MAX)))
-		return fail(err, ERROR_INPUT, 0,
-			    "host, container:NAME, unit:NAME, /run/netns/NAME or /proc/PID/ns/net",
-			    "not a network namespace");
+		return wrong(err,
+			     "host, container:NAME, unit:NAME, /run/netns/NAME or /proc/PID/ns/net",
+			     "not a network namespace");
 	snprintf(p->tunnel->netns, PATH_MAX, "%s", value);
 	return check_named(kind, name, err);
 }
@@ -95,8 +95,7 @@ static int set_probe(struct place *p, const char *value, struct error *err)
 	}
 	if (strncmp(value, "icmp:", 5) ||
 	    inet_pton(AF_INET, value + 5, &p->tunnel->probe_address) != 1)
-		return fail(err, ERROR_INPUT, 0, "icmp:IP with an IPv4 address, or none",
-			    "not a probe");
+		return wrong(err, "icmp:IP with an IPv4 address, or none", "not a probe");
 	p->tunnel->probe = PROBE_ICMP;
 	return 0;
 }
@@ -108,7 +107,7 @@ static int set_route(struct place *p, const char *value, struct error *err)
 	if (!strcmp(value, "none"))
 		value = "";
 	else if (inet_pton(AF_INET, value, &any) != 1 && inet_pton(AF_INET6, value, &any) != 1)
-		return fail(err, ERROR_INPUT, 0, "an IP address, or none", "not an address");
+		return wrong(err, "an IP address, or none", "not an address");
 	snprintf(p->tunnel->route, sizeof(p->tunnel->route), "%s", value);
 	p->tunnel->route_given = true;
 	return 0;
@@ -120,7 +119,7 @@ static int set_duration(uint64_t *ret_ns, const char *value, unsigned int min_s,
 	uint64_t ns;
 
 	if (parse_duration(value, &ns))
-		return fail(err, ERROR_INPUT, 0, "like 3s or 1500ms", "not a time");
+		return wrong(err, "like 3s or 1500ms", "not a time");
 	if (ns < min_s * NS_PER_SEC || ns > max_s * NS_PER_SEC)
 		return fail(err, ERROR_INPUT, -ERANGE, NULL, "must be %us to %us", min_s, max_s);
 	*ret_ns = ns;
@@ -140,7 +139,7 @@ static int set_patience(struct place *p, const char *value, struct error *err)
 static int set_on_failure(struct place *p, const char *value, struct error *err)
 {
 	if (strcmp(value, "freeze") && strcmp(value, "block"))
-		return fail(err, ERROR_INPUT, 0, "freeze or block", "not a way to fail");
+		return wrong(err, "freeze or block", "not a way to fail");
 	p->workload->on_failure = *value == 'b' ? ON_FAILURE_BLOCK : ON_FAILURE_FREEZE;
 	return 0;
 }
@@ -162,7 +161,7 @@ static int set_engine(struct place *p, const char *value, struct error *err)
 {
 	if ((strcmp(value, "auto") && strcmp(value, "none") && strncmp(value, "unix:///", 8)) ||
 	    strlen(value) >= sizeof(p->config->engine))
-		return fail(err, ERROR_INPUT, 0, "auto, none, or unix:///PATH", "not an engine");
+		return wrong(err, "auto, none, or unix:///PATH", "not an engine");
 	snprintf(p->config->engine, sizeof(p->config->engine), "%s", value);
 	return 0;
 }
@@ -173,7 +172,7 @@ static int set_slice(struct place *p, const char *value, struct error *err)
 	char path[PATH_MAX];
 
 	if (c->n_slices == CONFIG_SLICES || strlen(value) >= sizeof(c->slices[0]))
-		return fail(err, ERROR_INPUT, 0, NULL, "too long, or more than %d", CONFIG_SLICES);
+		return wrong(err, NULL, "too long, or more than %d", CONFIG_SLICES);
 	snprintf(c->slices[c->n_slices++], sizeof(c->slices[0]), "%s", value);
 	return slice_to_path(&any_root, value, path, err);
 }
@@ -181,8 +180,7 @@ static int set_slice(struct place *p, const char *value, struct error *err)
 static int take_hook(char ret[256], const char *value, struct error *err)
 {
 	if (*value != '/' || strlen(value) >= 256)
-		return fail(err, ERROR_INPUT, 0, "the full path of a program, without arguments",
-			    "not a program");
+		return wrong(err, "the full path of a program, without arguments", "not a program");
 	snprintf(ret, 256, "%s", value);
 	return 0;
 }
@@ -202,7 +200,7 @@ static int set_either(bool *ret, const char *value, const char *first, const cha
 		      const char *remedy, struct error *err)
 {
 	*ret = !strcmp(value, second);
-	return *ret || !strcmp(value, first) ? 0 : fail(err, ERROR_INPUT, 0, remedy, "neither");
+	return *ret || !strcmp(value, first) ? 0 : wrong(err, remedy, "neither");
 }
 
 static int set_guard(struct place *p, const char *value, struct error *err)
@@ -213,8 +211,8 @@ static int set_guard(struct place *p, const char *value, struct error *err)
 static int set_process(struct place *p, const char *value, struct error *err)
 {
 	if (!*value || strlen(value) >= sizeof(p->tunnel->process) || strchr(value, '/'))
-		return fail(err, ERROR_INPUT, 0, "as in /proc/PID/comm: 1 to 15 bytes, no path",
-			    "not a process name");
+		return wrong(err, "as in /proc/PID/comm: 1 to 15 bytes, no path",
+			     "not a process name");
 	snprintf(p->tunnel->process, sizeof(p->tunnel->process), "%s", value);
 	return 0;
 }
@@ -227,10 +225,10 @@ static int set_endpoint(struct place *p, const char *value, struct error *err)
 static int set_bootstrap(struct place *p, const char *value, struct error *err)
 {
 	if (!strcmp(value, "any"))
-		return fail(err, ERROR_INPUT, 0,
-			    "leave it out: what the VPN sends may pass, whoever "
-			    "else is awake",
-			    "'any' opened the underlay for everybody, and is gone");
+		return wrong(err,
+			     "leave it out: what the VPN sends may pass, whoever "
+			     "else is awake",
+			     "'any' opened the underlay for everybody, and is gone");
 	return strcmp(value, "vpn") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
 }
 

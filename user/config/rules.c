@@ -75,8 +75,7 @@ static int read_prefix(const char *text, struct prefix *ret, struct error *err)
 
 	escape(shown, sizeof(shown), text);
 	if (n >= sizeof(host))
-		return fail(err, ERROR_INPUT, 0, "an IP address or IP/LENGTH", "'%s' is not one",
-			    shown);
+		return wrong(err, "an IP address or IP/LENGTH", "'%s' is not one", shown);
 	memcpy(host, text, n);
 	host[n] = '\0';
 	if (inet_pton(AF_INET, host, p.address + 12) == 1) {
@@ -85,20 +84,19 @@ static int read_prefix(const char *text, struct prefix *ret, struct error *err)
 	} else if (inet_pton(AF_INET6, host, p.address) == 1) {
 		most = 128;
 	} else {
-		return fail(err, ERROR_INPUT, 0,
-			    "an IP address or IP/LENGTH; names are not looked up: vpnleash asks no "
-			    "resolver",
-			    "'%s' is not an address", shown);
+		return wrong(err,
+			     "an IP address or IP/LENGTH; names are not looked up: vpnleash asks "
+			     "no resolver",
+			     "'%s' is not an address", shown);
 	}
 	length = most;
 	if (slash && !read_number(slash + 1, 0, most, &length))
-		return fail(err, ERROR_INPUT, 0, "IP/LENGTH", "'%s': the length is 0 to %u", shown,
-			    most);
+		return wrong(err, "IP/LENGTH", "'%s': the length is 0 to %u", shown, most);
 	p.length = (uint8_t)(128 - most + length);
 	for (unsigned int bit = p.length; bit < 128; bit++)
 		if (p.address[bit / 8] & (0x80 >> bit % 8))
-			return fail(err, ERROR_INPUT, 0, "clear the bits behind the length",
-				    "'%s' is an address inside its network", shown);
+			return wrong(err, "clear the bits behind the length",
+				     "'%s' is an address inside its network", shown);
 	*ret = p;
 	return 0;
 }
@@ -151,30 +149,26 @@ static int add_endpoint(struct endpoint_rules *r, const char *text, struct error
 	int q;
 
 	if (r->n == RULES_ENDPOINTS)
-		return fail(err, ERROR_INPUT, 0, "give networks", "more than %d endpoints",
-			    RULES_ENDPOINTS);
+		return wrong(err, "give networks", "more than %d endpoints", RULES_ENDPOINTS);
 	if ((size_t)snprintf(buf, sizeof(buf), "%s", text) >= sizeof(buf))
-		return fail(err, ERROR_INPUT, 0, "IP:PORT/udp", "not an endpoint");
+		return wrong(err, "IP:PORT/udp", "not an endpoint");
 	if (cut_endpoint(buf, &address, &port, &protocol) || read_protocol(protocol, &e->protocol))
-		return fail(err, ERROR_INPUT, 0,
-			    "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
-			    "auto",
-			    "'%s' is not an endpoint", quote(text));
+		return wrong(err,
+			     "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
+			     "auto",
+			     "'%s' is not an endpoint", quote(text));
 	if (!read_number(port, 1, 65535, &number))
-		return fail(err, ERROR_INPUT, 0, "1 to 65535", "'%s': the port is wrong",
-			    quote(text));
+		return wrong(err, "1 to 65535", "'%s': the port is wrong", quote(text));
 	if (number == 53 || number == 853)
-		return fail(err, ERROR_INPUT, 0,
-			    "bootstrap = IP lets the VPN ask one while it starts",
-			    "'%s': a resolver is no endpoint", quote(text));
+		return wrong(err, "bootstrap = IP lets the VPN ask one while it starts",
+			     "'%s': a resolver is no endpoint", quote(text));
 	e->port = (uint16_t)number;
 	q = read_prefix(address, &e->to, err);
 	if (q)
 		return q;
 	if (!is_host(&e->to))
-		return fail(err, ERROR_INPUT, 0,
-			    "the VPN server's address, or a network of at most /8",
-			    "'%s' is no endpoint", quote(text));
+		return wrong(err, "the VPN server's address, or a network of at most /8",
+			     "'%s' is no endpoint", quote(text));
 	r->n++;
 	return 0;
 }
@@ -186,7 +180,7 @@ int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err)
 	if (strncmp(text, "preset:", 7))
 		return add_endpoint(r, text, err);
 	if (strcmp(text, PRESET_WARP))
-		return fail(err, ERROR_INPUT, 0, "there is: " PRESET_WARP, "an unknown preset");
+		return wrong(err, "there is: " PRESET_WARP, "an unknown preset");
 	for (size_t i = 0; i < ARRAY_SIZE(warp_endpoints); i++) {
 		int q = add_endpoint(r, warp_endpoints[i], err);
 
@@ -201,14 +195,12 @@ static int add_host(struct host_rules *r, const char *text, struct error *err)
 	int q;
 
 	if (r->n == RULES_HOSTS)
-		return fail(err, ERROR_INPUT, 0, "give networks", "more than %d hosts",
-			    RULES_HOSTS);
+		return wrong(err, "give networks", "more than %d hosts", RULES_HOSTS);
 	q = read_prefix(text, &r->host[r->n], err);
 	if (q)
 		return q;
 	if (!is_host(&r->host[r->n]))
-		return fail(err, ERROR_INPUT, 0, "an address, or a network of at most /8",
-			    "too much, or no host");
+		return wrong(err, "an address, or a network of at most /8", "too much, or no host");
 	r->n++;
 	return 0;
 }
@@ -231,7 +223,7 @@ int hosts_add(struct host_rules *r, const char *text, struct error *err)
 				return q;
 		}
 	}
-	return r->n ? 0 : fail(err, ERROR_INPUT, 0, "any, or IP,…", "no host");
+	return r->n ? 0 : wrong(err, "any, or IP,…", "no host");
 }
 
 int dns_set(struct dns_rule *r, const char *text, struct error *err)
@@ -248,10 +240,10 @@ int dns_set(struct dns_rule *r, const char *text, struct error *err)
 		return q;
 	for (size_t i = 0; i < hosts.n; i++)
 		if (!is_mapped(hosts.host[i].address) || hosts.host[i].length != 128)
-			return fail(err, ERROR_INPUT, 0, "auto, none, or one or two IPv4 addresses",
-				    "not a resolver");
+			return wrong(err, "auto, none, or one or two IPv4 addresses",
+				     "not a resolver");
 	if (hosts.n > 2)
-		return fail(err, ERROR_INPUT, 0, "one or two", "more than two resolvers");
+		return wrong(err, "one or two", "more than two resolvers");
 	memcpy(&r->server[0], hosts.host[0].address + 12, 4);
 	memcpy(&r->server[1], hosts.host[hosts.n - 1].address + 12, 4);
 	return 0;
@@ -267,16 +259,15 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 		return 0;
 	}
 	if (a->n_from == RULES_FROM)
-		return fail(err, ERROR_INPUT, 0, "give networks", "more than %d networks",
-			    RULES_FROM);
+		return wrong(err, "give networks", "more than %d networks", RULES_FROM);
 	q = read_prefix(from, p, err);
 	if (q)
 		return q;
 	if (!is_mapped(p->address) || !is_host(p))
-		return fail(err, ERROR_INPUT, 0,
-			    "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
-			    "`host`",
-			    "not a LAN");
+		return wrong(err,
+			     "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
+			     "`host`",
+			     "not a LAN");
 	a->n_from++;
 	return 0;
 }
@@ -291,8 +282,7 @@ static int read_from(struct allow_rule *a, char *list, struct error *err)
 
 	if (!list) {
 		if (a->protocol == IPPROTO_UDP)
-			return fail(err, ERROR_INPUT, 0, "udp/PORT from CIDR,…",
-				    "udp needs 'from'");
+			return wrong(err, "udp/PORT from CIDR,…", "udp needs 'from'");
 		a->by_default = a->from_host = true;
 		for (size_t i = 0; i < ARRAY_SIZE(private); i++)
 			add_from(a, private[i], err);
@@ -305,7 +295,7 @@ static int read_from(struct allow_rule *a, char *list, struct error *err)
 			return q;
 	}
 	if (!a->n_from && !a->from_host)
-		return fail(err, ERROR_INPUT, 0, "from CIDR,…", "nobody after 'from'");
+		return wrong(err, "from CIDR,…", "nobody after 'from'");
 	return 0;
 }
 
@@ -323,7 +313,7 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 	if (!copy)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read 'allow'");
 	if (r->n == RULES_ALLOW)
-		return fail(err, ERROR_INPUT, 0, NULL, "more than %d ports", RULES_ALLOW);
+		return wrong(err, NULL, "more than %d ports", RULES_ALLOW);
 	from = copy + strcspn(copy, " \t");
 	if (*from)
 		*from++ = '\0';
@@ -333,17 +323,16 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 		*port++ = '\0';
 	if (!port || read_protocol(copy, &a.protocol) || !read_number(port, 1, 65535, &number) ||
 	    (*from && (strncmp(from, "from", 4) || !strchr(" \t", from[4]))))
-		return fail(err, ERROR_INPUT, 0, "tcp/PORT [from CIDR,…], e.g. tcp/8080",
-			    "not a port of the LAN");
+		return wrong(err, "tcp/PORT [from CIDR,…], e.g. tcp/8080", "not a port of the LAN");
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		if (number == never[i])
-			return fail(err, ERROR_INPUT, 0, NULL,
-				    "port %u is never answered beside the tunnel", number);
+			return wrong(err, NULL, "port %u is never answered beside the tunnel",
+				     number);
 	a.port = (uint16_t)number;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
-			return fail(err, ERROR_INPUT, 0, "one line with all networks",
-				    "%s/%u is given twice", copy, number);
+			return wrong(err, "one line with all networks", "%s/%u is given twice",
+				     copy, number);
 	q = read_from(&a, *from ? from + 4 : NULL, err);
 	if (q)
 		return q;

@@ -9,6 +9,9 @@
 
 #include "base/util.h"
 
+/* The error of what somebody wrote. */
+#define wrong(err, remedy, ...) fail(err, ERROR_INPUT, 0, remedy, __VA_ARGS__)
+
 #define RULES_ENDPOINTS 64
 #define RULES_HOSTS	32
 #define RULES_ALLOW	16

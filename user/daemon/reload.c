@@ -10,7 +10,7 @@
 #include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "core/leash.h"
 #include "core/registry.h"
 #include "core/remains.h"
