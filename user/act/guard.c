@@ -34,7 +34,6 @@ static const struct {
 
 struct guards {
 	const struct pins *pins;
-	struct vpnleash_bpf *skel;
 	int fds[PROGRAMS];
 	uint32_t ids[PROGRAMS];
 };
@@ -63,21 +62,17 @@ static void sweep_links(void)
 int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 {
 	struct guards *g = calloc(1, sizeof(*g));
-	struct bpf_program *p[PROGRAMS];
+	const struct vpnleash_bpf *skel = gate_programs(gate);
 
 	if (!g)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
 	g->pins = gate_pins(gate);
-	g->skel = gate_programs(gate);
-	p[PEER_INGRESS] = g->skel->progs.guard_peer_ingress;
-	p[PEER_EGRESS] = g->skel->progs.guard_peer_egress;
-	p[INSIDE] = g->skel->progs.guard_inside;
-	p[WEAK] = g->skel->progs.guard_weak;
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct bpf_prog_info info = { 0 };
 		__u32 length = sizeof(info);
 
-		g->fds[i] = bpf_program__fd(p[i]);
+		g->fds[i] = bpf_program__fd(
+			bpf_object__find_program_by_name(skel->obj, programs[i].name));
 		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0) {
 			int r = -errno;
 
