@@ -22,7 +22,7 @@ struct hook {
 };
 
 /* 1: updated in place, so that no packet meets a cgroup without a gate; 0: no link of the cgroup is
- * there; or -Exxx. */
+ * there, or of one that is gone (-EPROTO); or -Exxx: there may be one that is in force. */
 static int update_hook(const char *name, const struct bpf_program *p, const struct cgroup_ref *c,
 		       struct error *err)
 {
@@ -134,22 +134,16 @@ static int create_link(const struct bpf_program *p, const struct cgroup_ref *c)
 static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct error *err)
 {
 	const char *name = bpf_program__name(p);
-	_cleanup_fd int link = pins_open_link(name, c->id);
-	bool of_another = link == -EPROTO; /* which is gone */
+	int r = update_hook(name, p, c, err);
+	_cleanup_fd int link = -1;
 	char path[PINS_PATH_MAX];
 
-	if (link >= 0)
-		return bpf_link_update(link, bpf_program__fd(p), NULL) < 0
-			       ? fail(err, ERROR_OTHER, -errno, NULL, "replace %s of '%s'", name,
-				      c->name)
-			       : 0;
-	/* any other failure may leave one that is in force, and a witness of sockets */
-	if (link != -ENOENT && !of_another)
-		return fail(err, ERROR_OTHER, link, NULL, "open %s of '%s'", name, c->name);
+	if (r)
+		return r < 0 ? r : 0;
 	link = create_link(p, c);
 	pins_link_path(path, name, c->id);
-	if (link >= 0 && of_another)
-		unlink(path);
+	if (link >= 0)
+		unlink(path); /* of a cgroup that is gone, see update_hook() */
 	if (link < 0 || bpf_obj_pin(link, path) < 0)
 		return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD, "attach %s to '%s'",
 			    name, c->name);

@@ -92,24 +92,20 @@ void guards_close(struct guards *g)
 
 /* ------ records ------ */
 
-static uint32_t find_slot(const struct pins *p, const struct guard_spec *s, struct guard *ret)
+/* A free one has no netns and no interface. */
+static uint32_t find_slot(const struct guards *g, uint64_t netns_cookie, uint32_t ifindex,
+			  struct guard *ret)
 {
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
-		if (!bpf_map_lookup_elem(p->guards, &slot, ret) &&
-		    ret->netns_cookie == s->inside.netns_cookie &&
-		    ret->ifindex == s->inside.ifindex)
+		if (!bpf_map_lookup_elem(g->pins->guards, &slot, ret) &&
+		    ret->netns_cookie == netns_cookie && ret->ifindex == ifindex)
 			return slot;
 	return 0;
 }
 
-static uint32_t free_slot(const struct guards *g)
+static uint32_t slot_of(const struct guards *g, const struct guard_spec *s, struct guard *ret)
 {
-	struct guard is;
-
-	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
-		if (!bpf_map_lookup_elem(g->pins->guards, &slot, &is) && !is.netns_cookie)
-			return slot;
-	return 0;
+	return find_slot(g, s->inside.netns_cookie, s->inside.ifindex, ret);
 }
 
 static struct guard_slot_key device_key(const struct device *d)
@@ -117,7 +113,8 @@ static struct guard_slot_key device_key(const struct device *d)
 	return (struct guard_slot_key) { .netns_cookie = d->netns_cookie, .ifindex = d->ifindex };
 }
 
-static struct tc_place place_of(const struct guard_spec *s, size_t program)
+static struct tc_place place_of(const struct guards *g, const struct guard_spec *s, size_t program,
+				uint32_t slot)
 {
 	const struct device *d = programs[program].inside ? &s->inside : &s->outside;
 
@@ -126,20 +123,21 @@ static struct tc_place place_of(const struct guard_spec *s, size_t program)
 				   .ifindex = d->ifindex,
 				   .egress = programs[program].egress,
 				   .may_gap = programs[program].inside,
-				   .program = programs[program].name };
+				   .program = programs[program].name,
+				   .program_fd = g->fds[program],
+				   .program_id = g->ids[program],
+				   .slot = slot };
 }
 
 int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 {
 	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
 	struct guard record = { 0 };
-	uint32_t slot = find_slot(g->pins, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 	int r = 0;
 
-	if (!slot) {
-		memset(&record, 0, sizeof(record));
-		slot = free_slot(g);
-	}
+	if (!slot)
+		slot = find_slot(g, 0, 0, &record);
 	if (!slot)
 		return fail(err, ERROR_OTHER, -ENOSPC, NULL, "guard interface %u",
 			    s->inside.ifindex);
@@ -161,10 +159,10 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 		return fail(err, ERROR_OTHER, -errno, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
 	for (size_t i = 0; !r && i < PROGRAMS; i++) {
-		struct tc_place place = place_of(s, i);
+		struct tc_place place = place_of(g, s, i, slot);
 
-		if (programs[i].weak == s->weak && tc_check(&place, g->ids[i], slot))
-			r = tc_attach(&place, g->fds[i], slot, err);
+		if (programs[i].weak == s->weak && tc_check(&place))
+			r = tc_attach(&place, err);
 	}
 	return r;
 }
@@ -173,20 +171,20 @@ unsigned int guard_slot(const struct guards *g, const struct guard_spec *s)
 {
 	struct guard record;
 
-	return find_slot(g->pins, s, &record);
+	return slot_of(g, s, &record);
 }
 
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which)
 {
 	struct guard record;
-	uint32_t slot = find_slot(g->pins, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 
 	*ret_which = "its record";
 	if (!slot)
 		return -ENOLINK;
 	for (size_t i = 0; i < PROGRAMS; i++) {
-		struct tc_place place = place_of(s, i);
-		int r = programs[i].weak == s->weak ? tc_check(&place, g->ids[i], slot) : 0;
+		struct tc_place place = place_of(g, s, i, slot);
+		int r = programs[i].weak == s->weak ? tc_check(&place) : 0;
 
 		*ret_which = programs[i].name;
 		if (r)
@@ -195,17 +193,18 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 	return 0;
 }
 
-static void remove_guard(const struct pins *p, const struct guard_spec *s)
+static void remove_guard(const struct guards *g, const struct guard_spec *s)
 {
+	const struct pins *p = g->pins;
 	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
 	struct guard record;
-	uint32_t slot = find_slot(p, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 	/* the underlay may have another end by now: then the rest is that one's */
 	bool other_end = slot && (record.peer_ifindex != s->outside.ifindex ||
 				  record.peer_netns_ino != s->outside.netns_ino);
 
 	for (size_t i = PROGRAMS; i-- > 0;) {
-		struct tc_place place = place_of(s, i);
+		struct tc_place place = place_of(g, s, i, slot);
 
 		if (!programs[i].inside || !other_end)
 			tc_detach(&place);
@@ -224,7 +223,7 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 		    uint64_t since_ns, uint64_t vpn_cgroup, uint32_t vpn_level)
 {
 	struct guard record;
-	uint32_t slot = find_slot(g->pins, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 
 	if (!slot)
 		return until_ns ? -ENOENT : 0;
@@ -240,10 +239,10 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 
 void guard_lost(struct guards *g, const struct guard_spec *s)
 {
-	struct tc_place outside = place_of(s, s->weak ? WEAK : PEER_INGRESS);
+	struct tc_place outside = place_of(g, s, s->weak ? WEAK : PEER_INGRESS, 0);
 
-	if (tc_check(&outside, 0, 0) == -ENODEV)
-		remove_guard(g->pins, s);
+	if (tc_check(&outside) == -ENODEV)
+		remove_guard(g, s);
 }
 
 /* ------ rules ------ */
@@ -271,11 +270,11 @@ static bool is_among(const struct address_key *key, const struct address_rule *r
 	return false;
 }
 
-static int write_rules(const struct pins *p, enum address_trie trie, uint64_t netns_cookie,
-		       const struct address_rule *rules, size_t n)
+int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+		const struct address_rule *rules, size_t n)
 {
-	int fd = trie == TRIE_ENDPOINTS ? p->endpoints : p->exceptions;
-	struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
+	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
+	_cleanup_free struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
 	struct address_key key, *previous = NULL;
 	size_t n_stale = 0;
 	int r = stale ? 0 : -ENOMEM;
@@ -290,14 +289,14 @@ static int write_rules(const struct pins *p, enum address_trie trie, uint64_t ne
 	}
 	for (size_t i = 0; i < n_stale; i++)
 		bpf_map_delete_elem(fd, &stale[i]);
-	free(stale);
 	return r;
 }
 
-int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
-		const struct address_rule *rules, size_t n)
+static int forget_rules(const struct guards *g, uint64_t netns_cookie)
 {
-	return write_rules(g->pins, trie, netns_cookie, rules, n);
+	int r = guard_rules(g, TRIE_ENDPOINTS, netns_cookie, NULL, 0);
+
+	return r ? r : guard_rules(g, TRIE_EXCEPTIONS, netns_cookie, NULL, 0);
 }
 
 size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
@@ -333,13 +332,15 @@ static void sweep_records(struct guards *g)
 		return;
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard record;
-		struct tc_place place = { .netns_fd = -1, .program = programs[PEER_INGRESS].name };
+		struct guard_spec s = { .outside.netns_fd = -1 };
+		struct tc_place place;
 
 		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
 		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
 			continue;
-		place.ifindex = record.peer_ifindex;
-		if (!tc_check(&place, g->ids[PEER_INGRESS], slot))
+		s.outside.ifindex = record.peer_ifindex;
+		place = place_of(g, &s, PEER_INGRESS, slot);
+		if (!tc_check(&place))
 			continue;
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
@@ -399,12 +400,9 @@ static void sweep_rules(struct guards *g, int fd, bool (*is_known)(uint64_t cook
 			!is_known(key.netns_cookie, arg) && !has_record(g->pins, key.netns_cookie);
 		judged[n++] = key.netns_cookie;
 	}
-	for (i = 0; i < n; i++) {
-		if (!gone[i])
-			continue;
-		write_rules(g->pins, TRIE_ENDPOINTS, judged[i], NULL, 0);
-		write_rules(g->pins, TRIE_EXCEPTIONS, judged[i], NULL, 0);
-	}
+	for (i = 0; i < n; i++)
+		if (gone[i])
+			forget_rules(g, judged[i]);
 }
 
 void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg), void *arg)
@@ -435,6 +433,7 @@ static int is_netns(int fd, void *arg)
 
 int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 {
+	const struct guards g = { .pins = p };
 	_cleanup_fd int ours = -1;
 	int r = netns_open("host", &ours, err);
 	uint32_t our_ino;
@@ -458,13 +457,11 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 		s.outside = (struct device) { out.fd, out.ino, 0, record.peer_ifindex };
 		if (out.ino == our_ino || out.fd >= 0)
 			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
-		remove_guard(p, &s);
+		remove_guard(&g, &s);
 		close_fd(in.fd);
 		close_fd(out.fd);
 	}
-	r = write_rules(p, TRIE_ENDPOINTS, cookie, NULL, 0);
-	if (!r)
-		r = write_rules(p, TRIE_EXCEPTIONS, cookie, NULL, 0);
+	r = forget_rules(&g, cookie);
 	return r ? fail(err, ERROR_OTHER, r, NULL, "take the guard's rules off") : 0;
 }
 
@@ -474,8 +471,8 @@ void guard_each_flow(struct guards *g,
 		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
 		     void *arg)
 {
-	struct flow_key *keys = calloc(FLOWS_AT_ONCE, sizeof(*keys));
-	struct flow *flows = calloc(FLOWS_AT_ONCE, sizeof(*flows));
+	_cleanup_free struct flow_key *keys = calloc(FLOWS_AT_ONCE, sizeof(*keys));
+	_cleanup_free struct flow *flows = calloc(FLOWS_AT_ONCE, sizeof(*flows));
 	__u32 at, *from = NULL, n = FLOWS_AT_ONCE;
 	int r = keys && flows ? 0 : -ENOMEM;
 
@@ -490,6 +487,4 @@ void guard_each_flow(struct guards *g,
 			f(&keys[i], &flows[i], arg);
 		from = &at;
 	}
-	free(keys);
-	free(flows);
 }

@@ -68,7 +68,7 @@ void address_rule(struct address_rule *ret, uint64_t netns_cookie, enum address_
 		  bool allowed, enum endpoint_source source);
 enum address_trie { TRIE_ENDPOINTS, TRIE_EXCEPTIONS };
 /* Exactly these are that netns' rules in the trie: what is missing is added, then the rest goes. */
-int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n);
 
 /* That netns' rules, at most max of them. */

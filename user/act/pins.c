@@ -406,33 +406,24 @@ static int open_link(const char *hook, uint64_t cgroup_id, uint64_t *ret_cgroup)
 	struct bpf_link_info info = { 0 };
 	__u32 length = sizeof(info);
 	char path[PINS_PATH_MAX];
-	int fd, r = -EPROTO;
+	_cleanup_fd int fd = -1;
 
 	pins_link_path(path, hook, cgroup_id);
 	fd = bpf_obj_get(path);
-	if (fd < 0)
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
-		r = -errno;
-	else if (info.type == BPF_LINK_TYPE_CGROUP)
-		r = fd;
-	if (r < 0)
-		close(fd);
-	else
-		*ret_cgroup = info.cgroup.cgroup_id;
-	return r;
+	if (info.type != BPF_LINK_TYPE_CGROUP)
+		return -EPROTO;
+	*ret_cgroup = info.cgroup.cgroup_id;
+	return TAKE_FD(fd);
 }
 
 int pins_open_link(const char *hook, uint64_t cgroup_id)
 {
 	uint64_t of;
-	int fd = open_link(hook, cgroup_id, &of);
+	_cleanup_fd int fd = open_link(hook, cgroup_id, &of);
 
-	if (fd >= 0 && of != cgroup_id) {
-		close(fd);
-		return -EPROTO;
-	}
-	return fd;
+	return fd >= 0 && of != cgroup_id ? -EPROTO : TAKE_FD(fd);
 }
 
 int pins_in_force(uint64_t cgroup_id)
@@ -442,12 +433,10 @@ int pins_in_force(uint64_t cgroup_id)
 
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		uint64_t of = 0;
-		int fd = open_link(hooks[i], cgroup_id, &of);
+		_cleanup_fd int fd = open_link(hooks[i], cgroup_id, &of);
 
 		if (fd < 0 && fd != -ENOENT)
 			return fd;
-		if (fd >= 0)
-			close(fd);
 		if (of)
 			return 1;
 	}
