@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fork, exec and wait. Two fork by themselves: act/hooks.c, whose programs are ended as a group,
- * and the sender of prove.h. A child dies with the *thread* that started it (PR_SET_PDEATHSIG).
+ * Fork, exec and wait. Only act/hooks.c forks by itself: its programs are ended as a group. A child
+ * dies with the *thread* that started it (PR_SET_PDEATHSIG).
  */
 #ifndef VPNLEASH_CHILD_H
 #define VPNLEASH_CHILD_H

@@ -30,27 +30,23 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 {
 	const char *name;
 	enum place_kind kind = place_kind(value, &name);
+	char path[PATH_MAX];
 
 	if (strlen(value) >= PATH_MAX)
 		return wrong(err, "/PATH below the cgroup v2 root", "too long");
+	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 	if (kind == PLACE_SLICE) {
-		char path[PATH_MAX];
-
-		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 		p->workload->is_slice = true;
 		return slice_to_path(&any_root, name, path, err);
 	}
-	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT) {
-		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
+	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT)
 		return check_named(kind, name, err);
-	}
 	if (*value != '/')
 		return wrong(err, "/PATH below the cgroup v2 root", "not a path");
 	for (const char *up = strstr(value, "/.."); up; up = strstr(up + 1, "/.."))
 		if (up[3] == '/' || !up[3])
 			return wrong(err, "write the path without '..'",
 				     "not the path of a cgroup");
-	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 	return 0;
 }
 
@@ -148,10 +144,6 @@ static int set_stop_after(struct place *p, const char *value, struct error *err)
 {
 	if (!strcmp(value, "never")) {
 		p->workload->stop_after_ns = STOP_NEVER;
-		return 0;
-	}
-	if (!strcmp(value, "0")) {
-		p->workload->stop_after_ns = 0;
 		return 0;
 	}
 	return set_duration(&p->workload->stop_after_ns, value, 0, 24 * 3600, err);

@@ -175,19 +175,17 @@ static int add_endpoint(struct endpoint_rules *r, const char *text, struct error
 
 int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err)
 {
+	int q = 0;
+
 	if (!strcmp(text, "auto"))
 		return 0;
 	if (strncmp(text, "preset:", 7))
 		return add_endpoint(r, text, err);
 	if (strcmp(text, PRESET_WARP))
 		return wrong(err, "there is: " PRESET_WARP, "an unknown preset");
-	for (size_t i = 0; i < ARRAY_SIZE(warp_endpoints); i++) {
-		int q = add_endpoint(r, warp_endpoints[i], err);
-
-		if (q)
-			return q;
-	}
-	return 0;
+	for (size_t i = 0; !q && i < ARRAY_SIZE(warp_endpoints); i++)
+		q = add_endpoint(r, warp_endpoints[i], err);
+	return q;
 }
 
 static int add_host(struct host_rules *r, const char *text, struct error *err)
@@ -215,13 +213,12 @@ int hosts_add(struct host_rules *r, const char *text, struct error *err)
 	for (host = strtok_r(list, ", ", &save); host; host = strtok_r(NULL, ", ", &save)) {
 		bool preset = !strcmp(host, PRESET_WARP);
 		size_t n = preset ? ARRAY_SIZE(warp_hosts) : 1;
+		int q = 0;
 
-		for (size_t i = 0; i < n; i++) {
-			int q = add_host(r, preset ? warp_hosts[i] : host, err);
-
-			if (q)
-				return q;
-		}
+		for (size_t i = 0; !q && i < n; i++)
+			q = add_host(r, preset ? warp_hosts[i] : host, err);
+		if (q)
+			return q;
 	}
 	return r->n ? 0 : wrong(err, "any, or IP,…", "no host");
 }
@@ -278,7 +275,7 @@ static int read_from(struct allow_rule *a, char *list, struct error *err)
 	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
 					       "169.254.0.0/16" };
 	char *save;
-	int q;
+	int q = 0;
 
 	if (!list) {
 		if (a->protocol == IPPROTO_UDP)
@@ -288,15 +285,12 @@ static int read_from(struct allow_rule *a, char *list, struct error *err)
 			add_from(a, private[i], err);
 		return 0;
 	}
-	for (char *from = strtok_r(list, ", \t", &save); from;
-	     from = strtok_r(NULL, ", \t", &save)) {
+	for (char *from = strtok_r(list, ", \t", &save); !q && from;
+	     from = strtok_r(NULL, ", \t", &save))
 		q = add_from(a, from, err);
-		if (q)
-			return q;
-	}
-	if (!a->n_from && !a->from_host)
+	if (!q && !a->n_from && !a->from_host)
 		return wrong(err, "from CIDR,…", "nobody after 'from'");
-	return 0;
+	return q;
 }
 
 int allow_add(struct allow_rules *r, const char *text, struct error *err)

@@ -50,8 +50,8 @@ socklen_t address_socket(const struct address *a, uint16_t port, int ifindex,
 
 /* Where packets of that kind go; of family 0 if the targets have no such address. */
 const struct address *kind_address(const struct kind *k, const struct targets *t);
-/* .fire of a kind that names none. */
-ssize_t fire_plain(int fd, const struct shot *s);
+/* To where the shot is aimed. */
+ssize_t fire_bytes(int fd, const struct shot *s, const void *bytes, size_t length, int flags);
 
 /* setsockopt(2): 0 or -Exxx. */
 int set_option(int fd, int level, int name, const void *value, socklen_t size);

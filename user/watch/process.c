@@ -252,14 +252,11 @@ int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg),
 		      { AF_INET, IPPROTO_UDP },
 		      { AF_INET6, IPPROTO_UDP } };
 	struct each e = { .f = f, .arg = arg };
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		int r = dump_sockets(diag_fd, kinds[i].family, kinds[i].protocol, &e);
-
-		if (r)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; !r && i < ARRAY_SIZE(kinds); i++)
+		r = dump_sockets(diag_fd, kinds[i].family, kinds[i].protocol, &e);
+	return r;
 }
 
 static void unmap_address(__be32 to[4], bool v4, const uint8_t from[16])
