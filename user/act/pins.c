@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -467,11 +466,9 @@ int pins_remove_every_link(struct error *err)
 	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
-	if (!d)
-		return errno == ENOENT
-			       ? 0
-			       : fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open " LINKS);
-	while ((e = readdir(d)))
+	if (!d && errno != ENOENT)
+		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open " LINKS);
+	while (d && (e = readdir(d)))
 		if (e->d_name[0] != '.' && unlinkat(dirfd(d), e->d_name, 0) < 0)
 			return fail(err, ERROR_OTHER, -errno, NULL, "remove " LINKS "/%s",
 				    e->d_name);

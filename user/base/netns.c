@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 /* 0, -ENOENT for the empty file that `ip netns add` makes before it mounts, -EINVAL. */
 static int check_netns(int fd)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One tunnel and its workloads by the command line. */
-#include <errno.h>
 #include <string.h>
 
 #include "config/keys.h"

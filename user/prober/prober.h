@@ -13,7 +13,6 @@
 
 #include <netinet/in.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/util.h"
 

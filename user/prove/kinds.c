@@ -17,7 +17,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

@@ -8,7 +8,6 @@
 #include <sys/types.h>
 
 #include "base/cgroup.h"
-#include "base/util.h"
 
 struct netns_process {
 	pid_t pid;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <linux/genetlink.h>
 #include <linux/wireguard.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
