@@ -61,7 +61,7 @@ static void sweep_links(void)
 
 int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 {
-	struct guards *g = calloc(1, sizeof(*g));
+	_cleanup_free struct guards *g = calloc(1, sizeof(*g));
 	const struct vpnleash_bpf *skel = gate_programs(gate);
 
 	if (!g)
@@ -73,15 +73,11 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 
 		g->fds[i] = bpf_program__fd(
 			bpf_object__find_program_by_name(skel->obj, programs[i].name));
-		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0) {
-			int r = -errno;
-
-			free(g);
-			return fail(err, ERROR_OTHER, r, NULL, "read the guard's programs");
-		}
+		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0)
+			return fail(err, ERROR_OTHER, -errno, NULL, "read the guard's programs");
 		g->ids[i] = info.id;
 	}
-	*ret = g;
+	*ret = TAKE_PTR(g);
 	return 0;
 }
 

@@ -242,25 +242,27 @@ static int read_text(int fd, const char *name, char *text, struct error *err)
 		return fail(err, ERROR_INPUT, -EFBIG, "at most 256 KiB", "read '%s'", quote(name));
 	text[n] = '\0';
 	if (strlen(text) != n)
-		return fail(err, ERROR_INPUT, 0, "a text file", "'%s' has a NUL byte", quote(name));
+		return wrong(err, "a text file", "'%s' has a NUL byte", quote(name));
 	return 0;
 }
 
 static int read_file(struct config *c, const char *name, struct error *err)
 {
-	_cleanup_fd int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int r = check_parents(name, err);
 	_cleanup_free char *text = NULL;
+	_cleanup_fd int fd = -1;
 	struct stat st;
-	int r;
 
+	if (r)
+		return r;
+	fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail(err, ERROR_INPUT, -errno,
 			    errno == ELOOP ? "it must not be a symbolic link"
 					   : "write one, or give -c FILE",
 			    "open '%s'", quote(name));
 	if (!S_ISREG(st.st_mode))
-		return fail(err, ERROR_INPUT, 0, "a regular file", "'%s' is not a file",
-			    quote(name));
+		return wrong(err, "a regular file", "'%s' is not a file", quote(name));
 	r = check_owner(name, &st, err);
 	if (r)
 		return r;
@@ -276,13 +278,6 @@ static int ends_in_conf(const struct dirent *e)
 	const char *dot = strrchr(e->d_name, '.');
 
 	return e->d_name[0] != '.' && dot && !strcmp(dot, ".conf");
-}
-
-static int read_checked(struct config *c, const char *name, struct error *err)
-{
-	int r = check_parents(name, err);
-
-	return r ? r : read_file(c, name, err);
 }
 
 /* The files of conf.d beside `file`, in the order of their names. */
@@ -301,7 +296,7 @@ static int read_more(struct config *c, const char *file, struct error *err)
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s/%s", dir, entries[i]->d_name);
 		if (!r)
-			r = read_checked(c, name, err);
+			r = read_file(c, name, err);
 		free(entries[i]);
 	}
 	free(entries);
@@ -310,7 +305,7 @@ static int read_more(struct config *c, const char *file, struct error *err)
 
 static int read_all(const char *file, struct config *c, struct error *err)
 {
-	int r = read_checked(c, file, err);
+	int r = read_file(c, file, err);
 
 	if (!r)
 		r = read_more(c, file, err);
