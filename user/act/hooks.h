@@ -12,11 +12,10 @@
 #define VPNLEASH_HOOKS_H
 
 #include "base/util.h"
+#include "base/worker.h"
 
 #define HOOKS_AT_ONCE 16
 #define HOOK_VALUE    200
-
-struct hooks;
 
 struct hook_call {
 	char program[256]; /* a full path; see hooks_check() */
@@ -24,11 +23,11 @@ struct hook_call {
 	char workload[HOOK_VALUE], state[32], from[32], evidence[HOOK_VALUE], interface[32];
 };
 
-int hooks_start(struct hooks **ret, struct error *err);
-void hooks_stop(struct hooks *h); /* NULL is fine; ends what is still running */
+/* Their process: worker_stop() ends it, and what is still running. */
+int hooks_start(struct worker *ret, struct error *err);
 /* Never blocks. netns_fd -1: in the host's network, else in that one. 0, or -EAGAIN: too many are
  * waiting; -EPIPE: the process is gone. */
-int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd);
+int hooks_call(const struct worker *h, const struct hook_call *call, int netns_fd);
 /*
  * Would it be run? An executable regular file that only root may write, by directories and links of
  * which the same holds. Each run asks anew.

@@ -296,7 +296,7 @@ static void configure(const struct config *config, const struct parts *new)
 
 static void warn_of_hooks(const struct daemon *d)
 {
-	if (d->hooks)
+	if (d->hooks.child.pid)
 		return;
 	for_each_workload(d, w) {
 		if (!*w->hook && !*w->hook_inside)
