@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See detach.h. */
 #include "act/detach.h"
 
 #include <bpf/bpf.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See guard.h. */
 #include "act/guard.h"
 
 #include <arpa/inet.h>

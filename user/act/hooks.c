@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See hooks.h. */
 #include "act/hooks.h"
 
 #include <cap-ng.h>

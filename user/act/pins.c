@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See pins.h. */
 #include "act/pins.h"
 
 #include <bpf/bpf.h>

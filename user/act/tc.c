@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See tc.h. libbpf 1.1 knows neither tcx by name nor a clsact filter's classid. */
+/* libbpf 1.1 knows neither tcx by name nor a clsact filter's classid. */
 #include "act/tc.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See netns.h. */
 #include "base/netns.h"
 
 #include <ctype.h>

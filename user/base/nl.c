@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See nl.h. */
 #include "base/nl.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See util.h. */
 #include "base/util.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See config.h. */
 #include "config/config.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See keys.h. */
 #include "config/keys.h"
 
 #include <arpa/inet.h>

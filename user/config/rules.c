@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See rules.h. */
 #include "config/rules.h"
 
 #include <arpa/inet.h>

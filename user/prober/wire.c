@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See wire.h. */
 #include "prober/wire.h"
 
 #include <arpa/inet.h>

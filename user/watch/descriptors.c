@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See descriptors.h. */
 #include "watch/descriptors.h"
 
 #include <errno.h>

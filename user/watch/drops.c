@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See drops.h. */
 #include "watch/drops.h"
 
 #include <bpf/libbpf.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See netlink.h. Two sockets: `events` is subscribed and only read; `requests` asks and gets its
- * answer at once, since rtnetlink works in the context of the asker. Subscribed first, asked then:
- * whatever the answer does not show yet lies in `events`. And since a batch is read to its end
- * before READY is told, no message older than an answer can make a link look ready.
+ * Two sockets: `events` is subscribed and only read; `requests` asks and gets its answer at once,
+ * since rtnetlink works in the context of the asker. Subscribed first, asked then: whatever the
+ * answer does not show yet lies in `events`. And since a batch is read to its end before READY is
+ * told, no message older than an answer can make a link look ready.
  */
 #include "watch/netlink.h"
 

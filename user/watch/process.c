@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See process.h. */
 #include "watch/process.h"
 
 #include <ctype.h>

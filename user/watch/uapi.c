@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See uapi.h. */
 #include "watch/uapi.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See underlay.h. */
 #include "watch/underlay.h"
 
 #include <errno.h>

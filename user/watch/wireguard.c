@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See wireguard.h. */
 #include "watch/wireguard.h"
 
 #include <arpa/inet.h>
