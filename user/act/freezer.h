@@ -4,8 +4,7 @@
  * (its tail reached 267 ms with 500 busy threads; watch/cgroup.c waits for it), so the gate shuts
  * first. A frozen cgroup's TCP still retransmits: freeze is never containment.
  */
-#ifndef VPNLEASH_FREEZER_H
-#define VPNLEASH_FREEZER_H
+#pragma once
 
 #include <string.h>
 
@@ -30,5 +29,3 @@ static inline int freezer_asked(int cgroup_fd)
 
 	return n < 0 ? (int)n : !strcmp(text, "1");
 }
-
-#endif

@@ -4,8 +4,7 @@
  * pinned: they outlive the daemon, and one that is there already is updated in place; nothing is
  * detached to be attached again.
  */
-#ifndef VPNLEASH_GATE_H
-#define VPNLEASH_GATE_H
+#pragma once
 
 #include "act/pins.h"
 #include "base/cgroup.h"
@@ -80,5 +79,3 @@ int gate_netns_cookie(struct gate *g, int netns_fd, uint64_t *ret_cookie, struct
 
 /* On the cgroups of `vpnleash exec`: "INTERFACE NETNS". trusted.: root's alone. */
 #define EXEC_XATTR "trusted.vpnleash.tunnel"
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the files behind gate.h share; only they load and attach the cgroup programs by libbpf. */
-#ifndef VPNLEASH_GATE_INTERNAL_H
-#define VPNLEASH_GATE_INTERNAL_H
+#pragma once
 
 #include "act/gate.h"
 
@@ -74,5 +73,3 @@ int gate_prove(struct gate *g, struct error *err);
  * A crash anywhere in between leaves another version's pins again, and all shut.
  */
 int gate_upgrade(struct gate *g, struct error *err);
-
-#endif

@@ -4,8 +4,7 @@
  * writer of `guard_slots`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the
  * daemon, as the gate's do; with its record taken away a program drops everything.
  */
-#ifndef VPNLEASH_GUARD_H
-#define VPNLEASH_GUARD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -79,5 +78,3 @@ size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns
 void guard_each_flow(struct guards *g,
 		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
 		     void *arg);
-
-#endif

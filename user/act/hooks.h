@@ -8,8 +8,7 @@
  * an environment of PATH and what is documented in vpnleash.conf(5). At most HOOKS_AT_ONCE; each is
  * ended after 10 s, and of its output the first 64 KiB are logged, line by line.
  */
-#ifndef VPNLEASH_HOOKS_H
-#define VPNLEASH_HOOKS_H
+#pragma once
 
 #include "base/util.h"
 #include "base/worker.h"
@@ -33,5 +32,3 @@ int hooks_call(const struct worker *h, const struct hook_call *call, int netns_f
  * which the same holds. Each run asks anew.
  */
 int hooks_check(const char *program, struct error *err);
-
-#endif

@@ -4,8 +4,7 @@
  * outlives the daemon, or a clsact filter, which lives as long as the device and its qdisc. Only
  * guard.c uses it.
  */
-#ifndef VPNLEASH_TC_H
-#define VPNLEASH_TC_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,5 +29,3 @@ int tc_attach(const struct tc_place *p, struct error *err);
 int tc_check(const struct tc_place *p);
 /* Gone is fine. 0 or -Exxx. */
 int tc_detach(const struct tc_place *p);
-
-#endif

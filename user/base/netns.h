@@ -7,8 +7,7 @@
  * An open descriptor (of a namespace or of a socket in it) keeps the namespace alive, also when its
  * container is long gone. That a namespace is dead is for those to find out who know its owner.
  */
-#ifndef VPNLEASH_NETNS_H
-#define VPNLEASH_NETNS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -43,5 +42,3 @@ int netns_call(int netns_fd, int (*f)(void *), void *arg);
 
 /* socket(2) in the namespace, close-on-exec. The descriptor or -Exxx. */
 int netns_socket(int netns_fd, int domain, int type, int protocol);
-
-#endif

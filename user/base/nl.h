@@ -4,8 +4,7 @@
  * CAP_NET_ADMIN in a netns, as a VPN's container has it, one may write to every socket there, and
  * look up its port: what says that a message is the kernel's is its sender's port, 0, alone.
  */
-#ifndef VPNLEASH_NL_H
-#define VPNLEASH_NL_H
+#pragma once
 
 #include <libmnl/libmnl.h>
 
@@ -37,5 +36,3 @@ void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t si
  * meanwhile.
  */
 int nl_ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg);
-
-#endif

@@ -7,8 +7,7 @@
  * failed fills struct error once with fail(); callers only return the number; main() or the log
  * prints it once. ret_ parameters are written on success only.
  */
-#ifndef VPNLEASH_UTIL_H
-#define VPNLEASH_UTIL_H
+#pragma once
 
 #include <dirent.h>
 #include <stdbool.h>
@@ -101,5 +100,3 @@ void map_address(uint8_t ret[16], int family, const void *bytes);
 bool is_mapped(const uint8_t address[16]);
 /* RFC 1071 over an even number of bytes, in network byte order; 0 where it is in and right. */
 uint16_t inet_checksum(const void *bytes, size_t length);
-
-#endif

@@ -4,8 +4,7 @@
  * line (args.c) or labels (labels.c) by one table of keys (keys.h), which vpnleash.conf(5)
  * documents.
  */
-#ifndef VPNLEASH_CONFIG_H
-#define VPNLEASH_CONFIG_H
+#pragma once
 
 #include <limits.h>
 #include <net/if.h>
@@ -138,5 +137,3 @@ struct config_line {
 /* An error there: "FILE:LINE: ..." with ERROR_INPUT; returns -EINVAL. */
 int config_fail_at(struct config_line at, struct error *err, const char *remedy, const char *format,
 		   ...) __attribute__((format(printf, 4, 5)));
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The keys of files, of the command line and of labels: one table, and how each value is read. */
-#ifndef VPNLEASH_KEYS_H
-#define VPNLEASH_KEYS_H
+#pragma once
 
 #include "config/config.h"
 
@@ -39,5 +38,3 @@ uint64_t key_bit(const struct key *key);
 
 /* One line for each key of the command line, for --help. */
 void config_print_keys(FILE *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Values of the guard's keys: where the VPN may go, who may come in. Text → struct. */
-#ifndef VPNLEASH_RULES_H
-#define VPNLEASH_RULES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -69,5 +68,3 @@ int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err);
 int hosts_add(struct host_rules *r, const char *text, struct error *err);
 /* "tcp/PORT [from CIDR,…|host]" */
 int allow_add(struct allow_rules *r, const char *text, struct error *err);
-
-#endif

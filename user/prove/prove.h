@@ -15,8 +15,7 @@
  * IPv6 addresses of the client must be past duplicate address detection ("ip addr add … nodad"):
  * a tentative address sends nothing, and the control sees nothing.
  */
-#ifndef VPNLEASH_PROVE_H
-#define VPNLEASH_PROVE_H
+#pragma once
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -218,5 +217,3 @@ int capture_drain(struct capture *c, struct error *err);
  */
 int capture_fence(struct capture *c, int client_netns_fd, struct error *err);
 void capture_close(struct capture *c); /* counts stay; idempotent */
-
-#endif

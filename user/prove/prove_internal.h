@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the four files behind prove.h share among themselves. */
-#ifndef VPNLEASH_PROVE_INTERNAL_H
-#define VPNLEASH_PROVE_INTERNAL_H
+#pragma once
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -68,5 +67,3 @@ static inline int socket_in(int netns_fd, int family, int type, int protocol)
 	}
 	return netns_socket(netns_fd, family, type, protocol);
 }
-
-#endif

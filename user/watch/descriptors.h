@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a process holds open, by the kernel's word: its sockets, and the tun devices that end in
  * it. */
-#ifndef VPNLEASH_DESCRIPTORS_H
-#define VPNLEASH_DESCRIPTORS_H
+#pragma once
 
 #include <net/if.h>
 #include <stdint.h>
@@ -18,5 +17,3 @@ struct descriptor {
 /* Calls f for each socket and tun. A process that has ended holds nothing. -E2BIG: there are more;
  * -Exxx: they can not be read. */
 int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg);
-
-#endif

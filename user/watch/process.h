@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Who lives in a network namespace, and which sockets are open there. */
-#ifndef VPNLEASH_PROCESS_H
-#define VPNLEASH_PROCESS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,5 +43,3 @@ int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg),
 /* Ends that very socket (SOCK_DESTROY): its owner gets ECONNABORTED. -EOPNOTSUPP: the kernel lacks
  * CONFIG_INET_DIAG_DESTROY. */
 int socket_end(int diag_fd, const struct open_socket *s);
-
-#endif
