@@ -60,6 +60,19 @@ void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t si
 	return mnl_nlmsg_put_extra_header(&ret->head, size);
 }
 
+bool nl_u32(const struct nlmsghdr *nlh, size_t header, uint16_t type, uint32_t *ret)
+{
+	const struct nlattr *attr, *found = NULL;
+
+	mnl_attr_for_each(attr, nlh, header)
+		if (mnl_attr_get_type(attr) == type)
+			found = attr;
+	if (!found || mnl_attr_validate(found, MNL_TYPE_U32) < 0)
+		return false;
+	*ret = mnl_attr_get_u32(found);
+	return true;
+}
+
 static int send_question(int fd, struct nlmsghdr *nlh, uint32_t *ret_port)
 {
 	struct sockaddr_nl self;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <libmnl/libmnl.h>
+#include <stdbool.h>
 
 /*
  * A socket of that netns (-1: of ours), bound and connected to the kernel, which then refuses what
@@ -18,6 +19,10 @@ int nl_open(int netns_fd, int protocol);
 /* One message of the kernel's, its length; 0: somebody else's, to be skipped; -EAGAIN: no more;
  * -EMSGSIZE, -ENOBUFS: something was lost; -Exxx. */
 ssize_t nl_receive(int fd, void *buf, size_t size);
+
+/* The number in the last attribute of that type, behind the family's header of that size; false:
+ * there is none, or it is none. */
+bool nl_u32(const struct nlmsghdr *nlh, size_t header, uint16_t type, uint32_t *ret);
 
 /* The largest that the kernel makes of one message (NLMSG_GOODSIZE is 8 KiB, VFs add more). */
 #define NL_MESSAGE_SIZE 32768

@@ -109,17 +109,10 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 
 int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
 {
-	const struct nlattr *attr, *oif = NULL;
-
-	if (nlh->nlmsg_type != RTM_NEWROUTE || !has_payload(nlh, sizeof(struct rtmsg)))
-		return -EBADMSG;
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg))
-		if (mnl_attr_get_type(attr) == RTA_OIF)
-			oif = attr;
-	if (!oif || mnl_attr_validate(oif, MNL_TYPE_U32) < 0)
-		return -EBADMSG;
-	*ret_oif = mnl_attr_get_u32(oif);
-	return 0;
+	return nlh->nlmsg_type == RTM_NEWROUTE && has_payload(nlh, sizeof(struct rtmsg)) &&
+			       nl_u32(nlh, sizeof(struct rtmsg), RTA_OIF, ret_oif)
+		       ? 0
+		       : -EBADMSG;
 }
 
 struct link_answer {

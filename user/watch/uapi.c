@@ -67,13 +67,7 @@ static void uapi_end(struct uapi *u, int r)
 
 static int on_peer(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct unix_diag_msg)) {
-		if (mnl_attr_get_type(attr) == UNIX_DIAG_PEER &&
-		    !mnl_attr_validate(attr, MNL_TYPE_U32))
-			*(uint32_t *)arg = mnl_attr_get_u32(attr);
-	}
+	nl_u32(nlh, sizeof(struct unix_diag_msg), UNIX_DIAG_PEER, arg);
 	return MNL_CB_OK;
 }
 

@@ -39,12 +39,8 @@ enum link_place link_place(const struct link *l)
 
 static void copy_text(char to[16], const struct nlattr *attr)
 {
-	size_t n = mnl_attr_get_payload_len(attr);
-
-	if (n > 15)
-		n = 15;
-	memcpy(to, mnl_attr_get_payload(attr), n);
-	to[n] = '\0';
+	snprintf(to, 16, "%.*s", (int)mnl_attr_get_payload_len(attr),
+		 (const char *)mnl_attr_get_payload(attr));
 }
 
 static int on_link(const struct nlmsghdr *nlh, void *arg)
@@ -169,13 +165,7 @@ void links_free(struct links *l)
 
 static int on_nsid(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtgenmsg)) {
-		if (mnl_attr_get_type(attr) == NETNSA_NSID &&
-		    !mnl_attr_validate(attr, MNL_TYPE_U32))
-			*(int32_t *)arg = (int32_t)mnl_attr_get_u32(attr);
-	}
+	nl_u32(nlh, sizeof(struct rtgenmsg), NETNSA_NSID, arg);
 	return MNL_CB_OK;
 }
 
@@ -196,19 +186,13 @@ struct gateway {
 static int on_route(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct rtmsg *rt = mnl_nlmsg_get_payload(nlh);
-	uint32_t oif = 0, gateway = 0;
-	const struct nlattr *attr;
+	uint32_t oif, gateway;
 	struct gateway *g = arg;
 
 	if (rt->rtm_family != AF_INET || rt->rtm_dst_len || rt->rtm_type != RTN_UNICAST)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*rt)) {
-		if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
-			oif = mnl_attr_get_u32(attr);
-		if (mnl_attr_get_type(attr) == RTA_GATEWAY && mnl_attr_get_payload_len(attr) == 4)
-			gateway = mnl_attr_get_u32(attr);
-	}
-	if (oif == g->ifindex && gateway)
+	if (nl_u32(nlh, sizeof(*rt), RTA_OIF, &oif) && oif == g->ifindex &&
+	    nl_u32(nlh, sizeof(*rt), RTA_GATEWAY, &gateway) && gateway)
 		g->address = gateway;
 	return MNL_CB_OK;
 }
