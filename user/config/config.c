@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/keys.h"
+
 #define LEASE_DEFAULT_NS    (3 * NS_PER_SEC)
 #define PATIENCE_DEFAULT_NS (3 * NS_PER_SEC)
 

@@ -4,6 +4,9 @@
 
 #include "config/config.h"
 
+/* The error of what somebody wrote. */
+#define wrong(err, remedy, ...) fail(err, ERROR_INPUT, 0, remedy, __VA_ARGS__)
+
 /* Where a key's value goes; all three point into one struct config. */
 struct place {
 	struct config *config;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "config/rules.h"
-
+/* Values of the guard's keys: where the VPN may go, who may come in. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "config/keys.h"
 
 #define PRESET_WARP "preset:cloudflare-warp"
 
