@@ -112,22 +112,10 @@ static int finish_args(struct arguments *r)
 	return 0;
 }
 
-static int read_args(struct arguments *r, int argc, char **argv)
-{
-	for (int i = 1; i < argc;) {
-		int taken = take_argument(r, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
-
-		if (taken < 0)
-			return taken;
-		i += taken;
-	}
-	return finish_args(r);
-}
-
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err)
 {
-	struct config c;
+	_cleanup_(config_free) struct config c = { 0 };
 	struct arguments arguments = { .config = &c,
 				       .need_tunnel = need_tunnel,
 				       .common.stop_after_ns = CONFIG_STOP_AFTER_NS,
@@ -137,10 +125,15 @@ int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *re
 	if (r)
 		return r;
 	config_add_tunnel(&c, "");
-	r = read_args(&arguments, argc, argv);
+	for (int i = 1; i < argc; i += r) {
+		r = take_argument(&arguments, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+		if (r < 0)
+			return r;
+	}
+	r = finish_args(&arguments);
 	if (r)
-		config_free(&c);
-	else
-		*ret = c;
-	return r;
+		return r;
+	*ret = c;
+	c = (struct config) { 0 };
+	return 0;
 }

@@ -303,26 +303,20 @@ static int read_more(struct config *c, const char *file, struct error *err)
 	return r;
 }
 
-static int read_all(const char *file, struct config *c, struct error *err)
-{
-	int r = read_file(c, file, err);
-
-	if (!r)
-		r = read_more(c, file, err);
-	return r ? r : config_finish(c, file, err);
-}
-
 int config_read(const char *file, struct config *ret, struct error *err)
 {
-	struct config c;
+	_cleanup_(config_free) struct config c = { 0 };
 	int r = config_init(&c, err);
 
+	if (!r)
+		r = read_file(&c, file, err);
+	if (!r)
+		r = read_more(&c, file, err);
+	if (!r)
+		r = config_finish(&c, file, err);
 	if (r)
 		return r;
-	r = read_all(file, &c, err);
-	if (r)
-		config_free(&c);
-	else
-		*ret = c;
-	return r;
+	*ret = c;
+	c = (struct config) { 0 };
+	return 0;
 }

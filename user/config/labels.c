@@ -73,22 +73,11 @@ static int finish_labels(struct config *c, bool tunnel_keys, struct error *err)
 	return 0;
 }
 
-static int read_labels(struct config *c, const struct config_label *labels, size_t n,
-		       bool *ret_tunnel_keys, struct error *err)
-{
-	int r = 0;
-
-	*ret_tunnel_keys = false;
-	for (size_t i = 0; !r && i < n; i++)
-		r = take_label(c, &labels[i], ret_tunnel_keys, err);
-	return r ? r : finish_labels(c, *ret_tunnel_keys, err);
-}
-
 int config_from_labels(const char *name, const char *cgroup, const char *netns,
 		       const struct config_label *labels, size_t n, struct config *ret,
 		       bool *ret_tunnel_keys, struct error *err)
 {
-	struct config c;
+	_cleanup_(config_free) struct config c = { 0 };
 	int r = config_init(&c, err);
 
 	if (r)
@@ -97,10 +86,14 @@ int config_from_labels(const char *name, const char *cgroup, const char *netns,
 	config_add_workload(&c, name);
 	snprintf(c.tunnels[0].netns, PATH_MAX, "%s", netns);
 	snprintf(c.workloads[0].cgroup, PATH_MAX, "%s", cgroup);
-	r = read_labels(&c, labels, n, ret_tunnel_keys, err);
+	*ret_tunnel_keys = false;
+	for (size_t i = 0; !r && i < n; i++)
+		r = take_label(&c, &labels[i], ret_tunnel_keys, err);
+	if (!r)
+		r = finish_labels(&c, *ret_tunnel_keys, err);
 	if (r)
-		config_free(&c);
-	else
-		*ret = c;
-	return r;
+		return r;
+	*ret = c;
+	c = (struct config) { 0 };
+	return 0;
 }
