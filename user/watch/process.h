@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who lives in a network namespace, and which sockets are open there. */
+/* Who lives in a network namespace, what a process holds open, and which sockets are open there. */
 #pragma once
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,6 +27,18 @@ bool process_lives_in(pid_t pid, uint64_t netns_ino); /* with a thread */
 
 /* Does a signal wait for it that asks it to end: SIGTERM, SIGINT, SIGQUIT, systemd's SIGRTMIN+3? */
 bool process_is_to_end(pid_t pid);
+
+#define DESCRIPTORS 16384 /* of one process that are looked at */
+
+/* What a process holds open, by the kernel's word. */
+struct descriptor {
+	uint64_t socket;    /* its inode, as sock_diag has it; 0: no socket */
+	char tun[IFNAMSIZ]; /* the device that it reads and writes; "": no tun */
+};
+
+/* Calls f for each socket and tun. A process that has ended holds nothing. -E2BIG: there are more;
+ * -Exxx: they can not be read. */
+int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg);
 
 struct open_socket {
 	uint8_t protocol;
