@@ -411,19 +411,9 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg),
 
 /* ------ by what the records say ------ */
 
-struct found {
-	uint32_t ino;
-	int fd;
-};
-
-static int is_netns(int fd, void *arg)
+static bool has_ino(int netns_fd, void *arg)
 {
-	struct found *f = arg;
-
-	if (netns_ino(fd) != f->ino)
-		return 0;
-	f->fd = fd;
-	return 1;
+	return netns_ino(netns_fd) == *(uint32_t *)arg;
 }
 
 int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
@@ -439,22 +429,18 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard record;
 		struct guard_spec s = { 0 };
-		struct found in = { .fd = -1 }, out = { .fd = -1 };
+		_cleanup_fd int in = -1, out = -1;
 
 		if (bpf_map_lookup_elem(p->guards, &slot, &record) || record.netns_cookie != cookie)
 			continue;
-		in.ino = record.netns_ino;
-		out.ino = record.peer_netns_ino;
-		netns_each(is_netns, &in);
-		if (out.ino != our_ino)
-			netns_each(is_netns, &out);
-		s.inside = (struct device) { in.fd, in.ino, cookie, record.ifindex };
-		s.outside = (struct device) { out.fd, out.ino, 0, record.peer_ifindex };
-		if (out.ino == our_ino || out.fd >= 0)
-			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
+		in = netns_find(has_ino, &record.netns_ino);
+		if (record.peer_netns_ino != our_ino)
+			out = netns_find(has_ino, &record.peer_netns_ino);
+		s.inside = (struct device) { in, record.netns_ino, cookie, record.ifindex };
+		s.outside = (struct device) { out, record.peer_netns_ino, 0, record.peer_ifindex };
+		if (record.peer_netns_ino == our_ino || out >= 0)
+			netns_cookie(out < 0 ? ours : out, &s.outside.netns_cookie);
 		remove_guard(&g, &s);
-		close_fd(in.fd);
-		close_fd(out.fd);
 	}
 	r = forget_rules(&g, cookie);
 	return r ? fail(err, ERROR_OTHER, r, NULL, "take the guard's rules off") : 0;
