@@ -256,7 +256,7 @@ static int report(struct run *r, const char *state, struct error *err)
 	e = capture_fence(&r->underlay, r->client_netns, err);
 	if (e == 0)
 		e = drain(r, err);
-	if (e == 0 && !r->sender.pid) /* under a running load it never comes to rest */
+	if (e == 0 && !r->sender.child.pid) /* under a running load it never comes to rest */
 		e = settle_tunnel(r, err);
 	b.error = e < 0 ? err->text : NULL;
 	printed = print_block(r, &b, err);
@@ -271,7 +271,7 @@ static int pump(struct run *r, int signals, uint64_t end_ns, struct error *err)
 	for (uint64_t now = now_boot_ns(); now < end_ns; now = now_boot_ns()) {
 		struct pollfd p[] = { { .fd = r->underlay.fd, .events = POLLIN },
 				      { .fd = r->tunnel.fd, .events = POLLIN },
-				      { .fd = r->sender.pidfd, .events = POLLIN },
+				      { .fd = r->sender.child.pidfd, .events = POLLIN },
 				      { .fd = signals, .events = POLLIN } };
 		int e;
 

@@ -127,7 +127,7 @@ void place_open(struct place *p, const char *cgroup, const char *interface)
 	if (!r)
 		r = record_bind(p->leases, p->work.id, p->work.level, path, 0);
 	if (!r)
-		r = gate_attach(p->gate, &p->root, &p->work, &err);
+		r = gate_attach(p->gate, &p->work, &err);
 	if (!r)
 		r = netns_open("host", &netns, &err);
 	if (!r)

@@ -35,7 +35,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "act/gate.h"
+#include "act/gate_internal.h"
 #include "act/lease.h"
 #include "base/netns.h"
 #include "report/report.h"
@@ -201,13 +201,13 @@ static int set_up(void **state)
 	good(gate_open(&t.gate, &t.root, &err), &err);
 	good(lease_open(&t.leases, gate_pins(t.gate), &err), &err);
 	assert_int_equal(record_bind(t.leases, t.workload.id, t.workload.level, path, 0), 0);
-	good(gate_attach(t.gate, &t.root, &t.workload, &err), &err);
+	good(gate_attach(t.gate, &t.workload, &err), &err);
 	t.egress = program_on("gate_egress", t.workload.id);
 	t.ingress = program_on("gate_ingress", t.workload.id);
 
 	assert_int_equal(netns_open("host", &netns, &err), 0);
 	if (netns_cookie(netns, &cookie)) /* before v5.14 */
-		assert_int_equal(gate_netns_cookie(t.gate, &t.root, netns, &cookie, &err), 0);
+		assert_int_equal(gate_netns_cookie(t.gate, netns, &cookie, &err), 0);
 	close(netns);
 	t.eth0 = if_nametoindex("eth0");
 	t.tunnel = (struct lease_identity) { cookie, 0, if_nametoindex("tun0"), ARPHRD_NONE };
@@ -461,7 +461,7 @@ static struct slice make_slice(const char *name)
 
 	snprintf(path, sizeof(path), "%s/%s", t.top, name);
 	s.slice = make_ref(path);
-	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
+	good(gate_lock_slice(t.gate, &s.slice, &err), &err);
 	snprintf(path, sizeof(path), "%s/%s/child", t.top, name);
 	s.child = make_ref(path);
 	s.egress = program_on("gate_egress", s.slice.id);
@@ -556,7 +556,7 @@ static void a_slices_child_by_its_own_record(void **state)
 	struct workload_record w;
 
 	assert_int_equal(record_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
-	good(gate_attach(t.gate, &t.root, &s.child, &err), &err);
+	good(gate_attach(t.gate, &s.child, &err), &err);
 	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
 	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.child.fd, &w, NULL), 1);
 	assert_int_equal(gate_slice_above(gate_pins(t.gate), s.slice.fd, &w, NULL), 0);
@@ -571,7 +571,7 @@ static void a_slices_child_by_its_own_record(void **state)
 		expect_under(s.child.id, &s, &p4, t.eth0, REASON_WRONG_IFINDEX);
 	}
 	/* locked again: in place, and the child's record as it was */
-	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
+	good(gate_lock_slice(t.gate, &s.slice, &err), &err);
 	assert_int_equal(record_get(t.leases, s.child.id, &w), 0);
 	assert_true(w.flags & WORKLOAD_ADMITTED);
 	enter(&s.slice); /* its child's lease is not its own */
@@ -596,35 +596,35 @@ static void one_gate_on_a_path_of_a_slice(void **state)
 	snprintf(path, sizeof(path), "%s/s/child/inner", t.top);
 	inner = make_ref(path);
 	assert_int_equal(record_bind(t.leases, inner.id, inner.level, "inner", 0), 0);
-	good(gate_attach(t.gate, &t.root, &inner, &err), &err);
-	assert_int_equal(gate_lock_slice(t.gate, &t.root, &s.slice, &err), -EBUSY);
+	good(gate_attach(t.gate, &inner, &err), &err);
+	assert_int_equal(gate_lock_slice(t.gate, &s.slice, &err), -EBUSY);
 	assert_int_equal(err.kind, ERROR_INPUT);
 	assert_non_null(strstr(err.text, "/s/child/inner"));
 	assert_false(gate_is_slice(gate_pins(t.gate), s.slice.id, NULL));
 	good(gate_detach(inner.id, &err), &err);
 
 	assert_int_equal(record_bind(t.leases, s.child.id, s.child.level, "child", 0), 0);
-	r = gate_attach(t.gate, &t.root, &s.child, &err);
+	r = gate_attach(t.gate, &s.child, &err);
 	for (int i = 0; r == -EBUSY && i < 200; i++) { /* an unpinned link goes a moment later */
 		usleep(10000);
-		r = gate_attach(t.gate, &t.root, &s.child, &err);
+		r = gate_attach(t.gate, &s.child, &err);
 	}
 	good(r, &err);
-	good(gate_lock_slice(t.gate, &t.root, &s.slice, &err), &err);
+	good(gate_lock_slice(t.gate, &s.slice, &err), &err);
 	assert_int_equal(pins_open_link("gate_egress", s.child.id), -ENOENT);
 	assert_int_equal(pins_open_link("gate_ingress", s.child.id), -ENOENT);
 	assert_int_equal(gate_slice_above(gate_pins(t.gate), inner.fd, NULL, NULL), 2);
-	assert_int_equal(gate_attach(t.gate, &t.root, &inner, &err), -EBUSY);
+	assert_int_equal(gate_attach(t.gate, &inner, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "deeper in 'slice:"));
-	assert_int_equal(gate_lock_slice(t.gate, &t.root, &inner, &err), -EBUSY);
-	assert_int_equal(gate_attach(t.gate, &t.root, &s.slice, &err), -EBUSY);
+	assert_int_equal(gate_lock_slice(t.gate, &inner, &err), -EBUSY);
+	assert_int_equal(gate_attach(t.gate, &s.slice, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "locked as a slice"));
 	assert_int_equal(record_bind(t.leases, s.slice.id, s.slice.level, "x", 0), -EBUSY);
 	/* above: a workload's parent, and one that has a workload deeper below */
 	good(resolve_cgroup(&t.root, t.top, &top, &err), &err);
-	assert_int_equal(gate_lock_slice(t.gate, &t.root, &top, &err), -EBUSY);
+	assert_int_equal(gate_lock_slice(t.gate, &top, &err), -EBUSY);
 	close(top.fd);
-	assert_int_equal(gate_lock_slice(t.gate, &t.root, &t.workload, &err), -EBUSY);
+	assert_int_equal(gate_lock_slice(t.gate, &t.workload, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "leashed as the workload"));
 
 	record_unbind(gate_pins(t.gate), inner.id);

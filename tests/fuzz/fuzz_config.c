@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The text of a configuration file. */
-#include "config/file.h"
+#include "config/config.h"
 
 #include "fuzz.h"
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The labels of a container, KEY=VALUE a line; or, where the first line is "run" or "lock", the
  * command line of that, a word a line. */
-#include "config/args.h"
-#include "config/labels.h"
+#include "config/config.h"
 
 #include "fuzz.h"
 

@@ -4,10 +4,8 @@
 #ifndef VPNLEASH_TEST_CONFIG_H
 #define VPNLEASH_TEST_CONFIG_H
 
-#include "config/args.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "config/keys.h"
-#include "config/labels.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Labels of a container → its tunnel and workload. */
-#include "config/labels.h"
+#include "config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

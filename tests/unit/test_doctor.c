@@ -5,7 +5,7 @@
  * of our business.
  */
 #include "cmd/doctor.h"
-#include "config/file.h"
+#include "config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -24,7 +24,6 @@
 #undef fail /* cmocka's; ours is in base/util.h */
 
 #include "base/netns.h"
-#include "watch/descriptors.h"
 #include "watch/process.h"
 #include "watch/uapi.h"
 #include "watch/underlay.h"

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See detach.h. */
 #include "act/detach.h"
 
 #include <bpf/bpf.h>
@@ -154,6 +153,7 @@ int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, v
 		  void *arg, struct error *err)
 {
 	struct guarded all = { .pins = pins };
+	int r = 0;
 
 	for (__u32 slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard g;
@@ -169,13 +169,9 @@ int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, v
 	}
 	if (all.n)
 		pins_each_workload(pins, note_held, &all);
-	for (size_t i = 0; i < all.n; i++) {
-		int r = all.held[i] ? 0 : guard_take_off(pins, all.cookies[i], err);
-
-		if (r)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; !r && i < all.n; i++)
+		r = all.held[i] ? 0 : guard_take_off(pins, all.cookies[i], err);
+	return r;
 }
 
 static int count_link(uint64_t cgroup_id, void *arg)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The only way to take the gate off: with a daemon (which asks here) and without one. */
-#ifndef VPNLEASH_DETACH_H
-#define VPNLEASH_DETACH_H
+#pragma once
 
 #include "act/pins.h"
 #include "base/cgroup.h"
@@ -26,5 +25,3 @@ bool detach_holds(const struct pins *pins, const struct workload_record *w, uint
 /* The guards that no record holds, of netns for which keep (NULL: none) is false. */
 int detach_guards(const struct pins *pins, bool (*keep)(uint64_t netns_cookie, void *arg),
 		  void *arg, struct error *err);
-
-#endif

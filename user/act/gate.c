@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate.h. */
-#include "act/gate.h"
-
+/* Opens the gate, and puts it on a workload. */
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 
-#include "act/gate_nested.h"
+#include "act/gate_internal.h"
 
 #include "vpnleash.skel.h"
 
-static int open_pinned(struct gate *g, const struct cgroup_root *root, struct error *err)
+static int open_pinned(struct gate *g, struct error *err)
 {
 	int found = pins_open(&g->pins, err), r;
 
@@ -20,18 +18,18 @@ static int open_pinned(struct gate *g, const struct cgroup_root *root, struct er
 	if (!r && found == -ENOENT)
 		r = pins_create(g->instances[1], &g->pins, err);
 	if (!r && found == -EPROTO)
-		r = gate_upgrade(g, root, err);
-	return r ? r : gate_prove(g, root, err);
+		r = gate_upgrade(g, err);
+	return r ? r : gate_prove(g, err);
 }
 
 int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err)
 {
-	struct gate *g = gate_new();
+	struct gate *g = gate_new(root);
 	int r;
 
 	if (!g)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the gate");
-	r = open_pinned(g, root, err);
+	r = open_pinned(g, err);
 	if (r)
 		gate_close(g);
 	else
@@ -39,7 +37,7 @@ int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *e
 	return r;
 }
 
-static int load_and_prove(struct gate *g, const struct cgroup_root *root, struct error *err)
+static int load_and_prove(struct gate *g, struct error *err)
 {
 	int r = gate_load(g, NULL, err);
 
@@ -47,17 +45,17 @@ static int load_and_prove(struct gate *g, const struct cgroup_root *root, struct
 		return r;
 	/* never pinned: they go with their last descriptor */
 	g->pins.counters = fcntl(bpf_map__fd(g->instances[1]->maps.counters), F_DUPFD_CLOEXEC, 3);
-	return gate_prove(g, root, err);
+	return gate_prove(g, err);
 }
 
 int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct error *err)
 {
-	struct gate *g = gate_new();
+	struct gate *g = gate_new(root);
 	int r;
 
 	if (!g)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "try the gate");
-	r = load_and_prove(g, root, err);
+	r = load_and_prove(g, err);
 	if (!r)
 		*ret_netns_by_socket = g->netns_by_socket;
 	gate_close(g);
@@ -74,20 +72,18 @@ struct vpnleash_bpf *gate_programs(const struct gate *g)
 	return g->instances[1];
 }
 
-static int check_alone(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
-		       struct error *err)
+static int check_alone(struct gate *g, const struct cgroup_ref *c, struct error *err)
 {
 	char path[PATH_MAX * 2];
-	int r = gate_check_above(root, c, err);
+	int r = gate_check_above(g->root, c, err);
 
 	if (r)
 		return r;
-	snprintf(path, sizeof(path), "%s%s", root->path, c->path);
+	snprintf(path, sizeof(path), "%s%s", g->root->path, c->path);
 	return gate_check_below(path, c, err);
 }
 
-int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
-		struct error *err)
+int gate_attach(struct gate *g, const struct cgroup_ref *c, struct error *err)
 {
 	struct workload_record slice;
 	int above = gate_slice_above(&g->pins, c->fd, &slice, NULL), r;
@@ -101,7 +97,7 @@ int gate_attach(struct gate *g, const struct cgroup_root *root, const struct cgr
 			    "leash '%s': it lies deeper in '%s'", c->name, quote(slice.name));
 	if (above == 1)
 		return gate_link_witness(g, c, err);
-	r = gate_link(g, root, c, c->level, check_alone, err);
+	r = gate_link(g, c, c->level, check_alone, err);
 	/* locked meanwhile, by a `lock --slice` that looked below before there was a gate */
 	if (r || gate_slice_above(&g->pins, c->fd, NULL, NULL) != 1)
 		return r;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate_links.h. */
-#include "act/gate_links.h"
-
+/* The pinned links of one cgroup: its gate, and the programs that redirect its DNS questions. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -9,24 +7,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "act/gate_nested.h"
+#include "act/gate_internal.h"
 #include "base/privilege.h"
 
 #include "vpnleash.skel.h"
 
 /* ------ the gate ------ */
 
-static const char *const gate_hooks[] = { "gate_egress", "gate_ingress", "gate_socket" };
-#define HOOKS ARRAY_SIZE(gate_hooks)
+static const char *const gate_hooks[GATE_HOOKS] = { "gate_egress", "gate_ingress", "gate_socket" };
 
 struct hook {
-	struct bpf_program *program;
 	struct bpf_link *made; /* NULL: the link that was there is updated */
 	bool pinned;
 };
 
 /* 1: updated in place, so that no packet meets a cgroup without a gate; 0: no link of the cgroup is
- * there; or -Exxx. */
+ * there, or of one that is gone (-EPROTO); or -Exxx: there may be one that is in force. */
 static int update_hook(const char *name, const struct bpf_program *p, const struct cgroup_ref *c,
 		       struct error *err)
 {
@@ -41,10 +37,10 @@ static int update_hook(const char *name, const struct bpf_program *p, const stru
 	return 1;
 }
 
-static int check_free(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
-		      gate_check check, struct error *err)
+static int check_free(struct gate *g, const struct cgroup_ref *c, gate_check check,
+		      struct error *err)
 {
-	int r = check(g, root, c, err);
+	int r = check(g, c, err);
 
 	if (r)
 		return r;
@@ -66,7 +62,7 @@ static int pin_hook(struct hook *h, const char *name, const struct cgroup_ref *c
 	return 0;
 }
 
-static int link_hooks(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
+static int link_hooks(struct gate *g, const struct cgroup_ref *c, struct bpf_program **programs,
 		      struct hook *hooks, size_t n, gate_check check, struct error *err)
 {
 	int r;
@@ -74,15 +70,15 @@ static int link_hooks(struct gate *g, const struct cgroup_root *root, const stru
 	for (size_t i = 0; i < n; i++) {
 		const char *name = gate_hooks[i];
 
-		r = update_hook(name, hooks[i].program, c, err);
+		r = update_hook(name, programs[i], c, err);
 		if (r < 0)
 			return r;
 		if (r)
 			continue;
-		r = i ? 0 : check_free(g, root, c, check, err);
+		r = i ? 0 : check_free(g, c, check, err);
 		if (r)
 			return r;
-		hooks[i].made = bpf_program__attach_cgroup(hooks[i].program, c->fd);
+		hooks[i].made = bpf_program__attach_cgroup(programs[i], c->fd);
 		if (!hooks[i].made)
 			return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
 				    "attach %s to '%s'", name, c->name);
@@ -96,20 +92,19 @@ static int link_hooks(struct gate *g, const struct cgroup_root *root, const stru
 	return 0;
 }
 
-int gate_link(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
-	      uint32_t level, gate_check check, struct error *err)
+int gate_link(struct gate *g, const struct cgroup_ref *c, uint32_t level, gate_check check,
+	      struct error *err)
 {
-	struct vpnleash_bpf *skel = NULL;
-	struct hook hooks[HOOKS] = { 0 };
-	int r = gate_instance(g, level, &skel, err);
+	struct bpf_program *programs[GATE_HOOKS];
+	struct hook hooks[GATE_HOOKS] = { 0 };
+	int r = gate_load_level(g, level, err);
+	size_t n;
 
 	if (r)
 		return r;
-	hooks[0].program = skel->progs.gate_egress;
-	hooks[1].program = skel->progs.gate_ingress;
-	hooks[2].program = skel->progs.gate_socket;
-	r = link_hooks(g, root, c, hooks, g->netns_by_socket ? HOOKS : HOOKS - 1, check, err);
-	for (size_t i = 0; i < HOOKS; i++) {
+	n = gate_list_hooks(g, g->instances[level], programs);
+	r = link_hooks(g, c, programs, hooks, n, check, err);
+	for (size_t i = 0; i < n; i++) {
 		if (r && hooks[i].pinned)
 			bpf_link__unpin(hooks[i].made);
 		bpf_link__destroy(hooks[i].made); /* a pinned one stays attached */
@@ -121,7 +116,7 @@ void gate_unlink(uint64_t cgroup_id)
 {
 	char path[PINS_PATH_MAX];
 
-	for (size_t i = 0; i < HOOKS; i++) {
+	for (size_t i = 0; i < GATE_HOOKS; i++) {
 		pins_link_path(path, gate_hooks[i], cgroup_id);
 		unlink(path);
 	}
@@ -139,22 +134,16 @@ static int create_link(const struct bpf_program *p, const struct cgroup_ref *c)
 static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct error *err)
 {
 	const char *name = bpf_program__name(p);
-	_cleanup_fd int link = pins_open_link(name, c->id);
-	bool of_another = link == -EPROTO; /* which is gone */
+	int r = update_hook(name, p, c, err);
+	_cleanup_fd int link = -1;
 	char path[PINS_PATH_MAX];
 
-	if (link >= 0)
-		return bpf_link_update(link, bpf_program__fd(p), NULL) < 0
-			       ? fail(err, ERROR_OTHER, -errno, NULL, "replace %s of '%s'", name,
-				      c->name)
-			       : 0;
-	/* any other failure may leave one that is in force, and a witness of sockets */
-	if (link != -ENOENT && !of_another)
-		return fail(err, ERROR_OTHER, link, NULL, "open %s of '%s'", name, c->name);
+	if (r)
+		return r < 0 ? r : 0;
 	link = create_link(p, c);
 	pins_link_path(path, name, c->id);
-	if (link >= 0 && of_another)
-		unlink(path);
+	if (link >= 0)
+		unlink(path); /* of a cgroup that is gone, see update_hook() */
 	if (link < 0 || bpf_obj_pin(link, path) < 0)
 		return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD, "attach %s to '%s'",
 			    name, c->name);
@@ -171,14 +160,13 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 {
 	struct bpf_program *dns[GATE_DNS_HOOKS];
 	__u64 id = c->id;
+	int e = 0;
 
 	gate_list_dns(g->instances[1], dns);
-	for (size_t i = 0; i < GATE_DNS_HOOKS; i++) {
-		int e = link_dns(dns[i], c, err);
-
-		if (e)
-			return e;
-	}
+	for (size_t i = 0; !e && i < GATE_DNS_HOOKS; i++)
+		e = link_dns(dns[i], c, err);
+	if (e)
+		return e;
 	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
 		return fail(err, ERROR_OTHER, -errno, NULL, "set the resolver of '%s'", c->name);
 	return 0;
@@ -234,7 +222,7 @@ int gate_deny_packets(const struct cgroup_ref *c)
 int gate_detach(uint64_t cgroup_id, struct error *err)
 {
 	/* at once: of a pin that is removed the kernel takes the program off a while later */
-	for (size_t i = 0; i < HOOKS; i++) {
+	for (size_t i = 0; i < GATE_HOOKS; i++) {
 		_cleanup_fd int link = pins_open_link(gate_hooks[i], cgroup_id);
 
 		if (link >= 0)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate_load.h. */
-#include "act/gate_load.h"
-
+/*
+ * Loads the BPF object: one instance for each depth of cgroups in use, all with the same maps. How
+ * this kernel tells a packet's netns is found out by trying.
+ */
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#include "act/gate_internal.h"
 
 #include "vpnleash.skel.h"
 
@@ -27,14 +30,14 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 	return 0;
 }
 
-struct gate *gate_new(void)
+struct gate *gate_new(const struct cgroup_root *root)
 {
 	struct gate *g = calloc(1, sizeof(*g));
 
 	if (!g)
 		return NULL;
 	libbpf_set_print(keep_log);
-	g->pins = PINS_NONE;
+	*g = (struct gate) { .root = root, .pins = PINS_NONE };
 	return g;
 }
 
@@ -59,6 +62,15 @@ void gate_list_dns(struct vpnleash_bpf *skel, struct bpf_program *ret[GATE_DNS_H
 	};
 
 	memcpy(ret, all, sizeof(all));
+}
+
+size_t gate_list_hooks(const struct gate *g, struct vpnleash_bpf *skel,
+		       struct bpf_program *ret[GATE_HOOKS])
+{
+	ret[0] = skel->progs.gate_egress;
+	ret[1] = skel->progs.gate_ingress;
+	ret[2] = skel->progs.gate_socket;
+	return g->netns_by_socket ? GATE_HOOKS : GATE_HOOKS - 1;
 }
 
 /* Of the programs that look at no cgroup's depth one instance is enough. */
@@ -136,25 +148,12 @@ int gate_load(struct gate *g, const struct pins *pins, struct error *err)
 	return load_instance(&g->instances[1], pins, 1, true, err);
 }
 
-int gate_instance(struct gate *g, uint32_t level, struct vpnleash_bpf **ret, struct error *err)
+int gate_load_level(struct gate *g, uint32_t level, struct error *err)
 {
-	int r;
-
 	if (level >= GATE_LEVELS)
 		return fail(err, ERROR_INPUT, -ELOOP, "leash a cgroup nearer to the root",
 			    "attach the gate %u levels deep", level);
-	if (!g->instances[level]) {
-		r = load_instance(&g->instances[level], &g->pins, level, g->netns_by_socket, err);
-		if (r)
-			return r;
-	}
-	*ret = g->instances[level];
-	return 0;
-}
-
-int gate_load_level(struct gate *g, uint32_t level, struct error *err)
-{
-	struct vpnleash_bpf *skel;
-
-	return gate_instance(g, level, &skel, err);
+	return g->instances[level] ? 0
+				   : load_instance(&g->instances[level], &g->pins, level,
+						   g->netns_by_socket, err);
 }

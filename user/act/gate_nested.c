@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate_nested.h. */
-#include "act/gate_nested.h"
-
+/* At most one gate on a path. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <string.h>
+
+#include "act/gate_internal.h"
 
 bool gate_is_on(int cgroup_fd)
 {

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate_scratch.h. */
-#include "act/gate_scratch.h"
-
+/* A child in a cgroup of our own, with the gate on it: what is sent there shows what it sees. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -13,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "act/gate_internal.h"
+#include "base/child.h"
 #include "base/worker.h"
 #include "vpnleash/reasons.h"
 
@@ -22,7 +22,7 @@
 
 struct scratch {
 	struct cgroup_ref cgroup;
-	struct bpf_link *links[3];
+	struct bpf_link *links[GATE_HOOKS];
 	int (*f)(void *arg);
 	void *arg;
 };
@@ -35,19 +35,16 @@ static int join_and_call(void *arg)
 	return r ? -r : s->f(s->arg);
 }
 
-static int attach_to_scratch(struct gate *g, const struct cgroup_root *root, struct scratch *s,
-			     struct error *err)
+static int attach_to_scratch(struct gate *g, struct scratch *s, struct error *err)
 {
-	struct vpnleash_bpf *skel = g->instances[1];
-	struct bpf_program *programs[] = { skel->progs.gate_egress, skel->progs.gate_ingress,
-					   skel->progs.gate_socket };
-	size_t n = g->netns_by_socket ? 3 : 2;
+	struct bpf_program *programs[GATE_HOOKS];
+	size_t n = gate_list_hooks(g, g->instances[1], programs);
 
 	for (size_t i = 0; i < n; i++) {
 		s->links[i] = bpf_program__attach_cgroup(programs[i], s->cgroup.fd);
 		if (!s->links[i])
 			return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
-				    "attach the gate to '%s%s'", root->path, s->cgroup.path);
+				    "attach the gate to '%s%s'", g->root->path, s->cgroup.path);
 	}
 	return 0;
 }
@@ -64,9 +61,10 @@ static void remove_scratch(const struct cgroup_root *root, const char *name)
 
 /* Run f(arg) in a child that lives in a scratch cgroup with the gate on it: what f returned, or
  * -Exxx. *ret_id is the id of that cgroup, which is gone again. */
-static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int (*f)(void *),
-			     void *arg, uint64_t *ret_id, struct error *err)
+static int in_scratch_cgroup(struct gate *g, int (*f)(void *), void *arg, uint64_t *ret_id,
+			     struct error *err)
 {
+	const struct cgroup_root *root = g->root;
 	struct scratch s = { .cgroup.fd = -1, .f = f, .arg = arg };
 	char path[64];
 	int r;
@@ -79,7 +77,7 @@ static int in_scratch_cgroup(struct gate *g, const struct cgroup_root *root, int
 			    "make the scratch cgroup '%s%s'", root->path, path);
 	r = resolve_cgroup(root, path, &s.cgroup, err);
 	if (!r)
-		r = attach_to_scratch(g, root, &s, err);
+		r = attach_to_scratch(g, &s, err);
 	if (!r)
 		r = child_call(join_and_call, &s);
 	for (size_t i = 0; i < ARRAY_SIZE(s.links); i++)
@@ -103,7 +101,7 @@ static int ask_docker_dns(void *arg)
 	return 0;
 }
 
-int gate_prove(struct gate *g, const struct cgroup_root *root, struct error *err)
+int gate_prove(struct gate *g, struct error *err)
 {
 	struct counter_key key = { .reason = REASON_DOCKER_DNS };
 	int cpus = libbpf_num_possible_cpus();
@@ -114,7 +112,7 @@ int gate_prove(struct gate *g, const struct cgroup_root *root, struct error *err
 
 	if (!c)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "prove the gate");
-	r = in_scratch_cgroup(g, root, ask_docker_dns, NULL, (uint64_t *)&id, err);
+	r = in_scratch_cgroup(g, ask_docker_dns, NULL, (uint64_t *)&id, err);
 	if (r < 0)
 		return r;
 	key.cgroup_id = id;
@@ -147,8 +145,7 @@ static int send_socket_made_in(void *arg)
 	return fd < 0 ? errno : -send_record(q->reply_fd, &byte, sizeof(byte), fd);
 }
 
-static int ask_for_socket(struct gate *g, const struct cgroup_root *root, int netns_fd,
-			  int *ret_socket, struct error *err)
+static int ask_for_socket(struct gate *g, int netns_fd, int *ret_socket, struct error *err)
 {
 	_cleanup_fd int here = -1, there = -1;
 	char byte;
@@ -158,8 +155,8 @@ static int ask_for_socket(struct gate *g, const struct cgroup_root *root, int ne
 		return fail(err, ERROR_OTHER, -errno, NULL, "make a socket pair");
 	here = pair[0];
 	there = pair[1];
-	r = in_scratch_cgroup(g, root, send_socket_made_in,
-			      &(struct cookie_request) { netns_fd, there }, NULL, err);
+	r = in_scratch_cgroup(g, send_socket_made_in, &(struct cookie_request) { netns_fd, there },
+			      NULL, err);
 	if (r < 0)
 		return r;
 	r = r ? -r : (int)receive_record(here, &byte, sizeof(byte), ret_socket);
@@ -168,8 +165,7 @@ static int ask_for_socket(struct gate *g, const struct cgroup_root *root, int ne
 	return r < 0 ? fail(err, ERROR_OTHER, r, NULL, COOKIE) : 0;
 }
 
-int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_fd,
-		      uint64_t *ret_cookie, struct error *err)
+int gate_netns_cookie(struct gate *g, int netns_fd, uint64_t *ret_cookie, struct error *err)
 {
 	_cleanup_fd int made = -1;
 	int r;
@@ -177,7 +173,7 @@ int gate_netns_cookie(struct gate *g, const struct cgroup_root *root, int netns_
 	if (!g->netns_by_socket)
 		return fail(err, ERROR_PRIVILEGE, -EOPNOTSUPP, GATE_REMEDY_LOAD, COOKIE);
 	/* gate_socket notes the cookie at the socket; user space reads it by the socket's fd */
-	r = ask_for_socket(g, root, netns_fd, &made, err);
+	r = ask_for_socket(g, netns_fd, &made, err);
 	if (r)
 		return r;
 	if (bpf_map_lookup_elem(g->pins.netns_cookies, &made, ret_cookie) < 0)

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate_slice.h. */
-#include "act/gate_slice.h"
-
+/* A slice: a cgroup whose gate judges each of its direct children by the child's own record. */
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "act/gate_links.h"
-#include "act/gate_nested.h"
+#include "act/gate_internal.h"
 #include "act/lease.h"
 
 bool gate_is_slice(const struct pins *pins, uint64_t cgroup_id, struct workload_record *ret)
@@ -71,7 +67,7 @@ static int each_child(const struct cgroup_ref *c,
 		      int (*f)(int fd, uint64_t id, const char *name, void *arg), void *arg)
 {
 	int list = openat(c->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *d = list < 0 ? NULL : fdopendir(list);
+	_cleanup_dir DIR *d = list < 0 ? NULL : fdopendir(list);
 	struct dirent *e;
 
 	if (!d)
@@ -86,13 +82,11 @@ static int each_child(const struct cgroup_ref *c,
 		if (fd >= 0 && !fstat(fd, &st))
 			r = f(fd, st.st_ino, e->d_name, arg);
 	}
-	closedir(d);
 	return r;
 }
 
 struct below {
 	struct gate *gate;
-	const struct cgroup_root *root;
 	const struct cgroup_ref *slice;
 	struct error *err;
 };
@@ -112,15 +106,14 @@ static int check_child(int fd, uint64_t id, const char *name, void *arg)
 				    quote(name),
 				    ours < 0 ? "that is not pinned here" : "as a slice");
 	}
-	snprintf(path, sizeof(path), "%s%s/%s", b->root->path, b->slice->path, name);
+	snprintf(path, sizeof(path), "%s%s/%s", b->gate->root->path, b->slice->path, name);
 	return gate_check_below(path, b->slice, b->err);
 }
 
-static int check_slice(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *c,
-		       struct error *err)
+static int check_slice(struct gate *g, const struct cgroup_ref *c, struct error *err)
 {
-	struct below b = { g, root, c, err };
-	int r = gate_check_above(root, c, err);
+	struct below b = { g, c, err };
+	int r = gate_check_above(g->root, c, err);
 
 	return r ? r : each_child(c, check_child, &b);
 }
@@ -154,7 +147,7 @@ static int part_with_former(uint64_t cgroup_id, const struct workload_record *w,
 	slice_name(b->slice->path, name);
 	if (!(w->flags & WORKLOAD_SLICE) || strcmp(w->name, name))
 		return 0;
-	fd = resolve_cgroup_id(b->root, cgroup_id);
+	fd = resolve_cgroup_id(b->gate->root, cgroup_id);
 	if (fd != -ESTALE)
 		return 0;
 	if (pins_in_force(cgroup_id)) { /* the daemon's, to look after */
@@ -166,10 +159,9 @@ static int part_with_former(uint64_t cgroup_id, const struct workload_record *w,
 	return 0;
 }
 
-int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct cgroup_ref *slice,
-		    struct error *err)
+int gate_lock_slice(struct gate *g, const struct cgroup_ref *slice, struct error *err)
 {
-	struct below b = { g, root, slice, err };
+	struct below b = { g, slice, err };
 	struct workload_record w;
 	bool known = !bpf_map_lookup_elem(g->pins.workloads, &slice->id, &w);
 	uint64_t since_ns = known ? w.since_ns : now_boot_ns();
@@ -186,7 +178,7 @@ int gate_lock_slice(struct gate *g, const struct cgroup_root *root, const struct
 			    "lock '%s': it lies in '%s'", slice->name, quote(w.name));
 	/* the record first: from the first packet on it is known whose gate it is */
 	gate_put_slice(g, slice, since_ns);
-	r = gate_link(g, root, slice, slice->level + 1, check_slice, err);
+	r = gate_link(g, slice, slice->level + 1, check_slice, err);
 	if (r) {
 		if (!known)
 			bpf_map_delete_elem(g->pins.workloads, &slice->id);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See gate_upgrade.h. */
-#include "act/gate_upgrade.h"
-
+/* Pins of another version of vpnleash are replaced; what is leashed stays shut meanwhile. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -9,7 +7,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "act/gate_slice.h"
+#include "act/gate_internal.h"
 
 #include "vpnleash.skel.h"
 
@@ -20,7 +18,6 @@ struct noted {
 
 struct replacing {
 	struct gate *gate;
-	const struct cgroup_root *root;
 	struct error *err;
 	struct noted *noted;
 	size_t n;
@@ -34,16 +31,16 @@ static bool was_slice(const struct replacing *r, uint64_t cgroup_id)
 	return false;
 }
 
-/* The instance for its gate. The depth of a removed cgroup is not known: the deepest instance finds
- * no ancestor of its sockets there, so no record, and drops. */
-static int instance_for(struct replacing *r, uint64_t cgroup_id, struct vpnleash_bpf **ret)
+/* Of its gate. The depth of a removed cgroup is not known: the deepest instance finds no ancestor
+ * of its sockets there, so no record, and drops. */
+static uint32_t level_of(const struct replacing *r, uint64_t cgroup_id)
 {
 	struct cgroup_ref c;
 
-	if (resolve_cgroup_of_id(r->root, cgroup_id, &c))
-		return gate_instance(r->gate, GATE_LEVELS - 1, ret, r->err);
+	if (resolve_cgroup_of_id(r->gate->root, cgroup_id, &c))
+		return GATE_LEVELS - 1;
 	close_fd(c.fd);
-	return gate_instance(r->gate, c.level + was_slice(r, cgroup_id), ret, r->err);
+	return c.level + was_slice(r, cgroup_id);
 }
 
 static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id,
@@ -62,14 +59,17 @@ static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id
 static int replace_link(uint64_t cgroup_id, void *arg)
 {
 	struct replacing *r = arg;
-	struct vpnleash_bpf *skel = NULL;
+	struct vpnleash_bpf *skel;
+	uint32_t level;
 	int e;
 
 	if (!pins_in_force(cgroup_id)) /* removed, and without a socket left */
 		return pins_remove_links(cgroup_id, r->err);
-	e = instance_for(r, cgroup_id, &skel);
+	level = level_of(r, cgroup_id);
+	e = gate_load_level(r->gate, level, r->err);
 	if (e)
 		return e;
+	skel = r->gate->instances[level];
 	e = update_link(r, "gate_egress", cgroup_id, skel->progs.gate_egress);
 	return e ? e : update_link(r, "gate_ingress", cgroup_id, skel->progs.gate_ingress);
 }
@@ -99,7 +99,7 @@ static void take_over(struct replacing *r, const struct noted *noted)
 				     .level = (uint32_t)was->level,
 				     .since_ns = now_boot_ns() };
 	struct cgroup_ref c;
-	int gone = resolve_cgroup_of_id(r->root, noted->cgroup_id, &c);
+	int gone = resolve_cgroup_of_id(r->gate->root, noted->cgroup_id, &c);
 
 	/* before ABI 4 there was no flag for it */
 	if (!gone && fgetxattr(c.fd, EXEC_XATTR, NULL, 0) >= 0)
@@ -136,9 +136,9 @@ static int replace_pins(struct replacing *r)
 	return 0;
 }
 
-int gate_upgrade(struct gate *g, const struct cgroup_root *root, struct error *err)
+int gate_upgrade(struct gate *g, struct error *err)
 {
-	struct replacing r = { .gate = g, .root = root, .err = err };
+	struct replacing r = { .gate = g, .err = err };
 	int e = replace_pins(&r);
 
 	free(r.noted);

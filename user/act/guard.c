@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See guard.h. */
 #include "act/guard.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +33,6 @@ static const struct {
 
 struct guards {
 	const struct pins *pins;
-	struct vpnleash_bpf *skel;
 	int fds[PROGRAMS];
 	uint32_t ids[PROGRAMS];
 };
@@ -43,14 +40,14 @@ struct guards {
 /* A link whose device is gone stays as a pin that sits on nothing. */
 static void sweep_links(void)
 {
-	DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
 		struct tcx_link_info info = { 0 };
 		__u32 length = sizeof(struct bpf_link_info);
 		char path[PINS_PATH_MAX];
-		int fd;
+		_cleanup_fd int fd = -1;
 
 		if (strncmp(e->d_name, "guard_", 6) ||
 		    (size_t)snprintf(path, sizeof(path), LINKS "/%.60s", e->d_name) >= sizeof(path))
@@ -58,40 +55,28 @@ static void sweep_links(void)
 		fd = bpf_obj_get(path);
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) && !info.ifindex)
 			unlink(path);
-		if (fd >= 0)
-			close(fd);
 	}
-	if (d)
-		closedir(d);
 }
 
 int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 {
-	struct guards *g = calloc(1, sizeof(*g));
-	struct bpf_program *p[PROGRAMS];
+	_cleanup_free struct guards *g = calloc(1, sizeof(*g));
+	const struct vpnleash_bpf *skel = gate_programs(gate);
 
 	if (!g)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
 	g->pins = gate_pins(gate);
-	g->skel = gate_programs(gate);
-	p[PEER_INGRESS] = g->skel->progs.guard_peer_ingress;
-	p[PEER_EGRESS] = g->skel->progs.guard_peer_egress;
-	p[INSIDE] = g->skel->progs.guard_inside;
-	p[WEAK] = g->skel->progs.guard_weak;
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct bpf_prog_info info = { 0 };
 		__u32 length = sizeof(info);
 
-		g->fds[i] = bpf_program__fd(p[i]);
-		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0) {
-			int r = -errno;
-
-			free(g);
-			return fail(err, ERROR_OTHER, r, NULL, "read the guard's programs");
-		}
+		g->fds[i] = bpf_program__fd(
+			bpf_object__find_program_by_name(skel->obj, programs[i].name));
+		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0)
+			return fail(err, ERROR_OTHER, -errno, NULL, "read the guard's programs");
 		g->ids[i] = info.id;
 	}
-	*ret = g;
+	*ret = TAKE_PTR(g);
 	return 0;
 }
 
@@ -102,24 +87,20 @@ void guards_close(struct guards *g)
 
 /* ------ records ------ */
 
-static uint32_t find_slot(const struct pins *p, const struct guard_spec *s, struct guard *ret)
+/* A free one has no netns and no interface. */
+static uint32_t find_slot(const struct guards *g, uint64_t netns_cookie, uint32_t ifindex,
+			  struct guard *ret)
 {
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
-		if (!bpf_map_lookup_elem(p->guards, &slot, ret) &&
-		    ret->netns_cookie == s->inside.netns_cookie &&
-		    ret->ifindex == s->inside.ifindex)
+		if (!bpf_map_lookup_elem(g->pins->guards, &slot, ret) &&
+		    ret->netns_cookie == netns_cookie && ret->ifindex == ifindex)
 			return slot;
 	return 0;
 }
 
-static uint32_t free_slot(const struct guards *g)
+static uint32_t slot_of(const struct guards *g, const struct guard_spec *s, struct guard *ret)
 {
-	struct guard is;
-
-	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++)
-		if (!bpf_map_lookup_elem(g->pins->guards, &slot, &is) && !is.netns_cookie)
-			return slot;
-	return 0;
+	return find_slot(g, s->inside.netns_cookie, s->inside.ifindex, ret);
 }
 
 static struct guard_slot_key device_key(const struct device *d)
@@ -127,7 +108,8 @@ static struct guard_slot_key device_key(const struct device *d)
 	return (struct guard_slot_key) { .netns_cookie = d->netns_cookie, .ifindex = d->ifindex };
 }
 
-static struct tc_place place_of(const struct guard_spec *s, size_t program)
+static struct tc_place place_of(const struct guards *g, const struct guard_spec *s, size_t program,
+				uint32_t slot)
 {
 	const struct device *d = programs[program].inside ? &s->inside : &s->outside;
 
@@ -136,20 +118,21 @@ static struct tc_place place_of(const struct guard_spec *s, size_t program)
 				   .ifindex = d->ifindex,
 				   .egress = programs[program].egress,
 				   .may_gap = programs[program].inside,
-				   .program = programs[program].name };
+				   .program = programs[program].name,
+				   .program_fd = g->fds[program],
+				   .program_id = g->ids[program],
+				   .slot = slot };
 }
 
 int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 {
 	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
 	struct guard record = { 0 };
-	uint32_t slot = find_slot(g->pins, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 	int r = 0;
 
-	if (!slot) {
-		memset(&record, 0, sizeof(record));
-		slot = free_slot(g);
-	}
+	if (!slot)
+		slot = find_slot(g, 0, 0, &record);
 	if (!slot)
 		return fail(err, ERROR_OTHER, -ENOSPC, NULL, "guard interface %u",
 			    s->inside.ifindex);
@@ -171,10 +154,10 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 		return fail(err, ERROR_OTHER, -errno, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
 	for (size_t i = 0; !r && i < PROGRAMS; i++) {
-		struct tc_place place = place_of(s, i);
+		struct tc_place place = place_of(g, s, i, slot);
 
-		if (programs[i].weak == s->weak && tc_check(&place, g->ids[i], slot))
-			r = tc_attach(&place, g->fds[i], slot, err);
+		if (programs[i].weak == s->weak && tc_check(&place))
+			r = tc_attach(&place, err);
 	}
 	return r;
 }
@@ -183,20 +166,20 @@ unsigned int guard_slot(const struct guards *g, const struct guard_spec *s)
 {
 	struct guard record;
 
-	return find_slot(g->pins, s, &record);
+	return slot_of(g, s, &record);
 }
 
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which)
 {
 	struct guard record;
-	uint32_t slot = find_slot(g->pins, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 
 	*ret_which = "its record";
 	if (!slot)
 		return -ENOLINK;
 	for (size_t i = 0; i < PROGRAMS; i++) {
-		struct tc_place place = place_of(s, i);
-		int r = programs[i].weak == s->weak ? tc_check(&place, g->ids[i], slot) : 0;
+		struct tc_place place = place_of(g, s, i, slot);
+		int r = programs[i].weak == s->weak ? tc_check(&place) : 0;
 
 		*ret_which = programs[i].name;
 		if (r)
@@ -205,17 +188,18 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 	return 0;
 }
 
-static void remove_guard(const struct pins *p, const struct guard_spec *s)
+static void remove_guard(const struct guards *g, const struct guard_spec *s)
 {
+	const struct pins *p = g->pins;
 	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
 	struct guard record;
-	uint32_t slot = find_slot(p, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 	/* the underlay may have another end by now: then the rest is that one's */
 	bool other_end = slot && (record.peer_ifindex != s->outside.ifindex ||
 				  record.peer_netns_ino != s->outside.netns_ino);
 
 	for (size_t i = PROGRAMS; i-- > 0;) {
-		struct tc_place place = place_of(s, i);
+		struct tc_place place = place_of(g, s, i, slot);
 
 		if (!programs[i].inside || !other_end)
 			tc_detach(&place);
@@ -234,7 +218,7 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 		    uint64_t since_ns, uint64_t vpn_cgroup, uint32_t vpn_level)
 {
 	struct guard record;
-	uint32_t slot = find_slot(g->pins, s, &record);
+	uint32_t slot = slot_of(g, s, &record);
 
 	if (!slot)
 		return until_ns ? -ENOENT : 0;
@@ -250,10 +234,10 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 
 void guard_lost(struct guards *g, const struct guard_spec *s)
 {
-	struct tc_place outside = place_of(s, s->weak ? WEAK : PEER_INGRESS);
+	struct tc_place outside = place_of(g, s, s->weak ? WEAK : PEER_INGRESS, 0);
 
-	if (tc_check(&outside, 0, 0) == -ENODEV)
-		remove_guard(g->pins, s);
+	if (tc_check(&outside) == -ENODEV)
+		remove_guard(g, s);
 }
 
 /* ------ rules ------ */
@@ -281,11 +265,11 @@ static bool is_among(const struct address_key *key, const struct address_rule *r
 	return false;
 }
 
-static int write_rules(const struct pins *p, enum address_trie trie, uint64_t netns_cookie,
-		       const struct address_rule *rules, size_t n)
+int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+		const struct address_rule *rules, size_t n)
 {
-	int fd = trie == TRIE_ENDPOINTS ? p->endpoints : p->exceptions;
-	struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
+	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
+	_cleanup_free struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
 	struct address_key key, *previous = NULL;
 	size_t n_stale = 0;
 	int r = stale ? 0 : -ENOMEM;
@@ -300,14 +284,14 @@ static int write_rules(const struct pins *p, enum address_trie trie, uint64_t ne
 	}
 	for (size_t i = 0; i < n_stale; i++)
 		bpf_map_delete_elem(fd, &stale[i]);
-	free(stale);
 	return r;
 }
 
-int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
-		const struct address_rule *rules, size_t n)
+static int forget_rules(const struct guards *g, uint64_t netns_cookie)
 {
-	return write_rules(g->pins, trie, netns_cookie, rules, n);
+	int r = guard_rules(g, TRIE_ENDPOINTS, netns_cookie, NULL, 0);
+
+	return r ? r : guard_rules(g, TRIE_EXCEPTIONS, netns_cookie, NULL, 0);
 }
 
 size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
@@ -343,13 +327,15 @@ static void sweep_records(struct guards *g)
 		return;
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard record;
-		struct tc_place place = { .netns_fd = -1, .program = programs[PEER_INGRESS].name };
+		struct guard_spec s = { .outside.netns_fd = -1 };
+		struct tc_place place;
 
 		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
 		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
 			continue;
-		place.ifindex = record.peer_ifindex;
-		if (!tc_check(&place, g->ids[PEER_INGRESS], slot))
+		s.outside.ifindex = record.peer_ifindex;
+		place = place_of(g, &s, PEER_INGRESS, slot);
+		if (!tc_check(&place))
 			continue;
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY);
@@ -409,12 +395,9 @@ static void sweep_rules(struct guards *g, int fd, bool (*is_known)(uint64_t cook
 			!is_known(key.netns_cookie, arg) && !has_record(g->pins, key.netns_cookie);
 		judged[n++] = key.netns_cookie;
 	}
-	for (i = 0; i < n; i++) {
-		if (!gone[i])
-			continue;
-		write_rules(g->pins, TRIE_ENDPOINTS, judged[i], NULL, 0);
-		write_rules(g->pins, TRIE_EXCEPTIONS, judged[i], NULL, 0);
-	}
+	for (i = 0; i < n; i++)
+		if (gone[i])
+			forget_rules(g, judged[i]);
 }
 
 void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg), void *arg)
@@ -428,23 +411,14 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg),
 
 /* ------ by what the records say ------ */
 
-struct found {
-	uint32_t ino;
-	int fd;
-};
-
-static int is_netns(int fd, void *arg)
+static bool has_ino(int netns_fd, void *arg)
 {
-	struct found *f = arg;
-
-	if (netns_ino(fd) != f->ino)
-		return 0;
-	f->fd = fd;
-	return 1;
+	return netns_ino(netns_fd) == *(uint32_t *)arg;
 }
 
 int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 {
+	const struct guards g = { .pins = p };
 	_cleanup_fd int ours = -1;
 	int r = netns_open("host", &ours, err);
 	uint32_t our_ino;
@@ -455,26 +429,20 @@ int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard record;
 		struct guard_spec s = { 0 };
-		struct found in = { .fd = -1 }, out = { .fd = -1 };
+		_cleanup_fd int in = -1, out = -1;
 
 		if (bpf_map_lookup_elem(p->guards, &slot, &record) || record.netns_cookie != cookie)
 			continue;
-		in.ino = record.netns_ino;
-		out.ino = record.peer_netns_ino;
-		netns_each(is_netns, &in);
-		if (out.ino != our_ino)
-			netns_each(is_netns, &out);
-		s.inside = (struct device) { in.fd, in.ino, cookie, record.ifindex };
-		s.outside = (struct device) { out.fd, out.ino, 0, record.peer_ifindex };
-		if (out.ino == our_ino || out.fd >= 0)
-			netns_cookie(out.fd < 0 ? ours : out.fd, &s.outside.netns_cookie);
-		remove_guard(p, &s);
-		close_fd(in.fd);
-		close_fd(out.fd);
+		in = netns_find(has_ino, &record.netns_ino);
+		if (record.peer_netns_ino != our_ino)
+			out = netns_find(has_ino, &record.peer_netns_ino);
+		s.inside = (struct device) { in, record.netns_ino, cookie, record.ifindex };
+		s.outside = (struct device) { out, record.peer_netns_ino, 0, record.peer_ifindex };
+		if (record.peer_netns_ino == our_ino || out >= 0)
+			netns_cookie(out < 0 ? ours : out, &s.outside.netns_cookie);
+		remove_guard(&g, &s);
 	}
-	r = write_rules(p, TRIE_ENDPOINTS, cookie, NULL, 0);
-	if (!r)
-		r = write_rules(p, TRIE_EXCEPTIONS, cookie, NULL, 0);
+	r = forget_rules(&g, cookie);
 	return r ? fail(err, ERROR_OTHER, r, NULL, "take the guard's rules off") : 0;
 }
 
@@ -484,8 +452,8 @@ void guard_each_flow(struct guards *g,
 		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
 		     void *arg)
 {
-	struct flow_key *keys = calloc(FLOWS_AT_ONCE, sizeof(*keys));
-	struct flow *flows = calloc(FLOWS_AT_ONCE, sizeof(*flows));
+	_cleanup_free struct flow_key *keys = calloc(FLOWS_AT_ONCE, sizeof(*keys));
+	_cleanup_free struct flow *flows = calloc(FLOWS_AT_ONCE, sizeof(*flows));
 	__u32 at, *from = NULL, n = FLOWS_AT_ONCE;
 	int r = keys && flows ? 0 : -ENOMEM;
 
@@ -500,6 +468,4 @@ void guard_each_flow(struct guards *g,
 			f(&keys[i], &flows[i], arg);
 		from = &at;
 	}
-	free(keys);
-	free(flows);
 }

@@ -4,8 +4,7 @@
  * writer of `guard_slots`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the
  * daemon, as the gate's do; with its record taken away a program drops everything.
  */
-#ifndef VPNLEASH_GUARD_H
-#define VPNLEASH_GUARD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,7 +67,7 @@ void address_rule(struct address_rule *ret, uint64_t netns_cookie, enum address_
 		  bool allowed, enum endpoint_source source);
 enum address_trie { TRIE_ENDPOINTS, TRIE_EXCEPTIONS };
 /* Exactly these are that netns' rules in the trie: what is missing is added, then the rest goes. */
-int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n);
 
 /* That netns' rules, at most max of them. */
@@ -79,5 +78,3 @@ size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns
 void guard_each_flow(struct guards *g,
 		     void (*f)(const struct flow_key *key, const struct flow *flow, void *arg),
 		     void *arg);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See hooks.h. */
 #include "act/hooks.h"
 
 #include <cap-ng.h>
@@ -17,8 +16,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include "base/worker.h"
 
 #define TIME_NS	   (10 * NS_PER_SEC)
 #define OUTPUT_MAX 65536
@@ -311,30 +308,14 @@ static int run_hooks(void *arg)
 
 /* ------ the daemon's half ------ */
 
-struct hooks {
-	struct worker worker;
-};
-
-int hooks_start(struct hooks **ret, struct error *err)
+int hooks_start(struct worker *ret, struct error *err)
 {
-	_cleanup_free struct hooks *h = calloc(1, sizeof(*h));
-	int r = h ? worker_start(&h->worker, "vpnleash-hooks", run_hooks, NULL) : -ENOMEM;
+	int r = worker_start(ret, "vpnleash-hooks", run_hooks, NULL);
 
-	if (r)
-		return fail(err, ERROR_OTHER, r, NULL, "start the hooks' process");
-	*ret = TAKE_PTR(h);
-	return 0;
+	return r ? fail(err, ERROR_OTHER, r, NULL, "start the hooks' process") : 0;
 }
 
-void hooks_stop(struct hooks *h)
+int hooks_call(const struct worker *h, const struct hook_call *call, int netns_fd)
 {
-	if (!h)
-		return;
-	worker_stop(&h->worker); /* the programs die with it */
-	free(h);
-}
-
-int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd)
-{
-	return send_record(h->worker.fd, call, sizeof(*call), netns_fd);
+	return send_record(h->fd, call, sizeof(*call), netns_fd);
 }

@@ -8,15 +8,13 @@
  * an environment of PATH and what is documented in vpnleash.conf(5). At most HOOKS_AT_ONCE; each is
  * ended after 10 s, and of its output the first 64 KiB are logged, line by line.
  */
-#ifndef VPNLEASH_HOOKS_H
-#define VPNLEASH_HOOKS_H
+#pragma once
 
 #include "base/util.h"
+#include "base/worker.h"
 
 #define HOOKS_AT_ONCE 16
 #define HOOK_VALUE    200
-
-struct hooks;
 
 struct hook_call {
 	char program[256]; /* a full path; see hooks_check() */
@@ -24,15 +22,13 @@ struct hook_call {
 	char workload[HOOK_VALUE], state[32], from[32], evidence[HOOK_VALUE], interface[32];
 };
 
-int hooks_start(struct hooks **ret, struct error *err);
-void hooks_stop(struct hooks *h); /* NULL is fine; ends what is still running */
+/* Their process: worker_stop() ends it, and what is still running. */
+int hooks_start(struct worker *ret, struct error *err);
 /* Never blocks. netns_fd -1: in the host's network, else in that one. 0, or -EAGAIN: too many are
  * waiting; -EPIPE: the process is gone. */
-int hooks_call(struct hooks *h, const struct hook_call *call, int netns_fd);
+int hooks_call(const struct worker *h, const struct hook_call *call, int netns_fd);
 /*
  * Would it be run? An executable regular file that only root may write, by directories and links of
  * which the same holds. Each run asks anew.
  */
 int hooks_check(const char *program, struct error *err);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See lease.h. */
 #include "act/lease.h"
 
 #include <bpf/bpf.h>

@@ -6,8 +6,7 @@
  * another device now gets a fresh slot, its workloads are pointed at that, and the old slot rests
  * until an RCU grace period has passed. So no reader can meet the old identity under a new expiry.
  */
-#ifndef VPNLEASH_LEASE_H
-#define VPNLEASH_LEASE_H
+#pragma once
 
 #include "act/pins.h"
 
@@ -55,5 +54,3 @@ int record_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
 int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie);
 /* Forget record and counters of a cgroup that was detached, or that the kernel has released. */
 void record_unbind(const struct pins *pins, uint64_t cgroup_id);
-
-#endif

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See pins.h. */
 #include "act/pins.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -207,12 +204,6 @@ int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 	return 0;
 }
 
-static void close_dir(DIR **d)
-{
-	if (*d)
-		closedir(*d);
-}
-
 static bool is_row(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -224,7 +215,7 @@ static bool is_row(const char *name)
 /* Maps that another version had and this one has not. */
 static void remove_unknown(void)
 {
-	_cleanup_(close_dir) DIR *d = opendir(VPNLEASH_PIN_DIR);
+	_cleanup_dir DIR *d = opendir(VPNLEASH_PIN_DIR);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
@@ -242,7 +233,7 @@ static void rename_links(void)
 		{ "guard_outside@", "guard_peer_ingress@" }, /* until ABI 4 */
 		{ "guard_inbound@", "guard_peer_egress@" },  /* until ABI 4 */
 	};
-	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
@@ -316,7 +307,7 @@ void pins_link_path(char path[PINS_PATH_MAX], const char *hook, uint64_t cgroup_
 int pins_each_link(const char *hook, int (*f)(uint64_t cgroup_id, void *arg), void *arg,
 		   struct error *err)
 {
-	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	size_t length = strlen(hook);
 	struct dirent *e;
 
@@ -413,33 +404,24 @@ static int open_link(const char *hook, uint64_t cgroup_id, uint64_t *ret_cgroup)
 	struct bpf_link_info info = { 0 };
 	__u32 length = sizeof(info);
 	char path[PINS_PATH_MAX];
-	int fd, r = -EPROTO;
+	_cleanup_fd int fd = -1;
 
 	pins_link_path(path, hook, cgroup_id);
 	fd = bpf_obj_get(path);
-	if (fd < 0)
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
-		r = -errno;
-	else if (info.type == BPF_LINK_TYPE_CGROUP)
-		r = fd;
-	if (r < 0)
-		close(fd);
-	else
-		*ret_cgroup = info.cgroup.cgroup_id;
-	return r;
+	if (info.type != BPF_LINK_TYPE_CGROUP)
+		return -EPROTO;
+	*ret_cgroup = info.cgroup.cgroup_id;
+	return TAKE_FD(fd);
 }
 
 int pins_open_link(const char *hook, uint64_t cgroup_id)
 {
 	uint64_t of;
-	int fd = open_link(hook, cgroup_id, &of);
+	_cleanup_fd int fd = open_link(hook, cgroup_id, &of);
 
-	if (fd >= 0 && of != cgroup_id) {
-		close(fd);
-		return -EPROTO;
-	}
-	return fd;
+	return fd >= 0 && of != cgroup_id ? -EPROTO : TAKE_FD(fd);
 }
 
 int pins_in_force(uint64_t cgroup_id)
@@ -449,12 +431,10 @@ int pins_in_force(uint64_t cgroup_id)
 
 	for (size_t i = 0; i < ARRAY_SIZE(hooks); i++) {
 		uint64_t of = 0;
-		int fd = open_link(hooks[i], cgroup_id, &of);
+		_cleanup_fd int fd = open_link(hooks[i], cgroup_id, &of);
 
 		if (fd < 0 && fd != -ENOENT)
 			return fd;
-		if (fd >= 0)
-			close(fd);
 		if (of)
 			return 1;
 	}
@@ -482,14 +462,12 @@ int pins_remove_links(uint64_t cgroup_id, struct error *err)
 
 int pins_remove_every_link(struct error *err)
 {
-	_cleanup_(close_dir) DIR *d = opendir(LINKS);
+	_cleanup_dir DIR *d = opendir(LINKS);
 	struct dirent *e;
 
-	if (!d)
-		return errno == ENOENT
-			       ? 0
-			       : fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open " LINKS);
-	while ((e = readdir(d)))
+	if (!d && errno != ENOENT)
+		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "open " LINKS);
+	while (d && (e = readdir(d)))
 		if (e->d_name[0] != '.' && unlinkat(dirfd(d), e->d_name, 0) < 0)
 			return fail(err, ERROR_OTHER, -errno, NULL, "remove " LINKS "/%s",
 				    e->d_name);
@@ -498,7 +476,7 @@ int pins_remove_every_link(struct error *err)
 
 int pins_remove_all(struct error *err)
 {
-	_cleanup_(close_dir) DIR *d = NULL;
+	_cleanup_dir DIR *d = NULL;
 	struct dirent *e;
 	int r = pins_remove_every_link(err);
 

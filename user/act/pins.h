@@ -4,8 +4,7 @@
  * owner and mode of the directory, ABI version, type and sizes of each map are compared before
  * anything is believed.
  */
-#ifndef VPNLEASH_PINS_H
-#define VPNLEASH_PINS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -73,5 +72,3 @@ int pins_remove_all(struct error *err);
 int pins_each_workload(const struct pins *p,
 		       int (*f)(uint64_t cgroup_id, const struct workload_record *w, void *arg),
 		       void *arg);
-
-#endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See tc.h. libbpf 1.1 knows neither tcx by name nor a clsact filter's classid. */
+/* libbpf 1.1 knows neither tcx by name nor a clsact filter's classid. */
 #include "act/tc.h"
 
 #include <arpa/inet.h>
@@ -52,7 +52,7 @@ static int open_pin(const char *path, const struct tc_place *p)
 {
 	struct tcx_link_info info = { 0 };
 	__u32 length = sizeof(struct bpf_link_info);
-	int fd = bpf_obj_get(path);
+	_cleanup_fd int fd = bpf_obj_get(path);
 
 	if (fd < 0)
 		return -errno;
@@ -60,110 +60,88 @@ static int open_pin(const char *path, const struct tc_place *p)
 	    bpf_obj_get_info_by_fd(fd, &info, &length) < 0 || info.ifindex != p->ifindex ||
 	    info.attach_type != tcx_type(p)) {
 		/* the device is gone: what is left of its link has index 0 */
-		close(fd);
 		unlink(path);
 		return -ENOENT;
 	}
-	return fd;
+	return TAKE_FD(fd);
 }
 
-static bool is_first(const struct tc_place *p, int program_fd)
-{
-	__u32 ids[PROGRAMS] = { 0 }, length = sizeof(struct bpf_prog_info);
-	LIBBPF_OPTS(bpf_prog_query_opts, q, .prog_ids = ids, .prog_cnt = PROGRAMS);
-	struct bpf_prog_info info = { 0 };
-
-	return !bpf_obj_get_info_by_fd(program_fd, &info, &length) &&
-	       !bpf_prog_query_opts((int)p->ifindex, tcx_type(p), &q) && q.prog_cnt &&
-	       ids[0] == info.id;
-}
-
-static int attach_tcx(const struct tc_place *p, int program_fd)
-{
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = BPF_F_BEFORE);
-	char path[PINS_PATH_MAX];
-	int fd, r;
-
-	pin_path(path, p);
-	fd = open_pin(path, p);
-	if (fd >= 0) {
-		r = bpf_link_update(fd, program_fd, NULL) < 0 ? -errno : 0;
-		close(fd);
-		if (!r && is_first(p, program_fd))
-			return 0;
-		if (r != -ENOLINK && !p->may_gap)
-			return r ? r : -EBUSY;
-		unlink(path);
-	}
-	fd = bpf_link_create(program_fd, (int)p->ifindex, tcx_type(p), &opts);
-	if (fd < 0)
-		return -errno;
-	r = bpf_obj_pin(fd, path) < 0 ? -errno : 0;
-	close(fd);
-	return r;
-}
-
-static int check_tcx(const struct tc_place *p, uint32_t program_id)
+static int check_tcx(const struct tc_place *p)
 {
 	__u32 ids[PROGRAMS] = { 0 };
 	LIBBPF_OPTS(bpf_prog_query_opts, q, .prog_ids = ids, .prog_cnt = PROGRAMS);
 
 	if (bpf_prog_query_opts((int)p->ifindex, tcx_type(p), &q) < 0)
 		return errno == ENODEV ? -ENODEV : -ENOLINK;
-	return q.prog_cnt && ids[0] == program_id ? 0 : -ENOLINK;
+	return q.prog_cnt && ids[0] == p->program_id ? 0 : -ENOLINK;
+}
+
+static int attach_tcx(const struct tc_place *p)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = BPF_F_BEFORE);
+	_cleanup_fd int fd = -1;
+	char path[PINS_PATH_MAX];
+
+	pin_path(path, p);
+	fd = open_pin(path, p);
+	if (fd >= 0) {
+		int r = bpf_link_update(fd, p->program_fd, NULL) < 0 ? -errno : 0;
+
+		if (!r && !check_tcx(p))
+			return 0;
+		if (r != -ENOLINK && !p->may_gap)
+			return r ? r : -EBUSY;
+		unlink(path);
+		close(fd);
+	}
+	fd = bpf_link_create(p->program_fd, (int)p->ifindex, tcx_type(p), &opts);
+	return fd < 0 || bpf_obj_pin(fd, path) < 0 ? -errno : 0;
 }
 
 /* ------ clsact ------ */
 
-static struct nlmsghdr *tc_message(char *buf, uint16_t type, uint16_t flags,
-				   const struct tc_place *p)
+static struct tcmsg *tc_begin(struct nl_question *ret, uint16_t type, uint16_t flags,
+			      const struct tc_place *p)
 {
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct tcmsg *tc = mnl_nlmsg_put_extra_header(nlh, sizeof(*tc));
+	struct tcmsg *tc = nl_begin(ret, type, flags, sizeof(*tc));
 
-	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
 	tc->tcm_family = AF_UNSPEC;
 	tc->tcm_ifindex = (int)p->ifindex;
 	tc->tcm_parent = TC_H_MAKE(TC_H_CLSACT, p->egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
-	return nlh;
+	return tc;
 }
 
-static int tc_talk(struct nlmsghdr *nlh, mnl_cb_t each, void *arg)
+static int tc_talk(struct nl_question *q, mnl_cb_t each, void *arg)
 {
 	_cleanup_fd int fd = nl_open(-1, NETLINK_ROUTE);
 
-	return fd < 0 ? fd : nl_ask(fd, nlh, each, arg);
+	return fd < 0 ? fd : nl_ask(fd, &q->head, each, arg);
 }
 
-static int attach_clsact(const struct tc_place *p, int program_fd, uint32_t slot)
+static int attach_clsact(const struct tc_place *p)
 {
-	char buf[512] = { 0 };
-	struct nlmsghdr *nlh =
-		tc_message(buf, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
-	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	struct nl_question q;
+	struct tcmsg *tc = tc_begin(&q, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, p);
 	struct nlattr *options;
 	int r;
 
 	tc->tcm_parent = TC_H_CLSACT;
 	tc->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-	mnl_attr_put_strz(nlh, TCA_KIND, "clsact");
-	r = tc_talk(nlh, NULL, NULL);
+	mnl_attr_put_strz(&q.head, TCA_KIND, "clsact");
+	r = tc_talk(&q, NULL, NULL);
 	if (r && r != -EEXIST)
 		return r;
-	memset(buf, 0, sizeof(buf));
-	nlh = tc_message(buf, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
-	tc = mnl_nlmsg_get_payload(nlh);
+	tc = tc_begin(&q, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
 	tc->tcm_handle = HANDLE;
 	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
-	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
-	options = mnl_attr_nest_start(nlh, TCA_OPTIONS);
-	mnl_attr_put_u32(nlh, TCA_BPF_FD, (uint32_t)program_fd);
-	mnl_attr_put_strz(nlh, TCA_BPF_NAME, p->program);
-	mnl_attr_put_u32(nlh, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
-	mnl_attr_put_u32(nlh, TCA_BPF_CLASSID, slot);
-	mnl_attr_nest_end(nlh, options);
-	return tc_talk(nlh, NULL, NULL);
+	mnl_attr_put_strz(&q.head, TCA_KIND, "bpf");
+	options = mnl_attr_nest_start(&q.head, TCA_OPTIONS);
+	mnl_attr_put_u32(&q.head, TCA_BPF_FD, (uint32_t)p->program_fd);
+	mnl_attr_put_strz(&q.head, TCA_BPF_NAME, p->program);
+	mnl_attr_put_u32(&q.head, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+	mnl_attr_put_u32(&q.head, TCA_BPF_CLASSID, p->slot);
+	mnl_attr_nest_end(&q.head, options);
+	return tc_talk(&q, NULL, NULL);
 }
 
 /* The first filter that a packet meets. */
@@ -211,76 +189,61 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int check_clsact(const struct tc_place *p, uint32_t program_id, uint32_t slot)
+static int check_clsact(const struct tc_place *p)
 {
-	char buf[256] = { 0 };
-	struct nlmsghdr *nlh = tc_message(buf, RTM_GETTFILTER, NLM_F_DUMP, p);
+	struct nl_question q;
 	struct first f = { 0 };
-	int r = tc_talk(nlh, note_filter, &f);
+	int r;
 
+	tc_begin(&q, RTM_GETTFILTER, NLM_F_DUMP, p);
+	r = tc_talk(&q, note_filter, &f);
 	if (r == -ENODEV)
 		return r;
-	return !r && f.seen && f.bpf && f.handle == HANDLE && f.program_id == program_id &&
-			       f.classid == slot && f.flags & TCA_BPF_FLAG_ACT_DIRECT
+	return !r && f.seen && f.bpf && f.handle == HANDLE && f.program_id == p->program_id &&
+			       f.classid == p->slot && f.flags & TCA_BPF_FLAG_ACT_DIRECT
 		       ? 0
 		       : -ENOLINK;
 }
 
 static int detach_clsact(const struct tc_place *p)
 {
-	char buf[256] = { 0 };
-	struct nlmsghdr *nlh = tc_message(buf, RTM_DELTFILTER, NLM_F_ACK, p);
-	struct tcmsg *tc = mnl_nlmsg_get_payload(nlh);
+	struct nl_question q;
+	struct tcmsg *tc = tc_begin(&q, RTM_DELTFILTER, NLM_F_ACK, p);
 	int r;
 
 	tc->tcm_handle = HANDLE;
 	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
-	mnl_attr_put_strz(nlh, TCA_KIND, "bpf");
-	r = tc_talk(nlh, NULL, NULL);
+	mnl_attr_put_strz(&q.head, TCA_KIND, "bpf");
+	r = tc_talk(&q, NULL, NULL);
 	/* no device, no qdisc, no filter; the qdisc stays: somebody else may use it */
 	return r == -ENODEV || r == -EINVAL || r == -ENOENT ? 0 : r;
 }
 
 /* ------ in the device's netns ------ */
 
-struct request {
-	const struct tc_place *place;
-	int program_fd;
-	uint32_t program_id, slot;
-};
-
-static int attach_there(void *arg)
+static int attach_there(void *place)
 {
-	const struct request *q = arg;
-
-	return has_tcx() ? attach_tcx(q->place, q->program_fd)
-			 : attach_clsact(q->place, q->program_fd, q->slot);
+	return has_tcx() ? attach_tcx(place) : attach_clsact(place);
 }
 
-static int check_there(void *arg)
+static int check_there(void *place)
 {
-	const struct request *q = arg;
-
-	return has_tcx() ? check_tcx(q->place, q->program_id)
-			 : check_clsact(q->place, q->program_id, q->slot);
+	return has_tcx() ? check_tcx(place) : check_clsact(place);
 }
 
-static int detach_there(void *arg)
+static int detach_there(void *place)
 {
-	const struct request *q = arg;
-
-	return detach_clsact(q->place);
+	return detach_clsact(place);
 }
 
-static int tc_call(const struct request *q, int (*f)(void *arg))
+static int tc_call(const struct tc_place *p, int (*f)(void *place))
 {
-	return q->place->netns_fd < 0 ? f((void *)q) : netns_call(q->place->netns_fd, f, (void *)q);
+	return p->netns_fd < 0 ? f((void *)p) : netns_call(p->netns_fd, f, (void *)p);
 }
 
-int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct error *err)
+int tc_attach(const struct tc_place *p, struct error *err)
 {
-	int r = tc_call(&(struct request) { .place = p, .program_fd = program_fd, .slot = slot },
-			attach_there);
+	int r = tc_call(p, attach_there);
 
 	return r ? fail(err, ERROR_OTHER, r,
 			r == -EBUSY ? "see: bpftool net; another program runs before it" : NULL,
@@ -288,10 +251,9 @@ int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct er
 		 : 0;
 }
 
-int tc_check(const struct tc_place *p, uint32_t program_id, uint32_t slot)
+int tc_check(const struct tc_place *p)
 {
-	return tc_call(&(struct request) { .place = p, .program_id = program_id, .slot = slot },
-		       check_there);
+	return tc_call(p, check_there);
 }
 
 int tc_detach(const struct tc_place *p)
@@ -301,5 +263,5 @@ int tc_detach(const struct tc_place *p)
 	pin_path(path, p);
 	if (has_tcx())
 		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
-	return tc_call(&(struct request) { .place = p }, detach_there);
+	return tc_call(p, detach_there);
 }

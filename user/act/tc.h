@@ -4,8 +4,7 @@
  * outlives the daemon, or a clsact filter, which lives as long as the device and its qdisc. Only
  * guard.c uses it.
  */
-#ifndef VPNLEASH_TC_H
-#define VPNLEASH_TC_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,14 +18,14 @@ struct tc_place {
 	bool egress;
 	bool may_gap;	     /* to become the first again it may be off for a moment */
 	const char *program; /* its name, part of the pin's and the filter's */
+	int program_fd;
+	uint32_t program_id;
+	uint32_t slot; /* a clsact filter hands it to the program */
 };
 
-/* There and first, or replaced in place, or a new one. slot: a clsact filter hands it to the
- * program. -ENODEV: no such device. */
-int tc_attach(const struct tc_place *p, int program_fd, uint32_t slot, struct error *err);
+/* There and first, or replaced in place, or a new one. -ENODEV: no such device. */
+int tc_attach(const struct tc_place *p, struct error *err);
 /* 0: that program is there and first. -ENOLINK: it is not; -ENODEV: nor the device. */
-int tc_check(const struct tc_place *p, uint32_t program_id, uint32_t slot);
+int tc_check(const struct tc_place *p);
 /* Gone is fine. 0 or -Exxx. */
 int tc_detach(const struct tc_place *p);
-
-#endif

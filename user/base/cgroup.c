@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See cgroup.h. */
 #include "base/cgroup.h"
 
 #include <errno.h>
@@ -17,8 +16,8 @@ int resolve_cgroup_root(struct cgroup_root *ret, struct error *err)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
 	struct mntent *m = NULL;
+	_cleanup_fd int fd = -1;
 	struct stat st;
-	int fd;
 
 	while (mounts && (m = getmntent(mounts)) && strcmp(m->mnt_type, "cgroup2"))
 		;
@@ -30,21 +29,14 @@ int resolve_cgroup_root(struct cgroup_root *ret, struct error *err)
 		return fail(err, ERROR_PRIVILEGE, -ENOENT,
 			    "mount it: mount -t cgroup2 cgroup2 /sys/fs/cgroup",
 			    "find the cgroup v2 hierarchy");
-
 	fd = open(ret->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		int r = -errno;
-
-		close_fd(fd);
-		return fail(err, ERROR_PRIVILEGE, r, NULL, "open '%s'", ret->path);
-	}
-	if (st.st_ino != 1) { /* kernfs numbers the true root 1 */
-		close(fd);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fail(err, ERROR_PRIVILEGE, -errno, NULL, "open '%s'", ret->path);
+	if (st.st_ino != 1) /* kernfs numbers the true root 1 */
 		return fail(err, ERROR_PRIVILEGE, -EXDEV,
 			    "start vpnleash in the host's cgroup namespace",
 			    "'%s' is not the root of the cgroup hierarchy", ret->path);
-	}
-	ret->fd = fd;
+	ret->fd = TAKE_FD(fd);
 	return 0;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Names of people → identities of the kernel. */
-#ifndef VPNLEASH_CGROUP_H
-#define VPNLEASH_CGROUP_H
+#pragma once
 
 #include <limits.h>
 #include <stdbool.h>
@@ -54,5 +53,3 @@ int resolve_cgroup_id(const struct cgroup_root *root, uint64_t id);
 int cgroup_path_of_id(const struct cgroup_root *root, uint64_t id, char ret[PATH_MAX]);
 /* The same, as from resolve_cgroup(): to be closed by the caller. */
 int resolve_cgroup_of_id(const struct cgroup_root *root, uint64_t id, struct cgroup_ref *ret);
-
-#endif

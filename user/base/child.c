@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See child.h. */
 #include "base/child.h"
 
 #include <errno.h>

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fork, exec and wait. Two fork by themselves: act/hooks.c, whose programs are ended as a group,
- * and the sender of prove.h. A child dies with the *thread* that started it (PR_SET_PDEATHSIG).
+ * Fork, exec and wait. Only act/hooks.c forks by itself: its programs are ended as a group. A child
+ * dies with the *thread* that started it (PR_SET_PDEATHSIG).
  */
-#ifndef VPNLEASH_CHILD_H
-#define VPNLEASH_CHILD_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -26,5 +25,3 @@ int child_spawn(struct child *ret, char *const argv[], int out);
 int child_wait(struct child *c, int timeout_ms);
 /* By SIGKILL, reaped; the first process of a pid namespace takes all others with it. Idempotent. */
 void child_kill(struct child *c);
-
-#endif

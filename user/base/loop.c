@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See loop.h. */
 #include "base/loop.h"
 
 #include <time.h>

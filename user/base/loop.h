@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What everything on the daemon's one loop needs: an order, timers, a bound to what it logs. */
-#ifndef VPNLEASH_LOOP_H
-#define VPNLEASH_LOOP_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,5 +25,3 @@ struct log_budget {
 };
 /* A flapping tunnel must not flood the log; what is left out is counted and said. */
 bool may_log(struct log_budget *b);
-
-#endif

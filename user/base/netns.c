@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See netns.h. */
 #include "base/netns.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -15,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 /* 0, -ENOENT for the empty file that `ip netns add` makes before it mounts, -EINVAL. */
 static int check_netns(int fd)
@@ -60,7 +57,7 @@ uint64_t netns_ino(int netns_fd)
 }
 
 struct walk {
-	int (*f)(int netns_fd, void *arg);
+	bool (*f)(int netns_fd, void *arg);
 	void *arg;
 	uint64_t seen[512];
 	size_t n;
@@ -70,48 +67,42 @@ static int netns_visit(struct walk *w, const char *path)
 {
 	_cleanup_fd int fd = -1;
 	struct stat st;
-	int r;
 
 	if (stat(path, &st) < 0) /* before it is opened: there are many processes */
-		return 0;
+		return -ENOENT;
 	for (size_t i = 0; i < w->n; i++)
 		if (w->seen[i] == st.st_ino)
-			return 0;
+			return -ENOENT;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || check_netns(fd))
-		return 0;
+		return -ENOENT;
 	if (w->n < ARRAY_SIZE(w->seen))
 		w->seen[w->n++] = st.st_ino;
-	r = w->f(fd, w->arg);
-	if (r)
-		TAKE_FD(fd);
-	return r;
+	return w->f(fd, w->arg) ? TAKE_FD(fd) : -ENOENT;
 }
 
-int netns_each(int (*f)(int netns_fd, void *arg), void *arg)
+int netns_find(bool (*f)(int netns_fd, void *arg), void *arg)
 {
 	static const struct {
 		const char *dir, *format;
 	} places[] = { { "/run/netns", "/run/netns/%s" }, { "/proc", "/proc/%s/ns/net" } };
 	struct walk w = { .f = f, .arg = arg };
-	int r = netns_visit(&w, "/proc/self/ns/net");
+	int fd = netns_visit(&w, "/proc/self/ns/net");
 
-	for (size_t i = 0; !r && i < ARRAY_SIZE(places); i++) {
-		DIR *d = opendir(places[i].dir);
+	for (size_t i = 0; fd < 0 && i < ARRAY_SIZE(places); i++) {
+		_cleanup_dir DIR *d = opendir(places[i].dir);
 		struct dirent *e;
 
-		while (!r && d && (e = readdir(d))) {
+		while (fd < 0 && d && (e = readdir(d))) {
 			char path[300];
 
 			if (e->d_name[0] == '.' || (i && !isdigit((unsigned char)e->d_name[0])))
 				continue;
 			snprintf(path, sizeof(path), places[i].format, e->d_name);
-			r = netns_visit(&w, path);
+			fd = netns_visit(&w, path);
 		}
-		if (d)
-			closedir(d);
 	}
-	return r;
+	return fd;
 }
 
 int netns_call(int netns_fd, int (*f)(void *), void *arg)

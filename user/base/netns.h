@@ -7,9 +7,9 @@
  * An open descriptor (of a namespace or of a socket in it) keeps the namespace alive, also when its
  * container is long gone. That a namespace is dead is for those to find out who know its owner.
  */
-#ifndef VPNLEASH_NETNS_H
-#define VPNLEASH_NETNS_H
+#pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/util.h"
@@ -21,12 +21,9 @@
  */
 int netns_open(const char *where, int *ret_fd, struct error *err);
 
-/*
- * Each network namespace that can be found once: ours, those of /run/netns, of processes. f gets a
- * descriptor, ends the walk by a return other than 0 (which is returned), and may keep that
- * descriptor only then.
- */
-int netns_each(int (*f)(int netns_fd, void *arg), void *arg);
+/* The first for which f is true of those that can be found, each once: ours, those of /run/netns,
+ * of processes. A descriptor or -ENOENT. */
+int netns_find(bool (*f)(int netns_fd, void *arg), void *arg);
 
 /* Inode on nsfs: an identity while the namespace lives, reused afterwards. 0: not a descriptor. */
 uint64_t netns_ino(int netns_fd);
@@ -43,5 +40,3 @@ int netns_call(int netns_fd, int (*f)(void *), void *arg);
 
 /* socket(2) in the namespace, close-on-exec. The descriptor or -Exxx. */
 int netns_socket(int netns_fd, int domain, int type, int protocol);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See nl.h. */
 #include "base/nl.h"
 
 #include <errno.h>
@@ -8,7 +7,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/netns.h"
 
@@ -51,6 +49,28 @@ ssize_t nl_receive(int fd, void *buf, size_t size)
 		return 0;
 	}
 	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+}
+
+void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t size)
+{
+	memset(ret, 0, sizeof(*ret));
+	mnl_nlmsg_put_header(ret);
+	ret->head.nlmsg_type = type;
+	ret->head.nlmsg_flags = NLM_F_REQUEST | flags;
+	return mnl_nlmsg_put_extra_header(&ret->head, size);
+}
+
+bool nl_u32(const struct nlmsghdr *nlh, size_t header, uint16_t type, uint32_t *ret)
+{
+	const struct nlattr *attr, *found = NULL;
+
+	mnl_attr_for_each(attr, nlh, header)
+		if (mnl_attr_get_type(attr) == type)
+			found = attr;
+	if (!found || mnl_attr_validate(found, MNL_TYPE_U32) < 0)
+		return false;
+	*ret = mnl_attr_get_u32(found);
+	return true;
 }
 
 static int send_question(int fd, struct nlmsghdr *nlh, uint32_t *ret_port)

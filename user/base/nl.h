@@ -4,10 +4,10 @@
  * CAP_NET_ADMIN in a netns, as a VPN's container has it, one may write to every socket there, and
  * look up its port: what says that a message is the kernel's is its sender's port, 0, alone.
  */
-#ifndef VPNLEASH_NL_H
-#define VPNLEASH_NL_H
+#pragma once
 
 #include <libmnl/libmnl.h>
+#include <stdbool.h>
 
 /*
  * A socket of that netns (-1: of ours), bound and connected to the kernel, which then refuses what
@@ -20,8 +20,19 @@ int nl_open(int netns_fd, int protocol);
  * -EMSGSIZE, -ENOBUFS: something was lost; -Exxx. */
 ssize_t nl_receive(int fd, void *buf, size_t size);
 
+/* The number in the last attribute of that type, behind the family's header of that size; false:
+ * there is none, or it is none. */
+bool nl_u32(const struct nlmsghdr *nlh, size_t header, uint16_t type, uint32_t *ret);
+
 /* The largest that the kernel makes of one message (NLMSG_GOODSIZE is 8 KiB, VFs add more). */
 #define NL_MESSAGE_SIZE 32768
+
+struct nl_question {
+	struct nlmsghdr head;
+	char rest[496];
+};
+/* Begins the question anew; returns the family's own header in it, of that size. */
+void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t size);
 
 /*
  * Sends *nlh (its sequence number is set here) and calls each(message, arg), NULL: none, for the
@@ -30,5 +41,3 @@ ssize_t nl_receive(int fd, void *buf, size_t size);
  * meanwhile.
  */
 int nl_ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg);
-
-#endif

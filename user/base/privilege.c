@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See privilege.h. */
 #include "base/privilege.h"
 
 #include <cap-ng.h>

@@ -4,8 +4,7 @@
  * up for good: every capability that it does not need, new privileges, and every system call that
  * it does not make. Children inherit all of it but the scheduling.
  */
-#ifndef VPNLEASH_PRIVILEGE_H
-#define VPNLEASH_PRIVILEGE_H
+#pragma once
 
 #include <linux/filter.h>
 #include <stdbool.h>
@@ -35,5 +34,3 @@ void privilege_long_work(bool begins);
 /* From time to time: a turn that overran its real-time budget made the process an ordinary one.
  * That is said, and it is a real-time process again. */
 void privilege_again(void);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See root.h. */
 #include "base/root.h"
 
 #include <errno.h>

@@ -3,8 +3,7 @@
  * Files of a process in another mount namespace, under its own root. What stands there is whoever's
  * is root inside: a link to a file of ours, a FIFO that nobody ever opens, a device, /proc.
  */
-#ifndef VPNLEASH_ROOT_H
-#define VPNLEASH_ROOT_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -19,5 +18,3 @@ int open_in_root(pid_t pid, const char *path, int flags);
 
 /* A regular file there, its beginning: NUL-terminated; bytes or -Exxx, -EINVAL: no regular one. */
 ssize_t read_in_root(pid_t pid, const char *path, char *buf, size_t size);
-
-#endif

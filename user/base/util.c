@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See util.h. */
 #include "base/util.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -139,6 +139,12 @@ void close_file(FILE **f)
 		fclose(*f);
 }
 
+void close_dir(DIR **d)
+{
+	if (*d)
+		closedir(*d);
+}
+
 uint64_t now_boot_ns(void)
 {
 	struct timespec t;
@@ -214,4 +220,31 @@ int events_say(int events_fd, const char *line)
 		return -errno;
 	text[n] = '\0';
 	return strstr(text, line) != NULL;
+}
+
+static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+void map_address(uint8_t ret[16], int family, const void *bytes)
+{
+	bool v4 = family == AF_INET;
+
+	memcpy(ret, mapped, sizeof(mapped));
+	memcpy(ret + (v4 ? sizeof(mapped) : 0), bytes, v4 ? 4 : 16);
+}
+
+bool is_mapped(const uint8_t address[16])
+{
+	return !memcmp(address, mapped, sizeof(mapped));
+}
+
+uint16_t inet_checksum(const void *bytes, size_t length)
+{
+	const uint8_t *p = bytes;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i + 1 < length; i += 2)
+		sum += (uint32_t)p[i] << 8 | p[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons((uint16_t)~sum);
 }

@@ -7,9 +7,9 @@
  * failed fills struct error once with fail(); callers only return the number; main() or the log
  * prints it once. ret_ parameters are written on success only.
  */
-#ifndef VPNLEASH_UTIL_H
-#define VPNLEASH_UTIL_H
+#pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,9 +59,11 @@ int close_fd(int fd); /* returns -1: fd = close_fd(fd) */
 void close_fd_of(int *fd);
 void free_mem(void *p);
 void close_file(FILE **f);
+void close_dir(DIR **d);
 #define _cleanup_fd   _cleanup_(close_fd_of)
 #define _cleanup_free _cleanup_(free_mem)
 #define _cleanup_file _cleanup_(close_file)
+#define _cleanup_dir  _cleanup_(close_dir)
 #define TAKE_FD(fd)                \
 	({                         \
 		int taken_ = (fd); \
@@ -93,4 +95,8 @@ int write_small(int dirfd, const char *path, const char *text);
  * EPOLLPRI. 0, 1, or -Exxx: the cgroup is gone. */
 int events_say(int events_fd, const char *line);
 
-#endif
+/* An address of either family in 16 bytes: IPv4 as ::ffff:a.b.c.d. */
+void map_address(uint8_t ret[16], int family, const void *bytes);
+bool is_mapped(const uint8_t address[16]);
+/* RFC 1071 over an even number of bytes, in network byte order; 0 where it is in and right. */
+uint16_t inet_checksum(const void *bytes, size_t length);

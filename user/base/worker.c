@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See worker.h. */
 #include "base/worker.h"
 
 #include <errno.h>

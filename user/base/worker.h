@@ -5,8 +5,7 @@
  * written. A fork inherits mappings, and one of the leases would be the whole daemon's power in the
  * wrong hands.
  */
-#ifndef VPNLEASH_WORKER_H
-#define VPNLEASH_WORKER_H
+#pragma once
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -36,5 +35,3 @@ int send_record(int fd, const void *record, size_t size, int passed_fd);
  * none is taken, the kernel closes it.
  */
 ssize_t receive_record(int fd, void *record, size_t size, int *ret_fd);
-
-#endif

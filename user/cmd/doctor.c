@@ -18,9 +18,9 @@
 
 #include "act/gate.h"
 #include "cmd/cmd.h"
-#include "config/file.h"
-#include "report/control_client.h"
 #include "cmd/doctor.h"
+#include "config/config.h"
+#include "report/control_client.h"
 
 #define BTF "/sys/kernel/btf/vmlinux"
 

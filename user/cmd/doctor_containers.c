@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "cmd/doctor.h"
-#include "config/labels.h"
+#include "config/config.h"
 #include "engine/docker_record.h"
 
 enum role { NOBODY, LEASHED, NEIGHBOUR, VPN };

@@ -5,8 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
-#include "config/args.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "config/keys.h"
 #include "daemon/daemon.h"
 #include "report/control_client.h"

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See args.h. */
-#include "config/args.h"
-
-#include <errno.h>
+/* One tunnel and its workloads by the command line. */
 #include <string.h>
 
 #include "config/keys.h"
@@ -26,19 +23,16 @@ static int take_option(struct arguments *r, const struct key *key, const char *v
 	if (key->kind == KEY_CGROUP) {
 		for (size_t i = 0; i < c->n_workloads; i++)
 			if (!strcmp(c->workloads[i].cgroup, value))
-				return fail(r->err, ERROR_INPUT, 0, NULL,
-					    "--cgroup '%s': given twice", shown);
+				return wrong(r->err, NULL, "--cgroup '%s': given twice", shown);
 		place.workload = config_add_workload(c, "");
 		if (!place.workload)
-			return fail(r->err, ERROR_INPUT, 0, NULL, "more than %d cgroups",
-				    CONFIG_WORKLOADS);
+			return wrong(r->err, NULL, "more than %d cgroups", CONFIG_WORKLOADS);
 	} else if (r->given & key_bit(key) && !key->repeatable) {
-		return fail(r->err, ERROR_INPUT, 0, NULL, "--%s is given twice", key->name);
+		return wrong(r->err, NULL, "--%s is given twice", key->name);
 	}
 	r->given |= key_bit(key);
 	if (key->set(&place, value, &why))
-		return fail(r->err, ERROR_INPUT, 0, NULL, "--%s '%s': %s", key->name, shown,
-			    why.text);
+		return wrong(r->err, NULL, "--%s '%s': %s", key->name, shown, why.text);
 	return 0;
 }
 
@@ -48,7 +42,7 @@ static int take_slice(struct arguments *r, const char *value)
 	char place[PATH_MAX];
 
 	if (strlen(value) >= sizeof(place) - sizeof("slice:"))
-		return fail(r->err, ERROR_INPUT, 0, NULL, "--slice: too long");
+		return wrong(r->err, NULL, "--slice: too long");
 	snprintf(place, sizeof(place), "slice:%s", value);
 	return take_option(r, key_find(SECTION_WORKLOAD, "cgroup", 6), place);
 }
@@ -68,11 +62,10 @@ static int take_argument(struct arguments *r, const char *option, const char *ne
 	if (key && (key->kind == KEY_TUNNEL || (!r->need_tunnel && key->kind != KEY_CGROUP)))
 		key = NULL;
 	if (!key && !is_slice)
-		return fail(r->err, ERROR_INPUT, 0, "see --help", "unknown option '%s'",
-			    quote(option));
+		return wrong(r->err, "see --help", "unknown option '%s'", quote(option));
 	if (!value)
-		return fail(r->err, ERROR_INPUT, 0, "see --help", "--%s needs a value",
-			    is_slice ? "slice" : key->name);
+		return wrong(r->err, "see --help", "--%s needs a value",
+			     is_slice ? "slice" : key->name);
 	e = is_slice ? take_slice(r, value) : take_option(r, key, value);
 	return e ? e : option[length] ? 1 : 2;
 }
@@ -103,38 +96,26 @@ static int finish_args(struct arguments *r)
 		return 0;
 	}
 	if (!c->n_workloads)
-		return fail(r->err, ERROR_INPUT, 0, "see --help", "--cgroup is missing");
+		return wrong(r->err, "see --help", "--cgroup is missing");
 	share_keys(r);
 	wrong = config_clash(t, &r->common, &remedy);
 	if (wrong)
-		return fail(r->err, ERROR_INPUT, 0, remedy, "%s", wrong);
+		return wrong(r->err, remedy, "%s", wrong);
 	if (!r->need_tunnel) {
 		c->n_tunnels = 0;
 		return 0;
 	}
 	wrong = config_complete_tunnel(t, &remedy);
 	if (wrong)
-		return fail(r->err, ERROR_INPUT, 0, remedy, "--%s is missing", wrong);
+		return wrong(r->err, remedy, "--%s is missing", wrong);
 	snprintf(t->name, sizeof(t->name), "%s", t->interface);
 	return 0;
-}
-
-static int read_args(struct arguments *r, int argc, char **argv)
-{
-	for (int i = 1; i < argc;) {
-		int taken = take_argument(r, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
-
-		if (taken < 0)
-			return taken;
-		i += taken;
-	}
-	return finish_args(r);
 }
 
 int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
 		      struct error *err)
 {
-	struct config c;
+	_cleanup_(config_free) struct config c = { 0 };
 	struct arguments arguments = { .config = &c,
 				       .need_tunnel = need_tunnel,
 				       .common.stop_after_ns = CONFIG_STOP_AFTER_NS,
@@ -144,10 +125,15 @@ int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *re
 	if (r)
 		return r;
 	config_add_tunnel(&c, "");
-	r = read_args(&arguments, argc, argv);
+	for (int i = 1; i < argc; i += r) {
+		r = take_argument(&arguments, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+		if (r < 0)
+			return r;
+	}
+	r = finish_args(&arguments);
 	if (r)
-		config_free(&c);
-	else
-		*ret = c;
-	return r;
+		return r;
+	*ret = c;
+	c = (struct config) { 0 };
+	return 0;
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See config.h. */
 #include "config/config.h"
 
 #include <arpa/inet.h>
@@ -7,6 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "config/keys.h"
 
 #define LEASE_DEFAULT_NS    (3 * NS_PER_SEC)
 #define PATIENCE_DEFAULT_NS (3 * NS_PER_SEC)
@@ -34,8 +35,9 @@ int config_init(struct config *c, struct error *err)
 	*c = (struct config) { .lease_ns = LEASE_DEFAULT_NS, .engine = "auto" };
 	c->tunnels = calloc(CONFIG_TUNNELS, sizeof(*c->tunnels));
 	c->workloads = calloc(CONFIG_WORKLOADS, sizeof(*c->workloads));
-	c->origins = calloc(CONFIG_TUNNELS + CONFIG_WORKLOADS, sizeof(*c->origins));
-	if (c->tunnels && c->workloads && c->origins)
+	c->tunnel_origins = calloc(CONFIG_TUNNELS, sizeof(*c->tunnel_origins));
+	c->workload_origins = calloc(CONFIG_WORKLOADS, sizeof(*c->workload_origins));
+	if (c->tunnels && c->workloads && c->tunnel_origins && c->workload_origins)
 		return 0;
 	config_free(c);
 	return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the configuration");
@@ -45,7 +47,8 @@ void config_free(struct config *c)
 {
 	free(c->tunnels);
 	free(c->workloads);
-	free(c->origins);
+	free(c->tunnel_origins);
+	free(c->workload_origins);
 	*c = (struct config) { 0 };
 }
 
@@ -72,16 +75,6 @@ struct workload_config *config_add_workload(struct config *c, const char *name)
 	w->stop_after_ns = CONFIG_STOP_AFTER_NS;
 	snprintf(w->name, sizeof(w->name), "%s", name);
 	return w;
-}
-
-struct config_origin *config_origin_of_tunnel(struct config *c, size_t i)
-{
-	return &c->origins[i];
-}
-
-struct config_origin *config_origin_of_workload(struct config *c, size_t i)
-{
-	return &c->origins[CONFIG_TUNNELS + i];
 }
 
 const char *config_complete_tunnel(struct tunnel_config *t, const char **ret_remedy)
@@ -139,7 +132,7 @@ int config_fail_at(struct config_line at, struct error *err, const char *remedy,
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	return fail(err, ERROR_INPUT, 0, remedy, "%s:%u: %s", quote(at.file), at.number, text);
+	return wrong(err, remedy, "%s:%u: %s", quote(at.file), at.number, text);
 }
 
 static struct config_line line_of(const struct config_origin *origin)
@@ -150,7 +143,7 @@ static struct config_line line_of(const struct config_origin *origin)
 static int finish_tunnel(struct config *c, size_t n, struct error *err)
 {
 	struct tunnel_config *t = &c->tunnels[n];
-	struct config_line at = line_of(config_origin_of_tunnel(c, n));
+	struct config_line at = line_of(&c->tunnel_origins[n]);
 	const char *remedy, *missing = config_complete_tunnel(t, &remedy);
 
 	if (missing)
@@ -179,7 +172,7 @@ static int finish_workload(struct config *c, size_t n, struct error *err)
 {
 	struct workload_config *w = &c->workloads[n];
 	const char *missing = !*w->cgroup ? "cgroup" : !*w->tunnel_name ? "tunnel" : NULL;
-	const struct config_origin *origin = config_origin_of_workload(c, n);
+	const struct config_origin *origin = &c->workload_origins[n];
 	struct config_line at = line_of(origin);
 	const char *remedy, *clash;
 
@@ -212,21 +205,15 @@ static int finish_workload(struct config *c, size_t n, struct error *err)
 
 int config_finish(struct config *c, const char *name, struct error *err)
 {
-	int r;
+	int r = 0;
 
 	/* containers may come with labels, but a file that says nothing is a mistake */
 	if (!c->n_workloads && (!strcmp(c->engine, "none") || (!c->n_tunnels && !c->has_daemon)))
-		return fail(err, ERROR_INPUT, 0, "add [tunnel NAME] and [workload NAME]",
-			    "%s: no workload", quote(name));
-	for (size_t i = 0; i < c->n_tunnels; i++) {
+		return wrong(err, "add [tunnel NAME] and [workload NAME]", "%s: no workload",
+			     quote(name));
+	for (size_t i = 0; !r && i < c->n_tunnels; i++)
 		r = finish_tunnel(c, i, err);
-		if (r)
-			return r;
-	}
-	for (size_t i = 0; i < c->n_workloads; i++) {
+	for (size_t i = 0; !r && i < c->n_workloads; i++)
 		r = finish_workload(c, i, err);
-		if (r)
-			return r;
-	}
-	return 0;
+	return r;
 }

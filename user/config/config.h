@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is to be leashed to what: one validated struct. It is read from files (file.h), the command
- * line (args.h) or labels (labels.h) by one table of keys (keys.h), which vpnleash.conf(5)
- * documents. Here is the struct, and the checks that need all of it.
+ * What is to be leashed to what: one validated struct. It is read from files (file.c), the command
+ * line (args.c) or labels (labels.c) by one table of keys (keys.h), which vpnleash.conf(5)
+ * documents.
  */
-#ifndef VPNLEASH_CONFIG_H
-#define VPNLEASH_CONFIG_H
+#pragma once
 
 #include <limits.h>
 #include <net/if.h>
@@ -14,7 +13,6 @@
 #include <stdint.h>
 
 #include "base/util.h"
-#include "config/rules.h"
 
 #define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
 #define CONFIG_WORKLOADS 256
@@ -31,6 +29,52 @@ enum place_kind place_kind(const char *text, const char **ret_name);
 
 #define STOP_NEVER	     UINT64_MAX
 #define CONFIG_STOP_AFTER_NS (30 * NS_PER_SEC) /* the default */
+
+#define RULES_ENDPOINTS 64
+#define RULES_HOSTS	32
+#define RULES_ALLOW	16
+#define RULES_FROM	8
+
+/* IPv4 as ::ffff:a.b.c.d/96+n */
+struct prefix {
+	uint8_t address[16];
+	uint8_t length;
+};
+
+struct endpoint_rule {
+	struct prefix to;
+	uint8_t protocol; /* IPPROTO_* */
+	uint16_t port;
+};
+
+struct allow_rule {
+	uint8_t protocol;
+	uint16_t port;	 /* of the program inside */
+	bool from_host;	 /* the underlay's gateway, as which the host and docker-proxy come in */
+	bool by_default; /* `from` was not given */
+	size_t n_from;
+	struct prefix from[RULES_FROM];
+};
+
+struct endpoint_rules {
+	size_t n;
+	struct endpoint_rule rule[RULES_ENDPOINTS];
+};
+struct host_rules {
+	size_t n;
+	struct prefix host[RULES_HOSTS];
+};
+struct allow_rules {
+	size_t n;
+	struct allow_rule rule[RULES_ALLOW];
+};
+
+/* Where names are asked: `dns`. */
+enum dns_mode { DNS_AUTO, DNS_SERVERS, DNS_NONE };
+struct dns_rule {
+	enum dns_mode mode;
+	uint32_t server[2]; /* IPv4, network order; one given: twice */
+};
 
 struct tunnel_config {
 	char name[CONFIG_NAME_LEN]; /* of its section; on the command line: the interface */
@@ -77,17 +121,48 @@ struct config {
 	size_t n_tunnels, n_workloads;
 	struct tunnel_config *tunnels;	   /* CONFIG_TUNNELS of them, allocated */
 	struct workload_config *workloads; /* CONFIG_WORKLOADS of them */
-	struct config_origin *origins;	   /* of all tunnels, then of all workloads */
+	struct config_origin *tunnel_origins, *workload_origins;
 };
 
 int config_init(struct config *c, struct error *err);
 void config_free(struct config *c);
 
+/* ------ the ways in ------ */
+
+#define CONFIG_FILE "/etc/vpnleash/vpnleash.conf"
+
+/*
+ * The file (`-c FILE`, CONFIG_FILE by default) and conf.d/NAME.conf beside it in the order of their
+ * names. Files and the directories above them must be root's and writable by root alone. An error
+ * names file and line. 0 or -Exxx with ERROR_INPUT; then *ret is untouched.
+ */
+int config_read(const char *file, struct config *ret, struct error *err);
+/* The text of one file: `name` stands in errors. Call once for each file, then config_finish().
+ * Cuts `text` up. */
+int config_parse_text(struct config *c, const char *name, char *text, struct error *err);
+
+/* --KEY VALUE pairs from argv[1] on. need_tunnel: `run` needs all, `lock` only cgroups, also as
+ * --slice NAME for --cgroup slice:NAME. */
+int config_parse_args(int argc, char **argv, bool need_tunnel, struct config *ret,
+		      struct error *err);
+
+struct config_label {
+	const char *key, *value; /* `;` between repeated values */
+};
+/*
+ * One workload `name` in the cgroup `cgroup` by the keys of its labels, on the tunnel of the label
+ * `tunnel` (then *ret has no tunnel, and workloads[0].tunnel_name names it) or on one in `netns` by
+ * the keys of a tunnel. *ret_tunnel_keys: keys of a tunnel beside `interface` were given.
+ */
+int config_from_labels(const char *name, const char *cgroup, const char *netns,
+		       const struct config_label *labels, size_t n, struct config *ret,
+		       bool *ret_tunnel_keys, struct error *err);
+
+/* ------ for those who read ------ */
+
 /* NULL: there are too many. */
 struct tunnel_config *config_add_tunnel(struct config *c, const char *name);
 struct workload_config *config_add_workload(struct config *c, const char *name);
-struct config_origin *config_origin_of_tunnel(struct config *c, size_t i);
-struct config_origin *config_origin_of_workload(struct config *c, size_t i);
 
 /* Set the defaults that follow from other keys of a tunnel. NULL, or the key that is missing, and
  * in *ret_remedy what to write. */
@@ -108,4 +183,17 @@ struct config_line {
 int config_fail_at(struct config_line at, struct error *err, const char *remedy, const char *format,
 		   ...) __attribute__((format(printf, 4, 5)));
 
-#endif
+/* ------ rules.c: values of the guard's keys, text → struct ------ */
+
+/* "auto", "none", "IP[,IP]" */
+int dns_set(struct dns_rule *r, const char *text, struct error *err);
+
+bool prefix_contains(const struct prefix *p, const uint8_t address[16]);
+
+/* Each adds what the text says. Errors say what is wrong and what to write; no file, no line. */
+/* "IP[/len]:port/proto", "[IP6[/len]]:port/proto", "preset:cloudflare-warp" */
+int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err);
+/* "IP[/len],…", "preset:cloudflare-warp" */
+int hosts_add(struct host_rules *r, const char *text, struct error *err);
+/* "tcp/PORT [from CIDR,…|host]" */
+int allow_add(struct allow_rules *r, const char *text, struct error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See file.h. */
-#include "config/file.h"
-
+/*
+ * Configuration files. Our own reader of `key = value`: measured, inih keeps inline comments in
+ * values, joins indented lines to the key before, cuts at 200 bytes and knows no line numbers.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -115,12 +116,12 @@ static int open_section(struct reader *r, char *s)
 		r->place.tunnel = config_add_tunnel(c, name);
 		if (!r->place.tunnel)
 			return fail_here(r, NULL, "more than %d tunnels", CONFIG_TUNNELS);
-		r->origin = config_origin_of_tunnel(c, c->n_tunnels - 1);
+		r->origin = &c->tunnel_origins[c->n_tunnels - 1];
 	} else {
 		r->place.workload = config_add_workload(c, name);
 		if (!r->place.workload)
 			return fail_here(r, NULL, "more than %d workloads", CONFIG_WORKLOADS);
-		r->origin = config_origin_of_workload(c, c->n_workloads - 1);
+		r->origin = &c->workload_origins[c->n_workloads - 1];
 	}
 	snprintf(r->origin->file, sizeof(r->origin->file), "%s", r->at.file);
 	r->origin->line = r->at.number;
@@ -241,25 +242,27 @@ static int read_text(int fd, const char *name, char *text, struct error *err)
 		return fail(err, ERROR_INPUT, -EFBIG, "at most 256 KiB", "read '%s'", quote(name));
 	text[n] = '\0';
 	if (strlen(text) != n)
-		return fail(err, ERROR_INPUT, 0, "a text file", "'%s' has a NUL byte", quote(name));
+		return wrong(err, "a text file", "'%s' has a NUL byte", quote(name));
 	return 0;
 }
 
 static int read_file(struct config *c, const char *name, struct error *err)
 {
-	_cleanup_fd int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int r = check_parents(name, err);
 	_cleanup_free char *text = NULL;
+	_cleanup_fd int fd = -1;
 	struct stat st;
-	int r;
 
+	if (r)
+		return r;
+	fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail(err, ERROR_INPUT, -errno,
 			    errno == ELOOP ? "it must not be a symbolic link"
 					   : "write one, or give -c FILE",
 			    "open '%s'", quote(name));
 	if (!S_ISREG(st.st_mode))
-		return fail(err, ERROR_INPUT, 0, "a regular file", "'%s' is not a file",
-			    quote(name));
+		return wrong(err, "a regular file", "'%s' is not a file", quote(name));
 	r = check_owner(name, &st, err);
 	if (r)
 		return r;
@@ -275,13 +278,6 @@ static int ends_in_conf(const struct dirent *e)
 	const char *dot = strrchr(e->d_name, '.');
 
 	return e->d_name[0] != '.' && dot && !strcmp(dot, ".conf");
-}
-
-static int read_checked(struct config *c, const char *name, struct error *err)
-{
-	int r = check_parents(name, err);
-
-	return r ? r : read_file(c, name, err);
 }
 
 /* The files of conf.d beside `file`, in the order of their names. */
@@ -300,33 +296,27 @@ static int read_more(struct config *c, const char *file, struct error *err)
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s/%s", dir, entries[i]->d_name);
 		if (!r)
-			r = read_checked(c, name, err);
+			r = read_file(c, name, err);
 		free(entries[i]);
 	}
 	free(entries);
 	return r;
 }
 
-static int read_all(const char *file, struct config *c, struct error *err)
-{
-	int r = read_checked(c, file, err);
-
-	if (!r)
-		r = read_more(c, file, err);
-	return r ? r : config_finish(c, file, err);
-}
-
 int config_read(const char *file, struct config *ret, struct error *err)
 {
-	struct config c;
+	_cleanup_(config_free) struct config c = { 0 };
 	int r = config_init(&c, err);
 
+	if (!r)
+		r = read_file(&c, file, err);
+	if (!r)
+		r = read_more(&c, file, err);
+	if (!r)
+		r = config_finish(&c, file, err);
 	if (r)
 		return r;
-	r = read_all(file, &c, err);
-	if (r)
-		config_free(&c);
-	else
-		*ret = c;
-	return r;
+	*ret = c;
+	c = (struct config) { 0 };
+	return 0;
 }

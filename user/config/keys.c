@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See keys.h. */
 #include "config/keys.h"
 
 #include <arpa/inet.h>
@@ -19,10 +18,10 @@ static int check_named(enum place_kind kind, const char *name, struct error *err
 	size_t n = strlen(name);
 
 	if (kind == PLACE_CONTAINER && (!n || n > 255 || strspn(name, plain) != n || *name == '.'))
-		return fail(err, ERROR_INPUT, 0, "container:NAME, as the engine lists it",
-			    "not the name of a container");
+		return wrong(err, "container:NAME, as the engine lists it",
+			     "not the name of a container");
 	if (kind == PLACE_UNIT && (!n || n > 255 || strchr(name, '/') || !strchr(name, '.')))
-		return fail(err, ERROR_INPUT, 0, "unit:NAME.service", "not the name of a unit");
+		return wrong(err, "unit:NAME.service", "not the name of a unit");
 	return 0;
 }
 
@@ -30,34 +29,30 @@ static int set_cgroup(struct place *p, const char *value, struct error *err)
 {
 	const char *name;
 	enum place_kind kind = place_kind(value, &name);
+	char path[PATH_MAX];
 
 	if (strlen(value) >= PATH_MAX)
-		return fail(err, ERROR_INPUT, 0, "/PATH below the cgroup v2 root", "too long");
+		return wrong(err, "/PATH below the cgroup v2 root", "too long");
+	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 	if (kind == PLACE_SLICE) {
-		char path[PATH_MAX];
-
-		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
 		p->workload->is_slice = true;
 		return slice_to_path(&any_root, name, path, err);
 	}
-	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT) {
-		snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
+	if (kind == PLACE_CONTAINER || kind == PLACE_UNIT)
 		return check_named(kind, name, err);
-	}
 	if (*value != '/')
-		return fail(err, ERROR_INPUT, 0, "/PATH below the cgroup v2 root", "not a path");
+		return wrong(err, "/PATH below the cgroup v2 root", "not a path");
 	for (const char *up = strstr(value, "/.."); up; up = strstr(up + 1, "/.."))
 		if (up[3] == '/' || !up[3])
-			return fail(err, ERROR_INPUT, 0, "write the path without '..'",
-				    "not the path of a cgroup");
-	snprintf(p->workload->cgroup, PATH_MAX, "%s", value);
+			return wrong(err, "write the path without '..'",
+				     "not the path of a cgroup");
 	return 0;
 }
 
 static int set_tunnel(struct place *p, const char *value, struct error *err)
 {
 	if (strlen(value) >= CONFIG_NAME_LEN)
-		return fail(err, ERROR_INPUT, 0, "the name of a [tunnel NAME] section", "too long");
+		return wrong(err, "the name of a [tunnel NAME] section", "too long");
 	snprintf(p->workload->tunnel_name, CONFIG_NAME_LEN, "%s", value);
 	return 0;
 }
@@ -67,8 +62,8 @@ static int set_interface(struct place *p, const char *value, struct error *err)
 	/* what dev_valid_name() of the kernel refuses can never be there */
 	if (!*value || strlen(value) >= IFNAMSIZ || strpbrk(value, "/: \t\n\v\f\r") ||
 	    !strcmp(value, ".") || !strcmp(value, ".."))
-		return fail(err, ERROR_INPUT, 0, "1 to 15 characters, no '/', no ':' and no space",
-			    "not an interface name");
+		return wrong(err, "1 to 15 characters, no '/', no ':' and no space",
+			     "not an interface name");
 	snprintf(p->tunnel->interface, IFNAMSIZ, "%s", value);
 	return 0;
 }
@@ -80,9 +75,9 @@ static int set_netns(struct place *p, const char *value, struct error *err)
 
 	if (kind == PLACE_SLICE ||
 	    (kind == PLACE_PATH && (*value != '/' || strlen(value) >= PATH_MAX)))
-		return fail(err, ERROR_INPUT, 0,
-			    "host, container:NAME, unit:NAME, /run/netns/NAME or /proc/PID/ns/net",
-			    "not a network namespace");
+		return wrong(err,
+			     "host, container:NAME, unit:NAME, /run/netns/NAME or /proc/PID/ns/net",
+			     "not a network namespace");
 	snprintf(p->tunnel->netns, PATH_MAX, "%s", value);
 	return check_named(kind, name, err);
 }
@@ -95,8 +90,7 @@ static int set_probe(struct place *p, const char *value, struct error *err)
 	}
 	if (strncmp(value, "icmp:", 5) ||
 	    inet_pton(AF_INET, value + 5, &p->tunnel->probe_address) != 1)
-		return fail(err, ERROR_INPUT, 0, "icmp:IP with an IPv4 address, or none",
-			    "not a probe");
+		return wrong(err, "icmp:IP with an IPv4 address, or none", "not a probe");
 	p->tunnel->probe = PROBE_ICMP;
 	return 0;
 }
@@ -108,7 +102,7 @@ static int set_route(struct place *p, const char *value, struct error *err)
 	if (!strcmp(value, "none"))
 		value = "";
 	else if (inet_pton(AF_INET, value, &any) != 1 && inet_pton(AF_INET6, value, &any) != 1)
-		return fail(err, ERROR_INPUT, 0, "an IP address, or none", "not an address");
+		return wrong(err, "an IP address, or none", "not an address");
 	snprintf(p->tunnel->route, sizeof(p->tunnel->route), "%s", value);
 	p->tunnel->route_given = true;
 	return 0;
@@ -120,7 +114,7 @@ static int set_duration(uint64_t *ret_ns, const char *value, unsigned int min_s,
 	uint64_t ns;
 
 	if (parse_duration(value, &ns))
-		return fail(err, ERROR_INPUT, 0, "like 3s or 1500ms", "not a time");
+		return wrong(err, "like 3s or 1500ms", "not a time");
 	if (ns < min_s * NS_PER_SEC || ns > max_s * NS_PER_SEC)
 		return fail(err, ERROR_INPUT, -ERANGE, NULL, "must be %us to %us", min_s, max_s);
 	*ret_ns = ns;
@@ -140,7 +134,7 @@ static int set_patience(struct place *p, const char *value, struct error *err)
 static int set_on_failure(struct place *p, const char *value, struct error *err)
 {
 	if (strcmp(value, "freeze") && strcmp(value, "block"))
-		return fail(err, ERROR_INPUT, 0, "freeze or block", "not a way to fail");
+		return wrong(err, "freeze or block", "not a way to fail");
 	p->workload->on_failure = *value == 'b' ? ON_FAILURE_BLOCK : ON_FAILURE_FREEZE;
 	return 0;
 }
@@ -151,10 +145,6 @@ static int set_stop_after(struct place *p, const char *value, struct error *err)
 		p->workload->stop_after_ns = STOP_NEVER;
 		return 0;
 	}
-	if (!strcmp(value, "0")) {
-		p->workload->stop_after_ns = 0;
-		return 0;
-	}
 	return set_duration(&p->workload->stop_after_ns, value, 0, 24 * 3600, err);
 }
 
@@ -162,7 +152,7 @@ static int set_engine(struct place *p, const char *value, struct error *err)
 {
 	if ((strcmp(value, "auto") && strcmp(value, "none") && strncmp(value, "unix:///", 8)) ||
 	    strlen(value) >= sizeof(p->config->engine))
-		return fail(err, ERROR_INPUT, 0, "auto, none, or unix:///PATH", "not an engine");
+		return wrong(err, "auto, none, or unix:///PATH", "not an engine");
 	snprintf(p->config->engine, sizeof(p->config->engine), "%s", value);
 	return 0;
 }
@@ -173,7 +163,7 @@ static int set_slice(struct place *p, const char *value, struct error *err)
 	char path[PATH_MAX];
 
 	if (c->n_slices == CONFIG_SLICES || strlen(value) >= sizeof(c->slices[0]))
-		return fail(err, ERROR_INPUT, 0, NULL, "too long, or more than %d", CONFIG_SLICES);
+		return wrong(err, NULL, "too long, or more than %d", CONFIG_SLICES);
 	snprintf(c->slices[c->n_slices++], sizeof(c->slices[0]), "%s", value);
 	return slice_to_path(&any_root, value, path, err);
 }
@@ -181,8 +171,7 @@ static int set_slice(struct place *p, const char *value, struct error *err)
 static int take_hook(char ret[256], const char *value, struct error *err)
 {
 	if (*value != '/' || strlen(value) >= 256)
-		return fail(err, ERROR_INPUT, 0, "the full path of a program, without arguments",
-			    "not a program");
+		return wrong(err, "the full path of a program, without arguments", "not a program");
 	snprintf(ret, 256, "%s", value);
 	return 0;
 }
@@ -202,7 +191,7 @@ static int set_either(bool *ret, const char *value, const char *first, const cha
 		      const char *remedy, struct error *err)
 {
 	*ret = !strcmp(value, second);
-	return *ret || !strcmp(value, first) ? 0 : fail(err, ERROR_INPUT, 0, remedy, "neither");
+	return *ret || !strcmp(value, first) ? 0 : wrong(err, remedy, "neither");
 }
 
 static int set_guard(struct place *p, const char *value, struct error *err)
@@ -213,8 +202,8 @@ static int set_guard(struct place *p, const char *value, struct error *err)
 static int set_process(struct place *p, const char *value, struct error *err)
 {
 	if (!*value || strlen(value) >= sizeof(p->tunnel->process) || strchr(value, '/'))
-		return fail(err, ERROR_INPUT, 0, "as in /proc/PID/comm: 1 to 15 bytes, no path",
-			    "not a process name");
+		return wrong(err, "as in /proc/PID/comm: 1 to 15 bytes, no path",
+			     "not a process name");
 	snprintf(p->tunnel->process, sizeof(p->tunnel->process), "%s", value);
 	return 0;
 }
@@ -227,10 +216,10 @@ static int set_endpoint(struct place *p, const char *value, struct error *err)
 static int set_bootstrap(struct place *p, const char *value, struct error *err)
 {
 	if (!strcmp(value, "any"))
-		return fail(err, ERROR_INPUT, 0,
-			    "leave it out: what the VPN sends may pass, whoever "
-			    "else is awake",
-			    "'any' opened the underlay for everybody, and is gone");
+		return wrong(err,
+			     "leave it out: what the VPN sends may pass, whoever "
+			     "else is awake",
+			     "'any' opened the underlay for everybody, and is gone");
 	return strcmp(value, "vpn") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
 }
 
@@ -256,64 +245,55 @@ static int set_enforce(struct place *p, const char *value, struct error *err)
 /* In the order of --help. */
 /* clang-format off */
 static const struct key keys[] = {
-	{ .name = "cgroup", .value = "PLACE", .section = SECTION_WORKLOAD, .set = set_cgroup,
-	  .kind = KEY_CGROUP, .no_label = true,
+	{ "cgroup", "PLACE", .section = SECTION_WORKLOAD, .set = set_cgroup, .kind = KEY_CGROUP,
+	  .no_label = true,
 	  .help =
 	    "the workload: /PATH, container:NAME, unit:NAME, or all in slice:NAME; repeatable" },
-	{ .name = "tunnel", .value = "NAME", .section = SECTION_WORKLOAD, .set = set_tunnel,
-	  .kind = KEY_TUNNEL,
+	{ "tunnel", "NAME", .section = SECTION_WORKLOAD, .set = set_tunnel, .kind = KEY_TUNNEL,
 	  .help = "the section of its tunnel" },
-	{ .name = "on-failure", .value = "freeze|block", .section = SECTION_WORKLOAD,
-	  .set = set_on_failure,
+	{ "on-failure", "freeze|block", .section = SECTION_WORKLOAD, .set = set_on_failure,
 	  .help = "after barring: freeze the cgroup (default) or leave it" },
-	{ .name = "stop-after", .value = "TIME|never", .section = SECTION_WORKLOAD,
-	  .set = set_stop_after,
+	{ "stop-after", "TIME|never", .section = SECTION_WORKLOAD, .set = set_stop_after,
 	  .help = "then a container or unit is stopped cleanly; default 30s" },
-	{ .name = "interface", .value = "NAME", .section = SECTION_TUNNEL, .set = set_interface,
+	{ "interface", "NAME", .section = SECTION_TUNNEL, .set = set_interface,
 	  .kind = KEY_INTERFACE,
 	  .help = "the tunnel, e.g. CloudflareWARP" },
-	{ .name = "netns", .value = "NETNS", .section = SECTION_TUNNEL, .set = set_netns,
-	  .no_label = true,
+	{ "netns", "NETNS", .section = SECTION_TUNNEL, .set = set_netns, .no_label = true,
 	  .help = "where it is: host (default), container:NAME, unit:NAME, /run/netns/NAME" },
-	{ .name = "probe", .value = "icmp:IP|none", .section = SECTION_TUNNEL, .set = set_probe,
+	{ "probe", "icmp:IP|none", .section = SECTION_TUNNEL, .set = set_probe,
 	  .help = "pinged when idle; default 1.1.1.1, or the first of dns; none: link, route" },
-	{ .name = "route", .value = "IP|none", .section = SECTION_TUNNEL, .set = set_route,
+	{ "route", "IP|none", .section = SECTION_TUNNEL, .set = set_route,
 	  .help = "must resolve through the interface; default: the probe's IP" },
-	{ .name = "patience", .value = "TIME", .section = SECTION_TUNNEL, .set = set_patience,
+	{ "patience", "TIME", .section = SECTION_TUNNEL, .set = set_patience,
 	  .help = "silence tolerated: 1s to 60s, default 3s" },
-	{ .name = "guard", .value = "on|off", .section = SECTION_TUNNEL, .set = set_guard,
+	{ "guard", "on|off", .section = SECTION_TUNNEL, .set = set_guard,
 	  .help = "nothing beside the gate, at the edge of the netns; default on" },
-	{ .name = "endpoint", .value = "IP:PORT/PROTO", .section = SECTION_TUNNEL,
-	  .set = set_endpoint, .repeatable = true,
+	{ "endpoint", "IP:PORT/PROTO", .section = SECTION_TUNNEL, .set = set_endpoint,
+	  .repeatable = true,
 	  .help = "the VPN's server, or preset:cloudflare-warp; default: auto" },
-	{ .name = "bootstrap", .value = "vpn|IP,...", .section = SECTION_TUNNEL,
-	  .set = set_bootstrap,
+	{ "bootstrap", "vpn|IP,...", .section = SECTION_TUNNEL, .set = set_bootstrap,
 	  .help = "before the tunnel is up: what the VPN sends, or to these hosts" },
-	{ .name = "dns", .value = "auto|none|IP[,IP]", .section = SECTION_TUNNEL, .set = set_dns,
+	{ "dns", "auto|none|IP[,IP]", .section = SECTION_TUNNEL, .set = set_dns,
 	  .help = "resolver in the tunnel; default 1.1.1.1 and 9.9.9.9" },
-	{ .name = "process", .value = "NAME", .section = SECTION_TUNNEL, .set = set_process,
+	{ "process", "NAME", .section = SECTION_TUNNEL, .set = set_process,
 	  .help = "the VPN's process: when the last of that name ends, shut at once" },
-	{ .name = "allow", .value = "tcp/PORT", .section = SECTION_WORKLOAD, .set = set_allow,
-	  .repeatable = true,
+	{ "allow", "tcp/PORT", .section = SECTION_WORKLOAD, .set = set_allow, .repeatable = true,
 	  .help = "a port that LAN clients may talk to; repeatable" },
-	{ .name = "ipv6", .value = "deny|tunnel", .section = SECTION_WORKLOAD, .set = set_ipv6,
+	{ "ipv6", "deny|tunnel", .section = SECTION_WORKLOAD, .set = set_ipv6,
 	  .help = "default deny; tunnel: the tunnel carries IPv6 as well" },
-	{ .name = "enforce", .value = "yes|audit", .section = SECTION_WORKLOAD, .set = set_enforce,
+	{ "enforce", "yes|audit", .section = SECTION_WORKLOAD, .set = set_enforce,
 	  .help = "audit: count and show, drop nothing" },
-	{ .name = "lease", .value = "TIME", .section = SECTION_DAEMON, .set = set_lease,
+	{ "lease", "TIME", .section = SECTION_DAEMON, .set = set_lease,
 	  .help = "how long a dead daemon's grant lasts: 1s to 4s, default 3s" },
-	{ .name = "slice", .value = "NAME", .section = SECTION_DAEMON, .set = set_slice,
-	  .repeatable = true,
+	{ "slice", "NAME", .section = SECTION_DAEMON, .set = set_slice, .repeatable = true,
 	  .help = "lock this slice (a-b.slice, or /PATH); repeatable" },
-	{ .name = "engine", .value = "auto|none|unix:///PATH", .section = SECTION_DAEMON,
-	  .set = set_engine,
+	{ "engine", "auto|none|unix:///PATH", .section = SECTION_DAEMON, .set = set_engine,
 	  .help = "the socket of Docker or Podman; default auto" },
-	{ .name = "allow", .section = SECTION_TUNNEL, .set = set_allow, .repeatable = true },
-	{ .name = "hook", .value = "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook,
-	  .no_label = true,
+	{ "allow", .section = SECTION_TUNNEL, .set = set_allow, .repeatable = true },
+	{ "hook", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook, .no_label = true,
 	  .help = "run on each change of state, as user vpnleash" },
-	{ .name = "hook-inside", .value = "PROGRAM", .section = SECTION_WORKLOAD,
-	  .set = set_hook_inside, .no_label = true,
+	{ "hook-inside", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook_inside,
+	  .no_label = true,
 	  .help = "the same, in the network of the workload" },
 };
 /* clang-format on */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The keys of files, of the command line and of labels: one table, and how each value is read. */
-#ifndef VPNLEASH_KEYS_H
-#define VPNLEASH_KEYS_H
+#pragma once
 
 #include "config/config.h"
+
+/* The error of what somebody wrote. */
+#define wrong(err, remedy, ...) fail(err, ERROR_INPUT, 0, remedy, __VA_ARGS__)
 
 /* Where a key's value goes; all three point into one struct config. */
 struct place {
@@ -39,5 +41,3 @@ uint64_t key_bit(const struct key *key);
 
 /* One line for each key of the command line, for --help. */
 void config_print_keys(FILE *out);
-
-#endif

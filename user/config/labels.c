@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See labels.h. */
-#include "config/labels.h"
-
+/* One workload by the labels of its container. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +18,11 @@ static int take_values(struct place *place, const struct key *key, char *values,
 		for (char *end = value + strlen(value); end > value && end[-1] == ' ';)
 			*--end = '\0';
 		if (key->set(place, value, &why))
-			return fail(err, ERROR_INPUT, 0, NULL, "label vpnleash.%s = %s: %s",
-				    key->name, quote(value), why.text);
+			return wrong(err, NULL, "label vpnleash.%s = %s: %s", key->name,
+				     quote(value), why.text);
 		if (!key->repeatable && strtok_r(NULL, "", &save))
-			return fail(err, ERROR_INPUT, 0, "keep one",
-				    "label vpnleash.%s takes one value", key->name);
+			return wrong(err, "keep one", "label vpnleash.%s takes one value",
+				     key->name);
 	}
 	return 0;
 }
@@ -43,8 +41,8 @@ static int take_label(struct config *c, const struct config_label *label, bool *
 	/* where it lives is the engine's to say, or one label could speak for others; a program of
 	 * the host's is the operator's */
 	if (!key || key->no_label)
-		return fail(err, ERROR_INPUT, 0, "see vpnleash.conf(5)",
-			    "unknown label 'vpnleash.%s'", quote(label->key));
+		return wrong(err, "see vpnleash.conf(5)", "unknown label 'vpnleash.%s'",
+			     quote(label->key));
 	if (!values)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the labels");
 	if (key->section == SECTION_WORKLOAD)
@@ -60,39 +58,26 @@ static int finish_labels(struct config *c, bool tunnel_keys, struct error *err)
 	const char *remedy = NULL, *wrong;
 
 	if (*w->tunnel_name && (*t->interface || tunnel_keys))
-		return fail(err, ERROR_INPUT, 0, "keep vpnleash.tunnel, or the keys of a tunnel",
-			    "vpnleash.tunnel names a tunnel of the file");
+		return wrong(err, "keep vpnleash.tunnel, or the keys of a tunnel",
+			     "vpnleash.tunnel names a tunnel of the file");
 	if (*w->tunnel_name) {
 		c->n_tunnels = 0;
 		return 0;
 	}
 	if (config_complete_tunnel(t, &remedy))
-		return fail(err, ERROR_INPUT, 0, remedy, "label vpnleash.interface is missing");
+		return wrong(err, remedy, "label vpnleash.interface is missing");
 	wrong = config_clash(t, w, &remedy);
 	if (wrong)
-		return fail(err, ERROR_INPUT, 0, remedy, "labels: %s", wrong);
+		return wrong(err, remedy, "labels: %s", wrong);
 	snprintf(t->name, sizeof(t->name), "%s", t->interface);
 	return 0;
-}
-
-static int read_labels(struct config *c, const struct config_label *labels, size_t n,
-		       bool *ret_tunnel_keys, struct error *err)
-{
-	*ret_tunnel_keys = false;
-	for (size_t i = 0; i < n; i++) {
-		int r = take_label(c, &labels[i], ret_tunnel_keys, err);
-
-		if (r)
-			return r;
-	}
-	return finish_labels(c, *ret_tunnel_keys, err);
 }
 
 int config_from_labels(const char *name, const char *cgroup, const char *netns,
 		       const struct config_label *labels, size_t n, struct config *ret,
 		       bool *ret_tunnel_keys, struct error *err)
 {
-	struct config c;
+	_cleanup_(config_free) struct config c = { 0 };
 	int r = config_init(&c, err);
 
 	if (r)
@@ -101,10 +86,14 @@ int config_from_labels(const char *name, const char *cgroup, const char *netns,
 	config_add_workload(&c, name);
 	snprintf(c.tunnels[0].netns, PATH_MAX, "%s", netns);
 	snprintf(c.workloads[0].cgroup, PATH_MAX, "%s", cgroup);
-	r = read_labels(&c, labels, n, ret_tunnel_keys, err);
+	*ret_tunnel_keys = false;
+	for (size_t i = 0; !r && i < n; i++)
+		r = take_label(&c, &labels[i], ret_tunnel_keys, err);
+	if (!r)
+		r = finish_labels(&c, *ret_tunnel_keys, err);
 	if (r)
-		config_free(&c);
-	else
-		*ret = c;
-	return r;
+		return r;
+	*ret = c;
+	c = (struct config) { 0 };
+	return 0;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See rules.h. */
-#include "config/rules.h"
-
+/* Values of the guard's keys: where the VPN may go, who may come in. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "config/keys.h"
 
 #define PRESET_WARP "preset:cloudflare-warp"
 
@@ -53,13 +53,6 @@ bool prefix_contains(const struct prefix *p, const uint8_t address[16])
 	       (!bits || !((p->address[bytes] ^ address[bytes]) >> (8 - bits)));
 }
 
-static bool is_ipv4(const uint8_t address[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	return !memcmp(address, mapped, sizeof(mapped));
-}
-
 /* A decimal number and nothing else. */
 static bool read_number(const char *s, unsigned int min, unsigned int max, unsigned int *ret)
 {
@@ -82,8 +75,7 @@ static int read_prefix(const char *text, struct prefix *ret, struct error *err)
 
 	escape(shown, sizeof(shown), text);
 	if (n >= sizeof(host))
-		return fail(err, ERROR_INPUT, 0, "an IP address or IP/LENGTH", "'%s' is not one",
-			    shown);
+		return wrong(err, "an IP address or IP/LENGTH", "'%s' is not one", shown);
 	memcpy(host, text, n);
 	host[n] = '\0';
 	if (inet_pton(AF_INET, host, p.address + 12) == 1) {
@@ -92,20 +84,19 @@ static int read_prefix(const char *text, struct prefix *ret, struct error *err)
 	} else if (inet_pton(AF_INET6, host, p.address) == 1) {
 		most = 128;
 	} else {
-		return fail(err, ERROR_INPUT, 0,
-			    "an IP address or IP/LENGTH; names are not looked up: vpnleash asks no "
-			    "resolver",
-			    "'%s' is not an address", shown);
+		return wrong(err,
+			     "an IP address or IP/LENGTH; names are not looked up: vpnleash asks "
+			     "no resolver",
+			     "'%s' is not an address", shown);
 	}
 	length = most;
 	if (slash && !read_number(slash + 1, 0, most, &length))
-		return fail(err, ERROR_INPUT, 0, "IP/LENGTH", "'%s': the length is 0 to %u", shown,
-			    most);
+		return wrong(err, "IP/LENGTH", "'%s': the length is 0 to %u", shown, most);
 	p.length = (uint8_t)(128 - most + length);
 	for (unsigned int bit = p.length; bit < 128; bit++)
 		if (p.address[bit / 8] & (0x80 >> bit % 8))
-			return fail(err, ERROR_INPUT, 0, "clear the bits behind the length",
-				    "'%s' is an address inside its network", shown);
+			return wrong(err, "clear the bits behind the length",
+				     "'%s' is an address inside its network", shown);
 	*ret = p;
 	return 0;
 }
@@ -115,7 +106,7 @@ static bool is_host(const struct prefix *p)
 {
 	const uint8_t *a = p->address;
 
-	if (is_ipv4(a))
+	if (is_mapped(a))
 		return p->length >= 96 + 8 && a[12] && a[12] != 127 && a[12] < 224;
 	return p->length >= 16 && a[0] != 0xff && (a[0] || a[1]);
 }
@@ -158,49 +149,43 @@ static int add_endpoint(struct endpoint_rules *r, const char *text, struct error
 	int q;
 
 	if (r->n == RULES_ENDPOINTS)
-		return fail(err, ERROR_INPUT, 0, "give networks", "more than %d endpoints",
-			    RULES_ENDPOINTS);
+		return wrong(err, "give networks", "more than %d endpoints", RULES_ENDPOINTS);
 	if ((size_t)snprintf(buf, sizeof(buf), "%s", text) >= sizeof(buf))
-		return fail(err, ERROR_INPUT, 0, "IP:PORT/udp", "not an endpoint");
+		return wrong(err, "IP:PORT/udp", "not an endpoint");
 	if (cut_endpoint(buf, &address, &port, &protocol) || read_protocol(protocol, &e->protocol))
-		return fail(err, ERROR_INPUT, 0,
-			    "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
-			    "auto",
-			    "'%s' is not an endpoint", quote(text));
+		return wrong(err,
+			     "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
+			     "auto",
+			     "'%s' is not an endpoint", quote(text));
 	if (!read_number(port, 1, 65535, &number))
-		return fail(err, ERROR_INPUT, 0, "1 to 65535", "'%s': the port is wrong",
-			    quote(text));
+		return wrong(err, "1 to 65535", "'%s': the port is wrong", quote(text));
 	if (number == 53 || number == 853)
-		return fail(err, ERROR_INPUT, 0,
-			    "bootstrap = IP lets the VPN ask one while it starts",
-			    "'%s': a resolver is no endpoint", quote(text));
+		return wrong(err, "bootstrap = IP lets the VPN ask one while it starts",
+			     "'%s': a resolver is no endpoint", quote(text));
 	e->port = (uint16_t)number;
 	q = read_prefix(address, &e->to, err);
 	if (q)
 		return q;
 	if (!is_host(&e->to))
-		return fail(err, ERROR_INPUT, 0,
-			    "the VPN server's address, or a network of at most /8",
-			    "'%s' is no endpoint", quote(text));
+		return wrong(err, "the VPN server's address, or a network of at most /8",
+			     "'%s' is no endpoint", quote(text));
 	r->n++;
 	return 0;
 }
 
 int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err)
 {
+	int q = 0;
+
 	if (!strcmp(text, "auto"))
 		return 0;
 	if (strncmp(text, "preset:", 7))
 		return add_endpoint(r, text, err);
 	if (strcmp(text, PRESET_WARP))
-		return fail(err, ERROR_INPUT, 0, "there is: " PRESET_WARP, "an unknown preset");
-	for (size_t i = 0; i < ARRAY_SIZE(warp_endpoints); i++) {
-		int q = add_endpoint(r, warp_endpoints[i], err);
-
-		if (q)
-			return q;
-	}
-	return 0;
+		return wrong(err, "there is: " PRESET_WARP, "an unknown preset");
+	for (size_t i = 0; !q && i < ARRAY_SIZE(warp_endpoints); i++)
+		q = add_endpoint(r, warp_endpoints[i], err);
+	return q;
 }
 
 static int add_host(struct host_rules *r, const char *text, struct error *err)
@@ -208,14 +193,12 @@ static int add_host(struct host_rules *r, const char *text, struct error *err)
 	int q;
 
 	if (r->n == RULES_HOSTS)
-		return fail(err, ERROR_INPUT, 0, "give networks", "more than %d hosts",
-			    RULES_HOSTS);
+		return wrong(err, "give networks", "more than %d hosts", RULES_HOSTS);
 	q = read_prefix(text, &r->host[r->n], err);
 	if (q)
 		return q;
 	if (!is_host(&r->host[r->n]))
-		return fail(err, ERROR_INPUT, 0, "an address, or a network of at most /8",
-			    "too much, or no host");
+		return wrong(err, "an address, or a network of at most /8", "too much, or no host");
 	r->n++;
 	return 0;
 }
@@ -230,15 +213,14 @@ int hosts_add(struct host_rules *r, const char *text, struct error *err)
 	for (host = strtok_r(list, ", ", &save); host; host = strtok_r(NULL, ", ", &save)) {
 		bool preset = !strcmp(host, PRESET_WARP);
 		size_t n = preset ? ARRAY_SIZE(warp_hosts) : 1;
+		int q = 0;
 
-		for (size_t i = 0; i < n; i++) {
-			int q = add_host(r, preset ? warp_hosts[i] : host, err);
-
-			if (q)
-				return q;
-		}
+		for (size_t i = 0; !q && i < n; i++)
+			q = add_host(r, preset ? warp_hosts[i] : host, err);
+		if (q)
+			return q;
 	}
-	return r->n ? 0 : fail(err, ERROR_INPUT, 0, "any, or IP,…", "no host");
+	return r->n ? 0 : wrong(err, "any, or IP,…", "no host");
 }
 
 int dns_set(struct dns_rule *r, const char *text, struct error *err)
@@ -254,11 +236,11 @@ int dns_set(struct dns_rule *r, const char *text, struct error *err)
 	if (q)
 		return q;
 	for (size_t i = 0; i < hosts.n; i++)
-		if (!is_ipv4(hosts.host[i].address) || hosts.host[i].length != 128)
-			return fail(err, ERROR_INPUT, 0, "auto, none, or one or two IPv4 addresses",
-				    "not a resolver");
+		if (!is_mapped(hosts.host[i].address) || hosts.host[i].length != 128)
+			return wrong(err, "auto, none, or one or two IPv4 addresses",
+				     "not a resolver");
 	if (hosts.n > 2)
-		return fail(err, ERROR_INPUT, 0, "one or two", "more than two resolvers");
+		return wrong(err, "one or two", "more than two resolvers");
 	memcpy(&r->server[0], hosts.host[0].address + 12, 4);
 	memcpy(&r->server[1], hosts.host[hosts.n - 1].address + 12, 4);
 	return 0;
@@ -274,16 +256,15 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 		return 0;
 	}
 	if (a->n_from == RULES_FROM)
-		return fail(err, ERROR_INPUT, 0, "give networks", "more than %d networks",
-			    RULES_FROM);
+		return wrong(err, "give networks", "more than %d networks", RULES_FROM);
 	q = read_prefix(from, p, err);
 	if (q)
 		return q;
-	if (!is_ipv4(p->address) || !is_host(p))
-		return fail(err, ERROR_INPUT, 0,
-			    "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
-			    "`host`",
-			    "not a LAN");
+	if (!is_mapped(p->address) || !is_host(p))
+		return wrong(err,
+			     "IPv4 networks of at most /8; IPv6 clients arrive by docker-proxy, as "
+			     "`host`",
+			     "not a LAN");
 	a->n_from++;
 	return 0;
 }
@@ -294,26 +275,22 @@ static int read_from(struct allow_rule *a, char *list, struct error *err)
 	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
 					       "169.254.0.0/16" };
 	char *save;
-	int q;
+	int q = 0;
 
 	if (!list) {
 		if (a->protocol == IPPROTO_UDP)
-			return fail(err, ERROR_INPUT, 0, "udp/PORT from CIDR,…",
-				    "udp needs 'from'");
+			return wrong(err, "udp/PORT from CIDR,…", "udp needs 'from'");
 		a->by_default = a->from_host = true;
 		for (size_t i = 0; i < ARRAY_SIZE(private); i++)
 			add_from(a, private[i], err);
 		return 0;
 	}
-	for (char *from = strtok_r(list, ", \t", &save); from;
-	     from = strtok_r(NULL, ", \t", &save)) {
+	for (char *from = strtok_r(list, ", \t", &save); !q && from;
+	     from = strtok_r(NULL, ", \t", &save))
 		q = add_from(a, from, err);
-		if (q)
-			return q;
-	}
-	if (!a->n_from && !a->from_host)
-		return fail(err, ERROR_INPUT, 0, "from CIDR,…", "nobody after 'from'");
-	return 0;
+	if (!q && !a->n_from && !a->from_host)
+		return wrong(err, "from CIDR,…", "nobody after 'from'");
+	return q;
 }
 
 int allow_add(struct allow_rules *r, const char *text, struct error *err)
@@ -330,7 +307,7 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 	if (!copy)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read 'allow'");
 	if (r->n == RULES_ALLOW)
-		return fail(err, ERROR_INPUT, 0, NULL, "more than %d ports", RULES_ALLOW);
+		return wrong(err, NULL, "more than %d ports", RULES_ALLOW);
 	from = copy + strcspn(copy, " \t");
 	if (*from)
 		*from++ = '\0';
@@ -340,17 +317,16 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 		*port++ = '\0';
 	if (!port || read_protocol(copy, &a.protocol) || !read_number(port, 1, 65535, &number) ||
 	    (*from && (strncmp(from, "from", 4) || !strchr(" \t", from[4]))))
-		return fail(err, ERROR_INPUT, 0, "tcp/PORT [from CIDR,…], e.g. tcp/8080",
-			    "not a port of the LAN");
+		return wrong(err, "tcp/PORT [from CIDR,…], e.g. tcp/8080", "not a port of the LAN");
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		if (number == never[i])
-			return fail(err, ERROR_INPUT, 0, NULL,
-				    "port %u is never answered beside the tunnel", number);
+			return wrong(err, NULL, "port %u is never answered beside the tunnel",
+				     number);
 	a.port = (uint16_t)number;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
-			return fail(err, ERROR_INPUT, 0, "one line with all networks",
-				    "%s/%u is given twice", copy, number);
+			return wrong(err, "one line with all networks", "%s/%u is given twice",
+				     copy, number);
 	q = read_from(&a, *from ? from + 4 : NULL, err);
 	if (q)
 		return q;

@@ -124,7 +124,7 @@ static int put_record(struct workload *w, const struct cgroup_ref *c, struct err
 	}
 	if (r != -E2BIG)
 		return fail(err, ERROR_OTHER, r, NULL, "record workload '%s'", w->name);
-	gate_attach(d->gate, &d->root, c, NULL); /* without a record it drops all */
+	gate_attach(d->gate, c, NULL); /* without a record it drops all */
 	return fail(err, ERROR_OTHER, r,
 		    "end who holds the sockets of removed cgroups, see: vpnleash status",
 		    "record workload '%s': %d are recorded, %zu of them removed", w->name,
@@ -142,7 +142,7 @@ int leash_bind(struct workload *w, struct error *err)
 		edge_leashed(t->edge, c->path);
 	w->was_recorded = record_get(d->leases, c->id, &record) != -ENOENT;
 	r = put_record(w, c, err);
-	r = r ? r : gate_attach(d->gate, &d->root, c, err);
+	r = r ? r : gate_attach(d->gate, c, err);
 	if (r)
 		return r;
 	w->bound = c->id;

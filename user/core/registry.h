@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/cgroup.h"
+#include "base/worker.h"
 
 struct tunnel;
 struct workload;
@@ -31,7 +32,7 @@ struct daemon {
 	struct audit *audit;
 	struct drops *drops;
 	sd_event_source *drops_source, *summary_timer;
-	struct hooks *hooks; /* NULL: nobody has one */
+	struct worker hooks; /* pid 0: nobody has one */
 	struct remains *remains;
 	struct inventory *inventory;
 	struct slice *slices;	       /* slices.c's */

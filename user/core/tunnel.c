@@ -466,7 +466,7 @@ static int watch_netns(struct tunnel *t, struct error *err)
 	int r = netns_cookie(t->netns_fd, &t->netns_cookie);
 
 	if (r) /* before v5.14 */
-		r = gate_netns_cookie(d->gate, &d->root, t->netns_fd, &t->netns_cookie, err);
+		r = gate_netns_cookie(d->gate, t->netns_fd, &t->netns_cookie, err);
 	if (r)
 		return r;
 	r = watch_netlink_start(&t->link, t->netns_fd, t->config.interface,

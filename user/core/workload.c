@@ -145,16 +145,16 @@ static void call_hook(struct workload *w, const char *program, int netns_fd,
 	snprintf(c.from, sizeof(c.from), "%s", workload_state_name(from));
 	snprintf(c.evidence, sizeof(c.evidence), "%s", input_text(in));
 	snprintf(c.interface, sizeof(c.interface), "%s", w->tunnel->config.interface);
-	r = hooks_call(w->daemon->hooks, &c, netns_fd);
+	r = hooks_call(&w->daemon->hooks, &c, netns_fd);
 	if (r)
 		log_line(LOG_LEVEL_WARNING, "workload '%s': hook: %s", w->name, strerror(-r));
 }
 
 static void call_hooks(struct workload *w, enum workload_state from, enum input in)
 {
-	if (*w->hook && w->daemon->hooks)
+	if (*w->hook && w->daemon->hooks.child.pid)
 		call_hook(w, w->hook, -1, from, in);
-	if (*w->hook_inside && w->daemon->hooks && w->tunnel->netns_fd >= 0)
+	if (*w->hook_inside && w->daemon->hooks.child.pid && w->tunnel->netns_fd >= 0)
 		call_hook(w, w->hook_inside, w->tunnel->netns_fd, from, in);
 }
 

@@ -115,7 +115,7 @@ static void close_daemon(struct daemon **p)
 		return;
 	control_stop(d->control);
 	d->control = NULL;
-	hooks_stop(d->hooks);
+	worker_stop(&d->hooks);
 	slices_stop(d);
 	remains_close(d);
 	sd_event_source_disable_unref(d->drops_source);

@@ -10,7 +10,7 @@
 #include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
-#include "config/file.h"
+#include "config/config.h"
 #include "core/leash.h"
 #include "core/registry.h"
 #include "core/remains.h"
@@ -299,7 +299,7 @@ static void configure(const struct config *config, const struct parts *new)
 
 static void warn_of_hooks(const struct daemon *d)
 {
-	if (d->hooks)
+	if (d->hooks.child.pid)
 		return;
 	for_each_workload(d, w) {
 		if (!*w->hook && !*w->hook_inside)

@@ -84,24 +84,20 @@ int edge_open(struct edge **ret, struct vpn *vpn, struct error *err)
 struct by_nsid {
 	int rtnl;
 	int32_t nsid;
-	int fd;
 };
 
-static int has_nsid(int netns_fd, void *arg)
+static bool has_nsid(int netns_fd, void *arg)
 {
-	struct by_nsid *b = arg;
+	const struct by_nsid *b = arg;
 	int32_t nsid;
 
-	if (nsid_of(b->rtnl, netns_fd, &nsid) || nsid != b->nsid)
-		return 0;
-	b->fd = netns_fd;
-	return 1;
+	return !nsid_of(b->rtnl, netns_fd, &nsid) && nsid == b->nsid;
 }
 
 /* The netns of the other end: ours in the usual case, else somebody's that can be found. */
 static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 {
-	struct by_nsid b = { .rtnl = e->rtnl, .nsid = u->link.peer_nsid, .fd = -1 };
+	struct by_nsid b = { .rtnl = e->rtnl, .nsid = u->link.peer_nsid };
 	int32_t ours;
 
 	u->peer_fd = -1;
@@ -111,17 +107,16 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 		return 0;
 	}
 	privilege_long_work(true); /* all of /proc */
-	netns_each(has_nsid, &b);
+	u->peer_fd = netns_find(has_nsid, &b);
 	privilege_long_work(false);
-	if (b.fd < 0)
+	if (u->peer_fd < 0)
 		return SAY(err, -ENOENT,
 			   "start vpnleash in the netns of the host or of that engine",
 			   "interface %s: the netns of its other end can not be reached",
 			   u->link.name);
-	u->peer_fd = b.fd;
-	u->spec.outside =
-		(struct device) { b.fd, (uint32_t)netns_ino(b.fd), 0, u->link.peer_ifindex };
-	netns_cookie(b.fd, &u->spec.outside.netns_cookie);
+	u->spec.outside = (struct device) { u->peer_fd, (uint32_t)netns_ino(u->peer_fd), 0,
+					    u->link.peer_ifindex };
+	netns_cookie(u->peer_fd, &u->spec.outside.netns_cookie);
 	return 0;
 }
 

@@ -92,11 +92,4 @@ void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, u
  * shut. */
 void edge_find_vpn(struct edge *e);
 
-static inline bool is_mapped(const uint8_t address[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	return !memcmp(address, mapped, sizeof(mapped));
-}
-
 #endif

@@ -10,7 +10,6 @@
 #include <errno.h>
 
 #include "edge/edge_internal.h"
-#include "watch/descriptors.h"
 #include "watch/process.h"
 
 #define CANDIDATES 64

@@ -12,7 +12,6 @@
 
 #include "base/privilege.h"
 #include "edge/edge_internal.h"
-#include "watch/descriptors.h"
 #include "watch/process.h"
 
 #define SWEPT	4096 /* sockets looked at in one sweep */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See prober.h. The daemon's half first, then the child's: how it gives everything up, and its
- * loop. The child never allocates after it has entered seccomp.
+ * The daemon's half first, then the child's: how it gives everything up, and its loop. The child
+ * never allocates after it has entered seccomp.
  */
 #include "prober/prober.h"
 

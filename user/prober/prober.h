@@ -8,12 +8,10 @@
  * Fork it first. It must have CAP_SETUID, CAP_SETGID and CAP_SETPCAP to get rid of everything, and
  * a fork inherits mappings: a shared one, such as the leases', is unmapped in the child.
  */
-#ifndef VPNLEASH_PROBER_H
-#define VPNLEASH_PROBER_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/util.h"
 
@@ -51,5 +49,3 @@ int prober_drop(struct prober *p, uint32_t target);
 int prober_read(struct prober *p, struct prober_seen *ret);
 
 int prober_fd(const struct prober *p);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See wire.h. */
 #include "prober/wire.h"
 
 #include <arpa/inet.h>
@@ -7,6 +6,8 @@
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <string.h>
+
+#include "base/util.h"
 
 static bool value_fits(const struct wire *w)
 {
@@ -38,18 +39,6 @@ int wire_parse(const void *buf, size_t len, struct wire *ret)
 	return 0;
 }
 
-/* RFC 1071 over an even number of bytes, in network byte order; 0 where it is in and right. */
-static uint16_t checksum(const uint8_t *data, size_t len)
-{
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i + 1 < len; i += 2)
-		sum += (uint32_t)data[i] << 8 | data[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
-}
-
 void wire_echo_request(const struct wire_echo *echo, uint8_t ret[WIRE_ECHO_SIZE])
 {
 	struct icmphdr icmp = { .type = ICMP_ECHO };
@@ -58,7 +47,7 @@ void wire_echo_request(const struct wire_echo *echo, uint8_t ret[WIRE_ECHO_SIZE]
 	icmp.un.echo.sequence = htons(echo->seq);
 	memcpy(ret, &icmp, sizeof(icmp));
 	memcpy(ret + sizeof(icmp), echo->token, sizeof(echo->token));
-	icmp.checksum = checksum(ret, WIRE_ECHO_SIZE);
+	icmp.checksum = inet_checksum(ret, WIRE_ECHO_SIZE);
 	memcpy(ret, &icmp, sizeof(icmp));
 }
 
@@ -77,7 +66,8 @@ int wire_echo_parse(const void *buf, size_t len, struct in_addr from, struct wir
 		return -EBADMSG;
 	echo = (const uint8_t *)buf + ip.ihl * 4u;
 	memcpy(&icmp, echo, sizeof(icmp));
-	if (icmp.type != ICMP_ECHOREPLY || icmp.code != 0 || checksum(echo, WIRE_ECHO_SIZE) != 0)
+	if (icmp.type != ICMP_ECHOREPLY || icmp.code != 0 ||
+	    inet_checksum(echo, WIRE_ECHO_SIZE) != 0)
 		return -EBADMSG;
 	ret->id = ntohs(icmp.un.echo.id);
 	ret->seq = ntohs(icmp.un.echo.sequence);

@@ -4,8 +4,7 @@
  * Both sides of the daemon's socketpair treat what they read as hostile; a record is one datagram
  * of fixed size. Nothing here knows descriptors or clocks.
  */
-#ifndef VPNLEASH_WIRE_H
-#define VPNLEASH_WIRE_H
+#pragma once
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -62,5 +61,3 @@ void wire_window_sent(struct wire_window *w, const struct wire_echo *echo, uint6
 
 /* Is this, come in at t_ns (boot time), the first answer to a probe of the window? Strikes it. */
 bool wire_window_answered(struct wire_window *w, const struct wire_echo *echo, uint64_t t_ns);
-
-#endif

@@ -17,7 +17,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -184,25 +183,22 @@ static int begin_connect(int fd, const struct shot *s)
 
 /* ---- how each packet is sent ---- */
 
-ssize_t fire_plain(int fd, const struct shot *s)
+ssize_t fire_bytes(int fd, const struct shot *s, const void *bytes, size_t length, int flags)
 {
-	return sendto(fd, s->payload, s->length, MSG_NOSIGNAL, (const struct sockaddr *)&s->to,
+	return sendto(fd, bytes, length, MSG_NOSIGNAL | flags, (const struct sockaddr *)&s->to,
 		      s->to_size);
 }
 
 static ssize_t fire_syn(int fd, const struct shot *s)
 {
-	int r = begin_connect(fd, s);
-
-	errno = -r;
-	return r < 0 ? -1 : 0;
+	errno = -begin_connect(fd, s);
+	return errno ? -1 : 0;
 }
 
 /* Data in the SYN itself, where sysctl net.ipv4.tcp_fastopen has 4; else a SYN with the option. */
 static ssize_t fire_fastopen(int fd, const struct shot *s)
 {
-	ssize_t n = sendto(fd, s->payload, s->length, MSG_FASTOPEN | MSG_NOSIGNAL,
-			   (const struct sockaddr *)&s->to, s->to_size);
+	ssize_t n = fire_bytes(fd, s, s->payload, s->length, MSG_FASTOPEN);
 
 	return n < 0 && errno == EINPROGRESS ? 0 : n;
 }
@@ -252,20 +248,7 @@ static ssize_t fire_zerocopy(int fd, const struct shot *s)
 	while (recvmsg(fd, &done, MSG_ERRQUEUE) >= 0) /* completions, else ENOBUFS one day */
 		done.msg_controllen = sizeof(control);
 	memcpy(page, s->payload, s->length);
-	return sendto(fd, page, s->length, MSG_NOSIGNAL | MSG_ZEROCOPY,
-		      (const struct sockaddr *)&s->to, s->to_size);
-}
-
-static uint16_t ip_checksum(const void *data, size_t length)
-{
-	const unsigned char *p = data;
-	uint32_t sum = 0;
-
-	for (size_t i = 0; i + 1 < length; i += 2)
-		sum += (uint32_t)p[i] << 8 | p[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
+	return fire_bytes(fd, s, page, s->length, MSG_ZEROCOPY);
 }
 
 /* An echo request; the kernel writes the checksum of ICMPv6, and the id on ping sockets. */
@@ -275,15 +258,12 @@ static ssize_t fire_echo(int fd, const struct shot *s)
 		struct icmphdr head;
 		char payload[LENGTH_DEFAULT];
 	} p = { .head.type = s->kind->family == AF_INET ? ICMP_ECHO : ICMP6_ECHO_REQUEST };
-	struct shot echo = *s;
 
 	memcpy(p.payload, s->payload, sizeof(p.payload));
 	p.head.un.echo.id = htons(s->port);
 	if (s->kind->family == AF_INET)
-		p.head.checksum = ip_checksum(&p, sizeof(p));
-	echo.payload = &p;
-	echo.length = sizeof(p);
-	return fire_plain(fd, &echo);
+		p.head.checksum = inet_checksum(&p, sizeof(p));
+	return fire_bytes(fd, s, &p, sizeof(p), 0);
 }
 
 static struct udphdr udp_header(const struct shot *s)
@@ -306,12 +286,9 @@ static ssize_t fire_raw4(int fd, const struct shot *s)
 			.protocol = IPPROTO_UDP,
 			.daddr = ((const struct sockaddr_in *)&s->to)->sin_addr.s_addr },
 		.udp = udp_header(s) };
-	struct shot raw = *s;
 
 	memcpy(p.payload, s->payload, sizeof(p.payload));
-	raw.payload = &p;
-	raw.length = sizeof(p);
-	return fire_plain(fd, &raw);
+	return fire_bytes(fd, s, &p, sizeof(p), 0);
 }
 
 /* Unlike IPv4's, the source is ours to find. The UDP checksum is left out: nobody reads it. */
@@ -328,7 +305,6 @@ static ssize_t fire_raw6(int fd, const struct shot *s)
 	_cleanup_fd int route = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 from, to;
 	socklen_t size = sizeof(from);
-	struct shot raw = *s;
 
 	memcpy(&to, &s->to, sizeof(to));
 	to.sin6_port = htons(s->port);
@@ -339,9 +315,7 @@ static ssize_t fire_raw6(int fd, const struct shot *s)
 	p.ip.ip6_src = from.sin6_addr;
 	p.ip.ip6_dst = to.sin6_addr;
 	memcpy(p.payload, s->payload, sizeof(p.payload));
-	raw.payload = &p;
-	raw.length = sizeof(p);
-	return fire_plain(fd, &raw);
+	return fire_bytes(fd, s, &p, sizeof(p), 0);
 }
 
 #define UDP4	 .family = AF_INET, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP

@@ -15,15 +15,14 @@
  * IPv6 addresses of the client must be past duplicate address detection ("ip addr add … nodad"):
  * a tentative address sends nothing, and the control sees nothing.
  */
-#ifndef VPNLEASH_PROVE_H
-#define VPNLEASH_PROVE_H
+#pragma once
 
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
+#include "base/child.h"
 #include "base/util.h"
 
 #define KINDS_LIMIT  64	  /* a set of kinds is a uint64_t, bit i for kind i */
@@ -109,17 +108,15 @@ struct tally {
 };
 
 struct sender {
-	pid_t pid; /* 0: reaped */
-	int pidfd; /* readable when the child has ended; -1 after sender_stop() */
+	struct child child;
 	struct sender_shared *shared;
 	const struct tally *tally; /* by kind; valid until sender_free() */
 };
 
 /*
  * Fork the child; 0 once it is in its place and about to send. -Exxx with a sentence if it could
- * not get there, -ETIMEDOUT if it has not within 10 s (as in a frozen cgroup). The child dies with
- * the calling *thread* (PR_SET_PDEATHSIG). It may be frozen at any time: nothing here waits for it
- * without a bound.
+ * not get there, -ETIMEDOUT if it has not within 10 s (as in a frozen cgroup). It may be frozen at
+ * any time: nothing here waits for it without a bound.
  */
 int sender_start(struct sender *s, const struct sending *plan, const struct targets *t,
 		 struct error *err);
@@ -220,5 +217,3 @@ int capture_drain(struct capture *c, struct error *err);
  */
 int capture_fence(struct capture *c, int client_netns_fd, struct error *err);
 void capture_close(struct capture *c); /* counts stay; idempotent */
-
-#endif

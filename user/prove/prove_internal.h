@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the four files behind prove.h share among themselves. */
-#ifndef VPNLEASH_PROVE_INTERNAL_H
-#define VPNLEASH_PROVE_INTERNAL_H
+#pragma once
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -50,8 +49,8 @@ socklen_t address_socket(const struct address *a, uint16_t port, int ifindex,
 
 /* Where packets of that kind go; of family 0 if the targets have no such address. */
 const struct address *kind_address(const struct kind *k, const struct targets *t);
-/* .fire of a kind that names none. */
-ssize_t fire_plain(int fd, const struct shot *s);
+/* To where the shot is aimed. */
+ssize_t fire_bytes(int fd, const struct shot *s, const void *bytes, size_t length, int flags);
 
 /* setsockopt(2): 0 or -Exxx. */
 int set_option(int fd, int level, int name, const void *value, socklen_t size);
@@ -68,5 +67,3 @@ static inline int socket_in(int netns_fd, int family, int type, int protocol)
 	}
 	return netns_socket(netns_fd, family, type, protocol);
 }
-
-#endif

@@ -7,15 +7,12 @@
 #include "prove/prove_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,7 +80,8 @@ static int shoot(const struct shot *s, bool fresh, int *kept, struct tally *tall
 		return *fd;
 	__atomic_add_fetch(&tally->attempted, 1, __ATOMIC_RELAXED);
 	if (*fd >= 0)
-		n = (s->kind->fire ? s->kind->fire : fire_plain)(*fd, s);
+		n = s->kind->fire ? s->kind->fire(*fd, s)
+				  : fire_bytes(*fd, s, s->payload, s->length, 0);
 	else
 		errno = -*fd;
 	if (n >= 0) {
@@ -161,20 +159,28 @@ static int take_place(const struct sending *plan, struct error *err)
 	return 0;
 }
 
-static void sender_child(const struct sending *plan, const struct targets *t, pid_t parent,
-			 int ready, struct sender_shared *shared)
+struct start {
+	const struct sending *plan;
+	const struct targets *targets;
+	struct sender_shared *shared;
+	int ready;
+};
+
+static int sender_child(void *arg)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		return;
-	shared->result = take_place(plan, &shared->err);
+	const struct start *start = arg;
+	struct sender_shared *shared = start->shared;
+	unsigned int ready = (unsigned int)start->ready;
+
+	shared->result = take_place(start->plan, &shared->err);
 	__atomic_store_n(&shared->state, shared->result < 0 ? STATE_FAILED : STATE_SENDING,
 			 __ATOMIC_RELEASE);
 	if (ready > 3)
-		close_range(3, (unsigned int)ready - 1, 0);
-	close_range((unsigned int)ready, ~0U, 0); /* the parent sees the pipe end */
+		close_range(3, ready - 1, 0);
+	close_range(ready, ~0U, 0); /* the parent sees the pipe end */
 	if (shared->result == 0)
-		send_all(plan, t, shared->tally);
+		send_all(start->plan, start->targets, shared->tally);
+	return 0;
 }
 
 /* ---- the parent ---- */
@@ -201,9 +207,9 @@ static int sender_ready(const struct sender *s, int ready, struct error *err)
 int sender_start(struct sender *s, const struct sending *plan, const struct targets *t,
 		 struct error *err)
 {
-	_cleanup_(sender_free) struct sender new = { .pidfd = -1 };
+	_cleanup_(sender_free) struct sender new = { .child = CHILD_NONE };
+	struct start start = { .plan = plan, .targets = t };
 	int ends[2], r;
-	pid_t parent = getpid();
 
 	new.shared = mmap(NULL, sizeof(*new.shared), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -215,55 +221,33 @@ int sender_start(struct sender *s, const struct sending *plan, const struct targ
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(err, ERROR_OTHER, -errno, NULL, "make a pipe to the sender");
 	_cleanup_fd int ready = ends[0], child_end = ends[1];
-	new.pid = fork();
-	if (new.pid == 0) {
-		sender_child(plan, t, parent, child_end, new.shared);
-		_exit(0);
-	}
-	if (new.pid < 0) {
-		r = -errno;
-		new.pid = 0;
-		return fail(err, ERROR_OTHER, r, NULL, "fork the sender");
-	}
-	close(TAKE_FD(child_end));
-	new.pidfd = pidfd_open(new.pid, 0);
-	if (new.pidfd < 0)
-		return fail(err, ERROR_PRIVILEGE, -errno, "needs Linux 5.3", "watch the sender");
+	start.shared = new.shared;
+	start.ready = child_end;
+	r = child_start(&new.child, sender_child, &start);
+	if (r)
+		return fail(err, ERROR_OTHER, r, NULL, "start the sender");
+	child_end = close_fd(child_end);
 	r = sender_ready(&new, ready, err);
 	if (r < 0)
 		return r;
 	*s = new;
-	new = (struct sender) { .pidfd = -1 };
+	new = (struct sender) { .child = CHILD_NONE };
 	return 0;
 }
 
 int sender_wait(struct sender *s, unsigned int timeout_ms, struct error *err)
 {
-	struct pollfd p = { .fd = s->pidfd, .events = POLLIN };
-	siginfo_t info = { 0 };
+	int r = s->child.pid ? child_wait(&s->child, (int)timeout_ms) : 0;
 
-	if (!s->pid)
-		return 0;
-	if (poll(&p, 1, (int)timeout_ms) <= 0)
-		return fail(err, ERROR_OTHER, -ETIMEDOUT, "is its cgroup frozen?",
+	if (r == -ETIMEDOUT)
+		return fail(err, ERROR_OTHER, r, "is its cgroup frozen?",
 			    "the sender has not finished");
-	if (waitid(P_PID, (id_t)s->pid, &info, WEXITED) < 0)
-		return fail(err, ERROR_OTHER, -errno, NULL, "reap the sender");
-	s->pid = 0;
-	if (info.si_code != CLD_EXITED)
-		return fail(err, ERROR_OTHER, -ECANCELED, NULL,
-			    "the sender was killed by signal %d", info.si_status);
-	return 0;
+	return r ? fail(err, ERROR_OTHER, -ECANCELED, NULL, "the sender was killed") : 0;
 }
 
 void sender_stop(struct sender *s)
 {
-	if (s->pid) {
-		kill(s->pid, SIGKILL); /* takes a process in a frozen cgroup v2 as well */
-		sender_wait(s, START_BOUND_MS, NULL);
-		s->pid = 0; /* a child that even SIGKILL does not end is init's one day */
-	}
-	s->pidfd = close_fd(s->pidfd);
+	child_kill(&s->child); /* takes a process in a frozen cgroup v2 as well */
 }
 
 void sender_free(struct sender *s)
@@ -272,7 +256,7 @@ void sender_free(struct sender *s)
 		return;
 	sender_stop(s);
 	munmap(s->shared, sizeof(*s->shared));
-	*s = (struct sender) { .pidfd = -1 };
+	*s = (struct sender) { .child = CHILD_NONE };
 }
 
 const char *skip_reason(const struct kind *k, const struct tally *t, char *buf, size_t size)

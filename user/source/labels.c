@@ -14,7 +14,7 @@
 #include "act/guard.h"
 #include "act/lease.h"
 #include "base/privilege.h"
-#include "config/labels.h"
+#include "config/config.h"
 #include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"

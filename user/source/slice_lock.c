@@ -30,7 +30,7 @@ int slice_lock(struct gate *g, const struct cgroup_root *root, const char *name,
 	if (r)
 		return r;
 	slice_name(path, c.name);
-	r = gate_lock_slice(g, root, &c, err);
+	r = gate_lock_slice(g, &c, err);
 	if (!r && ret) {
 		*ret = c;
 		return 0;

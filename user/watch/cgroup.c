@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See cgroup.h. */
 #include "watch/cgroup.h"
 
 #include <errno.h>

@@ -7,8 +7,7 @@
  * Tells IN_CGROUP_BORN, IN_CGROUP_GONE, IN_FREEZE_DONE, IN_THAWED, on change only. A cgroup that
  * is removed and made anew under the same name is told as GONE and BORN: the kernel's id says so.
  */
-#ifndef VPNLEASH_WATCH_CGROUP_H
-#define VPNLEASH_WATCH_CGROUP_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -32,5 +31,3 @@ void watch_cgroup_ready(struct watch_cgroup *w);
 /* NULL while the cgroup is not there; w may be NULL, here and below. */
 const struct cgroup_ref *watch_cgroup_ref(const struct watch_cgroup *w);
 bool watch_cgroup_frozen(const struct watch_cgroup *w);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See drops.h. */
 #include "watch/drops.h"
 
 #include <bpf/libbpf.h>
@@ -23,19 +22,15 @@ static int on_record(void *arg, void *data, size_t size)
 
 int drops_start(struct drops **ret, int ring_fd, drops_tell tell, void *owner, struct error *err)
 {
-	struct drops *d = calloc(1, sizeof(*d));
+	_cleanup_free struct drops *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the drop events");
 	*d = (struct drops) { .tell = tell, .owner = owner };
 	d->ring = ring_buffer__new(ring_fd, on_record, d, NULL);
-	if (!d->ring) {
-		int r = -errno;
-
-		free(d);
-		return fail(err, ERROR_OTHER, r, NULL, "read the drop events");
-	}
-	*ret = d;
+	if (!d->ring)
+		return fail(err, ERROR_OTHER, -errno, NULL, "read the drop events");
+	*ret = TAKE_PTR(d);
 	return 0;
 }
 

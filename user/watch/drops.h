@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reads the gate's drop events out of the pinned ring. Lossy by design: the counters are exact. */
-#ifndef VPNLEASH_DROPS_H
-#define VPNLEASH_DROPS_H
+#pragma once
 
 #include "base/util.h"
 #include "vpnleash/abi.h"
@@ -14,5 +13,3 @@ int drops_start(struct drops **ret, int ring_fd, drops_tell tell, void *owner, s
 int drops_fd(const struct drops *d);
 void drops_ready(struct drops *d); /* the fd is readable */
 void drops_stop(struct drops *d);
-
-#endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See netlink.h. Two sockets: `events` is subscribed and only read; `requests` asks and gets its
- * answer at once, since rtnetlink works in the context of the asker. Subscribed first, asked then:
- * whatever the answer does not show yet lies in `events`. And since a batch is read to its end
- * before READY is told, no message older than an answer can make a link look ready.
+ * Two sockets: `events` is subscribed and only read; `requests` asks and gets its answer at once,
+ * since rtnetlink works in the context of the asker. Subscribed first, asked then: whatever the
+ * answer does not show yet lies in `events`. And since a batch is read to its end before READY is
+ * told, no message older than an answer can make a link look ready.
  */
 #include "watch/netlink.h"
 
@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/nl.h"
 
@@ -110,17 +109,10 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 
 int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
 {
-	const struct nlattr *attr, *oif = NULL;
-
-	if (nlh->nlmsg_type != RTM_NEWROUTE || !has_payload(nlh, sizeof(struct rtmsg)))
-		return -EBADMSG;
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtmsg))
-		if (mnl_attr_get_type(attr) == RTA_OIF)
-			oif = attr;
-	if (!oif || mnl_attr_validate(oif, MNL_TYPE_U32) < 0)
-		return -EBADMSG;
-	*ret_oif = mnl_attr_get_u32(oif);
-	return 0;
+	return nlh->nlmsg_type == RTM_NEWROUTE && has_payload(nlh, sizeof(struct rtmsg)) &&
+			       nl_u32(nlh, sizeof(struct rtmsg), RTA_OIF, ret_oif)
+		       ? 0
+		       : -EBADMSG;
 }
 
 struct link_answer {
@@ -140,18 +132,15 @@ static int note_link(const struct nlmsghdr *nlh, void *arg)
 static int ask_link(struct watch_netlink *w, const char *name, uint32_t ifindex,
 		    struct link_identity *ret)
 {
-	_Alignas(struct nlmsghdr) char question[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	struct nl_question q;
+	struct ifinfomsg *ifi = nl_begin(&q, RTM_GETLINK, 0, sizeof(*ifi));
 	struct link_answer a = { .r = -EBADMSG };
 	int r;
 
-	nlh->nlmsg_type = RTM_GETLINK;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
 	ifi->ifi_index = (int)ifindex;
 	if (name)
-		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
-	r = nl_ask(w->requests, nlh, note_link, &a);
+		mnl_attr_put_strz(&q.head, IFLA_IFNAME, name);
+	r = nl_ask(w->requests, &q.head, note_link, &a);
 	if (r == 0)
 		r = a.r;
 	if (r < 0)
@@ -178,19 +167,16 @@ static int note_route(const struct nlmsghdr *nlh, void *arg)
 
 static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
 {
-	_Alignas(struct nlmsghdr) char question[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(question);
-	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
+	struct nl_question q;
+	struct rtmsg *rt = nl_begin(&q, RTM_GETROUTE, 0, sizeof(*rt));
 	size_t size = w->route_family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
 	struct route_answer a = { .r = -EBADMSG };
 	int r;
 
-	nlh->nlmsg_type = RTM_GETROUTE;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
 	rt->rtm_family = (unsigned char)w->route_family;
 	rt->rtm_dst_len = (unsigned char)(size * 8);
-	mnl_attr_put(nlh, RTA_DST, size, &w->route_address);
-	r = nl_ask(w->requests, nlh, note_route, &a);
+	mnl_attr_put(&q.head, RTA_DST, size, &w->route_address);
+	r = nl_ask(w->requests, &q.head, note_route, &a);
 	if (r == 0)
 		r = a.r;
 	if (r == 0)

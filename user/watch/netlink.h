@@ -15,8 +15,7 @@
  * a link that bounced while nobody looked is told as DOWN and READY, for the bounce is a fact.
  * Interface names in `detail` are as the kernel has them: unescaped.
  */
-#ifndef VPNLEASH_NETLINK_H
-#define VPNLEASH_NETLINK_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -69,5 +68,3 @@ int watch_netlink_identity(const struct watch_netlink *w, struct link_identity *
 bool link_is_tunnel(uint16_t type, const char *kind);
 int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret);
 int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif);
-
-#endif

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See process.h. */
 #include "watch/process.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/inet_diag.h>
@@ -11,47 +9,32 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/nl.h"
 #include "base/privilege.h"
 
-static int read_proc(const char *path, char *buf, size_t size)
-{
-	_cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
-
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
-	return 0;
-}
-
 /* dir: /proc/PID, or that of one thread. */
 static int cgroup_of(const char *dir, char ret[PATH_MAX])
 {
-	char path[96], *line, *end;
-	_cleanup_free char *buf = malloc(2 * PATH_MAX);
-	int r;
+	char path[96], buf[2 * PATH_MAX], *line;
+	ssize_t n;
 
-	if (!buf)
-		return -ENOMEM;
 	snprintf(path, sizeof(path), "%.80s/cgroup", dir);
-	r = read_proc(path, buf, 2 * PATH_MAX);
-	if (r)
-		return r;
+	n = read_small(AT_FDCWD, path, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
 	line = !strncmp(buf, "0::", 3) ? buf : strstr(buf, "\n0::");
 	if (!line)
 		return -ENOENT;
 	line = strchr(line, '/');
-	end = line ? strchr(line, '\n') : NULL;
-	if (!end || end - line >= PATH_MAX)
+	if (!line || strcspn(line, "\n") >= PATH_MAX || n == sizeof(buf) - 1)
 		return -ENAMETOOLONG;
-	snprintf(ret, PATH_MAX, "%.*s", (int)(end - line), line);
+	snprintf(ret, PATH_MAX, "%.*s", (int)strcspn(line, "\n"), line);
 	return 0;
 }
 
@@ -85,7 +68,7 @@ bool process_is_to_end(pid_t pid)
 	uint64_t pending = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (read_proc(path, text, sizeof(text)))
+	if (read_small(AT_FDCWD, path, text, sizeof(text)) < 0)
 		return false;
 	for (const char *key = "\nSigPnd:\0\nShdPnd:\0"; *key; key += strlen(key) + 1) {
 		const char *line = strstr(text, key);
@@ -105,7 +88,7 @@ static char state_of(const char *dir, char ret_comm[16])
 	char path[96], text[128], *end, *begin;
 
 	snprintf(path, sizeof(path), "%.80s/stat", dir);
-	if (read_proc(path, text, sizeof(text)))
+	if (read_small(AT_FDCWD, path, text, sizeof(text)) < 0)
 		return 0;
 	begin = strchr(text, '(');
 	end = strrchr(text, ')');
@@ -130,10 +113,10 @@ static bool find_thread(const char *dir, bool (*f)(const char *thread, uint64_t 
 			char ret[64])
 {
 	const char *pid = strrchr(dir, '/') + 1;
+	_cleanup_dir DIR *d = NULL;
 	bool found = false;
 	struct dirent *e;
 	struct stat st;
-	DIR *d;
 
 	snprintf(ret, 64, "%.30s/task", dir);
 	if (stat(ret, &st) < 0 || st.st_nlink <= 3) /* ".", ".." and one thread */
@@ -145,8 +128,6 @@ static bool find_thread(const char *dir, bool (*f)(const char *thread, uint64_t 
 		snprintf(ret, 64, "%.30s/task/%.20s", dir, e->d_name);
 		found = f(ret, arg);
 	}
-	if (d)
-		closedir(d);
 	return found;
 }
 
@@ -195,7 +176,7 @@ static bool read_process(struct netns_process *p)
 int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, void *arg),
 		    void *arg)
 {
-	DIR *d = opendir("/proc");
+	_cleanup_dir DIR *d = opendir("/proc");
 	struct dirent *e;
 	int r = d ? 0 : -errno;
 
@@ -212,9 +193,66 @@ int netns_processes(uint64_t netns_ino, int (*f)(const struct netns_process *p, 
 			r = f(&p, arg);
 	}
 	privilege_long_work(false);
-	if (d)
-		closedir(d);
 	return r;
+}
+
+/* ------ what a process holds ------ */
+
+/* "iff:\tNAME" of tun_chr_show_fdinfo(), drivers/net/tun.c; NAME may be empty. */
+static void read_tun(int proc, const char *number, char ret[IFNAMSIZ])
+{
+	char path[64], text[512], *line;
+
+	snprintf(path, sizeof(path), "fdinfo/%.20s", number);
+	if (read_small(proc, path, text, sizeof(text)) < 0)
+		return;
+	line = strstr(text, "\niff:\t");
+	if (line)
+		snprintf(ret, IFNAMSIZ, "%.*s", (int)strcspn(line + 6, "\n"), line + 6);
+}
+
+static void read_descriptor(int proc, int fds, const char *number, struct descriptor *ret)
+{
+	char target[64];
+	ssize_t n = readlinkat(fds, number, target, sizeof(target) - 1);
+
+	memset(ret, 0, sizeof(*ret));
+	if (n < 0)
+		return;
+	target[n] = '\0';
+	if (sscanf(target, "socket:[%lu]", &ret->socket) != 1 && strstr(target, "/tun"))
+		read_tun(proc, number, ret->tun);
+}
+
+int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg)
+{
+	_cleanup_dir DIR *d = NULL;
+	_cleanup_fd int proc = -1;
+	struct dirent *e;
+	char path[64];
+	int fds, n = 0;
+
+	/* by one descriptor of the process: its number may be another's a moment later */
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fds = proc < 0 ? -1 : openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fds < 0)
+		return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+	d = fdopendir(fds);
+	if (!d) {
+		close_fd(fds);
+		return -ENOMEM;
+	}
+	while ((e = readdir(d)) && n++ < DESCRIPTORS) {
+		struct descriptor held;
+
+		if (e->d_name[0] == '.')
+			continue;
+		read_descriptor(proc, dirfd(d), e->d_name, &held);
+		if (held.socket || *held.tun)
+			f(&held, arg);
+	}
+	return e ? -E2BIG : 0;
 }
 
 /* ------ sockets ------ */
@@ -224,17 +262,6 @@ struct each {
 	void *arg;
 	uint8_t protocol;
 };
-
-static void map_address(uint8_t to[16], int family, const __be32 from[4])
-{
-	memset(to, 0, 16);
-	if (family == AF_INET6) {
-		memcpy(to, from, 16);
-		return;
-	}
-	to[10] = to[11] = 0xff;
-	memcpy(to + 12, from, 4);
-}
 
 static int on_socket(const struct nlmsghdr *nlh, void *arg)
 {
@@ -262,17 +289,15 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 
 static int dump_sockets(int fd, int family, uint8_t protocol, struct each *e)
 {
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
+	struct nl_question question;
+	struct inet_diag_req_v2 *q =
+		nl_begin(&question, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sizeof(*q));
 
-	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	q->sdiag_family = (uint8_t)family;
 	q->sdiag_protocol = protocol;
 	q->idiag_states = ~0U;
 	e->protocol = protocol;
-	return nl_ask(fd, nlh, on_socket, e);
+	return nl_ask(fd, &question.head, on_socket, e);
 }
 
 int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg), void *arg)
@@ -285,14 +310,11 @@ int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg),
 		      { AF_INET, IPPROTO_UDP },
 		      { AF_INET6, IPPROTO_UDP } };
 	struct each e = { .f = f, .arg = arg };
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		int r = dump_sockets(diag_fd, kinds[i].family, kinds[i].protocol, &e);
-
-		if (r)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; !r && i < ARRAY_SIZE(kinds); i++)
+		r = dump_sockets(diag_fd, kinds[i].family, kinds[i].protocol, &e);
+	return r;
 }
 
 static void unmap_address(__be32 to[4], bool v4, const uint8_t from[16])
@@ -303,14 +325,10 @@ static void unmap_address(__be32 to[4], bool v4, const uint8_t from[16])
 
 int socket_end(int diag_fd, const struct open_socket *s)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct inet_diag_req_v2 *q = mnl_nlmsg_put_extra_header(nlh, sizeof(*q));
-	bool v4 = !memcmp(s->local, mapped, sizeof(mapped));
+	struct nl_question question;
+	struct inet_diag_req_v2 *q = nl_begin(&question, SOCK_DESTROY, NLM_F_ACK, sizeof(*q));
+	bool v4 = is_mapped(s->local);
 
-	nlh->nlmsg_type = SOCK_DESTROY;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	q->sdiag_family = v4 ? AF_INET : AF_INET6;
 	q->sdiag_protocol = s->protocol;
 	q->idiag_states = ~0U;
@@ -321,5 +339,5 @@ int socket_end(int diag_fd, const struct open_socket *s)
 	q->id.idiag_if = s->ifindex;
 	q->id.idiag_cookie[0] = (uint32_t)s->cookie;
 	q->id.idiag_cookie[1] = (uint32_t)(s->cookie >> 32);
-	return nl_ask(diag_fd, nlh, NULL, NULL);
+	return nl_ask(diag_fd, &question.head, NULL, NULL);
 }

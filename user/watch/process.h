@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who lives in a network namespace, and which sockets are open there. */
-#ifndef VPNLEASH_PROCESS_H
-#define VPNLEASH_PROCESS_H
+/* Who lives in a network namespace, what a process holds open, and which sockets are open there. */
+#pragma once
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/cgroup.h"
-#include "base/util.h"
 
 struct netns_process {
 	pid_t pid;
@@ -29,6 +28,18 @@ bool process_lives_in(pid_t pid, uint64_t netns_ino); /* with a thread */
 /* Does a signal wait for it that asks it to end: SIGTERM, SIGINT, SIGQUIT, systemd's SIGRTMIN+3? */
 bool process_is_to_end(pid_t pid);
 
+#define DESCRIPTORS 16384 /* of one process that are looked at */
+
+/* What a process holds open, by the kernel's word. */
+struct descriptor {
+	uint64_t socket;    /* its inode, as sock_diag has it; 0: no socket */
+	char tun[IFNAMSIZ]; /* the device that it reads and writes; "": no tun */
+};
+
+/* Calls f for each socket and tun. A process that has ended holds nothing. -E2BIG: there are more;
+ * -Exxx: they can not be read. */
+int descriptors_each(pid_t pid, void (*f)(const struct descriptor *d, void *arg), void *arg);
+
 struct open_socket {
 	uint8_t protocol;
 	uint8_t local[16], remote[16]; /* IPv4 as ::ffff:a.b.c.d */
@@ -45,5 +56,3 @@ int sockets_each(int diag_fd, void (*f)(const struct open_socket *s, void *arg),
 /* Ends that very socket (SOCK_DESTROY): its owner gets ECONNABORTED. -EOPNOTSUPP: the kernel lacks
  * CONFIG_INET_DIAG_DESTROY. */
 int socket_end(int diag_fd, const struct open_socket *s);
-
-#endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See uapi.h. */
 #include "watch/uapi.h"
 
 #include <errno.h>
@@ -68,34 +67,25 @@ static void uapi_end(struct uapi *u, int r)
 
 static int on_peer(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct unix_diag_msg)) {
-		if (mnl_attr_get_type(attr) == UNIX_DIAG_PEER &&
-		    !mnl_attr_validate(attr, MNL_TYPE_U32))
-			*(uint32_t *)arg = mnl_attr_get_u32(attr);
-	}
+	nl_u32(nlh, sizeof(struct unix_diag_msg), UNIX_DIAG_PEER, arg);
 	return MNL_CB_OK;
 }
 
 /* The number of the socket at the other end; 0: nobody has accepted it yet. */
 static int peer_of(const struct uapi *u, uint32_t *ret)
 {
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct unix_diag_req *ask = mnl_nlmsg_put_extra_header(nlh, sizeof(*ask));
+	struct nl_question question;
+	struct unix_diag_req *ask = nl_begin(&question, SOCK_DIAG_BY_FAMILY, 0, sizeof(*ask));
 	struct stat st;
 
 	if (fstat(u->q.fd, &st) < 0)
 		return -errno;
-	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
 	ask->sdiag_family = AF_UNIX;
 	ask->udiag_ino = (uint32_t)st.st_ino;
 	ask->udiag_show = UDIAG_SHOW_PEER;
 	memset(ask->udiag_cookie, 0xff, sizeof(ask->udiag_cookie)); /* INET_DIAG_NOCOOKIE */
 	*ret = 0;
-	return nl_ask(u->q.diag_fd, nlh, on_peer, ret);
+	return nl_ask(u->q.diag_fd, &question.head, on_peer, ret);
 }
 
 static int uapi_send(struct uapi *u)

@@ -4,8 +4,7 @@
  * waits for a process that is slow, stopped or hostile. The other end is asked nothing before it is
  * known whose it is.
  */
-#ifndef VPNLEASH_WATCH_UAPI_H
-#define VPNLEASH_WATCH_UAPI_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -36,5 +35,3 @@ int uapi_find(int root_fd, const char *path);
  * for an answer as may wait there, -ENOENT: nobody listens. */
 int uapi_ask(struct uapi **ret, int socket_fd, const struct uapi_question *q);
 void uapi_stop(struct uapi *u); /* NULL is fine */
-
-#endif

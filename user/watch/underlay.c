@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See underlay.h. */
 #include "watch/underlay.h"
 
 #include <errno.h>
@@ -40,12 +39,8 @@ enum link_place link_place(const struct link *l)
 
 static void copy_text(char to[16], const struct nlattr *attr)
 {
-	size_t n = mnl_attr_get_payload_len(attr);
-
-	if (n > 15)
-		n = 15;
-	memcpy(to, mnl_attr_get_payload(attr), n);
-	to[n] = '\0';
+	snprintf(to, 16, "%.*s", (int)mnl_attr_get_payload_len(attr),
+		 (const char *)mnl_attr_get_payload(attr));
 }
 
 static int on_link(const struct nlmsghdr *nlh, void *arg)
@@ -102,14 +97,8 @@ static void add_address(struct link *link, uint8_t family, uint8_t prefix, const
 	if (link->n_addresses == ARRAY_SIZE(link->addresses))
 		return;
 	a = &link->addresses[link->n_addresses++];
-	a->prefix = prefix;
-	if (family == AF_INET6) {
-		memcpy(a->address, bytes, 16);
-		return;
-	}
-	a->prefix += 96;
-	a->address[10] = a->address[11] = 0xff;
-	memcpy(a->address + 12, bytes, 4);
+	a->prefix = family == AF_INET ? 96 + prefix : prefix;
+	map_address(a->address, family, bytes);
 }
 
 static int on_address(const struct nlmsghdr *nlh, void *arg)
@@ -139,15 +128,13 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 
 static int dump_netns(int fd, uint16_t type, mnl_cb_t each, void *arg)
 {
-	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nl_question q;
 
-	nlh->nlmsg_type = type;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	mnl_nlmsg_put_extra_header(nlh, type == RTM_GETLINK    ? sizeof(struct ifinfomsg)
-					: type == RTM_GETROUTE ? sizeof(struct rtmsg)
-							       : sizeof(struct ifaddrmsg));
-	return nl_ask(fd, nlh, each, arg);
+	nl_begin(&q, type, NLM_F_DUMP,
+		 type == RTM_GETLINK	? sizeof(struct ifinfomsg)
+		 : type == RTM_GETROUTE ? sizeof(struct rtmsg)
+					: sizeof(struct ifaddrmsg));
+	return nl_ask(fd, &q.head, each, arg);
 }
 
 int links_read(int rtnl_fd, struct links *ret, struct error *err)
@@ -178,27 +165,18 @@ void links_free(struct links *l)
 
 static int on_nsid(const struct nlmsghdr *nlh, void *arg)
 {
-	const struct nlattr *attr;
-
-	mnl_attr_for_each(attr, nlh, sizeof(struct rtgenmsg)) {
-		if (mnl_attr_get_type(attr) == NETNSA_NSID &&
-		    !mnl_attr_validate(attr, MNL_TYPE_U32))
-			*(int32_t *)arg = (int32_t)mnl_attr_get_u32(attr);
-	}
+	nl_u32(nlh, sizeof(struct rtgenmsg), NETNSA_NSID, arg);
 	return MNL_CB_OK;
 }
 
 int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret)
 {
-	_Alignas(struct nlmsghdr) char buf[128] = { 0 };
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nl_question q;
 
-	nlh->nlmsg_type = RTM_GETNSID;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
-	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtgenmsg));
-	mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)netns_fd);
+	nl_begin(&q, RTM_GETNSID, 0, sizeof(struct rtgenmsg));
+	mnl_attr_put_u32(&q.head, NETNSA_FD, (uint32_t)netns_fd);
 	*ret = -1;
-	return nl_ask(rtnl_fd, nlh, on_nsid, ret);
+	return nl_ask(rtnl_fd, &q.head, on_nsid, ret);
 }
 
 struct gateway {
@@ -208,19 +186,13 @@ struct gateway {
 static int on_route(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct rtmsg *rt = mnl_nlmsg_get_payload(nlh);
-	uint32_t oif = 0, gateway = 0;
-	const struct nlattr *attr;
+	uint32_t oif, gateway;
 	struct gateway *g = arg;
 
 	if (rt->rtm_family != AF_INET || rt->rtm_dst_len || rt->rtm_type != RTN_UNICAST)
 		return MNL_CB_OK;
-	mnl_attr_for_each(attr, nlh, sizeof(*rt)) {
-		if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
-			oif = mnl_attr_get_u32(attr);
-		if (mnl_attr_get_type(attr) == RTA_GATEWAY && mnl_attr_get_payload_len(attr) == 4)
-			gateway = mnl_attr_get_u32(attr);
-	}
-	if (oif == g->ifindex && gateway)
+	if (nl_u32(nlh, sizeof(*rt), RTA_OIF, &oif) && oif == g->ifindex &&
+	    nl_u32(nlh, sizeof(*rt), RTA_GATEWAY, &gateway) && gateway)
 		g->address = gateway;
 	return MNL_CB_OK;
 }

@@ -4,8 +4,7 @@
  * rtnetlink socket that was opened in the namespace (netns_socket()). Names, kinds and addresses
  * are whoever's may set them inside: foreign text.
  */
-#ifndef VPNLEASH_UNDERLAY_H
-#define VPNLEASH_UNDERLAY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,5 +48,3 @@ int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret);
 
 /* IPv4 gateway of a default route by that interface, network order; 0: none. */
 uint32_t default_gateway(int rtnl_fd, uint32_t ifindex);
-
-#endif

@@ -5,8 +5,7 @@
  * one started early know the same. ready() reads until EAGAIN, at most WATCH_BOUND messages; a
  * source that overflowed, closed or returned garbage is IN_BLIND, as is a bound that is hit.
  */
-#ifndef VPNLEASH_WATCH_H
-#define VPNLEASH_WATCH_H
+#pragma once
 
 #include <stdint.h>
 
@@ -23,5 +22,3 @@ struct evidence {
 
 /* Told synchronously, from within start and ready functions. */
 typedef void (*watch_tell)(void *owner, const struct evidence *e);
-
-#endif

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See wireguard.h. */
 #include "watch/wireguard.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/genetlink.h>
 #include <linux/wireguard.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,26 +19,18 @@ static void add_endpoint(struct wireguard *w, int family, const void *address, u
 		return;
 	e = &w->endpoints[w->n++];
 	*e = (struct vpn_endpoint) { .protocol = IPPROTO_UDP, .port = port };
-	if (family == AF_INET6) {
-		memcpy(e->address, address, 16);
-	} else {
-		e->address[10] = e->address[11] = 0xff;
-		memcpy(e->address + 12, address, 4);
-	}
+	map_address(e->address, family, address);
 }
 
 /* ------ the kernel's ------ */
 
-static struct nlmsghdr *genl(char *buf, uint16_t family, uint8_t command, uint8_t version)
+static void genl_begin(struct nl_question *ret, uint16_t family, uint16_t flags, uint8_t command,
+		       uint8_t version)
 {
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct genlmsghdr *g = mnl_nlmsg_put_extra_header(nlh, sizeof(*g));
+	struct genlmsghdr *g = nl_begin(ret, family, flags, sizeof(*g));
 
-	nlh->nlmsg_type = family;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
 	g->cmd = command;
 	g->version = version;
-	return nlh;
 }
 
 static int on_family(const struct nlmsghdr *nlh, void *arg)
@@ -92,22 +82,19 @@ static int on_device(const struct nlmsghdr *nlh, void *arg)
 
 int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret)
 {
-	_Alignas(struct nlmsghdr) char buf[256] = { 0 };
+	struct nl_question q;
 	struct wireguard w = { 0 };
-	struct nlmsghdr *nlh;
 	uint16_t family = 0;
 	int r;
 
-	nlh = genl(buf, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 1);
-	mnl_attr_put_strz(nlh, CTRL_ATTR_FAMILY_NAME, WG_GENL_NAME);
-	r = nl_ask(genl_fd, nlh, on_family, &family);
+	genl_begin(&q, GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, 1);
+	mnl_attr_put_strz(&q.head, CTRL_ATTR_FAMILY_NAME, WG_GENL_NAME);
+	r = nl_ask(genl_fd, &q.head, on_family, &family);
 	if (r || !family)
 		return -ENODEV;
-	memset(buf, 0, sizeof(buf));
-	nlh = genl(buf, family, WG_CMD_GET_DEVICE, WG_GENL_VERSION);
-	mnl_attr_put_u32(nlh, WGDEVICE_A_IFINDEX, ifindex);
-	nlh->nlmsg_flags |= NLM_F_DUMP;
-	r = nl_ask(genl_fd, nlh, on_device, &w);
+	genl_begin(&q, family, NLM_F_DUMP, WG_CMD_GET_DEVICE, WG_GENL_VERSION);
+	mnl_attr_put_u32(&q.head, WGDEVICE_A_IFINDEX, ifindex);
+	r = nl_ask(genl_fd, &q.head, on_device, &w);
 	if (r)
 		return r == -EOPNOTSUPP ? -ENODEV : r;
 	*ret = w;

@@ -3,8 +3,7 @@
  * WireGuard's own state: which port it listens on and where its peers are. From the kernel by
  * generic netlink, from a user-space implementation by its UAPI socket (uapi.h).
  */
-#ifndef VPNLEASH_WIREGUARD_H
-#define VPNLEASH_WIREGUARD_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,5 +29,3 @@ int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret);
 
 /* The text of a user-space implementation's answer (pure). 0 or -EBADMSG. */
 int wireguard_parse(char *text, struct wireguard *ret);
-
-#endif
