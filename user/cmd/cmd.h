@@ -3,8 +3,7 @@
  * The commands. Each takes its own argv (argv[0] is the command's name) and returns an exit code,
  * or -Exxx with `err` filled, whose kind main() then ends with.
  */
-#ifndef VPNLEASH_CMD_H
-#define VPNLEASH_CMD_H
+#pragma once
 
 #include "base/util.h"
 
@@ -28,5 +27,3 @@ int cmd_demo(int argc, char **argv, struct error *err);
 
 /* Is --help among the arguments? */
 bool wants_help(int argc, char **argv);
-
-#endif

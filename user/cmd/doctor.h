@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What doctor's parts tell each other. */
-#ifndef VPNLEASH_DOCTOR_H
-#define VPNLEASH_DOCTOR_H
+#pragma once
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -58,5 +57,3 @@ int doctor_names(const struct config *file, struct error *line);
 void doctor_cgroups(const struct doctor *d);
 /* Private ranges and resolvers that the routes lead beside a tunnel. */
 void doctor_routes(const struct doctor *d);
-
-#endif

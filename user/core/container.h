@@ -3,8 +3,7 @@
  * A workload's container or unit: asked about and asked to do something (stopped, started, where it
  * is). What is told of it: container_news.h.
  */
-#ifndef VPNLEASH_CONTAINER_H
-#define VPNLEASH_CONTAINER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,5 +31,3 @@ bool container_is_orphaned(const struct workload *w);
 bool container_may_move(const struct workload *w); /* by a start; not at once again */
 void container_moves(struct workload *w);
 void container_say_orphaned(struct workload *w); /* it may not */
-
-#endif

@@ -5,8 +5,7 @@
  * its subtree that way, and an engine without root all of its containers. See cgroups(7),
  * "Delegation containment".
  */
-#ifndef VPNLEASH_DELEGATION_H
-#define VPNLEASH_DELEGATION_H
+#pragma once
 
 #include "base/cgroup.h"
 
@@ -16,5 +15,3 @@
 
 /* path as from cgroup_path(). In ret: by whom, "" if by nobody; a few stat(2), never waits. */
 void delegation_of(const struct cgroup_root *root, const char *path, char ret[DELEGATION_LEN]);
-
-#endif

@@ -3,8 +3,7 @@
  * What is done to a workload's cgroup: its record, its gate, its freezer. Here nothing is decided:
  * how it went is returned.
  */
-#ifndef VPNLEASH_LEASH_H
-#define VPNLEASH_LEASH_H
+#pragma once
 
 #include "base/util.h"
 
@@ -28,5 +27,3 @@ bool leash_freeze(struct workload *w, int cgroup_fd);
 /* shut: behind the gate, which stays shut: thawed it can hear that it is to end. */
 void leash_thaw(struct workload *w, int cgroup_fd, bool shut);
 bool leash_is_paused(const struct workload *w); /* frozen, and not by us: an operator's pause */
-
-#endif

@@ -4,8 +4,7 @@
  * /var/lib/vpnleash. A hold is on disk when the call returns; that something is to run is written
  * within the file system's own time, as a disk that hangs must not cost a lease.
  */
-#ifndef VPNLEASH_MARKS_H
-#define VPNLEASH_MARKS_H
+#pragma once
 
 #include "base/util.h"
 
@@ -19,5 +18,3 @@ bool mark_is(enum mark mark, const char *workload);
 /* 0 or -Exxx. Idempotent. */
 int mark_set(enum mark mark, const char *workload, struct error *err);
 int mark_clear(enum mark mark, const char *workload, struct error *err);
-
-#endif

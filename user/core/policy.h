@@ -8,8 +8,7 @@
  * The tables keep: a lease lives only while its tunnel is `up`; a workload is admitted only in
  * `open`; THAW only together with ADMIT; THAW_SHUT only behind BAR, for somebody who is to end.
  */
-#ifndef VPNLEASH_POLICY_H
-#define VPNLEASH_POLICY_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -41,5 +40,3 @@ const char *tunnel_state_name(enum tunnel_state state);
 const char *workload_state_name(enum workload_state state);
 const char *input_text(enum input in); /* one phrase for people */
 const char *action_name(enum action action);
-
-#endif

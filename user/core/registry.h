@@ -3,8 +3,7 @@
  * What the daemon has: its parts, its tunnels and its workloads. They are kept and found here;
  * started, stopped and freed they are by those above.
  */
-#ifndef VPNLEASH_REGISTRY_H
-#define VPNLEASH_REGISTRY_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -80,5 +79,3 @@ struct workload *workload_at(const struct daemon *d, const char *path); /* its c
 /* For is_bound(), of thousands: all ids, sorted, to be freed; NULL: no memory. */
 uint64_t *daemon_bound(const struct daemon *d, size_t *ret_n);
 bool is_bound(const uint64_t *bound, size_t n, uint64_t cgroup_id);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is left of removed cgroups, shut for as long as a socket of theirs lives. */
-#ifndef VPNLEASH_REMAINS_H
-#define VPNLEASH_REMAINS_H
+#pragma once
 
 #include "base/util.h"
 
@@ -23,5 +22,3 @@ size_t remains_count(const struct daemon *d);
  * but for `detach`, one goes because a record has gone. */
 void unguard(struct daemon *d);
 void unguard_sweep(struct daemon *d); /* and what is left of netns that are gone */
-
-#endif

@@ -5,8 +5,7 @@
  * 30 s, so that a flapping tunnel is opened ever more reluctantly. Pure: times (boot ns) are passed
  * in.
  */
-#ifndef VPNLEASH_REOPEN_H
-#define VPNLEASH_REOPEN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,5 +28,3 @@ uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns);
 bool reopen_seen(struct reopen *r, uint64_t seen_ns, uint64_t now_ns);
 void reopen_opened(struct reopen *r, uint64_t now_ns); /* a lease was granted */
 void reopen_failed(struct reopen *r); /* hard evidence: signs of life from before count no more */
-
-#endif

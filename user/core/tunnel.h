@@ -3,8 +3,7 @@
  * One tunnel: evidence about it → its table → its lease granted, renewed, revoked. Its workloads
  * are told when it goes up and down.
  */
-#ifndef VPNLEASH_TUNNEL_H
-#define VPNLEASH_TUNNEL_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -82,5 +81,3 @@ int prober_begin(struct daemon *d, struct error *err);
 void prober_restart(struct daemon *d);
 /* Why it is as it is, in words; escaped. Returns buf. */
 const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);
-
-#endif

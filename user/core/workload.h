@@ -3,8 +3,7 @@
  * One workload: evidence about its cgroup and its tunnel → its table → admitted, barred, frozen,
  * stopped, and back.
  */
-#ifndef VPNLEASH_WORKLOAD_H
-#define VPNLEASH_WORKLOAD_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -97,5 +96,3 @@ void workload_leave(struct workload *w);
 void workload_next_is(struct workload *w, uint64_t at_ns, sd_event_time_handler_t f);
 void workload_stop_failed(struct workload *w);
 void workload_stop_again(struct workload *w, uint64_t in_ns); /* unless it is open by then */
-
-#endif

@@ -3,8 +3,7 @@
  * The daemon joins watchers, policy and doers: evidence in, actions out, in the order of the
  * table. Nothing it does at its own end opens or shuts anything: a lease runs out by itself.
  */
-#ifndef VPNLEASH_DAEMON_H
-#define VPNLEASH_DAEMON_H
+#pragma once
 
 #include "config/config.h"
 
@@ -13,5 +12,3 @@ int daemon_lock(const struct config *config, struct error *err);
 /* Until SIGTERM or SIGINT: 0. SIGHUP reads `file` again (NULL: there is none); an error in it is
  * logged and the old configuration kept. */
 int daemon_run(const struct config *config, const char *file, struct error *err);
-
-#endif

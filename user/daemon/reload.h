@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From a configuration to tunnels and workloads, and from one configuration to the next. */
-#ifndef VPNLEASH_RELOAD_H
-#define VPNLEASH_RELOAD_H
+#pragma once
 
 #include "config/config.h"
 
@@ -11,5 +10,3 @@ struct daemon;
 int reload_begin(struct daemon *d, const struct config *config, struct error *err);
 /* The daemon's file read anew; on failure the old configuration is kept. */
 int reload(struct daemon *d, struct error *err);
-
-#endif

@@ -4,8 +4,7 @@
  * their types. Nothing else is taken: a key that is misspelt or of another type is not "not given",
  * or a slip of the pen would mean more than was meant. Pure; see verbs.c for who may ask.
  */
-#ifndef VPNLEASH_SCHEMA_H
-#define VPNLEASH_SCHEMA_H
+#pragma once
 
 #include <jansson.h>
 
@@ -35,5 +34,3 @@ struct request {
 
 /* 0, or -EINVAL with a sentence that names the verb and what is wrong with it. */
 int request_parse(const json_t *j, struct request *ret, struct error *err);
-
-#endif

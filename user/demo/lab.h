@@ -3,8 +3,7 @@
  * The laboratory of user/lab.sh (embedded in the binary), with a program that sends in it and two
  * captures: beyond eth0, where a leak would show, and at the tunnel's far end.
  */
-#ifndef VPNLEASH_LAB_H
-#define VPNLEASH_LAB_H
+#pragma once
 
 #include "prove/prove.h"
 
@@ -46,5 +45,3 @@ int lab_watch(struct lab *l, unsigned int ms, struct error *err);
 int lab_count(struct lab *l, unsigned int ms, struct count *ret, struct error *err);
 /* Boot time of the newest packet of the program that came out of the tunnel. */
 uint64_t lab_last_in_tunnel_ns(const struct lab *l);
-
-#endif

@@ -6,8 +6,7 @@
  * time over) or dies, the kernel ends all that runs there and takes mounts and networks away; the
  * keeper removes the cgroup.
  */
-#ifndef VPNLEASH_STAGE_H
-#define VPNLEASH_STAGE_H
+#pragma once
 
 #include "base/cgroup.h"
 
@@ -22,5 +21,3 @@ struct stage {
  * on /run and a bpffs of its own; loopback is down. Returns what play returned, or -Exxx with `err`
  * filled: play's own, a signal, time over. */
 int stage_run(int (*play)(struct stage *s), unsigned int bound_ms, struct error *err);
-
-#endif

@@ -5,8 +5,7 @@
  * host's own netns, where others live, only what a workload sends by packet sockets is held back.
  * Its owner asks, and decides about the lease.
  */
-#ifndef VPNLEASH_EDGE_H
-#define VPNLEASH_EDGE_H
+#pragma once
 
 #include "base/util.h"
 #include "vpnleash/abi.h"
@@ -79,5 +78,3 @@ void edge_drops(const struct edge *e, const struct pins *pins,
 bool edge_has_slot(const struct edge *e, unsigned int slot);
 /* Cgroups with a process in the netns, neither leashed nor the VPN's. */
 size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max);
-
-#endif

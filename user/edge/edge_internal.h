@@ -9,8 +9,7 @@
  *   endpoints.c   where the VPN's server is
  *   vpn.c         who the VPN is
  */
-#ifndef VPNLEASH_EDGE_INTERNAL_H
-#define VPNLEASH_EDGE_INTERNAL_H
+#pragma once
 
 #include <string.h>
 
@@ -91,5 +90,3 @@ void edge_endpoint_text(char ret[ENDPOINT_LEN], const struct vpn_endpoint *to, u
 /* The VPN's cgroup, if it can be known; else vpn_why() says why. Is it another one, bootstrap is
  * shut. */
 void edge_find_vpn(struct edge *e);
-
-#endif

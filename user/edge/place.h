@@ -3,8 +3,7 @@
  * What an edge and its VPN must know of their tunnel, and what they ask and tell whoever opened
  * them. All values stay as they are until both are closed.
  */
-#ifndef VPNLEASH_PLACE_H
-#define VPNLEASH_PLACE_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -59,5 +58,3 @@ static inline bool place_is_leashed(const struct edge_place *p, const char *cgro
 {
 	return p->calls->is_leashed(p->owner, cgroup);
 }
-
-#endif

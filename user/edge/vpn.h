@@ -9,8 +9,7 @@
  * Never one that is leashed, is above or below such a one, or is the root. `process` names those
  * in it whose end is evidence.
  */
-#ifndef VPNLEASH_VPN_H
-#define VPNLEASH_VPN_H
+#pragma once
 
 #include "edge/place.h"
 
@@ -36,5 +35,3 @@ pid_t vpn_pid(const struct vpn *v);
 bool vpn_may_be(const struct vpn *v, const char *cgroup);
 /* One of that cgroup has answered. */
 void vpn_answered(struct vpn *v, const char *cgroup);
-
-#endif

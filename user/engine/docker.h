@@ -3,8 +3,7 @@
  * The Docker Engine's API, or Podman's, on its Unix socket. In a process that may wait: the
  * engine's child (see engine.h) or a command. libcurl is loaded when there is a socket.
  */
-#ifndef VPNLEASH_DOCKER_H
-#define VPNLEASH_DOCKER_H
+#pragma once
 
 #include <poll.h>
 
@@ -45,5 +44,3 @@ const char *docker_socket(const char *where);
  * -EREMOTEIO: another error of its, or more than is read; -EBADMSG: no JSON; -ETIMEDOUT;
  * -ENAMETOOLONG: `path` is; else -EIO. */
 int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err);
-
-#endif

@@ -5,8 +5,7 @@
  * record, so each value is bounded and must have its type; one that has not makes the whole record
  * unusable (see engine.h).
  */
-#ifndef VPNLEASH_DOCKER_RECORD_H
-#define VPNLEASH_DOCKER_RECORD_H
+#pragma once
 
 #include <jansson.h>
 
@@ -42,5 +41,3 @@ void docker_read_listed(struct engine_item *i, const char *id, const json_t *lis
  * path leaves the hierarchy. */
 int docker_predict_cgroup(const struct docker_info *info, const char *parent, const char *id,
 			  char ret[PATH_MAX]);
-
-#endif

@@ -9,8 +9,7 @@
  * The child reconnects by itself, for ever. libcurl and the bus are loaded in it alone, and only
  * once there is somebody to talk to.
  */
-#ifndef VPNLEASH_ENGINE_H
-#define VPNLEASH_ENGINE_H
+#pragma once
 
 #include <limits.h>
 #include <string.h>
@@ -114,5 +113,3 @@ int engine_ask_item(struct engine *e, bool start, enum engine_kind kind, const c
 /* Units are told from now on; `name` with its suffix. An ITEM comes at once, also if there is no
  * such unit (not running, cgroup ""). */
 int engine_watch_unit(struct engine *e, const char *name);
-
-#endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the engine's child and the inventory have of others in this room; docker.h is for commands
  * too. */
-#ifndef VPNLEASH_ENGINE_INTERNAL_H
-#define VPNLEASH_ENGINE_INTERNAL_H
+#pragma once
 
 #include "base/cgroup.h"
 #include "engine/docker.h"
@@ -25,5 +24,3 @@ void units_ask(struct units *u, bool start, const char *name, uint32_t request);
  * that is not root's its owner's: neither is looked at. */
 void seek_containers(const struct cgroup_root *root,
 		     void (*f)(const char *id, const char *path, void *arg), void *arg);
-
-#endif

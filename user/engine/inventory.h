@@ -4,8 +4,7 @@
  * them by name, and to one who wants to know of every container. With the engine out of reach the
  * table stays as it was.
  */
-#ifndef VPNLEASH_INVENTORY_H
-#define VPNLEASH_INVENTORY_H
+#pragma once
 
 #include <systemd/sd-event.h>
 
@@ -78,5 +77,3 @@ int inventory_ask(struct inventory_watch *w, bool start, const char *id);
 /* The container's record can not be used. Its cgroup is looked for by the kernel's tree, now and
  * once a second for as long as w->sought; found, it is told as the item's. */
 void inventory_seek(struct inventory_watch *w);
-
-#endif

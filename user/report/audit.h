@@ -5,8 +5,7 @@
  * MESSAGE_ID where stderr is the journal), and a JSON object for `vpnleash events`, of which the
  * last AUDIT_HISTORY are kept.
  */
-#ifndef VPNLEASH_AUDIT_H
-#define VPNLEASH_AUDIT_H
+#pragma once
 
 #include <jansson.h>
 
@@ -45,5 +44,3 @@ void audit_summary(struct audit *a, const char *workload,
 
 /* The kept records, oldest first; a new reference. workload NULL: of all. */
 json_t *audit_history(const struct audit *a, const char *workload);
-
-#endif

@@ -5,8 +5,7 @@
  * to say. Nothing a client does can block the daemon, or occupy it for more than a quarter of the
  * time; one that dawdles makes room when others come.
  */
-#ifndef VPNLEASH_CONTROL_H
-#define VPNLEASH_CONTROL_H
+#pragma once
 
 #include <jansson.h>
 #include <systemd/sd-event.h>
@@ -44,5 +43,3 @@ void control_stop(struct control *c);
 void control_publish(struct control *c, const json_t *record);
 
 json_t *control_refusal(const struct error *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A command's end of the control socket (control.h). */
-#ifndef VPNLEASH_CONTROL_CLIENT_H
-#define VPNLEASH_CONTROL_CLIENT_H
+#pragma once
 
 #include <jansson.h>
 
@@ -14,5 +13,3 @@ int control_ask(json_t *request, json_t **ret, struct error *err);
  * non-zero (returned), or the daemon ends (0). */
 int control_follow(json_t *request, int (*f)(const json_t *line, void *arg), void *arg,
 		   struct error *err);
-
-#endif

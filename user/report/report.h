@@ -3,8 +3,7 @@
  * State → table and JSON. One model for a daemon that reports itself and for pins that are read
  * without one. Foreign text (names, paths) is escaped here and nowhere else.
  */
-#ifndef VPNLEASH_REPORT_H
-#define VPNLEASH_REPORT_H
+#pragma once
 
 #include <jansson.h>
 
@@ -62,5 +61,3 @@ void report_print_event(FILE *out, const json_t *record);
 /* Is there a workload, and are all open? */
 bool report_any(const json_t *report);
 bool report_all_open(const json_t *report);
-
-#endif

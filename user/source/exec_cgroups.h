@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The cgroups of `vpnleash exec`: workloads for as long as they have a process. */
-#ifndef VPNLEASH_EXEC_CGROUPS_H
-#define VPNLEASH_EXEC_CGROUPS_H
+#pragma once
 
 #include <jansson.h>
 
@@ -18,5 +17,3 @@ int exec_begin(struct daemon *d, const char *interface, const char *netns, pid_t
 void exec_adopt(struct daemon *d);
 /* Each goes on with the tunnel that it was begun on, or stays shut where that is gone. */
 void exec_reload(struct daemon *d);
-
-#endif

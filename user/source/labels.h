@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Containers that ask for a leash by their labels. */
-#ifndef VPNLEASH_SOURCE_LABELS_H
-#define VPNLEASH_SOURCE_LABELS_H
+#pragma once
 
 struct daemon;
 struct inventory_containers;
@@ -10,5 +9,3 @@ extern const struct inventory_containers labels_news; /* to be told to the daemo
 void labels_detached(struct daemon *d);		      /* tunnels whose last workload was detached */
 /* After a reload: what the file names now is the file's. */
 void labels_again(struct daemon *d);
-
-#endif

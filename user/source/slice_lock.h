@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Slices: by name to a locked cgroup, beside a daemon or not. */
-#ifndef VPNLEASH_SLICE_LOCK_H
-#define VPNLEASH_SLICE_LOCK_H
+#pragma once
 
 #include "base/cgroup.h"
 #include "config/config.h"
@@ -22,5 +21,3 @@ int slices_lock_with(struct gate *g, const struct cgroup_root *root, const struc
 /* The same beside a daemon, or without one. Also while a daemon runs: its maps are
  * adopted, and its links, leases and records are not touched. */
 int slices_lock(const struct config *config, struct error *err);
-
-#endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The locked slices that the daemon watches, and the workloads that are their children. */
-#ifndef VPNLEASH_SLICES_H
-#define VPNLEASH_SLICES_H
+#pragma once
 
 #include "config/config.h"
 
@@ -17,5 +16,3 @@ void slices_look(struct daemon *d);
 bool slices_touch(const struct daemon *d, const char *path);
 void slices_detached(struct daemon *d); /* those that are no longer locked are left alone */
 void slices_stop(struct daemon *d);	/* locked they stay, and their children as they are */
-
-#endif
