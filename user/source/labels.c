@@ -568,8 +568,7 @@ const struct inventory_containers labels_news = {
 
 static void labels_look_again(const struct engine_item *i, void *arg)
 {
-	if (i->kind == ENGINE_CONTAINER && i->n_labels)
-		labels_judge(arg, i, true, "");
+	labels_are(arg, i, true);
 }
 
 void labels_again(struct daemon *d)
