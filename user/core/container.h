@@ -11,6 +11,8 @@
 struct engine_item;
 struct workload;
 
+#define CONTAINER_COMMAND_LEN 4096
+
 const struct engine_item *container_item(const struct workload *w); /* by the engine; or NULL */
 /* Said once, and by `status` and `why` as long as it is so. */
 void container_in_trouble(struct workload *w, const char *what, const char *why);

@@ -321,7 +321,8 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 static json_t *answer_why(struct daemon *d, const struct request *q, struct error *err)
 {
 	struct workload *w = verbs_find(d, q->workload, err);
-	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
+	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900];
+	char command[CONTAINER_COMMAND_LEN];
 	const char *trouble;
 	json_t *j;
 
