@@ -112,6 +112,13 @@ bool container_start(struct workload *w)
 	return true;
 }
 
+bool container_is_left(const struct workload *w)
+{
+	const struct engine_item *i = container_item(w);
+
+	return i && i->left && engine_shares(i);
+}
+
 /* An engine puts who shares another's netns into that one's present netns, whenever it starts. */
 bool container_is_orphaned(const struct workload *w)
 {

@@ -296,6 +296,14 @@ static void read_compose(struct engine_item *i, const json_t *labels)
 	snprintf(i->compose_files, sizeof(i->compose_files), "%s", files);
 }
 
+/* What `docker create` made has no such label: a person starts it. */
+static bool left_by_compose(const char *status, int exit_code, const json_t *labels)
+{
+	const char *after = docker_text(labels, "com.docker.compose.depends_on");
+
+	return !strcmp(status, "created") && !exit_code && strstr(after, ":service_healthy");
+}
+
 static bool has_ours(const json_t *labels)
 {
 	const char *key;
@@ -357,6 +365,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 		 read_text(host, "NetworkMode", ENGINE_NAME_LEN, wrong));
 	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
 	labels = read_object(read_object(inspect, "Config", wrong), "Labels", wrong);
+	i->left = left_by_compose(docker_text(state, "Status"), i->exit_code, labels);
 	read_compose(i, labels);
 }
 

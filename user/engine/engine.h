@@ -48,6 +48,7 @@ struct engine_item {
 	bool labelled;			 /* if it is unusable: it has labels of ours, or may have */
 	bool running; /* also while paused; false: created, exited, dead, inactive */
 	bool paused;
+	bool left; /* by Compose: made to be started when another is healthy, and never started */
 	pid_t pid; /* its first process in our pid namespace; 0: none, or not visible to us */
 	int exit_code;
 	enum engine_health health;
