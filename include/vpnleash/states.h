@@ -49,7 +49,7 @@
 	X(STOP_FAILED, stop_failed, "it could not be stopped")                                     \
 	X(ORPHANED, orphaned, "its network namespace is no longer the VPN's")                      \
 	X(ENDING, ending, "somebody ends it")                                                      \
-	X(TAKEN_DOWN, taken_down, "it was running, and nobody stopped it on purpose")              \
+	X(TAKEN_DOWN, taken_down, "it is to run, and nobody stopped it on purpose")                \
 	X(GIVEN_UP, given_up, "it has ended, or was stopped on purpose")                           \
 	X(DELEGATED, delegated, "its own user may leave it")
 

@@ -17,6 +17,8 @@ static void a_container_is_told(void **state)
 	assert_string_equal(i->network_mode, "container:" ID_B);
 	assert_string_equal(i->cgroup, "/t/" ID_A);
 	assert_string_equal(i->compose_service, "qb");
+	assert_string_equal(i->compose_dir, "/srv/a b");
+	assert_string_equal(i->compose_files, "/srv/a b/c.yml,/srv/l.yml");
 	assert_int_equal(i->n_labels, 3);
 	for (size_t k = 0; k < i->n_labels; k++) {
 		const struct engine_label *l = &i->labels[k];

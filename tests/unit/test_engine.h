@@ -210,6 +210,8 @@ static const char inspect_a[] =
 	"\"Pid\":0,\"ExitCode\":3},\"HostConfig\":{\"NetworkMode\":\"container:" ID_B "\","
 	"\"CgroupParent\":\"/t\"},\"Config\":{\"Labels\":{\"vpnleash.interface\":\"wg0\","
 	"\"vpnleash.dns\":\"none\",\"vpnleash.allow\":\"a\\nb\",\"other\":\"x\","
+	"\"com.docker.compose.project.working_dir\":\"/srv/a b\","
+	"\"com.docker.compose.project.config_files\":\"/srv/a b/c.yml,/srv/l.yml\","
 	"\"com.docker.compose.service\":\"qb\"}}}";
 static const struct answer usual[] = {
 	INFO,

@@ -197,6 +197,42 @@ static void a_pid_is_believed_with_its_cgroup(void **state)
 	stop();
 }
 
+/* Who ran `docker create`, or whose start failed, is not waited for by Compose. */
+static void what_compose_has_left(void **state)
+{
+#define AFTER(what) ",\"Config\":{\"Labels\":{\"com.docker.compose.depends_on\":\"" what "\"}}}"
+	static const struct {
+		const char *record;
+		bool left;
+	} cases[] = {
+		{ "\"created\"}" AFTER("vpn:service_healthy:false"), true },
+		{ "\"created\"}" AFTER("vpn:service_started:true"), false },
+		{ "\"created\"}" AFTER(""), false },
+		{ "\"created\"}}", false },
+		{ "\"created\",\"ExitCode\":127}" AFTER("vpn:service_healthy:false"), false },
+		{ "\"exited\"}" AFTER("vpn:service_healthy:false"), false },
+		{ "7}" AFTER("vpn:service_healthy:false"), false },
+	};
+	struct docker_info info = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct engine_item *item = calloc(1, sizeof(*item));
+		char text[512];
+		json_t *j;
+
+		snprintf(text, sizeof(text), "{\"Id\":\"" ID_A "\",\"State\":{\"Status\":%s",
+			 cases[i].record);
+		j = json_loads(text, 0, NULL);
+		assert_non_null(item);
+		assert_non_null(j);
+		docker_read_record(item, &info, ID_A, j);
+		assert_string_equal(item->unusable, "");
+		assert_int_equal(item->left, cases[i].left);
+		json_decref(j);
+		free(item);
+	}
+}
+
 static void where_a_cgroup_will_be(void **state)
 {
 	static const struct {
@@ -261,6 +297,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(where_a_cgroup_will_be),
+		cmocka_unit_test(what_compose_has_left),
 		cmocka_unit_test(records_that_can_not_be_used),
 		cmocka_unit_test(ids_that_are_none),
 		cmocka_unit_test(texts_that_are_none),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/container.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -11,6 +12,8 @@
 #include "watch/process.h"
 
 #define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
+
+#define NETWORK_OF_THE_NEW "make it anew, with the network of the new one"
 
 const struct engine_item *container_item(const struct workload *w)
 {
@@ -28,28 +31,67 @@ void container_in_trouble(struct workload *w, const char *what, const char *why)
 	log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, text);
 }
 
+/* A label is anybody's text, and the command is pasted by root: the shell sees one word. */
+static void add_word(FILE *out, const char *text)
+{
+	if (*text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					"0123456789_./-")]) {
+		fputs(text, out);
+		return;
+	}
+	fputs("$'", out);
+	for (const char *c = text; *c; c++)
+		if (*c < ' ' || *c > '~' || *c == '\'' || *c == '\\')
+			fprintf(out, "\\%03o", (unsigned char)*c);
+		else
+			fputc(*c, out);
+	fputc('\'', out);
+}
+
+/* From whatever directory it is typed. */
+static void add_files(FILE *out, const struct engine_item *i)
+{
+	char files[sizeof(i->compose_files)], *rest = files, *file;
+
+	memcpy(files, i->compose_files, sizeof(files));
+	if (*i->compose_dir) {
+		fputs(" --project-directory ", out);
+		add_word(out, i->compose_dir);
+	}
+	while (*files == '/' && (file = strsep(&rest, ","))) {
+		fputs(" -f ", out);
+		add_word(out, file);
+	}
+}
+
 const char *container_to_type(const struct workload *w, char *buf, size_t size)
 {
 	const struct engine_item *i = container_item(w);
 	const char *owner = i ? engine_shares(i) : NULL;
+	FILE *out;
 
 	if (!owner || inventory_find(w->daemon->inventory, w->container.kind, owner))
 		return NULL;
-	if (*i->compose_service)
-		snprintf(buf, size, "docker compose -p %s up -d --force-recreate --no-deps %s",
-			 quote(i->compose_project), quote(i->compose_service));
-	else
-		snprintf(buf, size, "make it anew, with the network of the new one");
-	return buf;
+	out = *i->compose_service ? fmemopen(buf, size, "w") : NULL;
+	if (!out)
+		return NETWORK_OF_THE_NEW;
+	fputs("docker compose", out);
+	add_files(out, i);
+	fputs(" -p ", out);
+	add_word(out, i->compose_project);
+	fputs(" up -d --force-recreate --no-deps ", out);
+	add_word(out, i->compose_service);
+	return fclose(out) ? NETWORK_OF_THE_NEW : buf; /* it does not fit */
 }
 
 bool container_say_removed(struct workload *w)
 {
-	char command[300];
+	char command[CONTAINER_COMMAND_LEN];
 
 	if (!container_to_type(w, command, sizeof(command)))
 		return false;
-	container_in_trouble(w, "the container whose network it shares was removed", command);
+	container_in_trouble(w, "the container whose network it shares was removed",
+			     "it has to be made anew (vpnleash why has the command)");
 	return true;
 }
 
@@ -68,6 +110,13 @@ bool container_start(struct workload *w)
 	    inventory_ask(&w->container.watch, true, w->container.id))
 		container_in_trouble(w, "it can not be started", "the engine does not answer");
 	return true;
+}
+
+bool container_is_left(const struct workload *w)
+{
+	const struct engine_item *i = container_item(w);
+
+	return i && i->left && engine_shares(i);
 }
 
 /* An engine puts who shares another's netns into that one's present netns, whenever it starts. */

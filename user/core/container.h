@@ -11,6 +11,8 @@
 struct engine_item;
 struct workload;
 
+#define CONTAINER_COMMAND_LEN 4096
+
 const struct engine_item *container_item(const struct workload *w); /* by the engine; or NULL */
 /* Said once, and by `status` and `why` as long as it is so. */
 void container_in_trouble(struct workload *w, const char *what, const char *why);
@@ -26,6 +28,8 @@ bool container_start(struct workload *w);
 
 /* An engine that is still starting it would wait for the frozen for ever. */
 bool container_has_started(const struct workload *w);
+/* Compose made it, to start it when the VPN's container is healthy, and has not. */
+bool container_is_left(const struct workload *w);
 /* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
 bool container_is_orphaned(const struct workload *w);
 bool container_may_move(const struct workload *w); /* by a start; not at once again */

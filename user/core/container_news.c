@@ -18,6 +18,7 @@
 #define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
 #define AGAIN_NS   (5 * NS_PER_SEC)  /* after which a stop that failed is tried again */
 #define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
+#define LEFT_NS	   (10 * NS_PER_SEC) /* Compose looks twice a second whether it is to start it */
 #define PERSON_NS  (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
 
 /* ------ where it runs ------ */
@@ -268,6 +269,29 @@ void container_rename(struct workload *w, const char *name)
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
 }
 
+/* Compose gave up waiting for the VPN's container, and nobody else starts this one. If it still
+ * waits, LEFT_NS leaves it the start. */
+static void container_look_if_left(struct workload *w, const struct engine_item *i)
+{
+	const char *shared = i ? engine_shares(i) : NULL;
+	const struct engine_item *owner =
+		shared ? inventory_find(w->daemon->inventory, w->container.kind, shared) : NULL;
+	uint64_t now = now_boot_ns();
+
+	if (w->state != WORKLOAD_WAITING || w->held || !i || !i->left || !owner ||
+	    owner->health == HEALTH_STARTING || w->tunnel->state != TUNNEL_UP) {
+		w->container.left_ns = 0;
+		return;
+	}
+	if (!w->container.left_ns)
+		w->container.left_ns = now;
+	if (now - w->container.left_ns < LEFT_NS)
+		return;
+	log_line(LOG_LEVEL_NOTICE, "workload '%s': Compose made it and did not start it", w->name);
+	workload_input(w, IN_TAKEN_DOWN);
+	workload_tunnel_changed(w);
+}
+
 void container_look(struct workload *w)
 {
 	const struct engine_item *i;
@@ -279,6 +303,7 @@ void container_look(struct workload *w)
 	 * The engine tells this sooner, but not while it goes down itself. */
 	if (w->state == WORKLOAD_FROZEN && w->container.pid && process_is_to_end(w->container.pid))
 		container_ending(w);
+	container_look_if_left(w, i);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		container_take_place(w, i->cgroup);
 	if (w->container.running && inventory_reachable(w->daemon->inventory, w->container.kind))

@@ -295,7 +295,7 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 		return DELEGATION_REMEDY;
 	if (w->tunnel == w->daemon->nowhere)
 		return "correct its labels, and make the container anew";
-	if (w->state == WORKLOAD_STOPPED)
+	if (w->state == WORKLOAD_STOPPED || container_is_left(w))
 		return w->tunnel->state == TUNNEL_UP ? "nothing to do, it is started in a moment"
 						     : "start the VPN, it is started by itself";
 	if (w->state == WORKLOAD_WAITING)
@@ -321,7 +321,8 @@ static const char *what_to_do(const struct workload *w, char *buf, size_t size)
 static json_t *answer_why(struct daemon *d, const struct request *q, struct error *err)
 {
 	struct workload *w = verbs_find(d, q->workload, err);
-	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900], command[600];
+	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900];
+	char command[CONTAINER_COMMAND_LEN];
 	const char *trouble;
 	json_t *j;
 
@@ -337,7 +338,8 @@ static json_t *answer_why(struct daemon *d, const struct request *q, struct erro
 			 tunnel_why(w->tunnel, said, sizeof(said)),
 			 w->held ? "; an operator holds the workload" : "");
 	j = workload_status(w);
-	json_object_set_new(j, "evidence", json_string(input_text(w->why)));
+	json_object_set_new(j, "evidence",
+			    json_string(w->why ? input_text(w->why) : "it has not run yet"));
 	json_object_set_new(j, "why", json_string(why));
 	json_object_set_new(j, "remedy", json_string(what_to_do(w, command, sizeof(command))));
 	return j;

@@ -278,16 +278,30 @@ static const json_t *read_image(const json_t *image, bool *ret_unknown)
 	return *ret_unknown ? NULL : labels;
 }
 
+/* All of it or nothing. */
 static void read_compose(struct engine_item *i, const json_t *labels)
 {
 	const char *project = docker_text(labels, "com.docker.compose.project");
 	const char *service = docker_text(labels, "com.docker.compose.service");
+	const char *dir = docker_text(labels, "com.docker.compose.project.working_dir");
+	const char *files = docker_text(labels, "com.docker.compose.project.config_files");
 
 	if (!fits(project, sizeof(i->compose_project)) ||
-	    !fits(service, sizeof(i->compose_service)))
+	    !fits(service, sizeof(i->compose_service)) || !fits(dir, sizeof(i->compose_dir)) ||
+	    !fits(files, sizeof(i->compose_files)))
 		return;
 	snprintf(i->compose_project, sizeof(i->compose_project), "%s", project);
 	snprintf(i->compose_service, sizeof(i->compose_service), "%s", service);
+	snprintf(i->compose_dir, sizeof(i->compose_dir), "%s", dir);
+	snprintf(i->compose_files, sizeof(i->compose_files), "%s", files);
+}
+
+/* What `docker create` made has no such label: a person starts it. */
+static bool left_by_compose(const char *status, int exit_code, const json_t *labels)
+{
+	const char *after = docker_text(labels, "com.docker.compose.depends_on");
+
+	return !strcmp(status, "created") && !exit_code && strstr(after, ":service_healthy");
 }
 
 static bool has_ours(const json_t *labels)
@@ -351,6 +365,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 		 read_text(host, "NetworkMode", ENGINE_NAME_LEN, wrong));
 	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
 	labels = read_object(read_object(inspect, "Config", wrong), "Labels", wrong);
+	i->left = left_by_compose(docker_text(state, "Status"), i->exit_code, labels);
 	read_compose(i, labels);
 }
 

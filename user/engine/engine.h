@@ -48,6 +48,7 @@ struct engine_item {
 	bool labelled;			 /* if it is unusable: it has labels of ours, or may have */
 	bool running; /* also while paused; false: created, exited, dead, inactive */
 	bool paused;
+	bool left; /* by Compose: made to be started when another is healthy, and never started */
 	pid_t pid; /* its first process in our pid namespace; 0: none, or not visible to us */
 	int exit_code;
 	enum engine_health health;
@@ -55,8 +56,10 @@ struct engine_item {
 	/* Where its cgroup is or will be, below the cgroup v2 root; "": not known before it runs.
 	 * The directory need not be there. A unit's is its ControlGroup. */
 	char cgroup[PATH_MAX];
-	/* what made it, for a sentence to type; "" if not by compose, or too long */
+	/* what made it, for a command to type; "" if not by Compose, or too long. The files are
+	 * one text, with commas. */
 	char compose_project[ENGINE_NAME_LEN], compose_service[ENGINE_NAME_LEN];
+	char compose_dir[ENGINE_VALUE_LEN], compose_files[ENGINE_VALUE_LEN];
 	size_t n_labels, labels_left_out;
 	bool image_unknown; /* the engine does not show the image: from_image is not known */
 	struct engine_label labels[ENGINE_LABELS];
