@@ -269,8 +269,8 @@ void container_rename(struct workload *w, const char *name)
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
 }
 
-/* Compose gave up waiting for the VPN's container, and nobody else starts this one. If it still
- * waits, LEFT_NS leaves it the start. */
+/* Compose gave up waiting for the VPN's container, and nobody else starts this one.
+ * LEFT_NS: if Compose still waits, it comes first. */
 static void container_look_if_left(struct workload *w, const struct engine_item *i)
 {
 	const char *shared = i ? engine_shares(i) : NULL;
