@@ -1,0 +1,1 @@
+../tools/internet.py
