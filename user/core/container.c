@@ -64,13 +64,19 @@ static void add_files(FILE *out, const struct engine_item *i)
 	}
 }
 
+static bool owner_was_removed(const struct workload *w, const struct engine_item *i)
+{
+	const char *owner = i ? engine_shares(i) : NULL;
+
+	return owner && !inventory_find(w->daemon->inventory, w->container.kind, owner);
+}
+
 const char *container_to_type(const struct workload *w, char *buf, size_t size)
 {
 	const struct engine_item *i = container_item(w);
-	const char *owner = i ? engine_shares(i) : NULL;
 	FILE *out;
 
-	if (!owner || inventory_find(w->daemon->inventory, w->container.kind, owner))
+	if (!owner_was_removed(w, i))
 		return NULL;
 	out = *i->compose_service ? fmemopen(buf, size, "w") : NULL;
 	if (!out)
@@ -86,9 +92,7 @@ const char *container_to_type(const struct workload *w, char *buf, size_t size)
 
 bool container_say_removed(struct workload *w)
 {
-	char command[CONTAINER_COMMAND_LEN];
-
-	if (!container_to_type(w, command, sizeof(command)))
+	if (!owner_was_removed(w, container_item(w)))
 		return false;
 	container_in_trouble(w, "the container whose network it shares was removed",
 			     "it has to be made anew (vpnleash why has the command)");
@@ -164,12 +168,10 @@ void container_say_orphaned(struct workload *w)
 bool container_has_started(const struct workload *w)
 {
 	char path[PATH_MAX];
-	size_t n = strlen(w->path);
 
 	if (!w->container.running)
 		return false;
 	if (!w->container.pid) /* a unit may have none; a container's next is to come */
 		return w->container.kind == ENGINE_UNIT;
-	return !process_cgroup(w->container.pid, path) && !strncmp(path, w->path, n) &&
-	       (!path[n] || path[n] == '/');
+	return !process_cgroup(w->container.pid, path) && cgroup_is_below(path, w->path);
 }

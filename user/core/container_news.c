@@ -16,8 +16,7 @@
 #include "watch/process.h"
 
 #define END_NS	   (30 * NS_PER_SEC) /* after which who was thawed to end is frozen again */
-#define AGAIN_NS   (5 * NS_PER_SEC)  /* after which a stop that failed is tried again */
-#define REFUSED_NS (60 * NS_PER_SEC) /* the same, of an engine that does not let us */
+#define REFUSED_NS (60 * NS_PER_SEC) /* WORKLOAD_AGAIN_NS, of an engine that does not let us */
 #define LEFT_NS	   (10 * NS_PER_SEC) /* Compose looks twice a second whether it is to start it */
 #define PERSON_NS  (5 * NS_PER_SEC)  /* an engine that goes down takes its containers along first */
 
@@ -216,7 +215,7 @@ static void container_done(void *owner, int result, const char *error)
 	if (w->bound && w->tunnel->state == TUNNEL_UP)
 		workload_tunnel_changed(w);
 	else if (w->state == WORKLOAD_BLOCKED || w->state == WORKLOAD_FROZEN)
-		workload_stop_again(w, result == -EACCES ? REFUSED_NS : AGAIN_NS);
+		workload_stop_again(w, result == -EACCES ? REFUSED_NS : WORKLOAD_AGAIN_NS);
 }
 
 static void container_engine_is(void *owner, bool there)
@@ -273,13 +272,13 @@ void container_rename(struct workload *w, const char *name)
  * LEFT_NS: if Compose still waits, it comes first. */
 static void container_look_if_left(struct workload *w, const struct engine_item *i)
 {
-	const char *shared = i ? engine_shares(i) : NULL;
-	const struct engine_item *owner =
-		shared ? inventory_find(w->daemon->inventory, w->container.kind, shared) : NULL;
+	const struct engine_item *owner = NULL;
 	uint64_t now = now_boot_ns();
 
-	if (w->state != WORKLOAD_WAITING || w->held || !i || !i->left || !owner ||
-	    owner->health == HEALTH_STARTING || w->tunnel->state != TUNNEL_UP) {
+	if (w->state == WORKLOAD_WAITING && !w->held && w->tunnel->state == TUNNEL_UP &&
+	    container_is_left(w))
+		owner = inventory_find(w->daemon->inventory, w->container.kind, engine_shares(i));
+	if (!owner || owner->health == HEALTH_STARTING) {
 		w->container.left_ns = 0;
 		return;
 	}

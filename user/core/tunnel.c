@@ -11,11 +11,10 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 
-#include "act/detach.h"
 #include "act/gate.h"
+#include "act/guard.h"
 #include "act/lease.h"
 #include "base/netns.h"
-#include "base/privilege.h"
 #include "core/container_news.h"
 #include "core/policy.h"
 #include "core/registry.h"
@@ -39,6 +38,7 @@
 #define RESTART_NS NS_PER_SEC /* a prober that dies at once is not started more often */
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
+static void restart_prober(struct daemon *d);
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -159,7 +159,7 @@ static void look_at_probe(struct tunnel *t)
 	if (t->config.probe != PROBE_ICMP)
 		return;
 	if (!t->daemon->prober)
-		prober_restart(t->daemon);
+		restart_prober(t->daemon);
 	if (!t->link_ready || watch_netlink_identity(t->link, &link))
 		return;
 	if (!t->probe_ns ||
@@ -531,7 +531,7 @@ static void ask_probe(struct tunnel *t)
 	if (t->config.probe != PROBE_ICMP || !d->prober)
 		return;
 	if (prober_ask(d->prober, t->id) == -EPIPE)
-		prober_restart(d);
+		restart_prober(d);
 	if (!t->asked_ns)
 		t->asked_ns = now_boot_ns();
 }
@@ -728,7 +728,7 @@ static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
 	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
 		tunnel_answered(tunnel_of_target(d, seen.target), seen.t_ns);
 	if (r == -EPIPE || r == -EBADMSG)
-		prober_restart(d);
+		restart_prober(d);
 	return 0;
 }
 
@@ -759,7 +759,8 @@ int prober_begin(struct daemon *d, struct error *err)
 	return 0;
 }
 
-void prober_restart(struct daemon *d)
+/* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
+static void restart_prober(struct daemon *d)
 {
 	struct error err;
 	int r;

@@ -77,7 +77,5 @@ void tunnel_free(struct tunnel *t); /* revokes nothing */
 void tunnel_workloads_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 int prober_begin(struct daemon *d, struct error *err);
-/* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
-void prober_restart(struct daemon *d);
 /* Why it is as it is, in words; escaped. Returns buf. */
 const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);

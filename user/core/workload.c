@@ -25,7 +25,6 @@
 #include "watch/cgroup.h"
 
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
-#define AGAIN_NS  (5 * NS_PER_SEC) /* between two tries to stop or start it */
 /* so long after its birth nobody waits any more for the first process of a slice's child */
 #define SETTLED_NS (3 * NS_PER_SEC)
 
@@ -83,7 +82,7 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 		}
 		container_in_trouble(w, "it can not be stopped", "the engine does not answer");
 	}
-	workload_stop_again(w, AGAIN_NS);
+	workload_stop_again(w, WORKLOAD_AGAIN_NS);
 	return 0;
 }
 
@@ -101,7 +100,7 @@ static void carry_out_workload(struct workload *w, enum action action)
 	if (action == DO_STOP && container_stop(w)) /* an action carries no input: a turn later */
 		workload_next_is(w, now_boot_ns(), on_stop_failed);
 	else if (action == DO_START && container_start(w))
-		workload_next_is(w, now_boot_ns() + AGAIN_NS, on_start_again);
+		workload_next_is(w, now_boot_ns() + WORKLOAD_AGAIN_NS, on_start_again);
 	if (!c || !w->bound)
 		return;
 	switch (action) {
@@ -373,7 +372,7 @@ void workload_look(struct workload *w)
 	if (w->cgroup && w->started)
 		watch_cgroup_ready(w->cgroup);
 	if (w->state == WORKLOAD_OPEN && watch_cgroup_frozen(w->cgroup))
-		carry_out_workload(w, DO_THAW); /* it failed; who else froze it thaws it */
+		carry_out_workload(w, DO_THAW); /* one that failed; not what others froze */
 	c = watch_cgroup_ref(w->cgroup);
 	if (w->bound && w->started && now_boot_ns() - w->delegation_ns >= NS_PER_SEC &&
 	    delegation_changed(w))

@@ -93,6 +93,7 @@ void workload_input(struct workload *w, enum input in); /* its table asked, and 
 int workload_enter(struct workload *w, const char *path, struct error *err);
 /* No longer there, or elsewhere. A gate is taken off only with its cgroup. */
 void workload_leave(struct workload *w);
+#define WORKLOAD_AGAIN_NS (5 * NS_PER_SEC) /* between two tries to stop or start it */
 /* What is to be done about it next; what was before is not any more. */
 void workload_next_is(struct workload *w, uint64_t at_ns, sd_event_time_handler_t f);
 void workload_stop_failed(struct workload *w);
