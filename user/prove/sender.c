@@ -226,7 +226,7 @@ int sender_start(struct sender *s, const struct sending *plan, const struct targ
 	r = child_start(&new.child, sender_child, &start);
 	if (r)
 		return fail(err, ERROR_OTHER, r, NULL, "start the sender");
-	child_end = close_fd(child_end);
+	close_fd(TAKE_FD(child_end)); /* or its end would not be seen */
 	r = sender_ready(&new, ready, err);
 	if (r < 0)
 		return r;
