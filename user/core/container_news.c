@@ -65,8 +65,9 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 	struct workload *w = arg;
 	struct error err;
 
-	if (w->container.running)
+	if (!w->container.ended_ns) /* it runs again, or that is decided already */
 		return 0;
+	w->container.ended_ns = 0;
 	if (!inventory_reachable(w->daemon->inventory, w->container.kind)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		return 0;
@@ -84,6 +85,7 @@ static void container_started(struct workload *w)
 	if (w->tunnel != w->daemon->nowhere)
 		w->trouble[0] = '\0';
 	w->container.stopping = w->container.engine_lost = false;
+	w->container.ended_ns = 0;
 	edge_sweep(w->tunnel->edge);
 	if (mark_set(MARK_WANTED, w->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
@@ -104,7 +106,8 @@ static void container_ended(struct workload *w)
 		workload_input(w, IN_TAKEN_DOWN);
 		workload_tunnel_changed(w);
 	} else {
-		workload_next_is(w, now_boot_ns() + PERSON_NS, on_left);
+		w->container.ended_ns = now_boot_ns();
+		workload_next_is(w, w->container.ended_ns + PERSON_NS, on_left);
 	}
 }
 
@@ -158,6 +161,7 @@ static void container_is(void *owner, const struct engine_item *item)
 	w->container.pid = item ? item->pid : 0;
 	snprintf(w->container.id, sizeof(w->container.id), "%s", item ? item->id : "");
 	if (!item) {
+		w->container.ended_ns = 0;
 		workload_leave(w);
 		if (first) /* not made yet */
 			return;
@@ -223,6 +227,11 @@ static void container_engine_is(void *owner, bool there)
 	struct workload *w = owner;
 
 	if (!there) {
+		/* it took this one along, and may be back before on_left() looks */
+		if (w->container.ended_ns && now_boot_ns() - w->container.ended_ns < PERSON_NS) {
+			w->container.ended_ns = 0;
+			workload_input(w, IN_TAKEN_DOWN);
+		}
 		w->container.engine_lost |= w->container.running;
 		w->container.watch.request = 0;
 		w->container.stopping = false;

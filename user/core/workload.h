@@ -29,7 +29,8 @@ struct workload_container {
 	bool engine_lost; /* while it ran: what it does now is the engine's doing, not a person's */
 	/* when, and into which netns (its cookie), it was last started anew */
 	uint64_t orphaned_ns, orphaned_of;
-	uint64_t left_ns; /* since when it could have been started, 0: it could not */
+	uint64_t ended_ns; /* when, while nobody knows by whom; 0: that is known */
+	uint64_t left_ns;  /* since when it could have been started, 0: it could not */
 };
 
 enum workload_origin { OF_FILE, OF_LABELS, OF_SLICE, OF_EXEC };
