@@ -44,9 +44,21 @@ union workload_word {
  * another cgroup's by now. Slot 0 never has a lease. */
 static __always_inline union workload_word workload_of(__u64 cgroup_id)
 {
-	const struct workload_record *w = bpf_map_lookup_elem(&workloads, &cgroup_id);
-	union workload_word record = { .word = w ? *(const volatile __u64 *)w : 0 };
+	__u32 line = near_line(cgroup_id);
+	const struct near_line *near = bpf_map_lookup_elem(&near_records, &line);
+	const struct workload_record *w;
+	union workload_word record;
 
+#pragma unroll
+	for (int i = 0; near && i < VPNLEASH_NEAR_WAYS; i++) {
+		/* the word before the id: a place is free before it is another's */
+		record.word = *(const volatile __u64 *)&near->word[i];
+		if (record.cgroup_tag == (__u32)cgroup_id &&
+		    *(const volatile __u64 *)&near->cgroup_id[i] == cgroup_id)
+			return record;
+	}
+	w = bpf_map_lookup_elem(&workloads, &cgroup_id);
+	record.word = w ? *(const volatile __u64 *)w : 0;
 	if (record.cgroup_tag != (__u32)cgroup_id)
 		record.word = 0;
 	return record;
@@ -81,6 +93,13 @@ static __always_inline bool on_interface(struct __sk_buff *skb, const struct lea
 	return skb->ifindex == lease->ifindex && packet->dev->type == lease->link_type;
 }
 
+static __always_inline bool in_netns(struct __sk_buff *skb, const struct lease *lease)
+{
+	__u64 cookie = netns_of(skb);
+
+	return cookie && cookie == lease->netns_cookie;
+}
+
 static __always_inline bool alive(__u64 expires_ns, __u64 now_ns)
 {
 	/* the cap: neither a bug nor a tampered map may open the gate for long */
@@ -93,13 +112,17 @@ static __always_inline bool alive(__u64 expires_ns, __u64 now_ns)
  * compared anew; none at all is seen on every packet. Jiffies stand still in suspend, so that one
  * tick is also the most that an expiry is late after it.
  */
-static __always_inline bool checked_this_jiffy(const struct liveness *life, __u64 expires_ns,
-					       bool ingress)
+static __always_inline bool alive_this_jiffy(struct liveness *life, __u64 expires_ns)
 {
 	__u64 jiffy = bpf_jiffies64();
 
-	return expires_ns && life->checked_jiffy == jiffy &&
-	       life->checked_expires_ns == expires_ns && (!ingress || life->seen_jiffy == jiffy);
+	if (life->checked_jiffy == jiffy && life->checked_expires_ns == expires_ns)
+		return true;
+	if (!alive(expires_ns, bpf_ktime_get_boot_ns()))
+		return false;
+	life->checked_expires_ns = expires_ns;
+	life->checked_jiffy = jiffy;
+	return true;
 }
 
 /* Loopback may carry 127.0.0.0/8, ::1 and packets to oneself, but nothing to Docker's resolver:
@@ -188,6 +211,42 @@ static __always_inline bool is_lan_exception(struct __sk_buff *skb, __u64 netns_
 	       lan_exception(netns_cookie, skb->ifindex, &p, ingress);
 }
 
+/* A sign of life, whatever becomes of the packet. Only what was sent to this host: one's own
+ * multicast loops back with the tun's ifindex. */
+static __always_inline void note_life(struct __sk_buff *skb, const struct lease *lease,
+				      struct liveness *life)
+{
+	__u64 jiffy = bpf_jiffies64();
+
+	if (life->seen_jiffy == jiffy || skb->pkt_type != PACKET_HOST ||
+	    !on_interface(skb, lease) || !in_netns(skb, lease))
+		return;
+	life->seen_ns = bpf_ktime_get_boot_ns();
+	life->seen_jiffy = jiffy;
+}
+
+/* May it pass by its tunnel? If not, why; the most telling first. */
+static __always_inline enum reason judge_lease(struct __sk_buff *skb, union workload_word record,
+					       const struct lease *lease, struct liveness *life)
+{
+	/* before the identity: a lease seen alive has its identity in place */
+	__u64 expires_ns = *(const volatile __u64 *)&lease->expires_ns;
+
+	if (record.flags & WORKLOAD_HELD)
+		return REASON_HELD;
+	if (!is_ipv4(skb->protocol) && !(record.flags & WORKLOAD_IPV6))
+		return REASON_IPV6;
+	if (!expires_ns)
+		return REASON_NO_LEASE;
+	if (!alive_this_jiffy(life, expires_ns))
+		return REASON_EXPIRED;
+	if (!(record.flags & WORKLOAD_ADMITTED))
+		return REASON_BARRED;
+	if (!in_netns(skb, lease))
+		return REASON_WRONG_NETNS;
+	return on_interface(skb, lease) ? REASON_PASS : REASON_WRONG_IFINDEX;
+}
+
 static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool ingress,
 					 bool *ret_audit)
 {
@@ -208,59 +267,26 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 
 	if (!lease || !life)
 		return REASON_UNKNOWN;
-
-	/* expires_ns before the identity: a lease seen alive has its identity in place */
-	__u64 expires_ns = *(volatile __u64 *)&lease->expires_ns;
-	bool right_ifindex = on_interface(skb, lease);
-	__u64 netns_cookie = netns_of(skb);
-	bool right_netns = netns_cookie && netns_cookie == lease->netns_cookie;
-	bool right_family = is_ipv4(skb->protocol) || record.flags & WORKLOAD_IPV6;
-	bool leased = checked_this_jiffy(life, expires_ns, ingress);
-
 	*ret_audit = record.flags & WORKLOAD_AUDIT;
-	if (!leased && (expires_ns || ingress)) { /* without either the clock has nothing to say */
-		__u64 now_ns = bpf_ktime_get_boot_ns();
+	if (ingress)
+		note_life(skb, lease, life);
 
-		/* Only what was sent to this host: one's own multicast loops back with the tun's
-		 * ifindex. */
-		if (ingress && right_ifindex && right_netns && skb->pkt_type == PACKET_HOST) {
-			life->seen_ns = now_ns;
-			life->seen_jiffy = bpf_jiffies64();
-		}
-		leased = alive(expires_ns, now_ns);
-		if (leased) {
-			life->checked_expires_ns = expires_ns;
-			life->checked_jiffy = bpf_jiffies64();
-		}
-	}
+	enum reason reason = judge_lease(skb, record, lease, life);
 
-	if (record.flags & WORKLOAD_ADMITTED && !(record.flags & WORKLOAD_HELD) && right_family &&
-	    right_ifindex && right_netns && leased) {
-		if (record.flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_cookie))
+	if (record.flags & WORKLOAD_ALLOW) {
+		if (!reason && !ingress && is_lan_reply(skb, netns_of(skb)))
 			return REASON_LAN_REPLY;
-		if (ingress)
-			life->rx_packets++;
-		else
-			life->tx_packets++;
-		return REASON_PASS;
+		if (reason && !on_interface(skb, lease) &&
+		    is_lan_exception(skb, netns_of(skb), ingress))
+			return REASON_PASS;
 	}
-
-	if (record.flags & WORKLOAD_ALLOW && !right_ifindex &&
-	    is_lan_exception(skb, netns_cookie, ingress))
-		return REASON_PASS;
-
-	/* The packet is lost; say why, the most telling first. */
-	if (record.flags & WORKLOAD_HELD)
-		return REASON_HELD;
-	if (!right_family)
-		return REASON_IPV6;
-	if (!expires_ns)
-		return REASON_NO_LEASE;
-	if (!leased)
-		return REASON_EXPIRED;
-	if (!(record.flags & WORKLOAD_ADMITTED))
-		return REASON_BARRED;
-	return right_netns ? REASON_WRONG_IFINDEX : REASON_WRONG_NETNS;
+	if (reason)
+		return reason;
+	if (ingress)
+		life->rx_packets++;
+	else
+		life->tx_packets++;
+	return REASON_PASS;
 }
 
 /* Drops of whom no record knows: under the slice, if it is one. Its children come and go, and

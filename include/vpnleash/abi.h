@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 5
+#define VPNLEASH_ABI_VERSION 6
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -84,6 +84,25 @@ struct workload_record {
 	__u64 netns_cookie;
 	char name[VPNLEASH_NAME_LEN];
 };
+
+/*
+ * `near_records`: copies of the first words of `workloads`, a cache line of four at the place that
+ * near_line() says. The gate looks here first, and into the hash for whatever is not here. A word
+ * is 0 while its record is written, so that a writer who dies half-way leaves the hash to decide.
+ * Mapped by the daemon.
+ */
+#define VPNLEASH_NEAR_LINES 2048
+#define VPNLEASH_NEAR_WAYS  4
+struct near_line {
+	__u64 cgroup_id[VPNLEASH_NEAR_WAYS]; /* 0: free */
+	__u64 word[VPNLEASH_NEAR_WAYS];
+};
+/* Ids of cgroups are dozens apart, as each file in a cgroup has one too: Fibonacci hashing (Knuth,
+ * The Art of Computer Programming 3, 6.4) spreads them. */
+static inline __u32 near_line(__u64 cgroup_id)
+{
+	return (__u32)(cgroup_id * 0x9e3779b97f4a7c15ULL >> 53);
+}
 
 /* `counters`, per CPU: what was dropped. Exact; a key that found no room counts under cgroup 0. */
 struct counter_key {
@@ -274,6 +293,8 @@ _Static_assert(sizeof(struct lease) == 64, "lease: one cache line");
 _Static_assert(sizeof(struct workload_record) == 104, "workload");
 _Static_assert(__builtin_offsetof(struct workload_record, level) == 8,
 	       "workload: one word for the gate");
+_Static_assert(sizeof(struct near_line) == 64, "near_line: one cache line");
+_Static_assert(VPNLEASH_NEAR_LINES == 1 << (64 - 53), "near_line()");
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
 _Static_assert(sizeof(struct liveness) == 48, "liveness");

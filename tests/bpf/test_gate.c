@@ -37,6 +37,7 @@
 
 #include "act/gate_internal.h"
 #include "act/lease.h"
+#include "act/near.h"
 #include "base/netns.h"
 #include "report/report.h"
 #include "vpnleash/reasons.h"
@@ -389,6 +390,7 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 
 	need_passes();
 	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
+	usleep(20000); /* it is stamped once a jiffy */
 	before = now_boot_ns();
 	passes(t.egress, &p4, t.tunnel.ifindex);
 	passes(t.ingress, &p4, t.eth0);
@@ -424,9 +426,103 @@ static void a_record_that_is_anothers_now(void **state)
 	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
 	others = w;
 	others.cgroup_tag++;
+	near_take_out(gate_pins(t.gate)->near, t.workload.id);
 	assert_int_equal(bpf_map_update_elem(map, &t.workload.id, &others, BPF_ANY), 0);
 	expect_both(&p4, t.tunnel.ifindex, REASON_UNKNOWN);
 	assert_int_equal(bpf_map_update_elem(map, &t.workload.id, &w, BPF_ANY), 0);
+}
+
+static struct near_line *line_of_workload(void)
+{
+	return &gate_pins(t.gate)->near[near_line(t.workload.id)];
+}
+
+/* A full line, as thousands of workloads make some: the hash decides. */
+static void a_record_that_has_no_room_near(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	struct near_line *near = gate_pins(t.gate)->near, *line = line_of_workload(), was = *line;
+	struct workload_record others = { .flags = WORKLOAD_ADMITTED, .slot = (uint16_t)t.slot };
+	unsigned int n = 0;
+
+	near_forget(near, t.workload.id);
+	for (uint64_t id = 1 << 20; n < VPNLEASH_NEAR_WAYS; id++)
+		if (near_line(id) == near_line(t.workload.id)) {
+			others.cgroup_tag = (uint32_t)id;
+			near_put(near, id, &others);
+			n++;
+		}
+	grant(3 * NS_PER_SEC);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
+	expect_both(&p4, t.tunnel.ifindex, REASON_BARRED);
+	record_flags(t.leases, t.workload.id, WORKLOAD_HELD, 0);
+	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++)
+		assert_int_not_equal(line->cgroup_id[i], t.workload.id);
+	expect_both(&p4, t.tunnel.ifindex, REASON_HELD);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD);
+	if (!t.gate->netns_by_socket) {
+		record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+		expect_both(&p4, t.tunnel.ifindex, REASON_PASS);
+		record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
+	}
+	lease_revoke(t.leases, t.slot);
+	*line = was;
+}
+
+/* Half of a place is another's: a writer died there, or the low halves of two ids are the same. */
+static void what_is_near_is_its_own(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	struct near_line *line = line_of_workload(), was = *line;
+	union {
+		struct workload_record record;
+		uint64_t word;
+	} admitted = { .record = { .cgroup_tag = (uint32_t)t.workload.id,
+				   .flags = WORKLOAD_ADMITTED,
+				   .slot = (uint16_t)t.slot } };
+
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
+	grant(3 * NS_PER_SEC);
+	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++) {
+		*line = (struct near_line) { 0 };
+		line->cgroup_id[i] = t.workload.id + (1ULL << 32);
+		line->word[i] = admitted.word;
+		expect_both(&p4, t.tunnel.ifindex, REASON_BARRED);
+		line->cgroup_id[i] = t.workload.id;
+		line->word[i] = admitted.word + 1; /* another's tag */
+		expect_both(&p4, t.tunnel.ifindex, REASON_BARRED);
+		line->word[i] = 0; /* while it is written */
+		expect_both(&p4, t.tunnel.ifindex, REASON_BARRED);
+		if (t.gate->netns_by_socket)
+			continue;
+		line->word[i] = admitted.word; /* control: each place is looked at */
+		expect_both(&p4, t.tunnel.ifindex, REASON_PASS);
+	}
+	lease_revoke(t.leases, t.slot);
+	*line = was;
+}
+
+/* Two writers took a place each: a record that changes leaves no old word in either. */
+static void no_old_word_stays_near(void **state)
+{
+	struct near_line *near = gate_pins(t.gate)->near, *line = line_of_workload(), was = *line;
+	struct workload_record w;
+
+	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
+	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++) {
+		line->cgroup_id[i] = t.workload.id;
+		memcpy(&line->word[i], &w, sizeof(line->word[i]));
+	}
+	record_flags(t.leases, t.workload.id, WORKLOAD_HELD, 0);
+	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
+	assert_memory_equal(&line->word[0], &w, sizeof(line->word[0]));
+	for (int i = 1; i < VPNLEASH_NEAR_WAYS; i++)
+		assert_int_equal(line->word[i], 0);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD);
+	near_forget(near, t.workload.id);
+	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++)
+		assert_int_equal(line->cgroup_id[i] | line->word[i], 0);
+	*line = was;
 }
 
 /* ------ slices ------ */
@@ -714,6 +810,9 @@ int main(void)
 		cmocka_unit_test(a_sign_of_life_is_what_came_in_for_us),
 		cmocka_unit_test(no_record_is_unknown),
 		cmocka_unit_test(a_record_that_is_anothers_now),
+		cmocka_unit_test(a_record_that_has_no_room_near),
+		cmocka_unit_test(what_is_near_is_its_own),
+		cmocka_unit_test(no_old_word_stays_near),
 		cmocka_unit_test(a_slice_drops_whom_it_does_not_know),
 		cmocka_unit_test(a_slices_child_by_its_own_record),
 		cmocka_unit_test(one_gate_on_a_path_of_a_slice),

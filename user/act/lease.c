@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "act/near.h"
 #include "vpnleash/reasons.h"
 
 enum slot_use { SLOT_FREE, SLOT_USED, SLOT_RESTS };
@@ -175,7 +176,11 @@ uint64_t lease_seen_ns(const struct leases *l, unsigned int slot)
 static int record_put(struct leases *l, uint64_t cgroup_id, struct workload_record *w)
 {
 	w->cgroup_tag = (uint32_t)cgroup_id;
-	return bpf_map_update_elem(l->pins->workloads, &cgroup_id, w, BPF_ANY) < 0 ? -errno : 0;
+	near_take_out(l->pins->near, cgroup_id);
+	if (bpf_map_update_elem(l->pins->workloads, &cgroup_id, w, BPF_ANY) < 0)
+		return -errno;
+	near_put(l->pins->near, cgroup_id, w);
+	return 0;
 }
 
 int record_get(const struct leases *l, uint64_t cgroup_id, struct workload_record *ret)
@@ -282,7 +287,9 @@ void record_unbind(const struct pins *pins, uint64_t cgroup_id)
 {
 	struct guard_slot_key key, *previous = NULL;
 
+	near_take_out(pins->near, cgroup_id);
 	bpf_map_delete_elem(pins->workloads, &cgroup_id);
+	near_forget(pins->near, cgroup_id);
 	forget_counters(pins, cgroup_id, 0);
 	for (; !bpf_map_get_next_key(pins->guard_slots, previous, &key); previous = &key) {
 		__u32 slot;

@@ -12,6 +12,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include "act/near.h"
 #include "vpnleash.skel.h"
 
 #define BPFFS	     "/sys/fs/bpf"
@@ -28,10 +29,10 @@ static const struct row {
 	{                                                                           \
 #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) \
 	}
-	ROW(leases),	ROW(workloads),	    ROW(counters),	  ROW(liveness),
-	ROW(events),	ROW(netns_cookies), ROW(guard_slots),	  ROW(guards),
-	ROW(endpoints), ROW(exceptions),    ROW(flows),		  ROW(flow_sources),
-	ROW(notes),	ROW(resolvers),	    ROW(asked_resolvers), ROW(header),
+	ROW(leases),	    ROW(workloads),    ROW(counters), ROW(liveness),  ROW(events),
+	ROW(netns_cookies), ROW(guard_slots),  ROW(guards),   ROW(endpoints), ROW(exceptions),
+	ROW(flows),	    ROW(flow_sources), ROW(notes),    ROW(resolvers), ROW(asked_resolvers),
+	ROW(near_records),  ROW(header),
 #undef ROW
 };
 
@@ -52,6 +53,7 @@ static void row_path(char path[PINS_PATH_MAX], const struct row *row)
 
 void pins_close(struct pins *p)
 {
+	near_unmap(p->near);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		close_fd(*row_fd(p, &rows[i]));
 	*p = PINS_NONE;
@@ -155,6 +157,12 @@ static int open_maps(struct pins *p, struct vpnleash_bpf *want, struct error *er
 	return 0;
 }
 
+static int map_near(struct pins *p, struct error *err)
+{
+	p->near = near_map(p->near_records);
+	return p->near ? 0 : fail(err, ERROR_OTHER, -errno, NULL, "map the records");
+}
+
 int pins_open(struct pins *ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins p = PINS_NONE;
@@ -179,6 +187,7 @@ int pins_open(struct pins *ret, struct error *err)
 		return fail(err, ERROR_OTHER, -errno, NULL, "open the BPF object");
 	r = open_maps(&p, want, err);
 	vpnleash_bpf__destroy(want);
+	r = r ? r : map_near(&p, err);
 	if (r)
 		return r;
 	*ret = p;
@@ -189,6 +198,7 @@ int pins_open(struct pins *ret, struct error *err)
 int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 {
 	_cleanup_(pins_close) struct pins p = PINS_NONE;
+	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		int *fd = row_fd(&p, &rows[i]);
@@ -198,6 +208,9 @@ int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 			return fail(err, ERROR_OTHER, -errno, NULL, "hold the map '%s'",
 				    rows[i].name);
 	}
+	r = map_near(&p, err);
+	if (r)
+		return r;
 	pins_close(ret);
 	*ret = p;
 	p = PINS_NONE;
