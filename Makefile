@@ -6,6 +6,8 @@ PREFIX	      ?= /usr/local
 SBINDIR	      ?= $(PREFIX)/sbin
 MANDIR	      ?= $(PREFIX)/share/man
 SYSTEMDDIR    ?= $(PREFIX)/lib/systemd/system
+HOOKSDIR      ?= $(PREFIX)/lib/vpnleash/hooks
+EXAMPLESDIR   ?= $(PREFIX)/share/doc/vpnleash/examples
 B	      := build
 
 CC	      ?= gcc
@@ -38,6 +40,8 @@ FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c user/conf
 FUZZERS	      := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZFLAGS     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNITS	      := $(notdir $(wildcard dist/systemd/*))
+HOOKS	      := $(notdir $(wildcard dist/hooks/*))
+EXAMPLES      := $(notdir $(wildcard dist/examples/*))
 TOOLSRC	      := $(wildcard tests/attack/*.c tests/tools/*.c)
 TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(TOOLSRC))) \
 		 $(patsubst %.c,$(B)/%.o,$(filter %.bpf.c,$(TOOLSRC)))
@@ -49,7 +53,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench install uninstall clean format lint help
+.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -71,12 +75,17 @@ $(B)/lab.sh.h: user/lab.sh
 	$(Q)mkdir -p $(@D) && { echo 'static const char lab_sh[] ='; \
 		sed 's/\\/\\\\/g; s/"/\\"/g; s/^/\t"/; s/$$/\\n"/' $<; echo ';'; } > $@
 
+# made anew if PREFIX is another than it was
+$(B)/paths.h: FORCE
+	$(Q)mkdir -p $(@D) && echo '#define HOOKS_DIR "$(HOOKSDIR)"' | cmp -s - $@ || \
+		echo '#define HOOKS_DIR "$(HOOKSDIR)"' > $@
+
 $(B)/%_calls.h: bpf/syscalls.c
 	$(call msg,SECCOMP,$@)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
 		$@.gen $* > $@; r=$$?; rm -f $@.gen; exit $$r
 
-$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h
+$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/paths.h
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -c $< -o $@
 
@@ -121,7 +130,7 @@ $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
-$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h
+$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h $(B)/paths.h
 	$(call msg,FUZZ,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(filter-out -O2,$(CFLAGS)) $(FUZZFLAGS) -c $< -o $@
 
@@ -174,10 +183,13 @@ install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 	install -D -m 644 dist/man/vpnleash.conf.5 $(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5
 	for unit in $(UNITS); do sed 's|@SBINDIR@|$(SBINDIR)|' dist/systemd/$$unit | \
 		install -D -m 644 /dev/stdin $(DESTDIR)$(SYSTEMDDIR)/$$unit || exit; done
+	install -D -m 755 -t $(DESTDIR)$(HOOKSDIR) $(HOOKS:%=dist/hooks/%)
+	install -D -m 755 -t $(DESTDIR)$(EXAMPLESDIR) $(EXAMPLES:%=dist/examples/%)
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8 \
-		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5 $(UNITS:%=$(DESTDIR)$(SYSTEMDDIR)/%)
+		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5 $(UNITS:%=$(DESTDIR)$(SYSTEMDDIR)/%) \
+		$(HOOKS:%=$(DESTDIR)$(HOOKSDIR)/%) $(EXAMPLES:%=$(DESTDIR)$(EXAMPLESDIR)/%)
 
 CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
 		 tests/*/*.[ch])
@@ -185,7 +197,7 @@ CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch]
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
+SCRIPTS	      := .ci/run dist/deps $(wildcard dist/hooks/* dist/examples/*) dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, who calls whom

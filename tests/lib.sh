@@ -201,6 +201,17 @@ daemon_start() {	# ARG…
 	! gone "$DAEMON" || fail_case "the daemon ended: $(tail -n 1 "$CASE_DIR/daemon.log")"
 }
 
+# What `make install` installs, laid over where this build looks for it.
+installed() {
+	grep -qw overlay /proc/filesystems || skip "no overlay file system (modprobe overlay)"
+	local prefix
+	prefix=$(sed -n 's|^#define HOOKS_DIR "\(.*\)/lib/vpnleash/hooks"|\1|p' "$BUILD/paths.h")
+	make -s install B="$BUILD" PREFIX="$prefix" DESTDIR="$CASE_DIR/root" >/dev/null
+	mount -t overlay -o "ro,lowerdir=$CASE_DIR/root$prefix:$prefix" overlay "$prefix"
+	# shellcheck disable=SC2034 # cases read it
+	INSTALLED=$prefix
+}
+
 # As in_cgroup, but becomes the command, so that its pid is the job's.
 in_cgroup_exec() {	# PATH COMMAND…
 	echo 0 >"$1/cgroup.procs"

@@ -4,6 +4,8 @@
 
 #include <arpa/inet.h>
 
+#include "paths.h"
+
 #define ARGS (2 * CONFIG_WORKLOADS + 8)
 #define GOOD "--cgroup", "/a", "--interface", "wg0", "--probe", "none"
 
@@ -201,8 +203,10 @@ static void wrong_values_are_refused(void **state)
 		{ "cgroup", "unit:a", "unit:NAME.service" },
 		{ "cgroup", "unit:a/b.service", "unit:NAME.service" },
 		{ "stop-after", "soon", "like 3s" },
-		{ "hook", "x", "full path" },
+		{ "hook", ".x", "full path" },
+		{ "hook", "..", "name of one in " HOOKS_DIR },
 		{ "hook-inside", "bin/x", "full path" },
+		{ "hook-inside", "", "full path" },
 		{ "stop-after", "-1", "like 3s" },
 		{ "engine", "docker", "unix:///PATH" },
 		{ "engine", "tcp://127.0.0.1", "unix:///PATH" },

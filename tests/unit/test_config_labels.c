@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "paths.h"
+
 /* Each as "KEY=VALUE"; what it says, NULL: it is good. */
 static void labels(void **state)
 {
@@ -26,6 +28,14 @@ static void labels(void **state)
 		{ "stop-after=", "vpnleash.stop-after = : " },
 		{ "dns=1.1.1.1;9.9.9.9", "takes one value" },
 		{ "tunnel=other", "names a tunnel" },
+		{ "hook=a-hook.2", NULL },
+		{ "hook=/bin/sh", "the name of a program in " HOOKS_DIR },
+		{ "hook=../../../bin/sh", "not a hook" },
+		{ "hook-inside=.", "not a hook" },
+		{ "hook-inside=..", "not a hook" },
+		{ "hook-inside=.hidden", "not a hook" },
+		{ "hook-inside=a b", "not a hook" },
+		{ "hook-inside=", "not a hook" },
 		{ "netns=host", "unknown label" },
 		{ "=x", "unknown label 'vpnleash.'" },
 	};
@@ -52,6 +62,8 @@ static void labels(void **state)
 			print_error("%s: taken\n", cases[i].label);
 		assert_null(cases[i].says);
 		assert_string_equal(c.tunnels[0].interface, "wg0");
+		if (!strcmp(key, "hook"))
+			assert_string_equal(c.workloads[0].hook, HOOKS_DIR "/a-hook.2");
 		config_free(&c);
 	}
 }

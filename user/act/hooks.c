@@ -15,13 +15,20 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
+#include "base/root.h"
+#include "paths.h"
+
 #define TIME_NS	   (10 * NS_PER_SEC)
+#define AGAIN_NS   (2 * NS_PER_SEC)   /* after EX_TEMPFAIL */
+#define GIVE_UP_NS (300 * NS_PER_SEC) /* and not after that */
 #define OUTPUT_MAX 65536
 #define NOBODY	   65534
 #define LINKS_MAX  40 /* of one path, as the kernel's */
 #define PROGRAM_FD 3
+#define PORT_FILE  "/tmp/gluetun/forwarded_port"
 
 /* ------ the program ------ */
 
@@ -110,7 +117,8 @@ static int hook_open(const char *program, struct error *err)
 			    "hook '%s': '%s' can be written by others than root", quote(program),
 			    quote(name));
 	if (r)
-		return fail(err, ERROR_INPUT, r == -EINVAL ? 0 : r, "the full path of a program",
+		return fail(err, ERROR_INPUT, r == -EINVAL ? 0 : r,
+			    "the full path of a program, or the name of one in " HOOKS_DIR,
 			    "hook '%s'", quote(program));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
 		return fail(err, ERROR_INPUT, 0, "chmod +x", "hook '%s' is not a program",
@@ -128,12 +136,16 @@ int hooks_check(const char *program, struct error *err)
 /* ------ the process ------ */
 
 struct running {
-	pid_t pid; /* 0: free */
+	bool taken;
+	bool old; /* there is something newer to be told */
+	struct hook_call call;
+	int netns_fd;	  /* -1: the host's */
+	pid_t pid;	  /* 0: it waits to be run again */
+	uint64_t next_ns; /* when it is ended, or run again */
+	uint64_t give_up_ns;
 	int output;
-	uint64_t end_ns;
 	size_t n, n_line;
 	char line[500];
-	char program[256];
 };
 
 static void hook_setenv(const char *name, const char *value)
@@ -141,6 +153,31 @@ static void hook_setenv(const char *name, const char *value)
 	char shown[HOOK_VALUE * 4];
 
 	setenv(name, escape(shown, sizeof(shown), value), 1);
+}
+
+static bool lives_here(pid_t pid)
+{
+	struct stat own, its;
+	char name[64];
+
+	snprintf(name, sizeof(name), "/proc/%d/ns/net", pid);
+	return !stat("/proc/self/ns/net", &own) && !stat(name, &its) && own.st_ino == its.st_ino;
+}
+
+/*
+ * What the VPN's provider forwards, as gluetun writes it down; 0: nothing is known. Whoever is root
+ * in that container may have put anything in the file's place, and nothing but a number is taken
+ * from it: not its text, no descriptor, not even by a name that a hook could open.
+ */
+static unsigned int forwarded_port(pid_t vpn)
+{
+	unsigned long port = 0;
+	char text[16] = "", *end = text;
+
+	if (vpn && lives_here(vpn) && read_in_root(vpn, PORT_FILE, text, sizeof(text)) > 0 &&
+	    *text >= '0' && *text <= '9')
+		port = strtoul(text, &end, 10);
+	return port <= UINT16_MAX && (!*end || *end == '\n') ? (unsigned int)port : 0;
 }
 
 static int become_user(void)
@@ -157,11 +194,12 @@ static int become_user(void)
 	return 0;
 }
 
-static _Noreturn void hook_become(const struct hook_call *c, int program_fd, int netns_fd,
-				  int output, pid_t runner)
+static _Noreturn void hook_become(const struct running *r, int program_fd, int output, pid_t runner)
 {
-	char *argv[] = { (char *)c->program, NULL };
+	const struct hook_call *c = &r->call;
+	char *argv[] = { (char *)c->program, NULL }, port[16];
 	int in = open("/dev/null", O_RDONLY);
+	unsigned int forwarded;
 
 	setsid(); /* it is ended with what it has started */
 	clearenv();
@@ -173,7 +211,14 @@ static _Noreturn void hook_become(const struct hook_call *c, int program_fd, int
 	hook_setenv("VPNLEASH_INTERFACE", c->interface);
 	signal(SIGPIPE, SIG_DFL);
 	if (in < 0 || dup2(in, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
-	    (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0) || become_user() ||
+	    (r->netns_fd >= 0 && setns(r->netns_fd, CLONE_NEWNET) < 0))
+		_exit(126);
+	/* here, as a file system of somebody else's may never answer: the process is ended then */
+	forwarded = forwarded_port(c->vpn);
+	snprintf(port, sizeof(port), "%u", forwarded);
+	if (forwarded)
+		setenv("VPNLEASH_FORWARDED_PORT", port, 1);
+	if (become_user() ||
 	    /* a change of the uid takes it back, so it comes after that */
 	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != runner ||
 	    dup2(program_fd, PROGRAM_FD) < 0 || close_range(PROGRAM_FD + 1, ~0U, 0) < 0 ||
@@ -190,7 +235,7 @@ static void end_line(struct running *r)
 
 	r->line[r->n_line] = '\0';
 	r->n_line = 0;
-	log_line(LOG_LEVEL_NOTICE, "hook %s: %s", r->program,
+	log_line(LOG_LEVEL_NOTICE, "hook %s: %s", r->call.program,
 		 escape(shown, sizeof(shown), r->line));
 }
 
@@ -210,9 +255,16 @@ static void read_output(struct running *r)
 		}
 }
 
+static void hook_free(struct running *r)
+{
+	close_fd(r->netns_fd);
+	*r = (struct running) { 0 };
+}
+
 static void hook_reap(struct running *r)
 {
-	bool late = now_boot_ns() >= r->end_ns;
+	uint64_t now = now_boot_ns();
+	bool late = now >= r->next_ns, not_yet;
 	int status;
 
 	read_output(r);
@@ -223,17 +275,21 @@ static void hook_reap(struct running *r)
 	read_output(r);
 	if (r->n_line)
 		end_line(r);
+	not_yet = WIFEXITED(status) && WEXITSTATUS(status) == EX_TEMPFAIL && now < r->give_up_ns;
 	if (late)
-		log_line(LOG_LEVEL_WARNING, "hook %s: ended after 10 s", r->program);
-	else if (status)
-		log_line(LOG_LEVEL_WARNING, "hook %s: exit %d%s", r->program,
+		log_line(LOG_LEVEL_WARNING, "hook %s: ended after 10 s", r->call.program);
+	else if (status && !not_yet)
+		log_line(LOG_LEVEL_WARNING, "hook %s: exit %d%s", r->call.program,
 			 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
 			 WIFEXITED(status) ? "" : " (signal)");
-	r->output = close_fd(r->output);
+	close_fd(r->output);
 	r->pid = 0;
+	r->next_ns = now + AGAIN_NS;
+	if (!not_yet || r->old)
+		hook_free(r);
 }
 
-static void hook_begin(struct running *r, const struct hook_call *c, int netns_fd)
+static void hook_begin(struct running *r)
 {
 	_cleanup_fd int program = -1;
 	pid_t runner = getpid();
@@ -241,32 +297,77 @@ static void hook_begin(struct running *r, const struct hook_call *c, int netns_f
 	int out[2];
 
 	/* the file that is checked is the one that runs, even if its name is another's by then */
-	program = hook_open(c->program, &err);
-	if (program < 0) {
+	program = hook_open(r->call.program, &err);
+	if (program < 0)
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
+	if (program < 0 || pipe2(out, O_CLOEXEC | O_NONBLOCK) < 0) {
+		hook_free(r);
 		return;
 	}
-	if (pipe2(out, O_CLOEXEC | O_NONBLOCK) < 0)
-		return;
 	fcntl(out[1], F_SETFL, 0); /* the program's end is an ordinary one */
-	*r = (struct running) { .output = out[0], .end_ns = now_boot_ns() + TIME_NS };
-	snprintf(r->program, sizeof(r->program), "%s", c->program);
+	r->output = out[0];
+	r->next_ns = now_boot_ns() + TIME_NS;
 	r->pid = fork();
 	if (r->pid == 0)
-		hook_become(c, program, netns_fd, out[1], runner);
+		hook_become(r, program, out[1], runner);
 	close(out[1]);
 	if (r->pid < 0) {
 		close(out[0]);
-		r->pid = 0;
+		hook_free(r);
 	}
 }
 
-static struct running *find_free(struct running *all)
+/* Free, or else one that waits: nobody's programs hold up what is new. */
+static struct running *find_room(struct running *all)
 {
-	for (size_t i = 0; i < HOOKS_AT_ONCE; i++)
-		if (!all[i].pid)
+	struct running *found = NULL;
+
+	for (size_t i = 0; i < HOOKS_AT_ONCE; i++) {
+		if (!all[i].taken)
 			return &all[i];
-	return NULL;
+		if (!all[i].pid)
+			found = &all[i];
+	}
+	return found;
+}
+
+static void hook_new(struct running *all, const struct hook_call *call, int netns_fd)
+{
+	struct running *r;
+
+	for (r = all; r < all + HOOKS_AT_ONCE; r++) {
+		r->old |= !strcmp(r->call.program, call->program) &&
+			  !strcmp(r->call.workload, call->workload) &&
+			  (r->netns_fd < 0) == (netns_fd < 0);
+		if (r->taken && r->old && !r->pid)
+			hook_free(r);
+	}
+	r = find_room(all);
+	if (r->taken)
+		hook_free(r);
+	*r = (struct running) { .taken = true,
+				.call = *call,
+				.netns_fd = netns_fd,
+				.give_up_ns = now_boot_ns() + GIVE_UP_NS };
+	hook_begin(r);
+}
+
+/* Those that are over, or due again. How long they can be left alone, in ms; -1: for good. */
+static int look_after(struct running *all)
+{
+	int ms = -1;
+
+	for (struct running *r = all; r < all + HOOKS_AT_ONCE; r++) {
+		if (r->pid)
+			hook_reap(r);
+		else if (r->taken && now_boot_ns() >= r->next_ns)
+			hook_begin(r);
+		if (r->pid)
+			ms = 100;
+		else if (r->taken && ms < 0)
+			ms = 1000;
+	}
+	return ms;
 }
 
 static int run_hooks(void *arg)
@@ -279,19 +380,12 @@ static int run_hooks(void *arg)
 	signal(SIGINT, SIG_IGN);
 	for (;;) {
 		struct pollfd p = { .fd = WORKER_FD, .events = POLLIN };
-		struct running *free_one;
-		bool busy = false;
+		int ms = look_after(all);
 
-		for (size_t i = 0; i < HOOKS_AT_ONCE; i++) {
-			if (all[i].pid)
-				hook_reap(&all[i]);
-			busy |= all[i].pid != 0;
-		}
-		free_one = find_free(all);
-		if (!free_one)
+		if (!find_room(all))
 			p.events = 0; /* the others wait in the socket */
-		poll(&p, 1, busy ? 100 : -1);
-		for (; free_one; free_one = find_free(all)) {
+		poll(&p, 1, ms);
+		while (find_room(all)) {
 			struct hook_call call;
 			int netns_fd;
 			ssize_t n = receive_record(WORKER_FD, &call, sizeof(call), &netns_fd);
@@ -300,8 +394,7 @@ static int run_hooks(void *arg)
 				break;
 			if (n != sizeof(call))
 				return 0; /* the daemon is gone, or not itself */
-			hook_begin(free_one, &call, netns_fd);
-			close_fd(netns_fd);
+			hook_new(all, &call, netns_fd);
 		}
 	}
 }

@@ -6,7 +6,9 @@
  *
  * As user "vpnleash" (nobody where there is none), without capabilities, with nothing on stdin and
  * an environment of PATH and what is documented in vpnleash.conf(5). At most HOOKS_AT_ONCE; each is
- * ended after 10 s, and of its output the first 64 KiB are logged, line by line.
+ * ended after 10 s, and of its output the first 64 KiB are logged, line by line. One that exits
+ * with EX_TEMPFAIL is run again every 2 s, until the same workload has something newer to tell it,
+ * or five minutes are over.
  */
 #pragma once
 
@@ -18,7 +20,10 @@
 
 struct hook_call {
 	char program[256]; /* a full path; see hooks_check() */
-	/* of the environment: VPNLEASH_WORKLOAD, _STATE, _FROM, _EVIDENCE, _INTERFACE */
+	pid_t vpn; /* first process of the VPN's container, 0: none: see hooks.c, forwarded_port()
+		    */
+	/* of the environment: VPNLEASH_WORKLOAD, _STATE, _FROM, _EVIDENCE, _INTERFACE; of one that
+	 * runs in the VPN's network also _FORWARDED_PORT, where there is one */
 	char workload[HOOK_VALUE], state[32], from[32], evidence[HOOK_VALUE], interface[32];
 };
 

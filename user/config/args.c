@@ -15,7 +15,7 @@ struct arguments {
 static int take_option(struct arguments *r, const struct key *key, const char *value)
 {
 	struct config *c = r->config;
-	struct place place = { c, &c->tunnels[0], &r->common };
+	struct place place = { .config = c, .tunnel = &c->tunnels[0], .workload = &r->common };
 	struct error why = { 0 };
 	char shown[64]; /* leaves room for the reason */
 

@@ -6,18 +6,27 @@
 #include <string.h>
 
 #include "base/cgroup.h"
+#include "paths.h"
 
 /* The root is looked for later: here only the name of a slice counts. */
 static const struct cgroup_root any_root = { .fd = -1, .path = "" };
 
-/* A container as engines name them, or a unit with its suffix. */
-static int check_named(enum place_kind kind, const char *name, struct error *err)
+/* No path, and nothing that is hidden or leads upwards. */
+static bool is_plain_name(const char *name)
 {
 	static const char plain[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 	size_t n = strlen(name);
 
-	if (kind == PLACE_CONTAINER && (!n || n > 255 || strspn(name, plain) != n || *name == '.'))
+	return n && n <= 255 && strspn(name, plain) == n && *name != '.';
+}
+
+/* A container as engines name them, or a unit with its suffix. */
+static int check_named(enum place_kind kind, const char *name, struct error *err)
+{
+	size_t n = strlen(name);
+
+	if (kind == PLACE_CONTAINER && !is_plain_name(name))
 		return wrong(err, "container:NAME, as the engine lists it",
 			     "not the name of a container");
 	if (kind == PLACE_UNIT && (!n || n > 255 || strchr(name, '/') || !strchr(name, '.')))
@@ -168,22 +177,30 @@ static int set_slice(struct place *p, const char *value, struct error *err)
 	return slice_to_path(&any_root, value, path, err);
 }
 
-static int take_hook(char ret[256], const char *value, struct error *err)
+/* A label chooses among what root has put into HOOKS_DIR; a path is the operator's to give. */
+static int take_hook(const struct place *p, char ret[256], const char *value, struct error *err)
 {
-	if (*value != '/' || strlen(value) >= 256)
-		return wrong(err, "the full path of a program, without arguments", "not a program");
-	snprintf(ret, 256, "%s", value);
+	bool named = is_plain_name(value);
+
+	if (p->of_label && !named)
+		return wrong(err, "the name of a program in " HOOKS_DIR, "not a hook");
+	if ((!named && *value != '/') ||
+	    snprintf(ret, 256, "%s%s", named ? HOOKS_DIR "/" : "", value) >= 256)
+		return wrong(err,
+			     "the full path of a program, or the name of one in " HOOKS_DIR
+			     ", without arguments",
+			     "not a program");
 	return 0;
 }
 
 static int set_hook(struct place *p, const char *value, struct error *err)
 {
-	return take_hook(p->workload->hook, value, err);
+	return take_hook(p, p->workload->hook, value, err);
 }
 
 static int set_hook_inside(struct place *p, const char *value, struct error *err)
 {
-	return take_hook(p->workload->hook_inside, value, err);
+	return take_hook(p, p->workload->hook_inside, value, err);
 }
 
 /* One of two words. *ret: it is the second. */
@@ -290,10 +307,9 @@ static const struct key keys[] = {
 	{ "engine", "auto|none|unix:///PATH", .section = SECTION_DAEMON, .set = set_engine,
 	  .help = "the socket of Docker or Podman; default auto" },
 	{ "allow", .section = SECTION_TUNNEL, .set = set_allow, .repeatable = true },
-	{ "hook", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook, .no_label = true,
+	{ "hook", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook,
 	  .help = "run on each change of state, as user vpnleash" },
 	{ "hook-inside", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook_inside,
-	  .no_label = true,
 	  .help = "the same, in the network of the workload" },
 };
 /* clang-format on */

@@ -9,6 +9,7 @@
 
 /* Where a key's value goes; all three point into one struct config. */
 struct place {
+	bool of_label; /* a stranger's word */
 	struct config *config;
 	struct tunnel_config *tunnel;
 	struct workload_config *workload;
@@ -30,7 +31,7 @@ struct key {
 	enum section section;
 	enum key_kind kind;
 	bool repeatable;
-	bool no_label; /* the engine's to say, or the operator's */
+	bool no_label; /* the engine's to say */
 	int (*set)(struct place *p, const char *value, struct error *err);
 };
 

@@ -30,16 +30,15 @@ static int take_values(struct place *place, const struct key *key, char *values,
 static int take_label(struct config *c, const struct config_label *label, bool *ret_tunnel_keys,
 		      struct error *err)
 {
-	struct place of_tunnel = { .config = c, .tunnel = &c->tunnels[0] };
-	struct place of_workload = { .config = c, .workload = &c->workloads[0] };
+	struct place of_tunnel = { .of_label = true, .config = c, .tunnel = &c->tunnels[0] };
+	struct place of_workload = { .of_label = true, .config = c, .workload = &c->workloads[0] };
 	size_t length = strlen(label->key);
 	const struct key *key = key_find(SECTION_WORKLOAD, label->key, length);
 	_cleanup_free char *values = strdup(label->value);
 
 	if (!key)
 		key = key_find(SECTION_TUNNEL, label->key, length);
-	/* where it lives is the engine's to say, or one label could speak for others; a program of
-	 * the host's is the operator's */
+	/* where it lives is the engine's to say, or one label could speak for others */
 	if (!key || key->no_label)
 		return wrong(err, "see vpnleash.conf(5)", "unknown label 'vpnleash.%s'",
 			     quote(label->key));

@@ -31,7 +31,7 @@ struct daemon {
 	struct audit *audit;
 	struct drops *drops;
 	sd_event_source *drops_source, *summary_timer;
-	struct worker hooks; /* pid 0: nobody has one */
+	struct worker hooks;
 	struct remains *remains;
 	struct inventory *inventory;
 	struct slice *slices;	       /* slices.c's */

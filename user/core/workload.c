@@ -138,6 +138,8 @@ static void call_hook(struct workload *w, const char *program, int netns_fd,
 	struct hook_call c = { 0 };
 	int r;
 
+	if (w->tunnel->owner.watch.kind == ENGINE_CONTAINER)
+		c.vpn = w->tunnel->owner.pid;
 	snprintf(c.program, sizeof(c.program), "%s", program);
 	snprintf(c.workload, sizeof(c.workload), "%s", w->name);
 	snprintf(c.state, sizeof(c.state), "%s", workload_state_name(w->state));
@@ -151,9 +153,9 @@ static void call_hook(struct workload *w, const char *program, int netns_fd,
 
 static void call_hooks(struct workload *w, enum workload_state from, enum input in)
 {
-	if (*w->hook && w->daemon->hooks.child.pid)
+	if (*w->hook)
 		call_hook(w, w->hook, -1, from, in);
-	if (*w->hook_inside && w->daemon->hooks.child.pid && w->tunnel->netns_fd >= 0)
+	if (*w->hook_inside && w->tunnel->netns_fd >= 0)
 		call_hook(w, w->hook_inside, w->tunnel->netns_fd, from, in);
 }
 
@@ -402,6 +404,13 @@ static int watch_and_bind(struct workload *w, struct error *err)
 	if (!r && !watch_cgroup_ref(w->cgroup))
 		r = fail(err, ERROR_INPUT, -ENOENT, NULL, "cgroup '%s' vanished", w->name);
 	return r ? r : leash_bind(w, err);
+}
+
+int workload_check_hooks(const struct workload_config *config, struct error *err)
+{
+	int r = *config->hook ? hooks_check(config->hook, err) : 0;
+
+	return r || !*config->hook_inside ? r : hooks_check(config->hook_inside, err);
 }
 
 int workload_new(struct daemon *d, enum workload_origin origin,

@@ -70,6 +70,8 @@ struct workload {
 	char trouble[400]; /* why it can not be stopped, started, or leashed at all; "" */
 };
 
+/* Would its hooks be run? */
+int workload_check_hooks(const struct workload_config *config, struct error *err);
 /* Record and gate, shut or as an earlier daemon left it. given: a path as from cgroup_path(), or
  * container:NAME or unit:NAME, whose cgroup is known by workload_enter(). */
 int workload_new(struct daemon *d, enum workload_origin origin,

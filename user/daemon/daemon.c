@@ -240,15 +240,6 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	return 0;
 }
 
-static int start_hooks(struct daemon *d, struct error *err)
-{
-	bool any = false;
-
-	for_each_workload(d, w)
-		any |= *w->hook || *w->hook_inside;
-	return any ? hooks_start(&d->hooks, err) : 0;
-}
-
 static int listen_to_signals(struct daemon *d, struct error *err)
 {
 	sigset_t stop;
@@ -273,7 +264,7 @@ static int start_loop(struct daemon *d, const char *engine, struct error *err)
 
 	r = r ? r : prober_begin(d, err);
 	r = r ? r : start_drops(d, err);
-	r = r ? r : start_hooks(d, err);
+	r = r ? r : hooks_start(&d->hooks, err); /* also for those that labels will name */
 	r = r ? r : inventory_start(d->inventory, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "act/gate.h"
-#include "act/hooks.h"
 #include "act/lease.h"
 #include "base/netns.h"
 #include "base/privilege.h"
@@ -88,15 +87,6 @@ static bool is_recorded(struct daemon *d, const char *path, uint64_t *ret_id)
 	return !record_get(d->leases, c.id, &record) || link >= 0;
 }
 
-static int check_hooks(const struct workload_config *config, struct error *err)
-{
-	int r = *config->hook ? hooks_check(config->hook, err) : 0;
-
-	if (r)
-		return r;
-	return *config->hook_inside ? hooks_check(config->hook_inside, err) : 0;
-}
-
 static int make_new(struct daemon *d, const struct workload_config *config, const char *given,
 		    struct tunnel *t, struct workload **ret, bool *ret_recorded, struct error *err)
 {
@@ -129,7 +119,7 @@ static int make_workload(struct daemon *d, const struct workload_config *config,
 		r = cgroup_path(&d->root, config->cgroup, given, err);
 	else
 		snprintf(given, sizeof(given), "%s", config->cgroup);
-	r = r ? r : check_hooks(config, err);
+	r = r ? r : workload_check_hooks(config, err);
 	if (r)
 		return r;
 	if (find_workload(new, given))
@@ -297,20 +287,6 @@ static void configure(const struct config *config, const struct parts *new)
 	}
 }
 
-static void warn_of_hooks(const struct daemon *d)
-{
-	if (d->hooks.child.pid)
-		return;
-	for_each_workload(d, w) {
-		if (!*w->hook && !*w->hook_inside)
-			continue;
-		log_line(LOG_LEVEL_WARNING,
-			 "reload: the first hook is run by the next daemon: restart vpnleash "
-			 "(execve() is given up by now)");
-		return;
-	}
-}
-
 /* Only those of its tunnels are left in `old` that are not in `new`. */
 static void keep_gone_tunnels(struct parts *old, const struct parts *new)
 {
@@ -346,7 +322,6 @@ static void change(struct daemon *d, const struct config *config, struct parts *
 	shut_what_is_gone(d, old, new);
 	start_what_is_new(d);
 	configure(config, new);
-	warn_of_hooks(d);
 	exec_reload(d);
 	if (slices_reload(d, config, &err))
 		log_line(LOG_LEVEL_ERR, "reload: %s", err.text);

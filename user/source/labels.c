@@ -296,8 +296,11 @@ static int labels_leash(struct daemon *d, const struct engine_item *i,
 	if (r)
 		return r;
 	*ret = config.workloads[0];
-	r = *ret->tunnel_name ? named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err)
-			      : own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
+	r = workload_check_hooks(ret, err);
+	if (!r && *ret->tunnel_name)
+		r = named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err);
+	else if (!r)
+		r = own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
 	config_free(&config);
 	return r ? r : check_audit(d, *ret_tunnel, ret->audit, err);
 }

@@ -6,6 +6,8 @@
 #
 #	like.sh warp		asks its maker by name and HTTP, connects, keeps private addresses out
 #				of the tunnel; its program is not started anew
+#	like.sh forwarding	connects, writes down the port of /wg/port as gluetun does, and tells it once
+#				to the torrent client; its program is not started anew
 #	like.sh gluetun		shuts its own firewall, connects, answers by where it was asked, and
 #				starts its VPN anew when that carries nothing
 set -eu
@@ -48,6 +50,26 @@ warp()
 	done
 	rules
 	connect CloudflareWARP
+	exec sleep 1000000
+}
+
+tell_port()
+{
+	until wg show CloudflareWARP latest-handshakes | grep -qv '[[:space:]]0$'; do
+		sleep 0.2
+	done
+	mkdir -p /tmp/gluetun
+	cp /wg/port /tmp/gluetun/forwarded_port
+	curl -sS -m 5 --data-urlencode "json={\"listen_port\":$(cat /wg/port)}" \
+		http://127.0.0.1:8080/api/v2/app/setPreferences
+	echo "port $(cat /wg/port): curl ended with $?"
+}
+
+forwarding()
+{
+	rules
+	connect CloudflareWARP
+	tell_port 2>&1 || :
 	exec sleep 1000000
 }
 
