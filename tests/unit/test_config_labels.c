@@ -36,7 +36,9 @@ static void labels(void **state)
 		{ "hook-inside=.hidden", "not a hook" },
 		{ "hook-inside=a b", "not a hook" },
 		{ "hook-inside=", "not a hook" },
-		{ "netns=host", "unknown label" },
+		{ "netns=host", "unknown label 'vpnleash.netns'; there are tunnel, " },
+		{ "stop-afer=3s", "stop-after, " },
+		{ "lease=3s", ", allow, ipv6, enforce, hook, hook-inside (" },
 		{ "=x", "unknown label 'vpnleash.'" },
 	};
 	struct error err;

@@ -329,6 +329,17 @@ uint64_t key_bit(const struct key *key)
 	return 1ULL << (key - keys);
 }
 
+void key_list_labels(char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && n < size; i++)
+		/* a key of two sections has its help once */
+		if (keys[i].help && !keys[i].no_label && keys[i].section != SECTION_DAEMON)
+			n += (size_t)snprintf(ret + n, size - n, "%s%s", n ? ", " : "",
+					      keys[i].name);
+}
+
 void config_print_keys(FILE *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {

@@ -40,5 +40,7 @@ const struct key *key_find(enum section section, const char *name, size_t length
 /* One bit for each key, to note those that were given. */
 uint64_t key_bit(const struct key *key);
 
+/* "tunnel, on-failure, ...": what a label may be called after "vpnleash.". */
+void key_list_labels(char *ret, size_t size);
 /* One line for each key of the command line, for --help. */
 void config_print_keys(FILE *out);

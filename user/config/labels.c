@@ -39,9 +39,14 @@ static int take_label(struct config *c, const struct config_label *label, bool *
 	if (!key)
 		key = key_find(SECTION_TUNNEL, label->key, length);
 	/* where it lives is the engine's to say, or one label could speak for others */
-	if (!key || key->no_label)
-		return wrong(err, "see vpnleash.conf(5)", "unknown label 'vpnleash.%s'",
-			     quote(label->key));
+	if (!key || key->no_label) {
+		char known[320];
+
+		key_list_labels(known, sizeof(known));
+		return wrong(err, "see vpnleash.conf(5)",
+			     "unknown label 'vpnleash.%.40s'; there are %s", quote(label->key),
+			     known);
+	}
 	if (!values)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "read the labels");
 	if (key->section == SECTION_WORKLOAD)
