@@ -415,6 +415,14 @@ static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, v
 			f(&w->allow, arg);
 }
 
+static const char *container_at(void *owner, const char *cgroup)
+{
+	const struct tunnel *t = owner;
+	const struct engine_item *i = inventory_at(t->daemon->inventory, cgroup);
+
+	return i ? i->name : NULL;
+}
+
 static void look_now(void *owner)
 {
 	tunnel_look_now(owner);
@@ -433,6 +441,7 @@ static const struct edge_calls edge_calls = {
 	.each_workload = each_workload,
 	.each_edge = each_edge,
 	.each_allow = each_allow,
+	.container_at = container_at,
 	.look_now = look_now,
 	.vpn_ended = vpn_ended,
 };

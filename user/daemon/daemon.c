@@ -41,6 +41,7 @@ static void on_drop(void *owner, const struct drop_event *e)
 	struct daemon *d = owner;
 	struct workload *w = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
 	struct drop_source from = { 0 };
+	const struct engine_item *i;
 
 	for_each_tunnel(d, t) {
 		if (!e->guard || !t->edge || !edge_has_slot(t->edge, e->guard))
@@ -48,6 +49,8 @@ static void on_drop(void *owner, const struct drop_event *e)
 		from.tunnel = t->config.name;
 		edge_name_sender(t->edge, e, from.cgroup, from.process);
 	}
+	i = *from.cgroup ? inventory_at(d->inventory, from.cgroup) : NULL;
+	from.container = i ? i->name : NULL;
 	if (w)
 		w->last_drop = *e;
 	audit_drop(d->audit, w ? w->name : "-", &from, e);

@@ -503,13 +503,20 @@ static int note_confined(const struct netns_process *p, void *arg)
 	struct confined *c = arg;
 	const struct edge *e = c->edge;
 
+	const char *container = e->place->calls->container_at(e->place->owner, p->cgroup);
+	const char *who = container ? container : p->cgroup;
+
 	if ((e->vpn_cgroup.level && cgroup_is_below(p->cgroup, e->vpn_cgroup.path)) ||
 	    place_is_leashed(e->place, p->cgroup))
 		return 0;
+	/* A program that an engine starts in a container (its health check, too) is in the netns
+	 * for some milliseconds before it is in the container's cgroup. */
+	if (!container && process_is_new(p->pid))
+		return 0;
 	for (size_t i = 0; i < c->n; i++)
-		if (!strncmp(c->ret[i], p->cgroup, sizeof(c->ret[0]) - 1))
+		if (!strncmp(c->ret[i], who, sizeof(c->ret[0]) - 1))
 			return 0;
-	snprintf(c->ret[c->n++], sizeof(c->ret[0]), "%.255s", p->cgroup);
+	snprintf(c->ret[c->n++], sizeof(c->ret[0]), "%.255s", who);
 	return c->n == c->max;
 }
 

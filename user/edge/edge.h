@@ -76,5 +76,6 @@ size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
 void edge_drops(const struct edge *e, const struct pins *pins,
 		uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
 bool edge_has_slot(const struct edge *e, unsigned int slot);
-/* Cgroups with a process in the netns, neither leashed nor the VPN's. */
+/* Who has a process in the netns and is neither leashed nor the VPN: a container's name, or the
+ * path of a cgroup that is no container's. */
 size_t edge_also_confined(const struct edge *e, char (*ret)[256], size_t max);

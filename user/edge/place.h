@@ -16,7 +16,7 @@
 
 struct edge;
 
-/* Each is called with `owner` of the place. The first four answer for the present moment, and may
+/* Each is called with `owner` of the place. The first five answer for the present moment, and may
  * be asked at any time; the other two are called by the loop. */
 struct edge_calls {
 	/* Is the cgroup a workload's or a locked slice's, or above or below one? Such a one is
@@ -31,6 +31,8 @@ struct edge_calls {
 	/* f for what each tunnel and workload in the same netns allows, with an edge or without. */
 	void (*each_allow)(void *owner, void (*f)(const struct allow_rules *allow, void *arg),
 			   void *arg);
+	/* The name of the container that has the cgroup, by the engine; NULL: none has. */
+	const char *(*container_at)(void *owner, const char *cgroup);
 	/* WireGuard's servers are others now: call edge_read() soon. */
 	void (*look_now)(void *owner);
 	/* vpn_is_dead() has become true; vpn_look() finds out when it is no longer. */
@@ -57,4 +59,16 @@ struct edge_place {
 static inline bool place_is_leashed(const struct edge_place *p, const char *cgroup)
 {
 	return p->calls->is_leashed(p->owner, cgroup);
+}
+
+/* "container 'NAME'", or "cgroup '/PATH'" if it is no container's; escaped. Returns buf. */
+#define CALLED_LEN 280
+static inline const char *place_called(const struct edge_place *p, const char *cgroup,
+				       char buf[CALLED_LEN])
+{
+	const char *name = p->calls->container_at(p->owner, cgroup);
+
+	snprintf(buf, CALLED_LEN, "%s '%s'", name ? "container" : "cgroup",
+		 quote(name ? name : cgroup));
+	return buf;
 }

@@ -122,7 +122,8 @@ static void report_foreign(struct edge *e, const struct open_socket *s, const ch
 	snprintf(packet, sizeof(packet), v4 ? "%s %s:%u -> %s:%u" : "%s [%s]:%u -> [%s]:%u",
 		 s->protocol == IPPROTO_TCP ? "tcp" : "udp", from, s->local_port, to,
 		 s->remote_port);
-	audit_foreign(e->place->audit, e->place->config->name, packet, path, ended,
+	audit_foreign(e->place->audit, e->place->config->name, packet, path,
+		      e->place->calls->container_at(e->place->owner, path), ended,
 		      !may_log(e->place->log));
 }
 

@@ -71,6 +71,15 @@ const struct engine_item *inventory_find(struct inventory *v, enum engine_kind k
 	return e ? &e->item : NULL;
 }
 
+const struct engine_item *inventory_at(const struct inventory *v, const char *cgroup)
+{
+	for (const struct entry *e = v->entries; e; e = e->next)
+		if (e->item.kind == ENGINE_CONTAINER && *e->item.cgroup &&
+		    cgroup_is_below(cgroup, e->item.cgroup))
+			return &e->item;
+	return NULL;
+}
+
 void inventory_each(struct inventory *v, void (*f)(const struct engine_item *i, void *arg),
 		    void *arg)
 {

@@ -64,6 +64,8 @@ void inventory_tell(struct inventory_watch *w);
 /* By name or id; NULL: there is none. Valid until the loop goes on. */
 const struct engine_item *inventory_find(struct inventory *v, enum engine_kind kind,
 					 const char *name);
+/* The container that has the cgroup, or one above it; NULL: none. As valid. */
+const struct engine_item *inventory_at(const struct inventory *v, const char *cgroup);
 bool inventory_reachable(const struct inventory *v, enum engine_kind kind);
 /* Every item that is not let go. */
 void inventory_each(struct inventory *v, void (*f)(const struct engine_item *i, void *arg),

@@ -149,18 +149,20 @@ static const char *audit_packet(char *buf, size_t size, const struct drop_event 
 }
 
 void audit_foreign(struct audit *a, const char *tunnel, const char *packet, const char *cgroup,
-		   bool ended, bool quiet)
+		   const char *container, bool ended, bool quiet)
 {
 	char by[600]; /* a path: longer than quote() has */
 
-	audit_keep(a, json_pack("{s:s,s:o,s:s,s:o,s:b}", "event", "foreign", "guard",
+	audit_keep(a, json_pack("{s:s,s:o,s:s,s:o,s:o*,s:b}", "event", "foreign", "guard",
 				report_text(tunnel), "packet", packet, "cgroup",
-				report_text(cgroup), "ended", ended));
+				report_text(cgroup), "container",
+				container ? report_text(container) : NULL, "ended", ended));
 	if (!quiet)
 		log_line(LOG_LEVEL_WARNING,
 			 "tunnel '%s': a socket in its network namespace was opened elsewhere, by "
-			 "cgroup '%s': %s%s",
-			 quote(tunnel), escape(by, sizeof(by), cgroup), packet,
+			 "%s '%s': %s%s",
+			 quote(tunnel), container ? "container" : "cgroup",
+			 escape(by, sizeof(by), container ? container : cgroup), packet,
 			 ended ? ": ended" : ": only the guard holds it");
 }
 
@@ -177,6 +179,8 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 		json_object_set_new(record, "guard", report_text(from->tunnel));
 	if (*from->cgroup)
 		json_object_set_new(record, "cgroup", report_text(from->cgroup));
+	if (from->container)
+		json_object_set_new(record, "container", report_text(from->container));
 	if (*from->process)
 		json_object_set_new(record, "process", report_text(from->process));
 	if (e->audit)

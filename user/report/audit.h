@@ -23,21 +23,24 @@ typedef void (*audit_publish)(void *owner, const json_t *record);
 struct audit *audit_new(audit_publish publish, void *owner); /* NULL: no memory */
 void audit_free(struct audit *a);
 
-/* A change of state. `kind` is "tunnel" or "workload". latency_ns: since the evidence; 0: none.
- * quiet: keep it for `events`, but leave it out of the log. */
+/* A change of state. `kind` is "tunnel" or "workload"; names in `detail` are escaped (NULL: none).
+ * latency_ns: since the evidence; 0: none. quiet: keep it for `events`, but leave it out of the
+ * log. */
 void audit_state(struct audit *a, const char *kind, const char *name, const char *from,
 		 const char *to, const char *evidence, const char *detail, uint64_t latency_ns,
 		 bool quiet);
 struct drop_source {
 	const char *tunnel;	       /* whose guard dropped it; NULL: a gate did */
+	const char *container;	       /* the sender's; NULL: none, or not known */
 	char cgroup[256], process[64]; /* of the sender; "": not known */
 };
 /* A sampled drop: for `events` only. Remembers nothing for the log. */
 void audit_drop(struct audit *a, const char *workload, const struct drop_source *from,
 		const struct drop_event *e);
-/* A socket in a tunnel's netns that was opened elsewhere, by that cgroup; ended: it is no more. */
+/* A socket in a tunnel's netns that was opened elsewhere, by that cgroup, which is the container's
+ * (NULL: nobody's); ended: it is no more. */
 void audit_foreign(struct audit *a, const char *tunnel, const char *packet, const char *cgroup,
-		   bool ended, bool quiet);
+		   const char *container, bool ended, bool quiet);
 /* What was dropped since the last summary, and the last sample of it (NULL: none). */
 void audit_summary(struct audit *a, const char *workload,
 		   const uint64_t dropped[VPNLEASH_REASON_MAX], const struct drop_event *last);

@@ -338,17 +338,27 @@ void report_print_why(FILE *out, const json_t *why)
 	fprintf(out, "%s\n", get(why, "remedy"));
 }
 
+/* Whose it was, of a drop or a foreign socket. Returns buf. */
+static const char *sender_of(const json_t *record, char *buf, size_t size)
+{
+	const char *kind = json_object_get(record, "container") ? "container" : "cgroup";
+
+	snprintf(buf, size, "%s %s", kind, get(record, kind));
+	return buf;
+}
+
 static void print_drop(FILE *out, const json_t *record)
 {
 	const char *by = json_object_get(record, "guard") ? "guard" : "workload";
-	const char *cgroup = json_string_value(json_object_get(record, "cgroup"));
+	bool has_sender = json_object_get(record, "cgroup");
+	char sender[600];
 	const char *process = json_string_value(json_object_get(record, "process"));
 
 	fprintf(out, "%s %s: %s %s %s: %s", by, get(record, by),
 		json_object_get(record, "audit") ? "would drop" : "dropped",
 		get(record, "direction"), get(record, "packet"), get(record, "reason"));
-	if (cgroup)
-		fprintf(out, ", of cgroup %s", cgroup);
+	if (has_sender)
+		fprintf(out, ", of %s", sender_of(record, sender, sizeof(sender)));
 	if (process)
 		fprintf(out, ", %s", process);
 	fprintf(out, "\n");
@@ -358,13 +368,14 @@ void report_print_event(FILE *out, const json_t *record)
 {
 	const char *detail = json_string_value(json_object_get(record, "detail"));
 	const char *kind = json_object_get(record, "tunnel") ? "tunnel" : "workload";
+	char sender[600];
 
 	fprintf(out, "%s ", get(record, "time"));
 	if (!strcmp(get(record, "event"), "drop"))
 		print_drop(out, record);
 	else if (!strcmp(get(record, "event"), "foreign"))
-		fprintf(out, "guard %s: socket %s was opened by cgroup %s%s\n",
-			get(record, "guard"), get(record, "packet"), get(record, "cgroup"),
+		fprintf(out, "guard %s: socket %s was opened by %s%s\n", get(record, "guard"),
+			get(record, "packet"), sender_of(record, sender, sizeof(sender)),
 			json_is_true(json_object_get(record, "ended")) ? ": ended" : "");
 	else
 		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", kind, get(record, kind),

@@ -82,6 +82,21 @@ bool process_is_to_end(pid_t pid)
 	return false;
 }
 
+bool process_is_new(pid_t pid)
+{
+	char path[64], text[1024], *at;
+	unsigned long long ticks;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (read_small(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return true; /* it was there for less */
+	at = strrchr(text, ')');
+	for (int field = 3; at && field <= 22; field++) /* proc(5): starttime is the 22nd */
+		at = strchr(at + 1, ' ');
+	return at && sscanf(at, "%llu", &ticks) == 1 &&
+	       now_boot_ns() < (ticks / (unsigned long long)sysconf(_SC_CLK_TCK) + 2) * NS_PER_SEC;
+}
+
 /* PID (COMM) STATE …, of which COMM may hold anything. The state, 0: it is not there (any more). */
 static char state_of(const char *dir, char ret_comm[16])
 {
