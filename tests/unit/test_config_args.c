@@ -156,6 +156,7 @@ static void wrong_values_are_refused(void **state)
 		{ "patience", "2min", "1s to 60s" },
 		{ "guard", "maybe", "on or off" },
 		{ "guard", "", "on or off" },
+		{ "health", "", "obey or ignore" },
 		{ "process", "", "1 to 15 bytes" },
 		{ "process", "/usr/bin/warp-svc", "no path" },
 		{ "process", "sixteen-letters-", "1 to 15 bytes" },
@@ -332,11 +333,11 @@ static void lock_takes_cgroups_alone(void **state)
 
 static void help_names_every_key(void **state)
 {
-	static const char *const keys[] = { "cgroup",	 "interface",  "netns",	    "probe",
-					    "route",	 "on-failure", "lease",	    "patience",
-					    "guard",	 "endpoint",   "bootstrap", "process",
-					    "allow",	 "ipv6",       "enforce",   "engine",
-					    "stop-after" };
+	static const char *const keys[] = { "cgroup",	  "interface",	"netns",     "probe",
+					    "route",	  "on-failure", "lease",     "patience",
+					    "guard",	  "endpoint",	"bootstrap", "process",
+					    "allow",	  "ipv6",	"enforce",   "engine",
+					    "stop-after", "health" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);

@@ -228,6 +228,7 @@ static void wrong_values_in_a_file(void **state)
 	assert_wrong("[tunnel t]\ninterface = \"wg0\" wg1\n", 2, "not an interface name");
 	assert_wrong("[tunnel t]\nnetns = vpn\n", 2, "not a network namespace");
 	assert_wrong("[tunnel t]\nguard = yes\n", 2, "on or off");
+	assert_wrong("[tunnel t]\nhealth = no\n", 2, "obey or ignore");
 	assert_wrong("[tunnel t]\nallow = tcp/80\nallow = tcp/80\n", 3, "given twice");
 	assert_wrong(TUNNEL "[workload v]\ncgroup=/b\ntunnel=t\n[workload w]\ncgroup=/a\n"
 			    "tunnel=t\nenforce=audit\n",

@@ -23,6 +23,8 @@ static void labels(void **state)
 		{ "bootstrap=", "vpnleash.bootstrap = : " },
 		{ "bootstrap= ; ", "vpnleash.bootstrap = : " },
 		{ "allow=", "vpnleash.allow = : " },
+		{ "health=ignore", NULL },
+		{ "health=never", "vpnleash.health = never: neither (obey or ignore)" },
 		{ "ipv6=", "vpnleash.ipv6 = : " },
 		{ "enforce=", "vpnleash.enforce = : " },
 		{ "stop-after=", "vpnleash.stop-after = : " },

@@ -197,6 +197,45 @@ static void a_pid_is_believed_with_its_cgroup(void **state)
 	stop();
 }
 
+/* One line of it, cut; whatever it is, the record can be used. */
+static void what_a_health_check_said(void **state)
+{
+	static const struct {
+		const char *log, *said;
+	} cases[] = {
+		{ "[{\"ExitCode\":0,\"Output\":\"old\"},{\"ExitCode\":1,\"Output\":\" no\\n\\troute \\u0007\\n\"}]",
+		  "exit 1: no route" },
+		{ "[{\"ExitCode\":-1,\"Output\":\"\"}]", "exit -1" },
+		{ "[{\"ExitCode\":\"x\",\"Output\":7}]", "exit 0" },
+		{ "[]", "" },
+		{ "7", "" },
+		{ "null", "" },
+	};
+	struct docker_info info = { 0 };
+
+	for (size_t i = 0; i <= ARRAY_SIZE(cases); i++) {
+		_cleanup_free struct engine_item *item = calloc(1, sizeof(*item));
+		char text[8192], endless[4096];
+		bool last = i == ARRAY_SIZE(cases);
+		json_t *j;
+
+		assert_non_null(item);
+		snprintf(endless, sizeof(endless), "[{\"Output\":\"%04000d\"}]", 0);
+		snprintf(text, sizeof(text),
+			 "{\"Id\":\"" ID_A "\",\"State\":{\"Health\":{\"Log\":%s}}}",
+			 last ? endless : cases[i].log);
+		j = json_loads(text, 0, NULL);
+		assert_non_null(j);
+		docker_read_record(item, &info, ID_A, j);
+		assert_string_equal(item->unusable, "");
+		if (last)
+			assert_int_equal(strlen(item->health_said), sizeof(item->health_said) - 1);
+		else
+			assert_string_equal(item->health_said, cases[i].said);
+		json_decref(j);
+	}
+}
+
 /* Who ran `docker create`, or whose start failed, is not waited for by Compose. */
 static void what_compose_has_left(void **state)
 {
@@ -297,6 +336,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(where_a_cgroup_will_be),
+		cmocka_unit_test(what_a_health_check_said),
 		cmocka_unit_test(what_compose_has_left),
 		cmocka_unit_test(records_that_can_not_be_used),
 		cmocka_unit_test(ids_that_are_none),

@@ -86,6 +86,7 @@ struct tunnel_config {
 	char route[INET6_ADDRSTRLEN]; /* must resolve through the interface; empty: none */
 	uint64_t patience_ns;
 	bool guard_off;
+	bool health_ignored; /* of the VPN's container, as its own check says */
 	char process[16];		 /* name of the VPN's process, as in /proc/PID/comm */
 	struct endpoint_rules endpoints; /* none: the VPN's own state says */
 	struct host_rules bootstrap;	 /* none: vpn */

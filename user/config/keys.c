@@ -216,6 +216,12 @@ static int set_guard(struct place *p, const char *value, struct error *err)
 	return set_either(&p->tunnel->guard_off, value, "on", "off", "on or off", err);
 }
 
+static int set_health(struct place *p, const char *value, struct error *err)
+{
+	return set_either(&p->tunnel->health_ignored, value, "obey", "ignore", "obey or ignore",
+			  err);
+}
+
 static int set_process(struct place *p, const char *value, struct error *err)
 {
 	if (!*value || strlen(value) >= sizeof(p->tunnel->process) || strchr(value, '/'))
@@ -294,6 +300,8 @@ static const struct key keys[] = {
 	  .help = "resolver in the tunnel; default 1.1.1.1 and 9.9.9.9" },
 	{ "process", "NAME", .section = SECTION_TUNNEL, .set = set_process,
 	  .help = "the VPN's process: when the last of that name ends, shut at once" },
+	{ "health", "obey|ignore", .section = SECTION_TUNNEL, .set = set_health,
+	  .help = "obey (default): no lease while the VPN's container is unhealthy" },
 	{ "allow", "tcp/PORT", .section = SECTION_WORKLOAD, .set = set_allow, .repeatable = true,
 	  .help = "a port that LAN clients may talk to; repeatable" },
 	{ "ipv6", "deny|tunnel", .section = SECTION_WORKLOAD, .set = set_ipv6,

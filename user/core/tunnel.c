@@ -598,7 +598,8 @@ static void owner_is(void *arg, const struct engine_item *owner)
 {
 	struct tunnel *t = arg;
 	pid_t pid = owner && owner->running ? owner->pid : 0;
-	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY;
+	bool unhealthy =
+		pid && owner->health == HEALTH_UNHEALTHY && !t->config.health_ignored;
 	uint64_t now = now_boot_ns();
 	int r;
 

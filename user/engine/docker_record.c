@@ -296,6 +296,29 @@ static void read_compose(struct engine_item *i, const json_t *labels)
 	snprintf(i->compose_files, sizeof(i->compose_files), "%s", files);
 }
 
+/* The last check's word: one line, cut, and nothing that makes a record unusable. */
+static void read_health_log(struct engine_item *i, const json_t *health)
+{
+	const json_t *log = json_object_get(health, "Log");
+	const json_t *last = json_array_get(log, json_array_size(log) - 1);
+	const char *said = docker_text(last, "Output");
+	size_t n, room = sizeof(i->health_said);
+
+	if (!last)
+		return;
+	n = (size_t)snprintf(i->health_said, room, "exit %lld: ",
+			     json_integer_value(json_object_get(last, "ExitCode")));
+	for (; *said && n < room - 1; said++) {
+		bool space = (unsigned char)*said <= ' ';
+
+		if (!space || i->health_said[n - 1] != ' ')
+			i->health_said[n++] = space ? ' ' : *said;
+	}
+	while (i->health_said[n - 1] == ' ' || i->health_said[n - 1] == ':')
+		n--;
+	i->health_said[n] = '\0';
+}
+
 /* What `docker create` made has no such label: a person starts it. */
 static bool left_by_compose(const char *status, int exit_code, const json_t *labels)
 {
@@ -342,7 +365,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	char *wrong = i->unusable;
 	const json_t *state = read_object(inspect, "State", wrong);
 	const json_t *host = read_object(inspect, "HostConfig", wrong);
-	const json_t *labels;
+	const json_t *labels, *of_health;
 	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health;
 
 	i->kind = ENGINE_CONTAINER;
@@ -356,7 +379,9 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	if (!i->running)
 		i->pid = 0;
 	i->exit_code = read_number(state, "ExitCode", INT_MIN, INT_MAX, wrong);
-	health = read_text(read_object(state, "Health", wrong), "Status", ENGINE_NAME_LEN, wrong);
+	of_health = read_object(state, "Health", wrong);
+	health = read_text(of_health, "Status", ENGINE_NAME_LEN, wrong);
+	read_health_log(i, of_health);
 	i->health = !strcmp(health, "starting")	   ? HEALTH_STARTING
 		    : !strcmp(health, "healthy")   ? HEALTH_HEALTHY
 		    : !strcmp(health, "unhealthy") ? HEALTH_UNHEALTHY

@@ -88,7 +88,7 @@ int engine_fd(const struct engine *e)
 static bool is_item(const struct engine_item *i)
 {
 	bool good = (i->kind == ENGINE_CONTAINER || i->kind == ENGINE_UNIT) &&
-		    is_text(i->unusable) && i->n_labels <= ENGINE_LABELS && i->pid >= 0 &&
+		    is_text(i->unusable) && is_text(i->health_said) && i->n_labels <= ENGINE_LABELS && i->pid >= 0 &&
 		    is_text(i->id) && is_text(i->name) && *i->id && is_text(i->network_mode) &&
 		    is_text(i->cgroup) && is_text(i->compose_project) &&
 		    is_text(i->compose_service) && is_text(i->compose_dir) &&

@@ -52,6 +52,7 @@ struct engine_item {
 	pid_t pid; /* its first process in our pid namespace; 0: none, or not visible to us */
 	int exit_code;
 	enum engine_health health;
+	char health_said[ENGINE_ERROR_LEN]; /* of the last check: "exit N: OUTPUT", cut; "" */
 	char network_mode[ENGINE_NAME_LEN]; /* "host", "bridge", "container:ID", …; unit: "" */
 	/* Where its cgroup is or will be, below the cgroup v2 root; "": not known before it runs.
 	 * The directory need not be there. A unit's is its ControlGroup. */
