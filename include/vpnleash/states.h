@@ -41,6 +41,9 @@
 	X(TUNNEL_UP, tunnel_up, "the tunnel has a lease")                                          \
 	X(TUNNEL_DOWN, tunnel_down, "the tunnel has no lease")                                     \
 	X(TUNNEL_DOWN_BLOCK, tunnel_down_block, "the tunnel has no lease; on-failure is block")    \
+	X(TUNNEL_DOWN_SHUT, tunnel_down_shut, "the tunnel has no lease") /* not frozen (yet) */    \
+	X(ASTRAY, astray, "it is in another network namespace than its tunnel")                    \
+	X(UNREADABLE, unreadable, "its labels, or the engine's record of it, can not be used")     \
 	X(HELD, held, "an operator holds it")                                                      \
 	X(FREEZE_DONE, freeze_done, "the kernel says frozen 1")                                    \
 	X(FREEZE_FAILED, freeze_failed, "the cgroup did not freeze")                               \

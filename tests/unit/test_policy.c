@@ -44,20 +44,26 @@ static void hard_evidence_revokes(void **state)
 /* Every combination of facts: admitted is who has a tunnel and nothing against it. */
 static void nothing_in_the_way_or_not_up(void **state)
 {
-	for (unsigned int bits = 0; bits < 64; bits++) {
+	for (unsigned int bits = 0; bits < 256; bits++) {
 		struct workload_facts f = { .tunnel_up = bits & 1,
 					    .held = bits & 2,
 					    .may_leave = bits & 4,
 					    .orphaned = bits & 8,
 					    .may_move = bits & 16,
-					    .may_freeze = bits & 32 };
+					    .may_freeze = bits & 32 && !(bits & 1),
+					    .block = bits & 64,
+					    .unreadable = bits & 128 };
 		enum input in = policy_workload_facts(&f);
 
-		assert_int_equal(in == IN_TUNNEL_UP, (bits & 15) == 1);
-		assert_int_equal(in == IN_TUNNEL_DOWN, !f.tunnel_up && f.may_freeze);
-		assert_int_equal(in == IN_ORPHANED, (bits & 31) == (1 | 8 | 16));
-		assert_int_equal(in == IN_HELD, f.tunnel_up && f.held);
-		assert_int_equal(in == IN_DELEGATED, (bits & 7) == (1 | 4));
+		assert_int_equal(in == IN_TUNNEL_UP, (bits & (128 | 15)) == 1);
+		assert_int_equal(in == IN_TUNNEL_DOWN, f.may_freeze);
+		assert_int_equal(in == IN_UNREADABLE, f.unreadable && !f.may_freeze);
+		assert_int_equal(in == IN_TUNNEL_DOWN_BLOCK,
+				 !f.tunnel_up && !f.may_freeze && !f.unreadable && f.block);
+		assert_int_equal(in == IN_ORPHANED, (bits & (128 | 31)) == (1 | 8 | 16));
+		assert_int_equal(in == IN_ASTRAY, (bits & (128 | 31)) == (1 | 8));
+		assert_int_equal(in == IN_HELD, (bits & (128 | 3)) == 3);
+		assert_int_equal(in == IN_DELEGATED, (bits & (128 | 7)) == (1 | 4));
 		assert_int_not_equal(policy_workload(WORKLOAD_OPEN, in)->to, WORKLOAD_INVALID);
 	}
 }

@@ -34,9 +34,7 @@ static size_t utf8_length(const unsigned char *s)
 	return n;
 }
 
-/* The last line of defence for what people read: a caller that forgot to escape a name can not
- * give it a line of its own, nor speak to the terminal. Quotes are the text's own. */
-static void make_harmless(char *line)
+char *make_harmless(char *line)
 {
 	for (unsigned char *s = (unsigned char *)line; *s;) {
 		size_t n = *s < 0x20 || *s == 0x7f ? 0 : utf8_length(s);
@@ -45,6 +43,7 @@ static void make_harmless(char *line)
 			*s = '?';
 		s += n ? n : 1;
 	}
+	return line;
 }
 
 int fail(struct error *err, enum error_kind kind, int r, const char *remedy, const char *format,

@@ -53,6 +53,10 @@ char *escape(char *dst, size_t size, const char *src);
 /* The same, at most 255 bytes of it, for one message: the eighth call after it takes its place. */
 const char *quote(const char *text);
 
+/* The last line of defence for what people read, also where a sentence was cut: bytes that are no
+ * printable text become '?', so that no name gets a line of its own. Quotes are the text's own. */
+char *make_harmless(char *line);
+
 /* Owners: _cleanup_(f) calls f(&variable) at scope end; TAKE_FD/TAKE_PTR hand the thing over. */
 #define _cleanup_(f) __attribute__((cleanup(f)))
 int close_fd(int fd); /* returns -1: fd = close_fd(fd) */

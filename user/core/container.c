@@ -22,9 +22,10 @@ const struct engine_item *container_item(const struct workload *w)
 
 void container_in_trouble(struct workload *w, const char *what, const char *why)
 {
-	char text[sizeof(w->trouble)], shown[300];
+	char text[sizeof(w->trouble)];
 
-	snprintf(text, sizeof(text), "%s: %s", what, escape(shown, sizeof(shown), why));
+	snprintf(text, sizeof(text), "%s: %s", what, why);
+	make_harmless(text);
 	if (!strcmp(text, w->trouble))
 		return;
 	memcpy(w->trouble, text, sizeof(text));

@@ -14,7 +14,7 @@ struct workload;
 #define CONTAINER_COMMAND_LEN 4096
 
 const struct engine_item *container_item(const struct workload *w); /* by the engine; or NULL */
-/* Said once, and by `status` and `why` as long as it is so. */
+/* Said once, and by `status` and `why` as long as it is so. Names in `why` are escaped. */
 void container_in_trouble(struct workload *w, const char *what, const char *why);
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
  * of the next. What to type, in buf; NULL: not so. */

@@ -118,7 +118,7 @@ static void container_say_unusable(struct workload *w, const char *why)
 		w->bound ? "what the engine says of it can not be used"
 			 : "it is NOT leashed if it runs, as its cgroup is not found and what "
 			   "the engine says of it can not be used",
-		why);
+		quote(why));
 }
 
 /* Shut by what is known of it: its id, and where the kernel has it. Nothing that was said before is
@@ -211,7 +211,7 @@ static void container_done(void *owner, int result, const char *error)
 	w->container.stopping = false;
 	container_in_trouble(w, stopping ? "it can not be stopped" : "it can not be started",
 			     result == -ENOENT && !*error ? "the engine knows it no longer"
-			     : *error			  ? error
+			     : *error			  ? quote(error)
 							  : strerror(-result));
 	if (!stopping || w->state != WORKLOAD_STOPPED)
 		return;

@@ -54,13 +54,17 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 #undef ROW
 
 #define ROW(from, in, to, ...) [WORKLOAD_##from][IN_##in] = { WORKLOAD_##to, { __VA_ARGS__ } }
+/* no way out, and nothing is frozen: four causes */
+#define SHUT(from, ...)                                                                  \
+	ROW(from, TUNNEL_DOWN_BLOCK, __VA_ARGS__), ROW(from, TUNNEL_DOWN_SHUT, __VA_ARGS__), \
+		ROW(from, ASTRAY, __VA_ARGS__), ROW(from, UNREADABLE, __VA_ARGS__)
 
 static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(WAITING, CGROUP_BORN, BLOCKED, DO_BAR),
 	ROW(WAITING, CGROUP_GONE, WAITING),
 	ROW(WAITING, TUNNEL_UP, WAITING),
 	ROW(WAITING, TUNNEL_DOWN, WAITING),
-	ROW(WAITING, TUNNEL_DOWN_BLOCK, WAITING),
+	SHUT(WAITING, WAITING),
 	ROW(WAITING, HELD, WAITING),
 	ROW(WAITING, DELEGATED, WAITING),
 	ROW(WAITING, FREEZE_DONE, WAITING),
@@ -77,7 +81,7 @@ static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(OPEN, CGROUP_GONE, WAITING),
 	ROW(OPEN, TUNNEL_UP, OPEN, DO_ADMIT),
 	ROW(OPEN, TUNNEL_DOWN, BLOCKED, DO_BAR, DO_FREEZE),
-	ROW(OPEN, TUNNEL_DOWN_BLOCK, BLOCKED, DO_BAR),
+	SHUT(OPEN, BLOCKED, DO_BAR),
 	ROW(OPEN, HELD, BLOCKED, DO_BAR),
 	ROW(OPEN, DELEGATED, BLOCKED, DO_BAR),
 	ROW(OPEN, FREEZE_DONE, OPEN), /* an operator froze it: theirs to thaw, and still leased */
@@ -94,7 +98,7 @@ static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(BLOCKED, CGROUP_GONE, WAITING),
 	ROW(BLOCKED, TUNNEL_UP, OPEN, DO_ADMIT, DO_THAW),
 	ROW(BLOCKED, TUNNEL_DOWN, BLOCKED, DO_BAR, DO_FREEZE),
-	ROW(BLOCKED, TUNNEL_DOWN_BLOCK, BLOCKED, DO_BAR),
+	SHUT(BLOCKED, BLOCKED, DO_BAR),
 	ROW(BLOCKED, HELD, BLOCKED, DO_BAR),
 	ROW(BLOCKED, DELEGATED, BLOCKED, DO_BAR),
 	ROW(BLOCKED, FREEZE_DONE, FROZEN),
@@ -111,7 +115,7 @@ static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(FROZEN, CGROUP_GONE, WAITING),
 	ROW(FROZEN, TUNNEL_UP, OPEN, DO_ADMIT, DO_THAW),
 	ROW(FROZEN, TUNNEL_DOWN, FROZEN, DO_BAR),
-	ROW(FROZEN, TUNNEL_DOWN_BLOCK, FROZEN, DO_BAR),
+	SHUT(FROZEN, FROZEN, DO_BAR),
 	ROW(FROZEN, HELD, FROZEN, DO_BAR),
 	ROW(FROZEN, DELEGATED, FROZEN, DO_BAR),
 	ROW(FROZEN, FREEZE_DONE, FROZEN),
@@ -129,7 +133,7 @@ static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(STOPPED, CGROUP_GONE, STOPPED),
 	ROW(STOPPED, TUNNEL_UP, STOPPED, DO_START),
 	ROW(STOPPED, TUNNEL_DOWN, STOPPED, DO_BAR),
-	ROW(STOPPED, TUNNEL_DOWN_BLOCK, STOPPED, DO_BAR),
+	SHUT(STOPPED, STOPPED, DO_BAR),
 	ROW(STOPPED, HELD, STOPPED, DO_BAR),
 	ROW(STOPPED, DELEGATED, STOPPED, DO_BAR),
 	ROW(STOPPED, FREEZE_DONE, STOPPED),
@@ -143,6 +147,7 @@ static const struct step workload_steps[WORKLOAD_MAX][IN_MAX] = {
 	ROW(STOPPED, GIVEN_UP, WAITING),
 };
 /* clang-format on */
+#undef SHUT
 #undef ROW
 
 static const struct step invalid;
@@ -159,14 +164,18 @@ const struct step *policy_workload(enum workload_state state, enum input in)
 
 enum input policy_workload_facts(const struct workload_facts *f)
 {
+	if (f->may_freeze)
+		return IN_TUNNEL_DOWN;
+	if (f->unreadable)
+		return IN_UNREADABLE;
 	if (!f->tunnel_up)
-		return f->may_freeze ? IN_TUNNEL_DOWN : IN_TUNNEL_DOWN_BLOCK;
+		return f->block ? IN_TUNNEL_DOWN_BLOCK : IN_TUNNEL_DOWN_SHUT;
 	if (f->held)
 		return IN_HELD;
 	if (f->may_leave)
 		return IN_DELEGATED;
 	if (f->orphaned)
-		return f->may_move ? IN_ORPHANED : IN_TUNNEL_DOWN_BLOCK;
+		return f->may_move ? IN_ORPHANED : IN_ASTRAY;
 	return IN_TUNNEL_UP;
 }
 

@@ -27,12 +27,14 @@ const struct step *policy_workload(enum workload_state state, enum input in);
 
 /* What a workload's table is told when its tunnel has changed, or what stands in its way. */
 struct workload_facts {
-	bool tunnel_up;	 /* of one whose engine's record can be used */
+	bool unreadable; /* its labels, or the engine's record of it */
+	bool tunnel_up;
 	bool held;	 /* by an operator */
 	bool may_leave;	 /* its own user may, and nothing would hold him */
 	bool orphaned;	 /* it is in another netns than its tunnel */
 	bool may_move;	 /* orphaned: a start would bring it there */
-	bool may_freeze; /* without its tunnel */
+	bool block;	 /* on-failure = block */
+	bool may_freeze; /* it has no tunnel, and is not to run without one */
 };
 enum input policy_workload_facts(const struct workload_facts *f);
 

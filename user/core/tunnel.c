@@ -31,7 +31,6 @@
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
 					  * or patience are short, three in that time */
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
-#define ANSWER_NS	(NS_PER_SEC / 2) /* after which a probe is without an answer */
 /* after which a socket whose probes are all without an answer is made anew: its source address may
  * have gone, or the prober had no descriptor left for it */
 #define SOCKET_NS  (10 * NS_PER_SEC)
@@ -84,7 +83,8 @@ static void tell_workloads(struct tunnel *t)
 			workload_tunnel_changed(w);
 }
 
-/* evidence_ns: when the fact was read, 0: nothing was read. */
+/* detail: a sentence in which names are escaped. evidence_ns: when the fact was read, 0: nothing
+ * was read. */
 static void tunnel_input(struct tunnel *t, enum input in, const char *detail, uint64_t evidence_ns)
 {
 	const struct step *step = policy_tunnel(t->state, in);
@@ -96,6 +96,7 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 	if (in != IN_SEEN && in != IN_PATIENT) { /* why it is as it is; these two say nothing new */
 		t->why = in;
 		snprintf(t->why_detail, sizeof(t->why_detail), "%s", detail ? detail : "");
+		make_harmless(t->why_detail);
 	}
 	if (t->state == from)
 		return;
@@ -273,7 +274,7 @@ static int tunnel_look_at_edge(struct tunnel *t)
 	t->guarded = true;
 	if (t->link_why) /* what is left to say */
 		tunnel_input(t, t->link_why,
-			     t->link_ready ? "the guard is complete" : t->link_detail, 0);
+			     t->link_ready ? "the guard is complete" : quote(t->link_detail), 0);
 	tunnel_set_ready(t);
 	return 0;
 }
@@ -303,7 +304,7 @@ static void on_tunnel_link(void *owner, const struct evidence *e)
 		tunnel_identify(t);
 	else if (!t->link_ready)
 		forget_signs(t);
-	tunnel_input(t, e->what, e->detail, e->seen_ns);
+	tunnel_input(t, e->what, quote(e->detail), e->seen_ns);
 	if (!t->link_ready)
 		edge_device_gone(t->edge);
 	tunnel_set_ready(t);
@@ -433,7 +434,7 @@ static void vpn_ended(void *owner, uint64_t evidence_ns)
 	struct tunnel *t = owner;
 
 	tunnel_set_ready(t);
-	tunnel_input(t, IN_VPN_DEAD, t->config.process, evidence_ns);
+	tunnel_input(t, IN_VPN_DEAD, quote(t->config.process), evidence_ns);
 }
 
 static const struct edge_calls edge_calls = {
@@ -551,7 +552,7 @@ static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 		return;
 	t->link_ready = false;
 	tunnel_set_ready(t);
-	tunnel_input(t, IN_NETNS_GONE, t->config.netns, evidence_ns);
+	tunnel_input(t, IN_NETNS_GONE, quote(t->config.netns), evidence_ns);
 	leave_netns(t);
 	unguard_sweep(t->daemon);
 }
@@ -598,8 +599,7 @@ static void owner_is(void *arg, const struct engine_item *owner)
 {
 	struct tunnel *t = arg;
 	pid_t pid = owner && owner->running ? owner->pid : 0;
-	bool unhealthy =
-		pid && owner->health == HEALTH_UNHEALTHY && !t->config.health_ignored;
+	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY && !t->config.health_ignored;
 	uint64_t now = now_boot_ns();
 	int r;
 
@@ -613,7 +613,7 @@ static void owner_is(void *arg, const struct engine_item *owner)
 		t->owner.unhealthy = unhealthy;
 		tunnel_set_ready(t);
 		if (unhealthy)
-			tunnel_input(t, IN_UNHEALTHY, t->config.netns, now);
+			tunnel_input(t, IN_UNHEALTHY, quote(owner->name), now);
 	}
 	if (pid == t->owner.pid)
 		return;
@@ -686,7 +686,8 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 		return now + TICK_PROVING_NS;
 	if (!t->asked_ns)
 		return now + min_u64(TICK_NS, term / 3);
-	return now - t->asked_ns < ANSWER_NS ? t->asked_ns + ANSWER_NS : now + TICK_PROVING_NS;
+	return now - t->asked_ns < TUNNEL_ANSWER_NS ? t->asked_ns + TUNNEL_ANSWER_NS
+						    : now + TICK_PROVING_NS;
 }
 
 static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg)
@@ -802,17 +803,6 @@ static void adopt_lease(struct tunnel *t)
 	set_timer(t->daemon->loop, &t->expiry, expires, on_expiry, t);
 	log_line(LOG_LEVEL_NOTICE, "tunnel '%s': adopted, its lease is alive", t->config.interface);
 	tell_workloads(t); /* of labels there may be some already */
-}
-
-const char *tunnel_why(const struct tunnel *t, char *buf, size_t size)
-{
-	char detail[sizeof(t->why_detail) * 2];
-
-	snprintf(buf, size, "%s%s%s%s%s",
-		 t->why ? input_text(t->why) : "no such network namespace yet",
-		 *t->why_detail ? ": " : "", escape(detail, sizeof(detail), t->why_detail),
-		 *t->probe_error ? "; its probe can not be set up: " : "", t->probe_error);
-	return buf;
 }
 
 int tunnel_start(struct tunnel *t, struct error *err)

@@ -16,6 +16,8 @@
 struct daemon;
 struct workload;
 
+#define TUNNEL_ANSWER_NS (NS_PER_SEC / 2) /* after which a probe is without an answer */
+
 /* Of a tunnel whose netns is a container's or a unit's. */
 struct tunnel_owner {
 	pid_t pid; /* 0: not running */
@@ -32,8 +34,8 @@ struct tunnel {
 	struct tunnel_config config;
 	uint32_t id; /* the prober's target */
 	enum tunnel_state state;
-	enum input why; /* of the last change of state, or of why it stays down */
-	char why_detail[200];
+	enum input why;	      /* of the last change of state, or of why it stays down */
+	char why_detail[512]; /* names in it are escaped */
 	uint64_t changed_ns;
 
 	/* the netns file: as configured, or of its owner's first process; "": unknown */
@@ -77,5 +79,3 @@ void tunnel_free(struct tunnel *t); /* revokes nothing */
 void tunnel_workloads_changed(struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 int prober_begin(struct daemon *d, struct error *err);
-/* Why it is as it is, in words; escaped. Returns buf. */
-const char *tunnel_why(const struct tunnel *t, char *buf, size_t size);

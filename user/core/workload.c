@@ -202,8 +202,7 @@ void workload_input(struct workload *w, enum input in)
 
 void workload_configure(struct workload *w, const struct workload_config *config)
 {
-	/* nothing is dropped in audit, so nothing is frozen */
-	w->on_failure = config->audit ? ON_FAILURE_BLOCK : config->on_failure;
+	w->on_failure = config->on_failure;
 	w->stop_after_ns = config->stop_after_ns;
 	w->ipv6 = config->ipv6;
 	w->audit = config->audit;
@@ -215,7 +214,7 @@ void workload_configure(struct workload *w, const struct workload_config *config
 
 /* Who leaves a cgroup in a netns with a guard of its own is held by that guard. Elsewhere by
  * nothing: a leash that its wearer may take off is none. */
-static bool may_leave(const struct workload *w)
+bool workload_may_leave(const struct workload *w)
 {
 	return *w->delegated && !(w->tunnel->edge && !edge_state(w->tunnel->edge).weak);
 }
@@ -225,9 +224,9 @@ const char *workload_trouble(const struct workload *w, char *buf, size_t size)
 	if (*w->trouble || !*w->delegated)
 		return w->trouble;
 	snprintf(buf, size, "%s: %s, who may take its processes out of it (" DELEGATION_REMEDY ")",
-		 w->audit	? "enforced, it would stay shut"
-		 : may_leave(w) ? "it stays shut"
-				: "degraded, the guard holds whoever leaves it",
+		 w->audit		 ? "enforced, it would stay shut"
+		 : workload_may_leave(w) ? "it stays shut"
+					 : "degraded, the guard holds whoever leaves it",
 		 w->delegated);
 	return buf;
 }
@@ -251,20 +250,24 @@ static bool delegation_changed(struct workload *w)
 
 void workload_tunnel_changed(struct workload *w)
 {
-	bool usable = !w->container.unusable;
-	struct workload_facts f = { .held = w->held, .may_leave = may_leave(w) };
+	struct workload_facts f = { .unreadable = w->container.unusable ||
+						  w->tunnel == w->daemon->nowhere,
+				    .tunnel_up = w->tunnel->state == TUNNEL_UP,
+				    .held = w->held,
+				    .may_leave = workload_may_leave(w),
+				    .block = w->on_failure == ON_FAILURE_BLOCK };
 	enum input in;
 
-	f.tunnel_up = usable && w->tunnel->state == TUNNEL_UP;
-	f.orphaned = f.tunnel_up && container_is_orphaned(w);
+	f.orphaned = f.tunnel_up && !f.unreadable && container_is_orphaned(w);
 	f.may_move = f.orphaned && container_may_move(w);
-	f.may_freeze = !f.tunnel_up && usable && w->on_failure == ON_FAILURE_FREEZE &&
+	/* nothing is dropped in audit, so nothing is frozen */
+	f.may_freeze = !f.tunnel_up && !w->container.unusable && !f.block && !w->audit &&
 		       (!w->container.kind || container_has_started(w)) &&
 		       (w->origin != OF_SLICE || now_boot_ns() - w->born_ns >= SETTLED_NS);
 	in = policy_workload_facts(&f);
 	if (in == IN_ORPHANED)
 		container_moves(w);
-	else if (f.orphaned && in == IN_TUNNEL_DOWN_BLOCK)
+	else if (in == IN_ASTRAY)
 		container_say_orphaned(w);
 	workload_input(w, in);
 }
@@ -322,7 +325,7 @@ static void join_workload(struct workload *w)
 	else
 		record_flags(d->leases, w->bound, 0, WORKLOAD_HELD);
 	if (!record_get(d->leases, w->bound, &record) && record.flags & WORKLOAD_ADMITTED &&
-	    t->state == TUNNEL_UP && !may_leave(w)) {
+	    t->state == TUNNEL_UP && !workload_may_leave(w)) {
 		w->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
 		w->changed_ns = record.since_ns;
 	} else {

@@ -87,6 +87,8 @@ void workload_tunnel_changed(struct workload *w);	  /* w->tunnel went up or down
 void workload_move(struct workload *w, struct tunnel *t); /* to another tunnel */
 void workload_look(struct workload *w); /* at what nobody tells: once a second at least */
 int workload_hold(struct workload *w, bool held, struct error *err);
+/* Its own user may take it out of its cgroup, and nothing would hold it then. */
+bool workload_may_leave(const struct workload *w);
 /* What is wrong with it, for people; "": nothing. */
 const char *workload_trouble(const struct workload *w, char *buf, size_t size);
 void workload_summary(struct workload *w); /* what was dropped since the last one */

@@ -284,6 +284,8 @@ static void configure(const struct config *config, const struct parts *new)
 		workload_configure(w, &config->workloads[i]);
 		if (w->tunnel != t)
 			workload_move(w, t);
+		else /* who is shut is frozen, if on-failure says so by now */
+			workload_tunnel_changed(w);
 	}
 }
 

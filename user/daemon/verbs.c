@@ -11,6 +11,7 @@
 #include "act/gate.h"
 #include "act/lease.h"
 #include "base/privilege.h"
+#include "core/cause.h"
 #include "core/container.h"
 #include "core/policy.h"
 #include "core/registry.h"
@@ -44,7 +45,7 @@ static json_t *guard_status(const struct tunnel *t)
 {
 	struct edge_state e = t->edge ? edge_state(t->edge) : (struct edge_state) { 0 };
 	json_t *on = json_array(), *to = json_array(), *also = json_array();
-	char endpoints[32][ENDPOINT_LEN], confined[16][256], shown[600];
+	char endpoints[32][ENDPOINT_LEN], confined[16][256];
 	uint64_t dropped[VPNLEASH_REASON_MAX] = { 0 };
 	const char *interfaces[8], *why = NULL;
 	size_t n;
@@ -69,7 +70,7 @@ static json_t *guard_status(const struct tunnel *t)
 					"qdisc pass (give VPN and workload a netns of their own; "
 					"or start the kernel with bpf in lsm=)";
 		else if (t->state != TUNNEL_UP)
-			why = escape(shown, sizeof(shown), edge_why(t->edge));
+			why = edge_why(t->edge);
 		edge_drops(t->edge, gate_pins(t->daemon->gate), dropped);
 	}
 	return json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o}", "state", guard_state(t), "interfaces", on,
@@ -82,7 +83,7 @@ static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
 	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN];
-	char why[900];
+	char why[2000];
 
 	if (t->config.probe == PROBE_ICMP)
 		snprintf(watched, sizeof(watched), "icmp:%s",
@@ -95,7 +96,7 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
 					  .watched = watched,
-					  .why = tunnel_why(t, why, sizeof(why)),
+					  .why = cause_tunnel_text(t, why, sizeof(why)),
 					  .changed_ns = t->changed_ns,
 					  .guard = guard_status(t) });
 }
@@ -279,69 +280,20 @@ static json_t *answer_hold(struct daemon *d, const struct request *q, struct err
 	return json_pack("{s:s,s:b}", "state", workload_state_name(w->state), "held", held);
 }
 
-static const char *what_to_do(const struct workload *w, char *buf, size_t size)
-{
-	const char *command = container_to_type(w, buf, size);
-
-	if (w->held)
-		return "vpnleash release lets it go on";
-	if (command)
-		return command;
-	if (w->container.unusable)
-		return "make the container anew; it opens when its record can be used";
-	if (w->again)
-		return "nothing to do, it is tried again";
-	if (*w->delegated)
-		return DELEGATION_REMEDY;
-	if (w->tunnel == w->daemon->nowhere)
-		return "correct its labels, and make the container anew";
-	if (w->state == WORKLOAD_STOPPED || container_is_left(w))
-		return w->tunnel->state == TUNNEL_UP ? "nothing to do, it is started in a moment"
-						     : "start the VPN, it is started by itself";
-	if (w->state == WORKLOAD_WAITING)
-		return "start it; the gate is attached when its cgroup appears";
-	if (w->state == WORKLOAD_OPEN)
-		return "nothing to do";
-	if (w->tunnel->state != TUNNEL_UP && *vpn_why(w->tunnel->vpn))
-		return escape(buf, size, vpn_why(w->tunnel->vpn));
-	switch (w->tunnel->state) {
-	case TUNNEL_UP:
-		return "nothing to do, it opens in a moment";
-	case TUNNEL_DOWN:
-		return w->tunnel->ready
-			       ? "see whether the VPN carries anything: it opens by itself after two "
-				 "signs of life"
-			       : "bring the tunnel up, it opens by itself";
-	default:
-		return "start the VPN, it opens by itself";
-	}
-}
-
 /* The last decision in words: what, since when, on which evidence, what to do. */
 static json_t *answer_why(struct daemon *d, const struct request *q, struct error *err)
 {
 	struct workload *w = verbs_find(d, q->workload, err);
-	char why[1200], tunnel[CONFIG_NAME_LEN * 2], said[900];
-	char command[CONTAINER_COMMAND_LEN];
-	const char *trouble;
+	char text[2 * CONTAINER_COMMAND_LEN];
 	json_t *j;
 
 	if (!w)
 		return NULL;
-	trouble = workload_trouble(w, why, sizeof(why));
-	if (*trouble && trouble != why)
-		snprintf(why, sizeof(why), "%s", trouble);
-	if (!*trouble)
-		snprintf(why, sizeof(why), "tunnel '%s' is %s: %s%s",
-			 escape(tunnel, sizeof(tunnel), w->tunnel->config.name),
-			 tunnel_state_name(w->tunnel->state),
-			 tunnel_why(w->tunnel, said, sizeof(said)),
-			 w->held ? "; an operator holds the workload" : "");
 	j = workload_status(w);
 	json_object_set_new(j, "evidence",
 			    json_string(w->why ? input_text(w->why) : "it has not run yet"));
-	json_object_set_new(j, "why", json_string(why));
-	json_object_set_new(j, "remedy", json_string(what_to_do(w, command, sizeof(command))));
+	json_object_set_new(j, "why", json_string(cause_text(w, text, sizeof(text))));
+	json_object_set_new(j, "remedy", json_string(cause_to_do(w, text, sizeof(text))));
 	return j;
 }
 

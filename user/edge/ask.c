@@ -111,15 +111,16 @@ static void believe(struct edge *e, const struct wireguard *w)
 static void disbelieve(struct edge *e)
 {
 	const char *cgroup = vpn_cgroup(e->vpn);
-	char why[sizeof(e->wireguard_why)], shown[2 * sizeof(why)];
+	char why[sizeof(e->wireguard_why)], called[CALLED_LEN];
 
 	snprintf(why, sizeof(why),
-		 "who answers for WireGuard at %s.sock is not the VPN%s%.100s (set endpoint = "
+		 "who answers for WireGuard at %s.sock is not the VPN%s%s (set endpoint = "
 		 "IP:PORT/udp, or netns = container:NAME or unit:NAME of the VPN)",
-		 e->asked_for, *cgroup ? ", whose cgroup is " : "", cgroup);
+		 quote(e->asked_for), *cgroup ? ", which is " : "",
+		 *cgroup ? place_called(e->place, cgroup, called) : "");
+	make_harmless(why);
 	if (strcmp(why, e->wireguard_why) && may_log(e->place->log))
-		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", e->place->config->interface,
-			 escape(shown, sizeof(shown), why));
+		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", e->place->config->interface, why);
 	memcpy(e->wireguard_why, why, sizeof(why));
 }
 

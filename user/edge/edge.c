@@ -52,7 +52,8 @@ int edge_open(struct edge **ret, struct vpn *vpn, struct error *err)
 	p->calls->each_edge(p->owner, find_guarding, &other);
 	if (other)
 		return SAY(err, -EBUSY, "one tunnel for each netns, or guard = off",
-			   "the netns is guarded for tunnel %s", other->place->config->name);
+			   "the netns is guarded for tunnel '%s'",
+			   quote(other->place->config->name));
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "guard the netns");
@@ -113,7 +114,7 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 		return SAY(err, -ENOENT,
 			   "start vpnleash in the netns of the host or of that engine",
 			   "interface %s: the netns of its other end can not be reached",
-			   u->link.name);
+			   quote(u->link.name));
 	u->spec.outside = (struct device) { u->peer_fd, (uint32_t)netns_ino(u->peer_fd), 0,
 					    u->link.peer_ifindex };
 	netns_cookie(u->peer_fd, &u->spec.outside.netns_cookie);
@@ -140,7 +141,7 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 	links_free(&l);
 	return found ? 0
 		     : SAY(err, -ESTALE, NULL, "the other end of %s is being changed",
-			   u->link.name);
+			   quote(u->link.name));
 }
 
 static void note_audit(const struct cgroup_ref *c, bool audit, void *arg)
@@ -220,8 +221,8 @@ static void note_present(struct edge *e, const struct link *link)
 				 "more than %d interfaces lead out", UNDERLAYS);
 	} else if (!is_tunnel) { /* the tunnel's outer packets leave elsewhere */
 		snprintf(e->unguardable, sizeof(e->unguardable),
-			 "interface %s (%s) leads out and can not be guarded", link->name,
-			 *link->kind ? link->kind : "hardware");
+			 "interface %s (%s) leads out and can not be guarded", quote(link->name),
+			 *link->kind ? quote(link->kind) : "hardware");
 	}
 }
 
@@ -259,7 +260,7 @@ static int follow_present(struct edge *e, struct error *err)
 		const struct underlay *u = find_underlay(e->known, e->n, link);
 
 		if (!u || strcmp(u->link.name, link->name))
-			return SAY(err, -ESTALE, NULL, "interface %s is new%s", link->name,
+			return SAY(err, -ESTALE, NULL, "interface %s is new%s", quote(link->name),
 				   u ? " by name" : "");
 	}
 	if (e->n_present != e->n)
@@ -339,7 +340,7 @@ int edge_verify(struct edge *e, struct error *err)
 			e->complete = false;
 			edge_shut(e);
 			return SAY(err, -ESTALE, NULL, "%s is off interface %s, or not the first",
-				   which, e->known[i].link.name);
+				   which, quote(e->known[i].link.name));
 		}
 	return 0;
 }

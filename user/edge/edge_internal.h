@@ -24,8 +24,7 @@
 #define LEARNED	  16
 #define RULES	  (2 * RULES_ENDPOINTS + 2 * WIREGUARD_PEERS + RULES_HOSTS + 2 * LEARNED)
 
-/* A sentence that says all, without errno's. Names in it are as the kernel has them: it goes into
- * why_detail, which is escaped where it leaves. */
+/* A sentence that says all, without errno's. */
 #define SAY(err, r, remedy, ...) (fail(err, ERROR_OTHER, 0, remedy, __VA_ARGS__), (r))
 
 struct underlay {
@@ -61,7 +60,7 @@ struct edge {
 	pid_t answers;		 /* the process that did; 0: none */
 	uint64_t searched_ns;	 /* for it, in vain */
 	uint64_t news_ns;	 /* its last */
-	char wireguard_why[300]; /* why it is not believed; "" */
+	char wireguard_why[600]; /* why it is not believed; "" */
 	size_t n_learned;
 	struct vpn_endpoint learned[LEARNED]; /* from what was noted, at the last grant */
 	size_t n_rules;

@@ -25,7 +25,7 @@ struct vpn_process {
 struct vpn {
 	struct edge_place place;
 	char cgroup[PATH_MAX]; /* below the root; "": not known */
-	char why[400];	       /* why not, and what to do; "": there is no more to say */
+	char why[800];	       /* why not, and what to do; "": there is no more to say */
 	pid_t owner;	       /* whose netns it is, as `netns` says; 0: it does not */
 	/* by its name it was found there: while this cgroup is there, another is another's */
 	char was[PATH_MAX];
@@ -100,12 +100,13 @@ static void watch_vpn(struct vpn *v, pid_t pid)
 static void __attribute__((format(printf, 2, 3)))
 vpn_is_nobody(struct vpn *v, const char *format, ...)
 {
-	char why[sizeof(v->why)], shown[2 * sizeof(v->why)];
+	char why[sizeof(v->why)];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
+	make_harmless(why);
 	while (v->n)
 		drop_process(v, 0);
 	v->cgroup[0] = '\0';
@@ -113,8 +114,7 @@ vpn_is_nobody(struct vpn *v, const char *format, ...)
 		return;
 	memcpy(v->why, why, sizeof(why));
 	if (may_log(v->place.log))
-		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", v->place.config->interface,
-			 escape(shown, sizeof(shown), why));
+		log_line(LOG_LEVEL_WARNING, "tunnel '%s': %s", v->place.config->interface, why);
 }
 
 static void vpn_is_in(struct vpn *v, const char *cgroup)
@@ -155,14 +155,15 @@ static int cgroup_of_owner(const struct vpn *v, char ret[PATH_MAX])
 
 static void find_by_owner(struct vpn *v)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], called[CALLED_LEN];
 
 	if (cgroup_of_owner(v, path))
-		vpn_is_nobody(v, OWNER "has ended", v->owner);
+		vpn_is_nobody(v, OWNER "has ended (start the VPN)", v->owner);
 	else if (!strcmp(path, "/"))
 		vpn_is_nobody(v, OWNER "is in the root cgroup (" NAME_IT ")", v->owner);
 	else if (place_is_leashed(&v->place, path))
-		vpn_is_nobody(v, OWNER LEASHED ", in cgroup %.150s (" NAME_IT ")", v->owner, path);
+		vpn_is_nobody(v, OWNER LEASHED ", in %s (" NAME_IT ")", v->owner,
+			      place_called(&v->place, path, called));
 	else
 		vpn_is_in(v, path);
 }
@@ -204,22 +205,25 @@ static int note_named(const struct netns_process *p, void *arg)
  * one in which it was is there, no other takes its place, nor while it is being started anew. */
 static void find_by_name(struct vpn *v, const struct found *f)
 {
-	const char *name = v->place.config->process;
+	const char *name = quote(v->place.config->process);
+	char one[CALLED_LEN], other[CALLED_LEN];
 	bool was = *v->was && !place_is_leashed(&v->place, v->was) &&
 		   cgroup_id(&v->place, v->was) == v->was_id;
 
 	if (f->other) {
 		v->dead = false; /* one of them may be the VPN */
 		vpn_is_nobody(v,
-			      "process %s is %d in cgroup %.80s and %d in cgroup %.80s: which of "
-			      "them is the VPN is not known (" NAME_IT ")",
-			      name, f->pids[0], f->cgroup, f->other, f->other_cgroup);
+			      "process %s is %d in %s and %d in %s: which of them is the VPN is "
+			      "not known (" NAME_IT ")",
+			      name, f->pids[0], place_called(&v->place, f->cgroup, one), f->other,
+			      place_called(&v->place, f->other_cgroup, other));
 	} else if (f->n && was && strcmp(f->cgroup, v->was)) {
 		v->dead = false;
 		vpn_is_nobody(v,
-			      "process %s is %d in cgroup %.80s, and was in cgroup %.80s, which is "
-			      "there: which of them is the VPN is not known (" NAME_IT ")",
-			      name, f->pids[0], f->cgroup, v->was);
+			      "process %s is %d in %s, and was in %s, which is there: which of "
+			      "them is the VPN is not known (" NAME_IT ")",
+			      name, f->pids[0], place_called(&v->place, f->cgroup, one),
+			      place_called(&v->place, v->was, other));
 	} else if (!f->n && was) {
 		vpn_is_in(v, v->was);
 	} else if (!f->n && f->leashed) {
@@ -228,7 +232,10 @@ static void find_by_name(struct vpn *v, const struct found *f)
 			      "workload (" NAME_IT ")",
 			      name, f->leashed);
 	} else if (!f->n) {
-		vpn_is_nobody(v, "no process %s is in the network namespace", name);
+		vpn_is_nobody(v,
+			      "no process %s is in the network namespace (start the VPN, or "
+			      "correct process)",
+			      name);
 	} else if (!strcmp(f->cgroup, "/")) {
 		vpn_is_nobody(v, "process %s, %d, is in the root cgroup (" NAME_IT ")", name,
 			      f->pids[0]);
@@ -242,9 +249,11 @@ static void find_by_name(struct vpn *v, const struct found *f)
 void vpn_look(struct vpn *v, bool is_up)
 {
 	struct found f = { .vpn = v };
+	char called[CALLED_LEN];
 
 	if (*v->cgroup && place_is_leashed(&v->place, v->cgroup)) /* since the last look */
-		vpn_is_nobody(v, "cgroup %.150s " LEASHED " (" NAME_IT ")", v->cgroup);
+		vpn_is_nobody(v, "%s " LEASHED " (" NAME_IT ")",
+			      place_called(&v->place, v->cgroup, called));
 	v->owner = owner_of(v);
 	if (v->owner)
 		find_by_owner(v);

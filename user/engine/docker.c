@@ -159,7 +159,7 @@ static int get_body(const char *socket_path, const char *path, struct body *ret,
 		return -EREMOTEIO;
 	}
 	if (code != CURLE_OK)
-		return fail(err, ERROR_OTHER, -EIO, NULL, "ask the engine at '%s': %s", socket_path,
+		return fail(err, ERROR_OTHER, -EIO, NULL, "ask the engine at %s: %s", socket_path,
 			    lib.curl_easy_strerror(code));
 	r = result_of(status);
 	if (r) {

@@ -88,8 +88,8 @@ void audit_state(struct audit *a, const char *kind, const char *name, const char
 		 const char *to, const char *evidence, const char *detail, uint64_t latency_ns,
 		 bool quiet)
 {
-	const char *shown = quote(name), *said = quote(detail ? detail : "");
-	char line[700], latency[48] = "";
+	const char *shown = quote(name), *said = detail ? detail : "";
+	char line[1000], latency[48] = "";
 
 	if (latency_ns)
 		snprintf(latency, sizeof(latency), ", after %.1f ms", (double)latency_ns / 1e6);
