@@ -295,7 +295,7 @@ static const struct key keys[] = {
 	  .repeatable = true,
 	  .help = "the VPN's server, or preset:cloudflare-warp; default: auto" },
 	{ "bootstrap", "vpn|IP,...", .section = SECTION_TUNNEL, .set = set_bootstrap,
-	  .help = "before the tunnel is up: what the VPN sends, or to these hosts" },
+	  .help = "before the tunnel is up: what the VPN sends, or all to these" },
 	{ "dns", "auto|none|IP[,IP]", .section = SECTION_TUNNEL, .set = set_dns,
 	  .help = "resolver in the tunnel; default 1.1.1.1 and 9.9.9.9" },
 	{ "process", "NAME", .section = SECTION_TUNNEL, .set = set_process,
