@@ -193,13 +193,8 @@ int detach_recorded(const struct pins *pins, const struct cgroup_root *root, con
 		    bool keep_pins, struct error *err)
 {
 	struct walk walk = { .pins = pins, .root = root, .name = name, .err = err };
-	char path[PATH_MAX], canonical[VPNLEASH_NAME_LEN];
 	int kept = 0, r;
 
-	if (name && !strncmp(name, "slice:", 6) && !slice_to_path(root, name + 6, path, NULL)) {
-		slice_name(path, canonical); /* "slice:/a.slice" is "slice:a.slice" */
-		walk.name = canonical;
-	}
 	pins_each_workload(pins, note_slice, &walk);
 	r = pins_each_workload(pins, refuse_alone, &walk);
 	if (r)

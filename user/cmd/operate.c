@@ -7,6 +7,7 @@
 #include "act/detach.h"
 #include "act/lease.h"
 #include "cmd/cmd.h"
+#include "cmd/names.h"
 #include "core/marks.h"
 #include "report/control.h"
 #include "report/control_client.h"
@@ -52,16 +53,31 @@ static int detach_without_daemon(const char *name, struct error *err)
 	return r;
 }
 
+static int detach_all(struct error *err)
+{
+	json_auto_t *reply = NULL;
+	int r = control_ask(json_pack("{s:s,s:b}", "verb", "detach", "all", 1), &reply, err);
+
+	if (r != -ESRCH)
+		return r;
+	r = detach_without_daemon(NULL, err);
+	if (r == 0)
+		printf("nothing is leashed\n");
+	return r < 0 ? r : EXIT_GOOD;
+}
+
 int cmd_detach(int argc, char **argv, struct error *err)
 {
 	json_auto_t *reply = NULL;
-	const char *name;
+	char name[NAME_LEN];
+	bool daemon;
 	int r;
 
 	if (wants_help(argc, argv)) {
 		printf("usage: vpnleash detach WORKLOAD|slice:NAME|--all\n\n"
 		       "Takes the gate off; nothing else does. Thaws what vpnleash froze. Whatever runs then sends\n"
-		       "wherever the routes lead. WORKLOAD is the name in `vpnleash status`. slice:NAME detaches a\n"
+		       "wherever the routes lead. WORKLOAD is as in `vpnleash status`, or as `run` takes it.\n"
+		       "It is never left out: nobody is detached by mistake. slice:NAME detaches a\n"
 		       "slice and every workload in it; a workload in a slice can not be detached alone.\n\n"
 		       "Exit codes: 0 detached (or nothing was leashed), 2 no such workload, 4 missing privilege,\n"
 		       "            5 other failure.\n");
@@ -70,19 +86,19 @@ int cmd_detach(int argc, char **argv, struct error *err)
 	if (argc != 2)
 		return fail(err, ERROR_INPUT, 0, "vpnleash detach WORKLOAD|--all",
 			    "what to detach?");
-	name = strcmp(argv[1], "--all") ? argv[1] : NULL;
-	r = control_ask(name ? json_pack("{s:s,s:s}", "verb", "detach", "workload", name)
-			     : json_pack("{s:s,s:b}", "verb", "detach", "all", 1),
-			&reply, err);
-	if (r != -ESRCH)
+	if (!strcmp(argv[1], "--all"))
+		return detach_all(err);
+	r = names_ask(argv[1], name, &daemon, err);
+	if (r)
 		return r;
-	r = detach_without_daemon(name, err);
-	if (r == 0 && name)
-		return fail(err, ERROR_INPUT, -ENOENT, "see: vpnleash status", "detach '%s'",
-			    quote(name));
-	if (r == 0)
-		printf("nothing is leashed\n");
-	return r < 0 ? r : EXIT_GOOD;
+	if (!daemon) {
+		r = detach_without_daemon(names_plain(name), err);
+		return r < 0 ? r : EXIT_GOOD;
+	}
+	/* the daemon may know it by its record alone, which has it unescaped */
+	if (!strcmp(name, quote(argv[1])))
+		snprintf(name, sizeof(name), "%s", argv[1]);
+	return control_ask(json_pack("{s:s,s:s}", "verb", "detach", "workload", name), &reply, err);
 }
 
 struct holding {
@@ -138,11 +154,14 @@ int cmd_hold(int argc, char **argv, struct error *err)
 	const char *verb = argv[0];
 	bool held = !strcmp(verb, "hold");
 	json_auto_t *reply = NULL;
+	char name[NAME_LEN];
+	bool daemon = true;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash %s WORKLOAD\n\n%s\n"
-		       "Without a daemon the name is noted for the next one.\n\n"
+		printf("usage: vpnleash %s [WORKLOAD]\n\n%s\n"
+		       "WORKLOAD may be left out if there is only one. Without a daemon the name is noted for\n"
+		       "the next one.\n\n"
 		       "Exit codes: 0 done, 2 no such workload, 4 missing privilege, 5 other failure.\n",
 		       verb,
 		       held ? "Cuts the workload off until `vpnleash release`. The hold outlives restarts of\n"
@@ -150,8 +169,16 @@ int cmd_hold(int argc, char **argv, struct error *err)
 			    : "Ends a hold. The workload opens when its tunnel has a lease.");
 		return EXIT_GOOD;
 	}
-	if (argc != 2 || argv[1][0] == '-')
+	if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
 		return fail(err, ERROR_INPUT, 0, "see: vpnleash status", "which workload?");
-	r = control_ask(json_pack("{s:s,s:s}", "verb", verb, "workload", argv[1]), &reply, err);
-	return r == -ESRCH ? hold_without_daemon(argv[1], held, err) : r;
+	r = names_ask(argc == 2 ? argv[1] : NULL, name, &daemon, err);
+	if (r && !daemon && argc == 2) { /* its name is noted */
+		names_to_be(argv[1], name);
+		return hold_without_daemon(name, held, err);
+	}
+	if (r)
+		return r;
+	if (!daemon)
+		return hold_without_daemon(names_plain(name), held, err);
+	return control_ask(json_pack("{s:s,s:s}", "verb", verb, "workload", name), &reply, err);
 }

@@ -4,52 +4,9 @@
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/names.h"
 #include "report/control_client.h"
 #include "report/report.h"
-
-struct walk {
-	const struct pins *pins;
-	json_t *workloads, *removed;
-	size_t n_removed;
-};
-
-static int add_from_record(uint64_t cgroup_id, const struct workload_record *w, void *arg)
-{
-	struct walk *walk = arg;
-
-	if (w->flags & WORKLOAD_GONE) {
-		if (walk->n_removed++ < REPORT_REMOVED)
-			json_array_append_new(walk->removed, report_removed_json(cgroup_id, w));
-		return 0;
-	}
-	json_array_append_new(walk->workloads, report_record_json(walk->pins, cgroup_id, w));
-	return 0;
-}
-
-static int report_pins(json_t **ret, struct error *err)
-{
-	_cleanup_(pins_close) struct pins pins = PINS_NONE;
-	struct walk walk = { .pins = &pins };
-	int r = pins_open(&pins, err);
-
-	if (r && r != -ENOENT)
-		return r;
-	walk.workloads = json_array();
-	walk.removed = json_array();
-	if (!r)
-		pins_each_workload(&pins, add_from_record, &walk);
-	*ret = report_json(0, json_array(), walk.workloads, walk.n_removed, walk.removed);
-	return 0;
-}
-
-/* The daemon's report or, without one, the pins' (*ret_daemon false). */
-static int get_report(json_t **ret, bool *ret_daemon, struct error *err)
-{
-	int r = control_ask(json_pack("{s:s}", "verb", "status"), ret, err);
-
-	*ret_daemon = r != -ESRCH;
-	return r == -ESRCH ? report_pins(ret, err) : r;
-}
 
 static void print_json(const json_t *j)
 {
@@ -99,7 +56,7 @@ int cmd_status(int argc, char **argv, struct error *err)
 		return EXIT_GOOD;
 	}
 	r = parse_arguments(argc, argv, false, false, &args, err);
-	r = r ? r : get_report(&report, &daemon, err);
+	r = r ? r : names_report(&report, &daemon, err);
 	if (r)
 		return r;
 	if (args.json) {
@@ -150,6 +107,7 @@ int cmd_check(int argc, char **argv, struct error *err)
 	struct arguments args;
 	json_auto_t *report = NULL;
 	const char *state = NULL, *shown;
+	char name[NAME_LEN];
 	json_t *j;
 	bool daemon;
 	size_t i;
@@ -170,12 +128,18 @@ int cmd_check(int argc, char **argv, struct error *err)
 		return fail(err, ERROR_INPUT, 0, "vpnleash status --json",
 			    "--json of which workload?");
 	shown = quote(args.workload ? args.workload : "vpnleash");
-	if (get_report(&report, &daemon, err)) {
+	if (names_report(&report, &daemon, err)) {
 		printf("%s: %s\n", shown, err->text);
 		return EXIT_NEGATIVE;
 	}
 	if (!args.workload)
 		return check_daemon(report, daemon);
+	if (names_find(report, args.workload, name, err)) {
+		if (!args.json)
+			printf("%s%s\n", err->text, daemon ? "" : " (no daemon)");
+		return EXIT_NEGATIVE;
+	}
+	shown = name;
 	json_array_foreach(json_object_get(report, "workloads"), i, j)
 		if (!strcmp(json_string_value(json_object_get(j, "name")), shown)) {
 			state = json_string_value(json_object_get(j, "state"));
@@ -192,11 +156,14 @@ int cmd_why(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
 	json_auto_t *why = NULL;
+	char name[NAME_LEN];
+	bool daemon;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash why WORKLOAD [--json]\n\n"
-		       "The last decision about a workload, in words: what, since when, why, and what you can do.\n\n"
+		printf("usage: vpnleash why [WORKLOAD] [--json]\n\n"
+		       "The last decision about a workload, in words: what, since when, why, and what you can do.\n"
+		       "WORKLOAD may be left out if there is only one.\n\n"
 		       "  --json  one JSON object on one line\n\n"
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
@@ -204,10 +171,11 @@ int cmd_why(int argc, char **argv, struct error *err)
 	r = parse_arguments(argc, argv, false, true, &args, err);
 	if (r)
 		return r;
-	if (!args.workload)
-		return fail(err, ERROR_INPUT, 0, "vpnleash why WORKLOAD", "which workload?");
-	r = control_ask(json_pack("{s:s,s:s}", "verb", "why", "workload", args.workload), &why,
-			err);
+	r = names_ask(args.workload, name, &daemon, err);
+	if (r && daemon)
+		return r;
+	r = control_ask(json_pack("{s:s,s:s}", "verb", "why", "workload", daemon ? name : "-"),
+			&why, err);
 	if (r)
 		return r;
 	if (args.json)
@@ -219,7 +187,7 @@ int cmd_why(int argc, char **argv, struct error *err)
 
 struct follower {
 	bool json;
-	char workload[256]; /* as records name it; "": all */
+	char workload[NAME_LEN]; /* as records name it; "": all */
 };
 
 static void print_record(const struct follower *f, const json_t *record)
@@ -251,6 +219,7 @@ int cmd_events(int argc, char **argv, struct error *err)
 {
 	struct arguments args;
 	struct follower f = { 0 };
+	bool daemon = false;
 	int r;
 
 	if (wants_help(argc, argv)) {
@@ -266,8 +235,10 @@ int cmd_events(int argc, char **argv, struct error *err)
 	if (r)
 		return r;
 	f.json = args.json;
-	escape(f.workload, sizeof(f.workload), args.workload ? args.workload : "");
+	r = args.workload ? names_ask(args.workload, f.workload, &daemon, err) : 0;
+	if (r && daemon)
+		return r;
 	return control_follow(json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow,
-					"workload", args.workload),
+					"workload", *f.workload ? f.workload : NULL),
 			      on_line, &f, err);
 }

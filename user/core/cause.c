@@ -128,18 +128,10 @@ enum cause cause_find(const struct cause_facts *f)
 
 /* ------ the facts ------ */
 
-/* The VPN's container or unit; NULL: it has none, or it is not there. */
-static const struct engine_item *owner_of(const struct tunnel *t)
-{
-	const struct inventory_watch *w = &t->owner.watch;
-
-	return w->inventory ? inventory_find(w->inventory, w->kind, w->name) : NULL;
-}
-
 static enum place_found find_place(const struct tunnel *t)
 {
 	const struct inventory_watch *w = &t->owner.watch;
-	const struct engine_item *owner = owner_of(t);
+	const struct engine_item *owner = tunnel_owner_item(t);
 
 	if (t->link)
 		return PLACE_ENTERED;
@@ -225,7 +217,7 @@ static struct cause_facts facts_of(const struct workload *w)
 static void print_vpn(FILE *out, const struct tunnel *t)
 {
 	const struct inventory_watch *w = &t->owner.watch;
-	const struct engine_item *i = owner_of(t);
+	const struct engine_item *i = tunnel_owner_item(t);
 
 	if (w->inventory)
 		fprintf(out, "%s '%s'", w->kind == ENGINE_UNIT ? "unit" : "container",
@@ -248,7 +240,7 @@ static void print_advice(FILE *out, const struct tunnel *t)
 
 static void print_health(FILE *out, const struct tunnel *t)
 {
-	const struct engine_item *i = owner_of(t);
+	const struct engine_item *i = tunnel_owner_item(t);
 
 	fputs(i && *i->health_said ? quote(i->health_said) : "not known", out);
 }

@@ -630,6 +630,13 @@ static void owner_is(void *arg, const struct engine_item *owner)
 	tunnel_look_now(t);
 }
 
+const struct engine_item *tunnel_owner_item(const struct tunnel *t)
+{
+	const struct inventory_watch *w = &t->owner.watch;
+
+	return w->inventory ? inventory_find(w->inventory, w->kind, w->name) : NULL;
+}
+
 static const struct inventory_listener owner_news = { .item = owner_is };
 
 /* Look at everything that nobody tells us, renew, ask where there was no sign of life. */

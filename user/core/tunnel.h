@@ -77,5 +77,7 @@ void tunnel_free(struct tunnel *t); /* revokes nothing */
 /* A workload of it has come or gone, or allows something else: exceptions follow, and with the
  * first one, or the last, the guard. */
 void tunnel_workloads_changed(struct tunnel *t);
+/* The container or unit whose netns it is in; NULL: it has none, or it is not there. */
+const struct engine_item *tunnel_owner_item(const struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 int prober_begin(struct daemon *d, struct error *err);

@@ -79,11 +79,23 @@ static json_t *guard_status(const struct tunnel *t)
 			 report_drops(dropped));
 }
 
+/* A container by the name that people know. Returns buf. */
+static const char *netns_of(const struct tunnel *t, char buf[PATH_MAX])
+{
+	const struct engine_item *i = tunnel_owner_item(t);
+
+	if (i && i->kind == ENGINE_CONTAINER)
+		snprintf(buf, PATH_MAX, "container:%s", i->name);
+	else
+		snprintf(buf, PATH_MAX, "%s", t->config.netns);
+	return buf;
+}
+
 static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
 	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN];
-	char why[2000];
+	char why[2000], netns[PATH_MAX];
 
 	if (t->config.probe == PROBE_ICMP)
 		snprintf(watched, sizeof(watched), "icmp:%s",
@@ -91,7 +103,7 @@ static json_t *tunnel_status(struct tunnel *t)
 	return report_tunnel_json(
 		&(struct report_tunnel) { .name = t->config.name,
 					  .interface = t->config.interface,
-					  .netns = t->config.netns,
+					  .netns = netns_of(t, netns),
 					  .state = tunnel_state_name(t->state),
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
@@ -121,9 +133,21 @@ static const char *resolver_of(const struct workload *w, char *buf, size_t size)
 	return buf;
 }
 
+/* As `run --cgroup` takes it; a container by the name that people know. Returns buf. */
+static const char *place_of(const struct workload *w, char buf[PATH_MAX])
+{
+	const struct engine_item *i = container_item(w);
+
+	if (i && i->kind == ENGINE_CONTAINER)
+		snprintf(buf, PATH_MAX, "container:%s", i->name);
+	else
+		snprintf(buf, PATH_MAX, "%s", w->given);
+	return buf;
+}
+
 static json_t *workload_status(struct workload *w)
 {
-	char dns[64], trouble[2 * DELEGATION_LEN];
+	char dns[64], trouble[2 * DELEGATION_LEN], place[PATH_MAX];
 	struct daemon *d = w->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, w->tunnel->slot);
 	struct workload_record record = { 0 };
@@ -145,6 +169,8 @@ static json_t *workload_status(struct workload *w)
 						 watch_cgroup_ref(w->cgroup)->fd, NULL, NULL) == 1
 					? "yes"
 					: "no";
+	r.place = place_of(w, place);
+	r.container_id = w->container.kind == ENGINE_CONTAINER ? w->container.id : NULL;
 	r.held = w->held;
 	r.trouble = workload_trouble(w, trouble, sizeof(trouble));
 	report_read_drops(gate_pins(d->gate), w->bound, 0, r.dropped);

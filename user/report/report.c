@@ -92,10 +92,14 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 
 json_t *report_workload_json(const struct report_workload *w)
 {
+	char place[2 * PATH_MAX]; /* whole: somebody may type it */
 	json_t *j = json_object();
 
 	json_object_set_new(j, "name", report_text(w->name));
 	json_object_set_new(j, "cgroup_id", json_integer((json_int_t)w->cgroup_id));
+	json_object_set_new(j, "place",
+			    report_known(escape(place, sizeof(place), w->place ? w->place : "")));
+	json_object_set_new(j, "container_id", report_known(w->container_id));
 	json_object_set_new(j, "state", report_text(w->state));
 	json_object_set_new(j, "since_ms", milliseconds(since(w->changed_ns)));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)w->changed_ns));

@@ -23,6 +23,8 @@ struct report_tunnel {
 struct report_workload {
 	uint64_t cgroup_id; /* 0: no cgroup */
 	const char *name, *state, *tunnel, *guard, *dns;
+	/* as `run --cgroup` takes it, and the container's id; NULL or "": not known */
+	const char *place, *container_id;
 	const char *born_locked; /* "yes", "no", or NULL: no cgroup */
 	const char *trouble; /* why it is not leashed, stopped or started; NULL or "": nothing */
 	bool frozen_by_us, held, audit, ipv6;
