@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What was dropped: counted exactly, and now and then told. */
+/* What was dropped: counted exactly, and now and then told. What passed by `reach`: counted, and
+ * its first packet told. */
 #ifndef VPNLEASH_DROPS_BPF_H
 #define VPNLEASH_DROPS_BPF_H
 
+#include "flows.bpf.h"
 #include "maps.bpf.h"
 #include "packet.bpf.h"
 #include "vpnleash/reasons.h"
@@ -54,28 +56,18 @@ static __always_inline void show_packet(struct __sk_buff *skb, __u32 at, struct 
 	}
 }
 
-/* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
- * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
-static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d, struct counter *c)
+/* False: the ring is full. */
+static __always_inline bool send_event(struct __sk_buff *skb, const struct dropped *d, __u64 now_ns)
 {
-	struct workload_record *w;
-	struct drop_event *e;
-	__u64 now_ns, *last_ns;
+	struct drop_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
-	w = bpf_map_lookup_elem(&workloads, &d->cgroup_id);
-	last_ns = w ? &w->event_ns : &c->event_ns;
-	now_ns = bpf_ktime_get_boot_ns();
-	if (now_ns - *last_ns < VPNLEASH_EVENT_GAP_NS)
-		return;
-	*last_ns = now_ns;
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		__u32 zero = 0;
 		struct header *h = bpf_map_lookup_elem(&header, &zero);
 
 		if (h)
 			__sync_fetch_and_add(&h->events_lost, 1);
-		return;
+		return false;
 	}
 	__builtin_memset(e, 0, sizeof(*e));
 	e->at_ns = now_ns;
@@ -88,6 +80,20 @@ static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d,
 	e->length = skb->len - d->ip_at;
 	show_packet(skb, d->ip_at, e);
 	bpf_ringbuf_submit(e, 0);
+	return true;
+}
+
+/* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
+ * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
+static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d, struct counter *c)
+{
+	struct workload_record *w = bpf_map_lookup_elem(&workloads, &d->cgroup_id);
+	__u64 now_ns = bpf_ktime_get_boot_ns(), *last_ns = w ? &w->event_ns : &c->event_ns;
+
+	if (now_ns - *last_ns < VPNLEASH_EVENT_GAP_NS)
+		return;
+	*last_ns = now_ns;
+	send_event(skb, d, now_ns);
 }
 
 static __always_inline void count_drop(struct __sk_buff *skb, const struct dropped *d)
@@ -114,6 +120,25 @@ static __always_inline void count_drop(struct __sk_buff *skb, const struct dropp
 		c->checked_jiffy = jiffy;
 		tell(skb, d, c);
 	}
+}
+
+/* Several hooks let a packet through; one of them counts it. */
+enum counting { COUNT_NOT, COUNT_GUARD, COUNT_GATE };
+
+/* Does it go to, or come from, what `reach` names? `d` says by whom. */
+static __always_inline bool passes_by_reach(struct __sk_buff *skb, const struct dropped *d,
+					    __u64 netns_cookie, __u32 ifindex,
+					    const struct packet *p, enum counting counting)
+{
+	struct address_value *rule = exception(netns_cookie, ifindex, p, d->ingress, true);
+
+	if (!rule)
+		return false;
+	if (counting == (rule->by_gate ? COUNT_GATE : COUNT_GUARD))
+		__sync_fetch_and_add(d->ingress ? &rule->packets_in : &rule->packets_out, 1);
+	if (!rule->told)
+		rule->told = send_event(skb, d, bpf_ktime_get_boot_ns());
+	return true;
 }
 
 #endif

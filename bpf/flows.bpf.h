@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Who spoke first. A LAN exception is an answer to a flow first seen coming in: the port alone, or
- * "has ACK", would be a way out. In the other direction an answer comes in where something was
+ * "has ACK", would be a way out. `reach` is the same turned round, and so is an answer to what was
  * seen leaving.
  */
 #ifndef VPNLEASH_FLOWS_BPF_H
@@ -10,8 +10,10 @@
 #include "maps.bpf.h"
 #include "packet.bpf.h"
 
-static __always_inline bool allowed(void *trie, __u64 netns_cookie, enum address_kind kind,
-				    __u8 protocol, __be16 port, const __u8 address[16])
+/* NULL: it is not allowed. */
+static __always_inline struct address_value *rule_of(void *trie, __u64 netns_cookie,
+						     enum address_kind kind, __u8 protocol,
+						     __be16 port, const __u8 address[16])
 {
 	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128,
 				   .kind = kind,
@@ -22,17 +24,23 @@ static __always_inline bool allowed(void *trie, __u64 netns_cookie, enum address
 
 	__builtin_memcpy(key.address, address, 16);
 	v = bpf_map_lookup_elem(trie, &key);
-	return v && v->allowed;
+	return v && v->allowed ? v : 0;
+}
+
+static __always_inline bool allowed(void *trie, __u64 netns_cookie, enum address_kind kind,
+				    __u8 protocol, __be16 port, const __u8 address[16])
+{
+	return rule_of(trie, netns_cookie, kind, protocol, port, address);
 }
 
 static __always_inline void flow_key(struct flow_key *key, __u64 netns_cookie, __u32 ifindex,
-				     const struct packet *p, bool inbound, bool answer_to_outbound)
+				     const struct packet *p, bool inbound, enum flow_kind kind)
 {
 	__builtin_memset(key, 0, sizeof(*key));
 	key->netns_cookie = netns_cookie;
 	key->ifindex = ifindex;
 	key->protocol = p->protocol;
-	key->outbound = answer_to_outbound;
+	key->kind = kind;
 	key->local_port = inbound ? p->destination_port : p->source_port;
 	key->remote_port = inbound ? p->source_port : p->destination_port;
 	__builtin_memcpy(key->local, inbound ? p->destination : p->source, 16);
@@ -77,32 +85,44 @@ static __always_inline bool may_begin(const struct flow_key *flow)
 }
 
 /*
- * A LAN exception: to (or from) an allowed port and address, in a flow that began out there on this
- * interface. Only what comes in begins one: a SYN and nothing else, or any UDP datagram.
+ * An exception: between a LAN client and a port of `allow`, or a port of `reach` and the workload,
+ * in a flow that began here on this interface. Only who speaks to that port begins one: by a SYN
+ * and nothing else, or any UDP datagram. Its rule; NULL: there is none.
  */
+static __always_inline struct address_value *exception(__u64 netns_cookie, __u32 ifindex,
+						       const struct packet *p, bool inbound,
+						       bool reach)
+{
+	const bool to_port = inbound != reach;
+	__be16 port = to_port ? p->destination_port : p->source_port;
+	struct address_value *rule;
+	struct flow_key key;
+
+	if ((p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) || p->fragment || !port)
+		return 0;
+	rule = rule_of(&exceptions, netns_cookie, reach ? ADDRESS_REACH : ADDRESS_REMOTE,
+		       p->protocol, port, inbound ? p->source : p->destination);
+	if (!rule)
+		return 0;
+	flow_key(&key, netns_cookie, ifindex, p, inbound, reach ? FLOW_REACH : FLOW_ALLOW);
+	if (flow_goes_on(&key))
+		return rule;
+	if (!to_port || !allowed(&exceptions, netns_cookie, reach ? ADDRESS_REACH_OWN : ADDRESS_OWN,
+				 p->protocol, port, inbound ? p->destination : p->source))
+		return 0;
+	if (p->protocol == IPPROTO_TCP &&
+	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+		return 0;
+	if (!may_begin(&key))
+		return 0;
+	flow_begins(&key, 0);
+	return rule;
+}
+
 static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex, const struct packet *p,
 					  bool inbound)
 {
-	__be16 port = inbound ? p->destination_port : p->source_port;
-	struct flow_key key;
-
-	if ((p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) || p->fragment || !port ||
-	    !allowed(&exceptions, netns_cookie, ADDRESS_REMOTE, p->protocol, port,
-		     inbound ? p->source : p->destination))
-		return false;
-	flow_key(&key, netns_cookie, ifindex, p, inbound, false);
-	if (flow_goes_on(&key))
-		return true;
-	if (!inbound ||
-	    !allowed(&exceptions, netns_cookie, ADDRESS_OWN, p->protocol, port, p->destination))
-		return false;
-	if (p->protocol == IPPROTO_TCP &&
-	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
-		return false;
-	if (!may_begin(&key))
-		return false;
-	flow_begins(&key, 0);
-	return true;
+	return exception(netns_cookie, ifindex, p, inbound, false);
 }
 
 #endif

@@ -202,13 +202,18 @@ static __always_inline bool is_lan_reply(struct __sk_buff *skb, __u64 netns_cook
 	       allowed(&exceptions, netns_cookie, ADDRESS_OWN, p.protocol, p.source_port, p.source);
 }
 
-static __always_inline bool is_lan_exception(struct __sk_buff *skb, __u64 netns_cookie,
-					     bool ingress)
+/* Beside the tunnel: by `allow` or by `reach`? */
+static __always_inline bool is_exception(struct __sk_buff *skb, __u64 id, __u16 flags,
+					 __u64 netns_cookie, bool ingress)
 {
+	const struct dropped d = { .cgroup_id = id, .ingress = ingress };
 	struct packet p = {};
 
-	return is_ipv4(skb->protocol) && read_ipv4(skb, 0, &p) &&
-	       lan_exception(netns_cookie, skb->ifindex, &p, ingress);
+	if (!is_ipv4(skb->protocol) || !read_ipv4(skb, 0, &p))
+		return false;
+	return (flags & WORKLOAD_ALLOW && lan_exception(netns_cookie, skb->ifindex, &p, ingress)) ||
+	       (flags & WORKLOAD_REACH &&
+		passes_by_reach(skb, &d, netns_cookie, skb->ifindex, &p, COUNT_GATE));
 }
 
 /* A sign of life, whatever becomes of the packet. Only what was sent to this host: one's own
@@ -273,15 +278,14 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 
 	enum reason reason = judge_lease(skb, record, lease, life);
 
-	if (record.flags & WORKLOAD_ALLOW) {
-		if (!reason && !ingress && is_lan_reply(skb, netns_of(skb)))
-			return REASON_LAN_REPLY;
-		if (reason && !on_interface(skb, lease) &&
-		    is_lan_exception(skb, netns_of(skb), ingress))
+	if (reason) {
+		if (record.flags & (WORKLOAD_ALLOW | WORKLOAD_REACH) && !on_interface(skb, lease) &&
+		    is_exception(skb, id, record.flags, netns_of(skb), ingress))
 			return REASON_PASS;
-	}
-	if (reason)
 		return reason;
+	}
+	if (record.flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_of(skb)))
+		return REASON_LAN_REPLY;
 	if (ingress)
 		life->rx_packets++;
 	else

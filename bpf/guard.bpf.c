@@ -160,7 +160,7 @@ static __always_inline void remember(const struct guard *g, const struct packet 
 
 	if (p->fragment || (g->listen_port && p->source_port == g->listen_port))
 		return;
-	flow_key(&key, g->netns_cookie, g->ifindex, p, false, true);
+	flow_key(&key, g->netns_cookie, g->ifindex, p, false, FLOW_OUTBOUND);
 	if (p->protocol == IPPROTO_ICMP) /* an echo's answer has another type, and no ports */
 		key.local_port = key.remote_port = 0;
 	f = flow_goes_on(&key);
@@ -178,13 +178,21 @@ static __always_inline bool is_answer(const struct guard *g, const struct packet
 
 	if (p->fragment || (p->protocol == IPPROTO_ICMP && p->icmp_type == ICMP_ECHO))
 		return false;
-	flow_key(&key, g->netns_cookie, g->ifindex, p, true, true);
+	flow_key(&key, g->netns_cookie, g->ifindex, p, true, FLOW_OUTBOUND);
 	f = flow_goes_on(&key);
 	if (!f || (!is_endpoint(g, p, p->source, p->source_port) &&
 		   (!in_bootstrap(g) || f->first_ns < g->bootstrap_since_ns)))
 		return false;
 	f->answered_ns = f->last_ns;
 	return true;
+}
+
+static __always_inline bool reaches(struct __sk_buff *skb, const struct guard *g,
+				    const struct frame *f, const struct dropped *d,
+				    enum counting counting)
+{
+	return is_ipv4(f->eth.h_proto) &&
+	       passes_by_reach(skb, d, g->netns_cookie, g->ifindex, &f->ip, counting);
 }
 
 /* ------ what leaves ------ */
@@ -205,7 +213,7 @@ static __always_inline bool may_bootstrap(struct __sk_buff *skb, const struct gu
 }
 
 static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, const struct guard *g,
-						      struct frame *f)
+						      struct frame *f, const struct dropped *d)
 {
 	__u64 socket_cookie = 0;
 	enum reason reason;
@@ -229,7 +237,8 @@ static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, con
 		remember(g, &f->ip, 0);
 		return REASON_PASS;
 	}
-	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
+	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
+	    reaches(skb, g, f, d, COUNT_GUARD))
 		return REASON_PASS;
 	if (may_bootstrap(skb, g, f, &socket_cookie)) {
 		remember(g, &f->ip, socket_cookie);
@@ -271,7 +280,7 @@ static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard
 }
 
 static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, const struct guard *g,
-						     struct frame *f)
+						     struct frame *f, const struct dropped *d)
 {
 	enum reason reason;
 	struct arp a;
@@ -294,7 +303,8 @@ static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, cons
 		return REASON_PASS;
 	if (is_too_big(skb, g, f))
 		return REASON_PASS;
-	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, true))
+	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, true) ||
+	    reaches(skb, g, f, d, COUNT_GUARD))
 		return REASON_PASS;
 	return REASON_UNSOLICITED;
 }
@@ -307,7 +317,7 @@ static __always_inline bool is_vpns(struct __sk_buff *skb, const struct guard *g
 }
 
 static __always_inline enum reason judge_inside(struct __sk_buff *skb, const struct guard *g,
-						struct frame *f)
+						struct frame *f, const struct dropped *d)
 {
 	enum reason reason;
 
@@ -321,7 +331,8 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
-	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false))
+	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
+	    reaches(skb, g, f, d, COUNT_NOT))
 		return REASON_PASS;
 	if (is_ipv4(f->eth.h_proto) && in_bootstrap(g) && is_vpns(skb, g)) {
 		note_frame(skb, g);
@@ -348,9 +359,9 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 		d.reason = REASON_ETHERTYPE;
 	else {
 		d.audit = g->flags & GUARD_AUDIT;
-		d.reason = place == PEER_INGRESS  ? judge_peer_ingress(skb, g, &f)
-			   : place == PEER_EGRESS ? judge_peer_egress(skb, g, &f)
-						  : judge_inside(skb, g, &f);
+		d.reason = place == PEER_INGRESS  ? judge_peer_ingress(skb, g, &f, &d)
+			   : place == PEER_EGRESS ? judge_peer_egress(skb, g, &f, &d)
+						  : judge_inside(skb, g, &f, &d);
 	}
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
@@ -364,20 +375,24 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
  * by a packet socket is dropped; endpoints first, for a kernel tunnel's outer packet carries the
  * application's socket. */
 static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struct guard *g,
-					      struct frame *f, __u64 *ret_cgroup)
+					      struct frame *f, struct dropped *d)
 {
-	if ((is_ipv4(f->eth.h_proto) || is_ipv6(f->eth.h_proto)) && read_ip(skb, f, false) &&
-	    (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
-	     lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
+	bool ip = (is_ipv4(f->eth.h_proto) || is_ipv6(f->eth.h_proto)) && read_ip(skb, f, false);
+	const struct workload_record *w = 0;
+
+	if (ip && (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
+		   lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
 		return REASON_PASS;
-	for (int level = 1; level < 16; level++) {
+	for (int level = 1; level < 16 && !w; level++) {
 		if (!(g->levels & (1U << level)))
 			continue;
-		*ret_cgroup = bpf_skb_ancestor_cgroup_id(skb, level);
-		if (*ret_cgroup && bpf_map_lookup_elem(&workloads, ret_cgroup))
-			return REASON_PACKET_SOCKET;
+		d->cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
+		if (d->cgroup_id)
+			w = bpf_map_lookup_elem(&workloads, &d->cgroup_id);
 	}
-	return REASON_PASS;
+	if (!w || (ip && w->flags & WORKLOAD_REACH && reaches(skb, g, f, d, COUNT_NOT)))
+		return REASON_PASS;
+	return REASON_PACKET_SOCKET;
 }
 
 SEC("tc")
@@ -390,7 +405,7 @@ int guard_weak(struct __sk_buff *skb)
 	if (!g || !g->netns_cookie || !read_frame(skb, &f))
 		return GUARD_PASS; /* the host's own: nothing to hold back */
 	d.audit = g->flags & GUARD_AUDIT;
-	d.reason = judge_weak(skb, g, &f, &d.cgroup_id);
+	d.reason = judge_weak(skb, g, &f, &d);
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
 	count_drop(skb, &d);

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 6
+#define VPNLEASH_ABI_VERSION 7
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -65,6 +65,7 @@ enum workload_flag {
 	WORKLOAD_EXEC = 1 << 8,	 /* made by `vpnleash exec`: its cgroup is the daemon's to remove */
 	WORKLOAD_GONE = 1 << 9,	 /* its cgroup was removed: barred for good; it stays for as long as
 				  * the kernel runs the gate for a socket that is left of it */
+	WORKLOAD_REACH = 1 << 10, /* may begin what `reach` lets out of its netns */
 };
 
 /*
@@ -121,11 +122,11 @@ struct counter {
 #define VPNLEASH_EVENT_GAP_NS 100000000ULL
 #define VPNLEASH_EVENTS_BYTES (256 * 1024)
 
-/* `events`, ring buffer: a sample of what was dropped. */
+/* `events`, ring buffer: a sample of what was dropped, and the first packet of each `reach`. */
 struct drop_event {
 	__u64 at_ns;
 	__u64 cgroup_id;
-	__u32 reason; /* enum reason */
+	__u32 reason; /* enum reason; REASON_PASS: it passed, by `reach` */
 	__u32 ifindex;
 	__u32 length; /* of the packet from its IP header on */
 	__u8 ingress; /* 0: on its way out */
@@ -201,6 +202,8 @@ enum address_kind {
 	ADDRESS_BOOTSTRAP = 3, /* endpoints: a host that bootstrap may reach */
 	ADDRESS_REMOTE = 4,    /* exceptions: protocol, local port; who may come in; 0: not those */
 	ADDRESS_OWN = 5,       /* exceptions: the same port at an underlay's own address */
+	ADDRESS_REACH = 6,     /* exceptions: protocol, remote port; who may be reached */
+	ADDRESS_REACH_OWN = 7, /* exceptions: the same port, from an underlay's own address */
 };
 struct address_key {
 	__u32 prefixlen; /* ADDRESS_KEY_BITS, and the prefix of the address */
@@ -217,30 +220,39 @@ struct address_key {
 struct address_value {
 	__u32 allowed;
 	__u32 source; /* enum endpoint_source, for people */
+	/* ADDRESS_REACH */
+	__u32 by_gate; /* 1: the gate counts (the host's netns), 0: the guard's outer end */
+	__u32 told;    /* its first packet was; written by gate and guard, as are the counts */
+	__u64 packets_out, packets_in;
 };
 enum endpoint_source { FROM_CONFIG = 1, FROM_WIREGUARD = 2, FROM_FLOW = 3 };
 
 /* `flows`: who spoke first. Forgotten when idle for VPNLEASH_FLOW_IDLE_NS. */
+enum flow_kind {
+	FLOW_ALLOW = 0,	   /* first seen coming in */
+	FLOW_OUTBOUND = 1, /* first seen leaving: bootstrap, endpoints */
+	FLOW_REACH = 2,	   /* first seen leaving, by `reach` */
+};
 struct flow_key {
 	__u64 netns_cookie;
 	__u32 ifindex; /* of the underlay, inside */
 	__be16 local_port, remote_port;
 	__u8 protocol;
-	__u8 outbound; /* 1: first seen leaving (bootstrap, endpoints), 0: coming in (exceptions) */
+	__u8 kind; /* enum flow_kind */
 	__u16 reserved;
 	__u32 reserved2;
 	__u8 local[16], remote[16];
 };
 struct flow {
 	__u64 first_ns, last_ns;
-	__u64 answered_ns;   /* outbound: when an answer last came in, 0: never */
-	__u64 socket_cookie; /* outbound: whose frame was noted for it, 0: none was */
+	__u64 answered_ns;   /* FLOW_OUTBOUND: when an answer last came in, 0: never */
+	__u64 socket_cookie; /* FLOW_OUTBOUND: whose frame was noted for it, 0: none was */
 };
 #define VPNLEASH_FLOWS	      65536
 #define VPNLEASH_FLOW_IDLE_NS 600000000000ULL
 
-/* `flow_sources`: a remote address may begin so many inbound flows in that time, so that one does
- * not push another's out of `flows`. */
+/* `flow_sources`: with a remote address so many flows of exceptions may begin in that time, so that
+ * one does not push another's out of `flows`. */
 struct flow_source_key {
 	__u64 netns_cookie;
 	__u8 remote[16];

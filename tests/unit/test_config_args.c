@@ -196,6 +196,27 @@ static void wrong_values_are_refused(void **state)
 		{ "allow", "tcp/80 from 10.0.0.1/8", "clear the bits" },
 		{ "allow", "udp/80", "needs 'from'" },
 		{ "allow", "udp/5353 from 10.0.0.0/8", "never answered" },
+		{ "reach", "192.168.1.10:8989", "not a host and a port" },
+		{ "reach", "tcp/192.168.1.10", "not a host and a port" },
+		{ "reach", "sctp/192.168.1.10:80", "not a host and a port" },
+		{ "reach", "tcp/192.168.1.10:", "the port is wrong" },
+		{ "reach", "tcp/192.168.1.10:0", "the port is wrong" },
+		{ "reach", "tcp/192.168.1.10:80-90", "the port is wrong" },
+		{ "reach", "udp/192.168.1.10:53", "never reached" },
+		{ "reach", "tcp/192.168.1.10:853", "never reached" },
+		{ "reach", "udp/192.168.1.10:5353", "never reached" },
+		{ "reach", "udp/192.168.1.10:1900", "never reached" },
+		{ "reach", "udp/192.168.1.10:5351", "never reached" },
+		{ "reach", "tcp/nas.lan:80", "names are not looked up" },
+		{ "reach", "tcp/8.8.8.8:80", "no private address" },
+		{ "reach", "tcp/172.32.0.0/24:80", "no private address" },
+		{ "reach", "tcp/127.0.0.1:80", "no private address" },
+		{ "reach", "tcp/239.1.1.1:80", "no private address" },
+		{ "reach", "tcp/192.168.0.0/23:80", "too wide" },
+		{ "reach", "tcp/0.0.0.0/0:80", "too wide" },
+		{ "reach", "tcp/192.168.1.1/24:80", "clear the bits" },
+		{ "reach", "tcp/[fd00::1]:80", "IPv6 is not let out" },
+		{ "reach", "tcp/::ffff:10.0.0.1:80", "IPv6 is not let out" },
 		{ "cgroup", "", "/PATH" },
 		{ "cgroup", "a", "/PATH" },
 		{ "cgroup", "container:", "container:NAME" },
@@ -337,7 +358,7 @@ static void help_names_every_key(void **state)
 					    "route",	  "on-failure", "lease",     "patience",
 					    "guard",	  "endpoint",	"bootstrap", "process",
 					    "allow",	  "ipv6",	"enforce",   "engine",
-					    "stop-after", "health" };
+					    "stop-after", "health",	"reach" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);

@@ -238,6 +238,20 @@ static void wrong_values_in_a_file(void **state)
 	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n[workload w]\n"
 		     "cgroup=/a\ntunnel=t\nallow=tcp/80 from 10.0.0.0/24\n",
 		     4, "lets an endpoint");
+	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n"
+		     "allow=tcp/80 from 10.0.0.0/24\n[workload w]\ncgroup=/a\ntunnel=t\n",
+		     5, "lets an endpoint");
+	assert_wrong("[tunnel t]\ninterface=w\nguard=off\nreach=tcp/10.0.0.1:80\n" WORKLOAD, 5,
+		     "'reach' needs the guard");
+	/* the network has the server in it, and the server's network the host */
+	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n"
+		     "reach=tcp/10.0.0.0/24:80\n" WORKLOAD,
+		     5, "'reach' names an endpoint");
+	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.0/16:9/udp\n[workload w]\n"
+		     "cgroup=/a\ntunnel=t\nreach=tcp/10.0.7.1:80\n",
+		     4, "'reach' names an endpoint");
+	assert_wrong("[tunnel t]\nreach = tcp/10.0.0.1:80\nreach = tcp/10.0.0.1:80\n", 3,
+		     "given twice");
 	assert_wrong("[workload w]\ncgroup = a\n", 2, "not a path");
 	assert_wrong("[workload w]\ncgroup = /a/../../b\n", 2, "without '..'");
 	assert_wrong("[workload w]\non-failure = stop\n", 2, "freeze or block");

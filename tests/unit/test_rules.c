@@ -18,13 +18,17 @@ static void the_guards_values(void **state)
 {
 	const struct tunnel_config *t;
 	const struct allow_rules *a;
+	const struct reach_rules *r;
 
 	assert_reads("[tunnel t]\ninterface=wg0\nprocess = warp-svc\nendpoint = auto\n"
 		     "endpoint = 192.0.2.1:51820/udp\nendpoint = 192.0.2.0/24:443/tcp\n"
 		     "endpoint = [2001:db8::/32]:500/udp\nendpoint = [2001:db8::1]:500/udp\n"
 		     "bootstrap = 192.0.2.9, 198.51.100.0/24,2001:db8::9\nallow = tcp/9090\n"
+		     "reach = tcp/100.64.0.7:22\n"
 		     "[workload w]\ncgroup=/a\ntunnel=t\nipv6 = tunnel\nenforce = audit\n"
-		     "allow = tcp/8080\nallow = udp/99 from 10.1.0.0/16, 10.2.0.0/16 host\n");
+		     "allow = tcp/8080\nallow = udp/99 from 10.1.0.0/16, 10.2.0.0/16 host\n"
+		     "reach = tcp/192.168.1.10:8989\nreach = udp/172.31.255.0/24:514\n"
+		     "reach = tcp/169.254.3.4/32:65535\n");
 	t = &config.tunnels[0];
 	assert_int_equal(t->probe, PROBE_ICMP); /* without being told */
 	assert_string_equal(t->route, "1.1.1.1");
@@ -50,6 +54,16 @@ static void the_guards_values(void **state)
 	assert_true(!a->rule[1].by_default && a->rule[1].from_host);
 	assert_int_equal(a->rule[1].n_from, 2);
 	assert_int_equal(a->rule[1].protocol, IPPROTO_UDP);
+	assert_int_equal(t->reach.n, 1);
+	assert_true(is(&t->reach.rule[0].to, "100.64.0.7/32"));
+	r = &config.workloads[0].reach;
+	assert_int_equal(r->n, 3);
+	assert_true(is(&r->rule[0].to, "192.168.1.10/32"));
+	assert_int_equal(r->rule[0].port, 8989);
+	assert_int_equal(r->rule[0].protocol, IPPROTO_TCP);
+	assert_true(is(&r->rule[1].to, "172.31.255.0/24"));
+	assert_int_equal(r->rule[1].protocol, IPPROTO_UDP);
+	assert_int_equal(r->rule[2].port, 65535);
 
 	assert_reads("[tunnel t]\ninterface=wg0\nendpoint = preset:cloudflare-warp\n"
 		     "bootstrap = preset:cloudflare-warp\nguard = off\n" WORKLOAD);

@@ -265,25 +265,42 @@ static bool is_among(const struct address_key *key, const struct address_rule *r
 	return false;
 }
 
+/* One that is there and says the same is left alone: what it counts goes on. */
+static int put_rule(int fd, const struct address_rule *r, const struct address_key *present,
+		    size_t n)
+{
+	struct address_value is;
+
+	for (size_t i = 0; i < n; i++)
+		if (!memcmp(&present[i], &r->key, sizeof(r->key)) &&
+		    !bpf_map_lookup_elem(fd, &r->key, &is) && is.allowed == r->value.allowed &&
+		    is.source == r->value.source && is.by_gate == r->value.by_gate)
+			return 0;
+	return bpf_map_update_elem(fd, &r->key, &r->value, BPF_ANY) < 0 ? -errno : 0;
+}
+
 int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n)
 {
 	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
-	_cleanup_free struct address_key *stale = calloc(VPNLEASH_ENDPOINTS, sizeof(*stale));
+	_cleanup_free struct address_key *present = calloc(VPNLEASH_ENDPOINTS, sizeof(*present));
 	struct address_key key, *previous = NULL;
-	size_t n_stale = 0;
-	int r = stale ? 0 : -ENOMEM;
+	size_t n_present = 0;
+	int r = present ? 0 : -ENOMEM;
 
-	for (size_t i = 0; !r && i < n; i++)
-		if (bpf_map_update_elem(fd, &rules[i].key, &rules[i].value, BPF_ANY) < 0)
-			r = -errno;
-	while (!r && n_stale < VPNLEASH_ENDPOINTS && !bpf_map_get_next_key(fd, previous, &key)) {
-		if (key.netns_cookie == netns_cookie && !is_among(&key, rules, n))
-			stale[n_stale++] = key;
+	while (!r && n_present < VPNLEASH_ENDPOINTS && !bpf_map_get_next_key(fd, previous, &key)) {
+		if (key.netns_cookie == netns_cookie)
+			present[n_present++] = key;
 		previous = &key;
 	}
-	for (size_t i = 0; i < n_stale; i++)
-		bpf_map_delete_elem(fd, &stale[i]);
+	/* what takes back comes before what it is taken out of */
+	for (uint32_t allowed = 0; allowed < 2; allowed++)
+		for (size_t i = 0; !r && i < n; i++)
+			if (rules[i].value.allowed == allowed)
+				r = put_rule(fd, &rules[i], present, n_present);
+	for (size_t i = 0; i < n_present; i++)
+		if (!is_among(&present[i], rules, n))
+			bpf_map_delete_elem(fd, &present[i]);
 	return r;
 }
 

@@ -271,7 +271,8 @@ int record_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
 	return record_part(l, cgroup_id, netns_cookie, WORKLOAD_GONE,
-			   WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_FROZEN_BY_US);
+			   WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_REACH |
+				   WORKLOAD_FROZEN_BY_US);
 }
 
 static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_t guard)

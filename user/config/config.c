@@ -101,9 +101,19 @@ static bool lets_endpoint_in(const struct allow_rules *allow,
 	for (size_t i = 0; i < allow->n; i++)
 		for (size_t j = 0; !allow->rule[i].by_default && j < allow->rule[i].n_from; j++)
 			for (size_t k = 0; k < endpoints->n; k++)
-				if (prefix_contains(&allow->rule[i].from[j],
-						    endpoints->rule[k].to.address))
+				if (prefixes_overlap(&allow->rule[i].from[j],
+						     &endpoints->rule[k].to))
 					return true;
+	return false;
+}
+
+static bool reaches_endpoint(const struct reach_rules *reach,
+			     const struct endpoint_rules *endpoints)
+{
+	for (size_t i = 0; i < reach->n; i++)
+		for (size_t k = 0; k < endpoints->n; k++)
+			if (prefixes_overlap(&reach->rule[i].to, &endpoints->rule[k].to))
+				return true;
 	return false;
 }
 
@@ -114,9 +124,19 @@ const char *config_clash(const struct tunnel_config *t, const struct workload_co
 		*ret_remedy = "take one of the two out";
 		return "'allow' needs the guard, and guard is off";
 	}
-	if (lets_endpoint_in(&w->allow, &t->endpoints)) {
+	if (t->guard_off && (w->reach.n || t->reach.n)) {
+		*ret_remedy = "take one of the two out";
+		return "'reach' needs the guard, and guard is off";
+	}
+	if (lets_endpoint_in(&w->allow, &t->endpoints) ||
+	    lets_endpoint_in(&t->allow, &t->endpoints)) {
 		*ret_remedy = "leave the VPN's server out of 'from'";
 		return "'allow' lets an endpoint of the tunnel in";
+	}
+	if (reaches_endpoint(&w->reach, &t->endpoints) ||
+	    reaches_endpoint(&t->reach, &t->endpoints)) {
+		*ret_remedy = "leave the VPN's server out";
+		return "'reach' names an endpoint of the tunnel";
 	}
 	return NULL;
 }

@@ -34,6 +34,7 @@ enum place_kind place_kind(const char *text, const char **ret_name);
 #define RULES_HOSTS	32
 #define RULES_ALLOW	16
 #define RULES_FROM	8
+#define RULES_REACH	32
 
 /* IPv4 as ::ffff:a.b.c.d/96+n */
 struct prefix {
@@ -68,6 +69,10 @@ struct allow_rules {
 	size_t n;
 	struct allow_rule rule[RULES_ALLOW];
 };
+struct reach_rules {
+	size_t n;
+	struct endpoint_rule rule[RULES_REACH];
+};
 
 /* Where names are asked: `dns`. */
 enum dns_mode { DNS_AUTO, DNS_SERVERS, DNS_NONE };
@@ -91,6 +96,7 @@ struct tunnel_config {
 	struct endpoint_rules endpoints; /* none: the VPN's own state says */
 	struct host_rules bootstrap;	 /* none: vpn */
 	struct allow_rules allow;	 /* for every program of the netns */
+	struct reach_rules reach;	 /* likewise */
 	struct dns_rule dns;
 };
 
@@ -104,6 +110,7 @@ struct workload_config {
 	bool ipv6, audit;
 	bool is_slice; /* `cgroup` is slice:NAME: locked; its children are the workloads */
 	struct allow_rules allow;
+	struct reach_rules reach;
 	char hook[256], hook_inside[256]; /* programs to be run on each change; "": none */
 };
 
@@ -190,6 +197,8 @@ int config_fail_at(struct config_line at, struct error *err, const char *remedy,
 int dns_set(struct dns_rule *r, const char *text, struct error *err);
 
 bool prefix_contains(const struct prefix *p, const uint8_t address[16]);
+/* Is one in the other? */
+bool prefixes_overlap(const struct prefix *a, const struct prefix *b);
 
 /* Each adds what the text says. Errors say what is wrong and what to write; no file, no line. */
 /* "IP[/len]:port/proto", "[IP6[/len]]:port/proto", "preset:cloudflare-warp" */
@@ -198,3 +207,5 @@ int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err);
 int hosts_add(struct host_rules *r, const char *text, struct error *err);
 /* "tcp/PORT [from CIDR,…|host]" */
 int allow_add(struct allow_rules *r, const char *text, struct error *err);
+/* "tcp/IP[/len]:PORT" */
+int reach_add(struct reach_rules *r, const char *text, struct error *err);

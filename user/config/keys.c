@@ -251,6 +251,11 @@ static int set_allow(struct place *p, const char *value, struct error *err)
 	return allow_add(p->workload ? &p->workload->allow : &p->tunnel->allow, value, err);
 }
 
+static int set_reach(struct place *p, const char *value, struct error *err)
+{
+	return reach_add(p->workload ? &p->workload->reach : &p->tunnel->reach, value, err);
+}
+
 static int set_dns(struct place *p, const char *value, struct error *err)
 {
 	return dns_set(&p->tunnel->dns, value, err);
@@ -304,6 +309,9 @@ static const struct key keys[] = {
 	  .help = "obey (default): no lease while the VPN's container is unhealthy" },
 	{ "allow", "tcp/PORT", .section = SECTION_WORKLOAD, .set = set_allow, .repeatable = true,
 	  .help = "a port that LAN clients may talk to; repeatable" },
+	{ "reach", "tcp/IP:PORT", .section = SECTION_WORKLOAD, .set = set_reach,
+	  .repeatable = true,
+	  .help = "a private host that it may talk to beside the tunnel; repeatable" },
 	{ "ipv6", "deny|tunnel", .section = SECTION_WORKLOAD, .set = set_ipv6,
 	  .help = "default deny; tunnel: the tunnel carries IPv6 as well" },
 	{ "enforce", "yes|audit", .section = SECTION_WORKLOAD, .set = set_enforce,
@@ -315,6 +323,7 @@ static const struct key keys[] = {
 	{ "engine", "auto|none|unix:///PATH", .section = SECTION_DAEMON, .set = set_engine,
 	  .help = "the socket of Docker or Podman; default auto" },
 	{ "allow", .section = SECTION_TUNNEL, .set = set_allow, .repeatable = true },
+	{ "reach", .section = SECTION_TUNNEL, .set = set_reach, .repeatable = true },
 	{ "hook", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook,
 	  .help = "run on each change of state, as user vpnleash" },
 	{ "hook-inside", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook_inside,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Values of the guard's keys: where the VPN may go, who may come in. */
+/* Values of the guard's keys: where the VPN may go, who may come in, who may be reached. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -51,6 +51,12 @@ bool prefix_contains(const struct prefix *p, const uint8_t address[16])
 
 	return !memcmp(p->address, address, bytes) &&
 	       (!bits || !((p->address[bytes] ^ address[bytes]) >> (8 - bits)));
+}
+
+bool prefixes_overlap(const struct prefix *a, const struct prefix *b)
+{
+	return a->length <= b->length ? prefix_contains(a, b->address)
+				      : prefix_contains(b, a->address);
 }
 
 /* A decimal number and nothing else. */
@@ -269,11 +275,15 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 	return 0;
 }
 
+/* Private and link-local networks, who may come in by default; and the shared one, of carriers and
+ * Tailscale. */
+#define PRIVATE "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"
+#define SHARED	"100.64.0.0/10"
+
 /* Who may come in: the list behind 'from', or without one (NULL) the private networks. */
 static int read_from(struct allow_rule *a, char *list, struct error *err)
 {
-	static const char *const private[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-					       "169.254.0.0/16" };
+	static const char *const private[] = { PRIVATE };
 	char *save;
 	int q = 0;
 
@@ -293,10 +303,20 @@ static int read_from(struct allow_rule *a, char *list, struct error *err)
 	return q;
 }
 
+/* DNS, SSDP, NAT-PMP, mDNS: they are asked by anybody, and answer with what they know, or let
+ * others in. */
+static bool is_never(unsigned int port)
+{
+	static const unsigned int never[] = { 53, 853, 1900, 5350, 5351, 5353, 5355 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (port == never[i])
+			return true;
+	return false;
+}
+
 int allow_add(struct allow_rules *r, const char *text, struct error *err)
 {
-	/* DNS, SSDP, NAT-PMP, mDNS: they are asked by anybody, and answer with what they know */
-	static const unsigned int never[] = { 53, 853, 1900, 5350, 5351, 5353, 5355 };
 	_cleanup_free char *copy = strdup(text);
 	struct allow_rule a;
 	char *port, *from;
@@ -318,10 +338,8 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 	if (!port || read_protocol(copy, &a.protocol) || !read_number(port, 1, 65535, &number) ||
 	    (*from && (strncmp(from, "from", 4) || !strchr(" \t", from[4]))))
 		return wrong(err, "tcp/PORT [from CIDR,…], e.g. tcp/8080", "not a port of the LAN");
-	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
-		if (number == never[i])
-			return wrong(err, NULL, "port %u is never answered beside the tunnel",
-				     number);
+	if (is_never(number))
+		return wrong(err, NULL, "port %u is never answered beside the tunnel", number);
 	a.port = (uint16_t)number;
 	for (size_t i = 0; i < r->n; i++)
 		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
@@ -331,5 +349,69 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 	if (q)
 		return q;
 	memcpy(&r->rule[r->n++], &a, sizeof(a)); /* reload compares bytes, padding too */
+	return 0;
+}
+
+static bool is_private(const struct prefix *p)
+{
+	static const char *const networks[] = { PRIVATE, SHARED };
+	struct prefix network;
+
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
+		if (!read_prefix(networks[i], &network, NULL) && network.length <= p->length &&
+		    prefix_contains(&network, p->address))
+			return true;
+	return false;
+}
+
+/* Cut "PROTOCOL/ADDRESS:PORT" into its parts. */
+static int cut_reach(char *text, char **ret_address, char **ret_port, uint8_t *ret_protocol)
+{
+	char *address = strchr(text, '/'), *port = strrchr(text, ':');
+
+	if (!address || !port || port < address)
+		return -EINVAL;
+	*address++ = *port++ = '\0';
+	*ret_address = address;
+	*ret_port = port;
+	return read_protocol(text, ret_protocol);
+}
+
+int reach_add(struct reach_rules *r, const char *text, struct error *err)
+{
+	struct endpoint_rule *e = &r->rule[r->n];
+	char buf[128], *address, *port;
+	unsigned int number;
+	int q;
+
+	if (r->n == RULES_REACH)
+		return wrong(err, "give networks", "more than %d hosts and ports", RULES_REACH);
+	if ((size_t)snprintf(buf, sizeof(buf), "%s", text) >= sizeof(buf) ||
+	    cut_reach(buf, &address, &port, &e->protocol))
+		return wrong(err, "tcp/IP:PORT or udp/IP[/len]:PORT, e.g. tcp/192.168.1.10:8989",
+			     "'%s' is not a host and a port", quote(text));
+	if (!read_number(port, 1, 65535, &number))
+		return wrong(err, "1 to 65535", "'%s': the port is wrong", quote(text));
+	if (is_never(number))
+		return wrong(err, NULL, "port %u is never reached beside the tunnel", number);
+	if (strchr(address, ':'))
+		return wrong(err, "the host's IPv4 address",
+			     "'%s': IPv6 is not let out beside the tunnel", quote(text));
+	q = read_prefix(address, &e->to, err);
+	if (q)
+		return q;
+	if (e->to.length < 96 + 24)
+		return wrong(err, "a host, or a network of at most /24", "'%s' is too wide",
+			     quote(text));
+	if (!is_private(&e->to))
+		return wrong(
+			err,
+			"10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, 100.64.0.0/10",
+			"'%s' is no private address", quote(text));
+	e->port = (uint16_t)number;
+	for (size_t i = 0; i < r->n; i++)
+		if (!memcmp(&r->rule[i], e, sizeof(*e)))
+			return wrong(err, "keep one", "'%s' is given twice", quote(text));
+	r->n++;
 	return 0;
 }

@@ -70,12 +70,14 @@ void leash_freeze_instead(const struct workload *w)
 
 void leash_set_flags(struct workload *w)
 {
-	const uint16_t all = WORKLOAD_ALLOW | WORKLOAD_IPV6 | WORKLOAD_AUDIT;
+	const uint16_t all = WORKLOAD_ALLOW | WORKLOAD_REACH | WORKLOAD_IPV6 | WORKLOAD_AUDIT;
 	uint16_t flags =
 		(uint16_t)((w->ipv6 ? WORKLOAD_IPV6 : 0) | (w->audit ? WORKLOAD_AUDIT : 0));
 
 	if (w->allow.n || (w->tunnel && w->tunnel->config.allow.n))
 		flags |= WORKLOAD_ALLOW;
+	if (w->reach.n || (w->tunnel && w->tunnel->config.reach.n))
+		flags |= WORKLOAD_REACH;
 	if (w->bound)
 		record_flags(w->daemon->leases, w->bound, flags, all & (uint16_t)~flags);
 }

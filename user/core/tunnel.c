@@ -402,18 +402,20 @@ static void each_edge(void *owner, void (*f)(const struct edge *e, void *arg), v
 			f(other->edge, arg);
 }
 
-static void each_allow(void *owner, void (*f)(const struct allow_rules *allow, void *arg),
-		       void *arg)
+static void each_exception(void *owner,
+			   void (*f)(const struct allow_rules *allow,
+				     const struct reach_rules *reach, void *arg),
+			   void *arg)
 {
 	const struct tunnel *t = owner;
 	const struct daemon *d = t->daemon;
 
 	for_each_tunnel(d, other)
 		if (other->netns_cookie == t->netns_cookie)
-			f(&other->config.allow, arg);
+			f(&other->config.allow, &other->config.reach, arg);
 	for_each_workload(d, w)
 		if (w->tunnel->netns_cookie == t->netns_cookie)
-			f(&w->allow, arg);
+			f(&w->allow, &w->reach, arg);
 }
 
 static const char *container_at(void *owner, const char *cgroup)
@@ -441,7 +443,7 @@ static const struct edge_calls edge_calls = {
 	.is_leashed = is_leashed,
 	.each_workload = each_workload,
 	.each_edge = each_edge,
-	.each_allow = each_allow,
+	.each_exception = each_exception,
 	.container_at = container_at,
 	.look_now = look_now,
 	.vpn_ended = vpn_ended,

@@ -207,6 +207,7 @@ void workload_configure(struct workload *w, const struct workload_config *config
 	w->ipv6 = config->ipv6;
 	w->audit = config->audit;
 	memcpy(&w->allow, &config->allow, sizeof(w->allow));
+	memcpy(&w->reach, &config->reach, sizeof(w->reach));
 	memcpy(w->hook, config->hook, sizeof(w->hook));
 	memcpy(w->hook_inside, config->hook_inside, sizeof(w->hook_inside));
 	leash_set_flags(w);
@@ -486,6 +487,7 @@ void workload_move(struct workload *w, struct tunnel *t)
 	w->tunnel = t;
 	if (!w->bound)
 		return;
+	leash_set_flags(w); /* what the tunnel allows */
 	if (watch_cgroup_ref(w->cgroup))
 		leash_set_resolver(w);
 	workload_input(w, IN_CGROUP_BORN); /* barred, whatever it was */

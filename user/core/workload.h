@@ -51,6 +51,7 @@ struct workload {
 	bool held;
 	bool ipv6, audit;
 	struct allow_rules allow;
+	struct reach_rules reach;
 	char hook[256], hook_inside[256];
 	enum input why;			      /* of the last change of state */
 	uint64_t summed[VPNLEASH_REASON_MAX]; /* drops that the last summary has told */

@@ -51,7 +51,7 @@ static void on_drop(void *owner, const struct drop_event *e)
 	}
 	i = *from.cgroup ? inventory_at(d->inventory, from.cgroup) : NULL;
 	from.container = i ? i->name : NULL;
-	if (w)
+	if (w && e->reason)
 		w->last_drop = *e;
 	audit_drop(d->audit, w ? w->name : "-", &from, e);
 }

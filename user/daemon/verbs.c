@@ -44,8 +44,9 @@ static const char *guard_state(const struct tunnel *t)
 static json_t *guard_status(const struct tunnel *t)
 {
 	struct edge_state e = t->edge ? edge_state(t->edge) : (struct edge_state) { 0 };
-	json_t *on = json_array(), *to = json_array(), *also = json_array();
+	json_t *on = json_array(), *to = json_array(), *also = json_array(), *reach = json_array();
 	char endpoints[32][ENDPOINT_LEN], confined[16][256];
+	struct reached reached[64];
 	uint64_t dropped[VPNLEASH_REASON_MAX] = { 0 };
 	const char *interfaces[8], *why = NULL;
 	size_t n;
@@ -57,6 +58,11 @@ static json_t *guard_status(const struct tunnel *t)
 		n = edge_endpoints(t->edge, endpoints, ARRAY_SIZE(endpoints));
 		for (size_t i = 0; i < n; i++)
 			json_array_append_new(to, report_text(endpoints[i]));
+		n = edge_reached(t->edge, reached, ARRAY_SIZE(reached));
+		for (size_t i = 0; i < n; i++)
+			json_array_append_new(reach, json_pack("{s:s,s:I,s:I}", "to", reached[i].to,
+							       "out", (json_int_t)reached[i].out,
+							       "in", (json_int_t)reached[i].in));
 		n = e.weak ? 0 : edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
 		for (size_t i = 0; i < n; i++)
 			json_array_append_new(also, report_text(confined[i]));
@@ -73,9 +79,9 @@ static json_t *guard_status(const struct tunnel *t)
 			why = edge_why(t->edge);
 		edge_drops(t->edge, gate_pins(t->daemon->gate), dropped);
 	}
-	return json_pack("{s:s,s:o,s:o,s:s,s:o,s:o,s:o}", "state", guard_state(t), "interfaces", on,
-			 "endpoints", to, "bootstrap", e.open ? "open" : "shut", "why",
-			 report_known(why), "also_confined", also, "dropped",
+	return json_pack("{s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o}", "state", guard_state(t), "interfaces",
+			 on, "endpoints", to, "reach", reach, "bootstrap", e.open ? "open" : "shut",
+			 "why", report_known(why), "also_confined", also, "dropped",
 			 report_drops(dropped));
 }
 

@@ -94,6 +94,7 @@ void edge_bootstrap(struct edge *e)
 	if (e->n_learned) { /* the last VPN's server: from here on only what is noted passes */
 		e->n_learned = 0;
 		edge_write_endpoints(e);
+		edge_follow_endpoints(e);
 	}
 	why = obstacle(e);
 	if (why) {
@@ -147,6 +148,7 @@ int edge_settle(struct edge *e, struct error *err)
 	r = edge_write_endpoints(e);
 	if (r) /* and what no longer is one may still pass */
 		return fail(err, ERROR_OTHER, r, NULL, "write the VPN's endpoints");
+	edge_follow_endpoints(e);
 	if (!has_endpoint(e))
 		return no_endpoint(e, err);
 	edge_shut(e);

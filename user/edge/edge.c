@@ -291,6 +291,7 @@ int edge_read(struct edge *e, bool lease_lives, struct error *err)
 	edge_find_vpn(e);
 	edge_ask_wireguard(e);
 	edge_write_endpoints(e);
+	edge_follow_endpoints(e);
 	r = read_present(e, err);
 	r = r ? r : follow_present(e, err);
 	if (r) {

@@ -72,6 +72,12 @@ struct edge_state {
 struct edge_state edge_state(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
 size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t max);
+/* What `reach` lets out, and how much of it passed. */
+struct reached {
+	char to[ENDPOINT_LEN]; /* as the key has it: "tcp/IP[/len]:PORT" */
+	uint64_t out, in;      /* packets */
+};
+size_t edge_reached(const struct edge *e, struct reached *ret, size_t max);
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
 void edge_drops(const struct edge *e, const struct pins *pins,
 		uint64_t ret_dropped[VPNLEASH_REASON_MAX]);

@@ -2,7 +2,7 @@
 /* One netns' edge, shared by the files that keep it. Each calls only those below it:
  *   edge.c        which links lead out, and that each is guarded
  *   bootstrap.c   when the VPN may use the underlay, and what is settled before a grant
- *   exceptions.c  who of the LAN may come in
+ *   exceptions.c  who of the LAN may come in, and may be reached
  *   ask.c         what WireGuard says of itself
  *   sweep.c       sockets that were opened elsewhere; who sent what was dropped
  *   noted.c       where the server is of a VPN that does not say so
@@ -65,6 +65,7 @@ struct edge {
 	struct vpn_endpoint learned[LEARNED]; /* from what was noted, at the last grant */
 	size_t n_rules;
 	struct address_rule rules[RULES];
+	bool endpoints_moved; /* since the exceptions were written */
 
 	struct cgroup_ref vpn_cgroup; /* level 0: not known */
 	uint64_t bootstrap_since_ns;  /* flows that began earlier are forgotten; 0: shut */
@@ -75,7 +76,8 @@ struct edge {
 	uint64_t reported[256]; /* cookies of foreign sockets that were told */
 };
 
-void edge_exceptions(struct edge *e); /* written anew, from links, endpoints and workloads */
+void edge_exceptions(struct edge *e);	    /* written anew, from links, endpoints and workloads */
+void edge_follow_endpoints(struct edge *e); /* the same, if endpoints have moved */
 /* What WireGuard says of itself now, or will say. */
 void edge_ask_wireguard(struct edge *e);
 /* Does the process hold the socket of that inode? */

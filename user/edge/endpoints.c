@@ -9,9 +9,14 @@
 static void add_rule(struct edge *e, enum address_kind kind, uint8_t protocol, uint16_t port,
 		     const uint8_t address[16], unsigned int prefix, enum endpoint_source source)
 {
-	if (e->n_rules < RULES)
-		address_rule(&e->rules[e->n_rules++], e->place->netns_cookie, kind, protocol, port,
-			     address, prefix, true, source);
+	struct address_rule r;
+
+	if (e->n_rules == RULES)
+		return;
+	address_rule(&r, e->place->netns_cookie, kind, protocol, port, address, prefix, true,
+		     source);
+	e->endpoints_moved |= memcmp(&e->rules[e->n_rules].key, &r.key, sizeof(r.key)) != 0;
+	e->rules[e->n_rules++] = r;
 }
 
 static void add_endpoint(struct edge *e, uint8_t protocol, uint16_t port, const uint8_t address[16],
@@ -67,6 +72,7 @@ static void add_endpoints(struct edge *e, const struct vpn_endpoint *p, size_t n
 int edge_write_endpoints(struct edge *e)
 {
 	const struct tunnel_config *c = e->place->config;
+	size_t n_was = e->n_rules;
 	int r;
 
 	e->n_rules = 0;
@@ -82,6 +88,7 @@ int edge_write_endpoints(struct edge *e)
 	for (size_t i = 0; i < c->bootstrap.n; i++)
 		add_rule(e, ADDRESS_BOOTSTRAP, 0, 0, c->bootstrap.host[i].address,
 			 c->bootstrap.host[i].length, FROM_CONFIG);
+	e->endpoints_moved |= e->n_rules != n_was;
 	r = publish_endpoints(e);
 	if (r && may_log(e->place->log))
 		log_line(LOG_LEVEL_ERR, "tunnel '%s': write its endpoints: %s", c->interface,

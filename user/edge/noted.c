@@ -42,7 +42,7 @@ static void note_flow(const struct flow_key *key, const struct flow *flow, void 
 	struct candidate *oldest = c->flows, *to;
 	uint16_t port = ntohs(key->remote_port);
 
-	if (key->netns_cookie != c->edge->place->netns_cookie || !key->outbound ||
+	if (key->netns_cookie != c->edge->place->netns_cookie || key->kind != FLOW_OUTBOUND ||
 	    !flow->socket_cookie || flow->first_ns < c->edge->bootstrap_since_ns ||
 	    !flow->answered_ns || port == 53 || port == 853 ||
 	    (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_UDP))

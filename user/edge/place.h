@@ -28,9 +28,12 @@ struct edge_calls {
 			      void *arg);
 	/* f for each edge in the same netns; one that is being opened is not among them yet. */
 	void (*each_edge)(void *owner, void (*f)(const struct edge *e, void *arg), void *arg);
-	/* f for what each tunnel and workload in the same netns allows, with an edge or without. */
-	void (*each_allow)(void *owner, void (*f)(const struct allow_rules *allow, void *arg),
-			   void *arg);
+	/* f for what each tunnel and workload in the same netns allows and reaches, with an edge or
+	 * without. */
+	void (*each_exception)(void *owner,
+			       void (*f)(const struct allow_rules *allow,
+					 const struct reach_rules *reach, void *arg),
+			       void *arg);
 	/* The name of the container that has the cgroup, by the engine; NULL: none has. */
 	const char *(*container_at)(void *owner, const char *cgroup);
 	/* WireGuard's servers are others now: call edge_read() soon. */

@@ -172,7 +172,7 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 	json_t *record = json_object();
 	char packet[160];
 
-	json_object_set_new(record, "event", json_string("drop"));
+	json_object_set_new(record, "event", json_string(e->reason ? "drop" : "reach"));
 	json_object_set_new(record, "workload", report_text(workload));
 	/* a guard of that tunnel's netns dropped it, and not the workload's gate */
 	if (from->tunnel)
@@ -185,7 +185,8 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 		json_object_set_new(record, "process", report_text(from->process));
 	if (e->audit)
 		json_object_set_new(record, "audit", json_true());
-	json_object_set_new(record, "reason", json_string(report_reason(e->reason)));
+	if (e->reason)
+		json_object_set_new(record, "reason", json_string(report_reason(e->reason)));
 	json_object_set_new(record, "direction", json_string(e->ingress ? "in" : "out"));
 	json_object_set_new(record, "packet", json_string(audit_packet(packet, sizeof(packet), e)));
 	json_object_set_new(record, "ifindex", json_integer(e->ifindex));

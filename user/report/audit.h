@@ -34,7 +34,7 @@ struct drop_source {
 	const char *container;	       /* the sender's; NULL: none, or not known */
 	char cgroup[256], process[64]; /* of the sender; "": not known */
 };
-/* A sampled drop: for `events` only. Remembers nothing for the log. */
+/* A sampled drop, or the first packet by `reach`: for `events` only. */
 void audit_drop(struct audit *a, const char *workload, const struct drop_source *from,
 		const struct drop_event *e);
 /* A socket in a tunnel's netns that was opened elsewhere, by that cgroup, which is the container's

@@ -202,6 +202,8 @@ static void print_list(FILE *out, const char *title, const json_t *list)
 static void print_guard(FILE *out, const json_t *guard)
 {
 	const char *why = json_string_value(json_object_get(guard, "why"));
+	const json_t *reach;
+	size_t i;
 
 	if (!guard)
 		return;
@@ -214,6 +216,10 @@ static void print_guard(FILE *out, const json_t *guard)
 	} else {
 		fprintf(out, "\n");
 	}
+	json_array_foreach(json_object_get(guard, "reach"), i, reach)
+		fprintf(out, "  reach %s: %lld packets out, %lld in\n", get(reach, "to"),
+			json_integer_value(json_object_get(reach, "out")),
+			json_integer_value(json_object_get(reach, "in")));
 	if (json_array_size(json_object_get(guard, "also_confined"))) {
 		print_list(out, "  also confined: ", json_object_get(guard, "also_confined"));
 		fprintf(out, "\n");
@@ -351,16 +357,19 @@ static const char *sender_of(const json_t *record, char *buf, size_t size)
 	return buf;
 }
 
-static void print_drop(FILE *out, const json_t *record)
+static void print_packet(FILE *out, const json_t *record)
 {
 	const char *by = json_object_get(record, "guard") ? "guard" : "workload";
 	bool has_sender = json_object_get(record, "cgroup");
 	char sender[600];
 	const char *process = json_string_value(json_object_get(record, "process"));
+	bool reach = !strcmp(get(record, "event"), "reach");
+	const char *done = reach			      ? "first let"
+			   : json_object_get(record, "audit") ? "would drop"
+							      : "dropped";
 
-	fprintf(out, "%s %s: %s %s %s: %s", by, get(record, by),
-		json_object_get(record, "audit") ? "would drop" : "dropped",
-		get(record, "direction"), get(record, "packet"), get(record, "reason"));
+	fprintf(out, "%s %s: %s %s %s: %s", by, get(record, by), done, get(record, "direction"),
+		get(record, "packet"), reach ? "reach" : get(record, "reason"));
 	if (has_sender)
 		fprintf(out, ", of %s", sender_of(record, sender, sizeof(sender)));
 	if (process)
@@ -375,8 +384,8 @@ void report_print_event(FILE *out, const json_t *record)
 	char sender[600];
 
 	fprintf(out, "%s ", get(record, "time"));
-	if (!strcmp(get(record, "event"), "drop"))
-		print_drop(out, record);
+	if (!strcmp(get(record, "event"), "drop") || !strcmp(get(record, "event"), "reach"))
+		print_packet(out, record);
 	else if (!strcmp(get(record, "event"), "foreign"))
 		fprintf(out, "guard %s: socket %s was opened by %s%s\n", get(record, "guard"),
 			get(record, "packet"), sender_of(record, sender, sizeof(sender)),
