@@ -241,6 +241,8 @@ static void wrong_values_in_a_file(void **state)
 	assert_wrong("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n"
 		     "allow=tcp/80 from 10.0.0.0/24\n[workload w]\ncgroup=/a\ntunnel=t\n",
 		     5, "lets an endpoint");
+	assert_reads("[tunnel t]\ninterface=w\nendpoint=10.0.0.1:9/udp\n[workload w]\n"
+		     "cgroup=/a\ntunnel=t\nallow=tcp/80\nallow=tcp/80 from 100.64.0.0/10\n");
 	assert_wrong("[tunnel t]\ninterface=w\nguard=off\nreach=tcp/10.0.0.1:80\n" WORKLOAD, 5,
 		     "'reach' needs the guard");
 	/* the network has the server in it, and the server's network the host */

@@ -79,6 +79,34 @@ static void the_guards_values(void **state)
 	assert_int_equal(config.tunnels[0].dns.mode, DNS_NONE);
 }
 
+/* Several lines for one port add up, and are written again as one label has them. */
+static void allows_add_up(void **state)
+{
+	static const char *const lines[] = { "tcp/80 from 100.64.0.0/10", "tcp/80",
+					     "tcp/81 from host", "tcp/80 from 10.1.0.0/16",
+					     "tcp/81 from 10.1.2.3" };
+	struct allow_rules a = { 0 };
+	char text[200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		assert_int_equal(allow_add(&a, lines[i], &err), 0);
+	assert_int_equal(a.n, 2);
+	assert_int_equal(a.rule[0].n_from, 6);
+	assert_int_equal(a.rule[0].by_default, 0x1e);
+	assert_true(a.rule[0].from_host);
+	assert_string_equal(allow_text(&a, text, sizeof(text)),
+			    "tcp/80;tcp/80 from 100.64.0.0/10,10.1.0.0/16;"
+			    "tcp/81 from 10.1.2.3/32,host");
+	assert_string_equal(allow_text(&a, text, 7), "tcp/80");
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		assert_int_not_equal(allow_add(&a, lines[i], &err), 0);
+		assert_non_null(strstr(err.text, "given twice"));
+	}
+	assert_int_equal(allow_add(&a, "tcp/80 from 10.2.0.0/16,10.3.0.0/16", &err), 0);
+	assert_int_not_equal(allow_add(&a, "tcp/80 from 10.4.0.0/16", &err), 0);
+	assert_non_null(strstr(err.text, "more than 8"));
+}
+
 static void prefixes_contain(void **state)
 {
 	struct allow_rules a = { 0 };
@@ -94,6 +122,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_guards_values),
+		cmocka_unit_test(allows_add_up),
 		cmocka_unit_test(prefixes_contain),
 	};
 	int failed;

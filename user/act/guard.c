@@ -311,6 +311,13 @@ static int forget_rules(const struct guards *g, uint64_t netns_cookie)
 	return r ? r : guard_rules(g, TRIE_EXCEPTIONS, netns_cookie, NULL, 0);
 }
 
+int guard_rule_read(const struct guards *g, enum address_trie trie, struct address_rule *r)
+{
+	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
+
+	return bpf_map_lookup_elem(fd, &r->key, &r->value) < 0 ? -errno : 0;
+}
+
 size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 			struct address_rule *ret, size_t max)
 {

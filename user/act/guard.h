@@ -70,6 +70,8 @@ enum address_trie { TRIE_ENDPOINTS, TRIE_EXCEPTIONS };
 int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n);
 
+/* What holds for the key, by the longest prefix, as the programs find it. -ENOENT: nothing. */
+int guard_rule_read(const struct guards *g, enum address_trie trie, struct address_rule *r);
 /* That netns' rules, at most max of them. */
 size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 			struct address_rule *ret, size_t max);

@@ -99,9 +99,10 @@ static bool lets_endpoint_in(const struct allow_rules *allow,
 			     const struct endpoint_rules *endpoints)
 {
 	for (size_t i = 0; i < allow->n; i++)
-		for (size_t j = 0; !allow->rule[i].by_default && j < allow->rule[i].n_from; j++)
+		for (size_t j = 0; j < allow->rule[i].n_from; j++)
 			for (size_t k = 0; k < endpoints->n; k++)
-				if (prefixes_overlap(&allow->rule[i].from[j],
+				if (!(allow->rule[i].by_default & 1U << j) &&
+				    prefixes_overlap(&allow->rule[i].from[j],
 						     &endpoints->rule[k].to))
 					return true;
 	return false;

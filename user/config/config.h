@@ -50,9 +50,9 @@ struct endpoint_rule {
 
 struct allow_rule {
 	uint8_t protocol;
-	uint16_t port;	 /* of the program inside */
-	bool from_host;	 /* the underlay's gateway, as which the host and docker-proxy come in */
-	bool by_default; /* `from` was not given */
+	uint16_t port;	    /* of the program inside */
+	bool from_host;	    /* the underlay's gateway, as which the host and docker-proxy come in */
+	uint8_t by_default; /* bit n: from[n] is there because `from` was not given */
 	size_t n_from;
 	struct prefix from[RULES_FROM];
 };
@@ -199,13 +199,19 @@ int dns_set(struct dns_rule *r, const char *text, struct error *err);
 bool prefix_contains(const struct prefix *p, const uint8_t address[16]);
 /* Is one in the other? */
 bool prefixes_overlap(const struct prefix *a, const struct prefix *b);
+/* Of a private or link-local network, who comes in by default; or of SHARED_NETWORK. */
+bool is_private(const uint8_t address[16]);
+bool is_shared(const uint8_t address[16]);
+#define SHARED_NETWORK "100.64.0.0/10" /* of carriers, and of Tailscale */
 
 /* Each adds what the text says. Errors say what is wrong and what to write; no file, no line. */
 /* "IP[/len]:port/proto", "[IP6[/len]]:port/proto", "preset:cloudflare-warp" */
 int endpoint_add(struct endpoint_rules *r, const char *text, struct error *err);
 /* "IP[/len],…", "preset:cloudflare-warp" */
 int hosts_add(struct host_rules *r, const char *text, struct error *err);
-/* "tcp/PORT [from CIDR,…|host]" */
+/* "tcp/PORT [from CIDR,…|host]"; several for one port add up */
 int allow_add(struct allow_rules *r, const char *text, struct error *err);
+/* The same as one label has them, `;` between them. Returns buf. */
+const char *allow_text(const struct allow_rules *r, char *buf, size_t size);
 /* "tcp/IP[/len]:PORT" */
 int reach_add(struct reach_rules *r, const char *text, struct error *err);

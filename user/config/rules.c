@@ -275,24 +275,42 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 	return 0;
 }
 
-/* Private and link-local networks, who may come in by default; and the shared one, of carriers and
- * Tailscale. */
-#define PRIVATE "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"
-#define SHARED	"100.64.0.0/10"
+static const char *const private_networks[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
+						"169.254.0.0/16" };
+
+static bool is_in(const uint8_t address[16], const char *network)
+{
+	struct prefix p;
+
+	return !read_prefix(network, &p, NULL) && prefix_contains(&p, address);
+}
+
+bool is_private(const uint8_t address[16])
+{
+	for (size_t i = 0; i < ARRAY_SIZE(private_networks); i++)
+		if (is_in(address, private_networks[i]))
+			return true;
+	return false;
+}
+
+bool is_shared(const uint8_t address[16])
+{
+	return is_in(address, SHARED_NETWORK);
+}
 
 /* Who may come in: the list behind 'from', or without one (NULL) the private networks. */
 static int read_from(struct allow_rule *a, char *list, struct error *err)
 {
-	static const char *const private[] = { PRIVATE };
 	char *save;
 	int q = 0;
 
 	if (!list) {
 		if (a->protocol == IPPROTO_UDP)
 			return wrong(err, "udp/PORT from CIDR,…", "udp needs 'from'");
-		a->by_default = a->from_host = true;
-		for (size_t i = 0; i < ARRAY_SIZE(private); i++)
-			add_from(a, private[i], err);
+		a->from_host = true;
+		for (size_t i = 0; i < ARRAY_SIZE(private_networks); i++)
+			add_from(a, private_networks[i], err);
+		a->by_default = (uint8_t)((1U << a->n_from) - 1);
 		return 0;
 	}
 	for (char *from = strtok_r(list, ", \t", &save); !q && from;
@@ -313,6 +331,28 @@ static bool is_never(unsigned int port)
 		if (port == never[i])
 			return true;
 	return false;
+}
+
+/* Another line for the same port. */
+static int add_to_port(struct allow_rule *to, const struct allow_rule *a, struct error *err)
+{
+	bool more = a->from_host && !to->from_host;
+
+	to->from_host |= a->from_host;
+	for (size_t i = 0; i < a->n_from; i++) {
+		size_t k = 0;
+
+		while (k < to->n_from && memcmp(&to->from[k], &a->from[i], sizeof(a->from[i])))
+			k++;
+		if (k == RULES_FROM)
+			return wrong(err, "give networks", "more than %d networks", RULES_FROM);
+		if (k < to->n_from)
+			continue;
+		to->from[to->n_from++] = a->from[i];
+		to->by_default |= (uint8_t)((a->by_default >> i & 1U) << k);
+		more = true;
+	}
+	return more ? 0 : wrong(err, "keep one", "the port and its networks are given twice");
 }
 
 int allow_add(struct allow_rules *r, const char *text, struct error *err)
@@ -341,27 +381,57 @@ int allow_add(struct allow_rules *r, const char *text, struct error *err)
 	if (is_never(number))
 		return wrong(err, NULL, "port %u is never answered beside the tunnel", number);
 	a.port = (uint16_t)number;
-	for (size_t i = 0; i < r->n; i++)
-		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
-			return wrong(err, "one line with all networks", "%s/%u is given twice",
-				     copy, number);
 	q = read_from(&a, *from ? from + 4 : NULL, err);
 	if (q)
 		return q;
+	for (size_t i = 0; i < r->n; i++)
+		if (r->rule[i].protocol == a.protocol && r->rule[i].port == a.port)
+			return add_to_port(&r->rule[i], &a, err);
 	memcpy(&r->rule[r->n++], &a, sizeof(a)); /* reload compares bytes, padding too */
 	return 0;
 }
 
-static bool is_private(const struct prefix *p)
+/* What was written behind `from`. */
+static void print_from(FILE *out, const struct allow_rule *a)
 {
-	static const char *const networks[] = { PRIVATE, SHARED };
-	struct prefix network;
+	const char *between = " from ";
 
-	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
-		if (!read_prefix(networks[i], &network, NULL) && network.length <= p->length &&
-		    prefix_contains(&network, p->address))
-			return true;
-	return false;
+	for (size_t i = 0; i < a->n_from; i++) {
+		char address[INET_ADDRSTRLEN];
+
+		if (a->by_default & 1U << i)
+			continue;
+		inet_ntop(AF_INET, a->from[i].address + 12, address, sizeof(address));
+		fprintf(out, "%s%s/%d", between, address, a->from[i].length - 96);
+		between = ",";
+	}
+	if (a->from_host && !a->by_default)
+		fprintf(out, "%shost", between);
+}
+
+const char *allow_text(const struct allow_rules *r, char *buf, size_t size)
+{
+	FILE *out = fmemopen(buf, size, "w");
+	const char *between = "";
+
+	*buf = '\0';
+	for (size_t i = 0; out && i < r->n; i++) {
+		const struct allow_rule *a = &r->rule[i];
+		const char *protocol = a->protocol == IPPROTO_TCP ? "tcp" : "udp";
+
+		if (a->by_default)
+			fprintf(out, "%s%s/%u", between, protocol, a->port);
+		between = a->by_default ? ";" : between;
+		if (!a->by_default || a->by_default != (1U << a->n_from) - 1) {
+			fprintf(out, "%s%s/%u", between, protocol, a->port);
+			print_from(out, a);
+		}
+		between = ";";
+	}
+	if (out)
+		fclose(out);
+	buf[size - 1] = '\0';
+	return buf;
 }
 
 /* Cut "PROTOCOL/ADDRESS:PORT" into its parts. */
@@ -403,10 +473,11 @@ int reach_add(struct reach_rules *r, const char *text, struct error *err)
 	if (e->to.length < 96 + 24)
 		return wrong(err, "a host, or a network of at most /24", "'%s' is too wide",
 			     quote(text));
-	if (!is_private(&e->to))
+	/* not wider than any of those */
+	if (!is_private(e->to.address) && !is_shared(e->to.address))
 		return wrong(
 			err,
-			"10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, 100.64.0.0/10",
+			"in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, " SHARED_NETWORK,
 			"'%s' is no private address", quote(text));
 	e->port = (uint16_t)number;
 	for (size_t i = 0; i < r->n; i++)

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "config/config.h"
 #include "core/reopen.h"
+#include "edge/edge.h"
 #include "engine/inventory.h"
 #include "vpnleash/states.h"
 
@@ -62,8 +63,9 @@ struct tunnel {
 	struct reopen reopen;
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
-	bool of_labels; /* goes with its last workload */
-	bool of_slice;	/* somebody may be born in it at any moment */
+	struct refused refused[8]; /* daemon/refused.c's */
+	bool of_labels;		   /* goes with its last workload */
+	bool of_slice;		   /* somebody may be born in it at any moment */
 };
 
 int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunnel **ret,

@@ -21,6 +21,7 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
+#include "daemon/refused.h"
 #include "daemon/reload.h"
 #include "daemon/verbs.h"
 #include "edge/edge.h"
@@ -42,12 +43,20 @@ static void on_drop(void *owner, const struct drop_event *e)
 	struct workload *w = e->cgroup_id ? workload_of_cgroup(d, e->cgroup_id) : NULL;
 	struct drop_source from = { 0 };
 	const struct engine_item *i;
+	char line[REFUSED_LEN];
 
 	for_each_tunnel(d, t) {
-		if (!e->guard || !t->edge || !edge_has_slot(t->edge, e->guard))
-			continue;
-		from.tunnel = t->config.name;
-		edge_name_sender(t->edge, e, from.cgroup, from.process);
+		bool by_guard = e->guard && t->edge && edge_has_slot(t->edge, e->guard);
+
+		if (by_guard) {
+			from.tunnel = t->config.name;
+			edge_name_sender(t->edge, e, from.cgroup, from.process);
+		}
+		/* in the host's netns no guard sees what comes in */
+		if (e->reason && e->ingress &&
+		    (by_guard ||
+		     (w && w->tunnel == t && e->ifindex != lease_ifindex(d->leases, t->slot))))
+			from.allow = refused_note(d, t, e, line);
 	}
 	i = *from.cgroup ? inventory_at(d->inventory, from.cgroup) : NULL;
 	from.container = i ? i->name : NULL;

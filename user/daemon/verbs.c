@@ -18,6 +18,7 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
+#include "daemon/refused.h"
 #include "daemon/schema.h"
 #include "edge/edge.h"
 #include "edge/vpn.h"
@@ -325,6 +326,7 @@ static json_t *answer_why(struct daemon *d, const struct request *q, struct erro
 	json_object_set_new(j, "evidence",
 			    json_string(w->why ? input_text(w->why) : "it has not run yet"));
 	json_object_set_new(j, "why", json_string(cause_text(w, text, sizeof(text))));
+	json_object_set_new(j, "refused", refused_list(w->tunnel));
 	json_object_set_new(j, "remedy", json_string(cause_to_do(w, text, sizeof(text))));
 	return j;
 }

@@ -52,6 +52,20 @@ void edge_sweep(struct edge *e);
 void edge_name_sender(struct edge *e, const struct drop_event *event, char cgroup[256],
 		      char process[64]);
 
+/* A client of the LAN that was kept out by the guard, or by a workload's gate, from a port on which
+ * somebody in the netns listens. */
+struct refused {
+	uint8_t client[16], local[16];
+	uint16_t port;	   /* TCP */
+	uint64_t listener; /* cgroup id */
+	uint64_t at_ns;	   /* 0: nobody */
+};
+/* Is it one? Looked at once a second, at most. */
+bool edge_refused(struct edge *e, const struct drop_event *event, struct refused *ret);
+/* The value of `allow` that would let it in. False: it may come in by now, or never. */
+#define ALLOW_LEN 64
+bool edge_would_allow(const struct edge *e, const struct refused *r, char ret[ALLOW_LEN]);
+
 /* The tunnel's device is gone, or down: so is its listen port. NULL is fine. */
 void edge_device_gone(struct edge *e);
 

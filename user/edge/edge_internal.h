@@ -5,6 +5,7 @@
  *   exceptions.c  who of the LAN may come in, and may be reached
  *   ask.c         what WireGuard says of itself
  *   sweep.c       sockets that were opened elsewhere; who sent what was dropped
+ *   refused.c     who of the LAN was kept out though somebody listens
  *   noted.c       where the server is of a VPN that does not say so
  *   endpoints.c   where the VPN's server is
  *   vpn.c         who the VPN is
@@ -74,6 +75,7 @@ struct edge {
 	char beside[400]; /* what else the VPN's process talked to, as last told */
 	size_t n_reported;
 	uint64_t reported[256]; /* cookies of foreign sockets that were told */
+	uint64_t listened_ns;	/* when it was last looked who listens */
 };
 
 void edge_exceptions(struct edge *e);	    /* written anew, from links, endpoints and workloads */

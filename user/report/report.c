@@ -337,7 +337,9 @@ void report_print(FILE *out, const json_t *report)
 
 void report_print_why(FILE *out, const json_t *why)
 {
+	const json_t *refused;
 	char since[32];
+	size_t i;
 
 	print_duration(since, sizeof(since), json_integer_value(json_object_get(why, "since_ms")));
 	fprintf(out, "%s is %s since %s: %s\n", get(why, "name"), get(why, "state"), since,
@@ -345,6 +347,8 @@ void report_print_why(FILE *out, const json_t *why)
 	fprintf(out, "because %s\n", get(why, "why"));
 	fprintf(out, "dropped: ");
 	print_drops(out, json_object_get(why, "dropped"));
+	json_array_foreach(json_object_get(why, "refused"), i, refused)
+		fprintf(out, "refused: %s\n", json_string_value(refused));
 	fprintf(out, "%s\n", get(why, "remedy"));
 }
 
@@ -363,6 +367,7 @@ static void print_packet(FILE *out, const json_t *record)
 	bool has_sender = json_object_get(record, "cgroup");
 	char sender[600];
 	const char *process = json_string_value(json_object_get(record, "process"));
+	const char *allow = json_string_value(json_object_get(record, "allow"));
 	bool reach = !strcmp(get(record, "event"), "reach");
 	const char *done = reach			      ? "first let"
 			   : json_object_get(record, "audit") ? "would drop"
@@ -374,6 +379,8 @@ static void print_packet(FILE *out, const json_t *record)
 		fprintf(out, ", of %s", sender_of(record, sender, sizeof(sender)));
 	if (process)
 		fprintf(out, ", %s", process);
+	if (allow)
+		fprintf(out, "; it comes in with: %s", allow);
 	fprintf(out, "\n");
 }
 
