@@ -53,10 +53,10 @@ static void on_drop(void *owner, const struct drop_event *e)
 			edge_name_sender(t->edge, e, from.cgroup, from.process);
 		}
 		/* in the host's netns no guard sees what comes in */
-		if (e->reason && e->ingress &&
-		    (by_guard ||
-		     (w && w->tunnel == t && e->ifindex != lease_ifindex(d->leases, t->slot))))
-			from.allow = refused_note(d, t, e, line);
+		if (by_guard || (w && w->tunnel == t &&
+				 (e->reason == REASON_LAN_REPLY ||
+				  e->ifindex != lease_ifindex(d->leases, t->slot))))
+			from.remedy = refused_note(d, t, e, line);
 	}
 	i = *from.cgroup ? inventory_at(d->inventory, from.cgroup) : NULL;
 	from.container = i ? i->name : NULL;

@@ -10,6 +10,7 @@
 #include "report/report.h"
 
 #define REMEMBERED_NS (600 * NS_PER_SEC)
+#define ROUTELESS_NS  (60 * NS_PER_SEC) /* nobody tells that there is a route by now */
 
 /* Whose `allow` it is to be: of the workload that listens; of one by labels, as its netns is a
  * container's; NULL: the tunnel's. */
@@ -28,6 +29,18 @@ static const struct workload *whose(const struct tunnel *t, const struct refused
 	return NULL;
 }
 
+static bool route_of(const struct tunnel *t, const struct refused *r, char buf[REFUSED_LEN])
+{
+	char way[ALLOW_LEN], address[INET_ADDRSTRLEN];
+
+	if (!edge_way_out(t->edge, way))
+		return false;
+	inet_ntop(AF_INET, r->client + 12, address, sizeof(address));
+	snprintf(buf, REFUSED_LEN, "nsenter --net=%s ip route add %s %s", quote(t->where), address,
+		 quote(way));
+	return true;
+}
+
 /* The line as it is to be typed. False: there is nothing to be added. */
 static bool line_of(const struct tunnel *t, const struct refused *r, char buf[REFUSED_LEN])
 {
@@ -35,7 +48,9 @@ static bool line_of(const struct tunnel *t, const struct refused *r, char buf[RE
 	char allow[ALLOW_LEN], text[256];
 	struct allow_rules label;
 
-	if (!t->edge || !edge_would_allow(t->edge, r, allow))
+	if (r->unanswered)
+		return route_of(t, r, buf);
+	if (!edge_would_allow(t->edge, r, allow))
 		return false;
 	if (w && w->origin == OF_LABELS) { /* one label has them all */
 		memcpy(&label, &w->allow, sizeof(label));
@@ -57,7 +72,8 @@ static bool line_of(const struct tunnel *t, const struct refused *r, char buf[RE
 
 static bool same_client(const struct refused *a, const struct refused *b)
 {
-	return a->port == b->port && !memcmp(a->client, b->client, sizeof(a->client));
+	return a->port == b->port && a->unanswered == b->unanswered &&
+	       !memcmp(a->client, b->client, sizeof(a->client));
 }
 
 /* One for each port, the latest; of more ports than there is room for, the latest too. */
@@ -77,10 +93,14 @@ static struct refused *place_for(struct tunnel *t, uint16_t port)
 const char *refused_note(struct daemon *d, struct tunnel *t, const struct drop_event *e,
 			 char buf[REFUSED_LEN])
 {
-	struct refused r, *place = place_for(t, ntohs(e->destination_port));
-	bool is_one = t->edge && edge_refused(t->edge, e, &r);
+	struct refused r, *place;
+	bool is_one;
 
-	if (!is_one && (!t->edge || !place->at_ns || !same_client(place, &r)))
+	if (!t->edge)
+		return NULL;
+	is_one = edge_refused(t->edge, e, &r);
+	place = place_for(t, r.port);
+	if (!is_one && (!place->at_ns || !same_client(place, &r)))
 		return NULL;
 	if (is_one)
 		*place = r;
@@ -94,15 +114,18 @@ json_t *refused_list(const struct tunnel *t)
 	uint64_t now = now_boot_ns();
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < ARRAY_SIZE(t->refused); i++) {
+	for (size_t i = 0; t->edge && i < ARRAY_SIZE(t->refused); i++) {
 		const struct refused *r = &t->refused[i];
-		char address[INET_ADDRSTRLEN], line[REFUSED_LEN], said[REFUSED_LEN + 100];
+		uint64_t remembered_ns = r->unanswered ? ROUTELESS_NS : REMEMBERED_NS;
+		char address[INET_ADDRSTRLEN], line[REFUSED_LEN], said[REFUSED_LEN + 150];
 
-		if (!r->at_ns || now - r->at_ns > REMEMBERED_NS || !line_of(t, r, line))
+		if (!r->at_ns || now - r->at_ns > remembered_ns || !line_of(t, r, line))
 			continue;
 		inet_ntop(AF_INET, r->client + 12, address, sizeof(address));
-		snprintf(said, sizeof(said), "tcp/%u to %s, %llus ago; it comes in with: %s",
-			 r->port, address, (unsigned long long)((now - r->at_ns) / NS_PER_SEC),
+		snprintf(said, sizeof(said), "tcp/%u to %s, %llus ago; %s: %s", r->port, address,
+			 (unsigned long long)((now - r->at_ns) / NS_PER_SEC),
+			 r->unanswered ? "its answer would go into the tunnel, until you type"
+				       : "it comes in with",
 			 line);
 		json_array_append_new(list, json_string(said));
 	}

@@ -53,18 +53,21 @@ void edge_name_sender(struct edge *e, const struct drop_event *event, char cgrou
 		      char process[64]);
 
 /* A client of the LAN that was kept out by the guard, or by a workload's gate, from a port on which
- * somebody in the netns listens. */
+ * somebody in the netns listens; or one that came in, and its answer would go into the tunnel. */
 struct refused {
 	uint8_t client[16], local[16];
 	uint16_t port;	   /* TCP */
-	uint64_t listener; /* cgroup id */
+	bool unanswered;   /* the second */
+	uint64_t listener; /* of the first: cgroup id */
 	uint64_t at_ns;	   /* 0: nobody */
 };
-/* Is it one? Looked at once a second, at most. */
+/* Is it one? Looked who listens once a second, at most. */
 bool edge_refused(struct edge *e, const struct drop_event *event, struct refused *ret);
 /* The value of `allow` that would let it in. False: it may come in by now, or never. */
 #define ALLOW_LEN 64
 bool edge_would_allow(const struct edge *e, const struct refused *r, char ret[ALLOW_LEN]);
+/* The way by an underlay: "via GATEWAY dev NAME". False: there is none. */
+bool edge_way_out(const struct edge *e, char ret[ALLOW_LEN]);
 
 /* The tunnel's device is gone, or down: so is its listen port. NULL is fine. */
 void edge_device_gone(struct edge *e);

@@ -76,18 +76,40 @@ static void compare_listener(const struct open_socket *s, void *arg)
 	l->of->listener = s->cgroup_id;
 }
 
+bool edge_way_out(const struct edge *e, char ret[ALLOW_LEN])
+{
+	for (size_t i = 0; i < e->n; i++) {
+		struct in_addr gateway = { default_gateway(e->rtnl, e->known[i].link.ifindex) };
+		char address[INET_ADDRSTRLEN];
+
+		if (!gateway.s_addr)
+			continue;
+		snprintf(ret, ALLOW_LEN, "via %s dev %s",
+			 inet_ntop(AF_INET, &gateway, address, sizeof(address)),
+			 e->known[i].link.name);
+		return true;
+	}
+	return false;
+}
+
 bool edge_refused(struct edge *e, const struct drop_event *event, struct refused *ret)
 {
+	bool in = event->ingress, allowed;
 	uint64_t now = now_boot_ns();
 	char allow[ALLOW_LEN];
 	struct listener l = { .of = ret };
 
-	*ret = (struct refused) { .at_ns = now, .port = ntohs(event->destination_port) };
-	if (event->family != 4 || event->protocol != IPPROTO_TCP || !event->ingress || !ret->port)
+	*ret = (struct refused) { .at_ns = now, .unanswered = event->reason == REASON_LAN_REPLY };
+	ret->port = ntohs(in ? event->destination_port : event->source_port);
+	if (event->family != 4 || event->protocol != IPPROTO_TCP || in == ret->unanswered ||
+	    !ret->port)
 		return false;
 	ret->client[10] = ret->client[11] = ret->local[10] = ret->local[11] = 0xff;
-	memcpy(ret->client + 12, event->source, 4);
-	memcpy(ret->local + 12, event->destination, 4);
+	memcpy(ret->client + 12, in ? event->source : event->destination, 4);
+	memcpy(ret->local + 12, in ? event->destination : event->source, 4);
+	if (ret->unanswered)
+		return find_exception(e, ADDRESS_REMOTE, ret->port, ret->client, &allowed) &&
+		       allowed;
 	/* whoever knocks may ask for a look at all sockets: once a second */
 	if (!edge_would_allow(e, ret, allow) || now - e->listened_ns < NS_PER_SEC)
 		return false;

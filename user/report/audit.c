@@ -183,8 +183,8 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
 		json_object_set_new(record, "container", report_text(from->container));
 	if (*from->process)
 		json_object_set_new(record, "process", report_text(from->process));
-	if (from->allow)
-		json_object_set_new(record, "allow", json_string(from->allow));
+	if (from->remedy)
+		json_object_set_new(record, "remedy", json_string(from->remedy));
 	if (e->audit)
 		json_object_set_new(record, "audit", json_true());
 	if (e->reason)

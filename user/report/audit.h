@@ -33,7 +33,7 @@ struct drop_source {
 	const char *tunnel;	       /* whose guard dropped it; NULL: a gate did */
 	const char *container;	       /* the sender's; NULL: none, or not known */
 	char cgroup[256], process[64]; /* of the sender; "": not known */
-	const char *allow;	       /* the line that would let it in; NULL: none would */
+	const char *remedy;	       /* what to type to let it pass; NULL: nothing */
 };
 /* A sampled drop, or the first packet by `reach`: for `events` only. */
 void audit_drop(struct audit *a, const char *workload, const struct drop_source *from,

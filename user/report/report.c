@@ -367,7 +367,7 @@ static void print_packet(FILE *out, const json_t *record)
 	bool has_sender = json_object_get(record, "cgroup");
 	char sender[600];
 	const char *process = json_string_value(json_object_get(record, "process"));
-	const char *allow = json_string_value(json_object_get(record, "allow"));
+	const char *remedy = json_string_value(json_object_get(record, "remedy"));
 	bool reach = !strcmp(get(record, "event"), "reach");
 	const char *done = reach			      ? "first let"
 			   : json_object_get(record, "audit") ? "would drop"
@@ -379,8 +379,8 @@ static void print_packet(FILE *out, const json_t *record)
 		fprintf(out, ", of %s", sender_of(record, sender, sizeof(sender)));
 	if (process)
 		fprintf(out, ", %s", process);
-	if (allow)
-		fprintf(out, "; it comes in with: %s", allow);
+	if (remedy)
+		fprintf(out, "; to let it pass: %s", remedy);
 	fprintf(out, "\n");
 }
 
