@@ -43,7 +43,7 @@ static void labels(void **state)
 		{ "hook-inside=", "not a hook" },
 		{ "netns=host", "unknown label 'vpnleash.netns'; there are tunnel, " },
 		{ "stop-afer=3s", "stop-after, " },
-		{ "lease=3s", ", allow, ipv6, enforce, hook, hook-inside (" },
+		{ "lease=3s", ", ipv6, enforce, hook, hook-inside (" },
 		{ "=x", "unknown label 'vpnleash.'" },
 	};
 	struct error err;
