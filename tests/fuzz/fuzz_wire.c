@@ -4,6 +4,7 @@
 #include "prober/wire.h"
 
 #include <ctype.h>
+#include <errno.h>
 
 #include "fuzz.h"
 
@@ -14,27 +15,57 @@ static int digit(char c)
 					    : -1;
 }
 
+/* An answer to a question for a name: of all that was asked only that very question, and once. */
+static void take_named(const char *name, const uint8_t *packet, size_t n, uint64_t now)
+{
+	struct wire_window w = { 0 };
+	struct wire_echo echo = { .id = n >= 2 ? (uint16_t)(packet[0] << 8 | packet[1]) : 0 };
+	uint8_t question[WIRE_QUESTION_SIZE];
+	uint32_t number = 0;
+	size_t length;
+
+	/* the capitals that the packet has, so that what is asked is what it answers, if it may */
+	for (size_t i = 13, bit = 1; bit < 64 && i < n; i++, bit++)
+		if (packet[i] >= 'A' && packet[i] <= 'Z')
+			echo.token[bit / 8] |= (uint8_t)(1 << bit % 8);
+	MUST(wire_window_named(&w, name, packet, n, now, &number) == -EBADMSG);
+	wire_window_sent(&w, &echo, 7, now);
+	length = wire_question(name, &echo, question);
+	MUST(length);
+	if (wire_window_named(&w, name, packet, n, now, &number) < 0)
+		return;
+	MUST(number == 7 && n >= length && packet[2] & 0x80);
+	MUST(!memcmp(packet + 12, question + 12, length - 12) && !memcmp(packet, question, 2));
+	MUST(wire_window_named(&w, name, packet, n, now, &number) == -EBADMSG);
+	echo.id++;
+	wire_window_sent(&w, &echo, 8, now);
+	MUST(wire_window_named(&w, name, packet, n, now, &number) == -EBADMSG);
+}
+
 static void take(struct wire_window *w, const uint8_t *packet, size_t n, uint64_t now)
 {
 	uint8_t *exact = malloc(n ? n : 1), request[WIRE_ECHO_SIZE];
 	struct in_addr from = { .s_addr = 0x0100007f };
 	struct wire_echo echo;
 	struct wire record;
+	uint32_t number;
 
 	if (!exact)
 		abort();
 	memcpy(exact, packet, n);
 	if (!wire_parse(exact, n, &record))
-		MUST(n == sizeof(record) && record.op >= WIRE_READY && record.op <= WIRE_SEEN);
+		MUST(n == sizeof(record) && record.op >= WIRE_READY && record.op <= WIRE_FAILED);
+	take_named(".", exact, n, now);
+	take_named("aB.example", exact, n, now);
 	if (n >= 16)
 		memcpy(&from, exact + 12, sizeof(from));
 	if (!wire_echo_parse(exact, n, from, &echo)) {
 		/* what was never asked is no answer; what was is one, once */
-		MUST(!wire_window_answered(&(struct wire_window) { 0 }, &echo, now));
-		wire_window_sent(w, &echo, now);
-		MUST(!wire_window_answered(w, &echo, now - 1));
-		MUST(wire_window_answered(w, &echo, now + 1));
-		MUST(!wire_window_answered(w, &echo, now + 1));
+		MUST(!wire_window_answered(&(struct wire_window) { 0 }, &echo, now, &number));
+		wire_window_sent(w, &echo, 9, now);
+		MUST(!wire_window_answered(w, &echo, now - 1, &number));
+		MUST(wire_window_answered(w, &echo, now + 1, &number) && number == 9);
+		MUST(!wire_window_answered(w, &echo, now + 1, &number));
 		wire_echo_request(&echo, request);
 		from.s_addr ^= 1;
 		MUST(wire_echo_parse(exact, n, from, &echo));
@@ -45,7 +76,7 @@ static void take(struct wire_window *w, const uint8_t *packet, size_t n, uint64_
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct wire_window w;
-	uint8_t packet[256];
+	uint8_t packet[400];
 	uint64_t now = 1000;
 	size_t n = 0;
 	int high = -1;

@@ -6,8 +6,9 @@
  *   BOOT-MS PROTOCOL SOURCE SPORT DESTINATION DPORT FLAGS LENGTH TEXT
  *   81042.117 tcp 10.9.0.3 40000 10.9.0.2 7000 AP 20 T17-before
  *
- * FLAGS are those of TCP, LENGTH is that of the transport's payload, TEXT its first word. What has
- * no ports shows 0, what has no text "-". Unlike prove it knows single TCP segments.
+ * FLAGS are those of TCP, LENGTH is that of the transport's payload, TEXT its first word. Of ARP
+ * the addresses are the sender's and the one that is asked for. What has no ports shows 0, what has
+ * no text "-". Unlike prove it knows single TCP segments.
  *
  * At SIGUSR1 it raises a fence: a datagram from the client's netns by UNDERLAY to FENCE-ADDRESS on
  * each CPU, since a packet on veth waits in the queue of the CPU that sent it. Once all have
@@ -163,9 +164,12 @@ static void write_frame(struct sniff *s, const uint8_t *p, ssize_t n)
 		inet_ntop(AF_INET6, p + 8, from, sizeof(from));
 		inet_ntop(AF_INET6, p + 24, to, sizeof(to));
 		write_transport(s, from, to, p[6], false, p + 40, n - 40);
+	} else if (type == ETH_P_ARP && n >= 28) { /* who asks, for whom */
+		inet_ntop(AF_INET, p + 14, from, sizeof(from));
+		inet_ntop(AF_INET, p + 24, to, sizeof(to));
+		printf("%.3f arp %s 0 %s 0 - %zd -\n", (double)boot_ns() / 1e6, from, to, n);
 	} else {
-		printf("%.3f %s - 0 - 0 - %zd -\n", (double)boot_ns() / 1e6,
-		       type == ETH_P_ARP ? "arp" : "other", n);
+		printf("%.3f other - 0 - 0 - %zd -\n", (double)boot_ns() / 1e6, n);
 	}
 }
 

@@ -50,11 +50,11 @@ static void defaults(void **state)
 {
 	assert_int_equal(RUN(GOOD), 0);
 	assert_int_equal(config.lease_ns, 3 * NS_PER_SEC);
-	assert_int_equal(config.tunnels[0].patience_ns, 3 * NS_PER_SEC);
+	assert_int_equal(config.tunnels[0].patience_ns, 0);
 	assert_string_equal(config.tunnels[0].netns, "host");
 	assert_string_equal(config.tunnels[0].interface, "wg0");
 	assert_string_equal(config.tunnels[0].route, "");
-	assert_int_equal(config.tunnels[0].probe, PROBE_NONE);
+	assert_int_equal(config.tunnels[0].probes.n, 0);
 	assert_int_equal(config.workloads[0].on_failure, ON_FAILURE_FREEZE);
 	assert_int_equal(config.n_workloads, 1);
 	assert_string_equal(config.workloads[0].cgroup, "/a");
@@ -62,7 +62,7 @@ static void defaults(void **state)
 
 static void every_key_is_taken(void **state)
 {
-	char address[INET_ADDRSTRLEN];
+	char text[PROBE_TEXT];
 
 	assert_int_equal(RUN("--cgroup", "/a", "--interface", "CloudflareWARP1", "--netns",
 			     "/run/netns/vpn", "--probe", "icmp:10.0.0.1", "--route", "2001:db8::1",
@@ -75,10 +75,8 @@ static void every_key_is_taken(void **state)
 	assert_string_equal(config.workloads[1].cgroup, "/sys/fs/cgroup/b c");
 	assert_string_equal(config.tunnels[0].interface, "CloudflareWARP1");
 	assert_string_equal(config.tunnels[0].netns, "/run/netns/vpn");
-	assert_int_equal(config.tunnels[0].probe, PROBE_ICMP);
-	assert_string_equal(
-		inet_ntop(AF_INET, &config.tunnels[0].probe_address, address, sizeof(address)),
-		"10.0.0.1");
+	assert_int_equal(config.tunnels[0].probes.n, 1);
+	assert_string_equal(probe_text(&config.tunnels[0].probes.rule[0], text), "icmp:10.0.0.1");
 	assert_string_equal(config.tunnels[0].route, "2001:db8::1");
 	assert_int_equal(config.workloads[0].on_failure, ON_FAILURE_BLOCK);
 	assert_int_equal(config.lease_ns, 1500 * NS_PER_MSEC);
@@ -135,7 +133,7 @@ static void wrong_values_are_refused(void **state)
 		{ "probe", "icmp:1.1.1", "icmp:IP" },
 		{ "probe", "icmp:1.1.1.1 ", "icmp:IP" },
 		{ "probe", "icmp:::1", "IPv4" },
-		{ "probe", "tcp:1.1.1.1:80", "icmp:IP" },
+		{ "probe", "exec:/bin/true", "icmp:IP" },
 		{ "probe", "None", "none" },
 		{ "route", "", "IP address" },
 		{ "route", "example.org", "IP address" },
@@ -254,7 +252,7 @@ static void wrong_values_are_refused(void **state)
 static void ranges_include_their_ends(void **state)
 {
 	static const char *const leases[] = { "1", "1s", "1000ms", "4s", "4000ms" };
-	static const char *const patiences[] = { "1", "1000ms", "60s", "1min", "60000ms" };
+	static const char *const patiences[] = { "1", "1000ms", "60s", "1min", "60000ms", "auto" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(leases); i++)
 		assert_int_equal(RUN(GOOD, "--lease", leases[i]), 0);
@@ -284,7 +282,7 @@ static void twice_is_refused(void **state)
 {
 	assert_refused(RUN(GOOD, "--interface", "wg1"), "--interface", "twice");
 	assert_refused(RUN(GOOD, "--lease", "3s", "--lease=3s"), "--lease", "twice");
-	assert_refused(RUN(GOOD, "--probe", "none"), "--probe", "twice");
+	assert_refused(RUN(GOOD, "--probe", "none"), "--probe", "alone");
 	assert_refused(RUN(GOOD, "--cgroup", "/a"), "--cgroup '/a'", "twice");
 }
 
@@ -424,7 +422,8 @@ static void garbage_is_refused_in_one_line(void **state)
 		accepted++;
 		assert_in_range(config.n_workloads, 1, CONFIG_WORKLOADS);
 		assert_in_range(config.lease_ns, NS_PER_SEC, 4 * NS_PER_SEC);
-		assert_in_range(config.tunnels[0].patience_ns, NS_PER_SEC, 60 * NS_PER_SEC);
+		if (config.tunnels[0].patience_ns)
+			assert_in_range(config.tunnels[0].patience_ns, NS_PER_SEC, 60 * NS_PER_SEC);
 		assert_true(strlen(config.tunnels[0].interface) < IFNAMSIZ);
 	}
 	assert_true(accepted > 100);

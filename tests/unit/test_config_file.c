@@ -35,7 +35,7 @@ static void every_built_key_in_a_file(void **state)
 {
 	const struct tunnel_config *t;
 	const struct workload_config *w;
-	char address[INET_ADDRSTRLEN];
+	char text[PROBE_TEXT];
 
 	load(FIXTURES "built.conf");
 	if (!owned)
@@ -47,17 +47,16 @@ static void every_built_key_in_a_file(void **state)
 	assert_string_equal(t[0].name, "warp");
 	assert_string_equal(t[0].interface, "CloudflareWARP");
 	assert_string_equal(t[0].netns, "/run/netns/vpn");
-	assert_int_equal(t[0].probe, PROBE_ICMP);
-	assert_string_equal(inet_ntop(AF_INET, &t[0].probe_address, address, sizeof(address)),
-			    "10.0.0.1");
+	assert_int_equal(t[0].probes.n, 1);
+	assert_string_equal(probe_text(&t[0].probes.rule[0], text), "icmp:10.0.0.1");
 	assert_string_equal(t[0].route, "2001:db8::1");
 	assert_int_equal(t[0].patience_ns, 10 * NS_PER_SEC);
 	assert_string_equal(t[1].name, "wg");
 	assert_string_equal(t[1].interface, "wg0");
 	assert_string_equal(t[1].netns, "host");
-	assert_int_equal(t[1].probe, PROBE_NONE);
+	assert_int_equal(t[1].probes.n, 0);
 	assert_string_equal(t[1].route, "");
-	assert_int_equal(t[1].patience_ns, 3 * NS_PER_SEC);
+	assert_int_equal(t[1].patience_ns, 0);
 	assert_int_equal(config.n_workloads, 2);
 	assert_string_equal(w[0].name, "qbittorrent");
 	assert_string_equal(w[0].cgroup, "/torrent/qb;1#2");
@@ -83,7 +82,7 @@ static void the_example_parses(void **state)
 	assert_string_equal(config.tunnels[0].interface, "CloudflareWARP");
 	assert_string_equal(config.workloads[0].name, "qbittorrent");
 	assert_int_equal(config.lease_ns, 3 * NS_PER_SEC);
-	assert_int_equal(config.tunnels[0].patience_ns, 3 * NS_PER_SEC);
+	assert_int_equal(config.tunnels[0].patience_ns, 0);
 
 	n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
@@ -178,7 +177,7 @@ static void duplicates(void **state)
 	assert_wrong(BOTH "[workload w]\n", 7, "[workload w] is given twice");
 	assert_wrong("[daemon]\n[daemon]\n", 2, "[daemon] is given twice");
 	assert_wrong("[daemon]\nlease=3s\nlease=3s\n", 3, "'lease' is given twice");
-	assert_wrong("[tunnel t]\nprobe=none\nprobe=none\n", 3, "'probe' is given twice");
+	assert_wrong("[tunnel t]\nprobe=none\nprobe=none\n", 3, "give none alone");
 	assert_wrong(WORKLOAD "tunnel = t\n", 4, "'tunnel' is given twice");
 	assert_reads("[tunnel x]\ninterface=wg0\nprobe=none\n[workload x]\ntunnel=x\ncgroup=/x\n");
 	/* the same thing under two names */

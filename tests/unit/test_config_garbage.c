@@ -14,8 +14,9 @@ static void assert_sound(void)
 		assert_true(*t->name && *t->interface && !strpbrk(t->interface, "/: \t\r\v\f"));
 		assert_true(*t->netns == '/' || !strcmp(t->netns, "host") ||
 			    !strncmp(t->netns, "container:", 10) || !strncmp(t->netns, "unit:", 5));
-		assert_true(t->probe == PROBE_NONE || t->probe == PROBE_ICMP);
-		assert_in_range(t->patience_ns, NS_PER_SEC, 60 * NS_PER_SEC);
+		assert_in_range(t->probes.n, t->probes.none ? 0 : 1, RULES_PROBES);
+		if (t->patience_ns)
+			assert_in_range(t->patience_ns, NS_PER_SEC, 60 * NS_PER_SEC);
 	}
 	for (size_t i = 0; i < config.n_workloads; i++) {
 		const struct workload_config *w = &config.workloads[i];
@@ -64,6 +65,9 @@ static void random_texts(void **state)
 		"probe",
 		"none",
 		"icmp:1.1.1.1",
+		"probe=dns:a.b@1.1.1.1\n",
+		"probe=tcp:1.1.1.1:443\n",
+		"probe=handshake:180s\n",
 		"lease",
 		"3s",
 		"cgroup",

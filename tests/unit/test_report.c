@@ -43,16 +43,21 @@ static json_t *report_of(const struct report_workload *workloads, size_t n,
 	return reread(report_json(42, t, w, 0, json_array()));
 }
 
-static char *printed(const json_t *report)
+static char *printed_at_length(const json_t *report, bool at_length)
 {
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
 
-	report_print(f, report);
+	report_print(f, report, at_length);
 	fclose(f);
 	assert_non_null(text);
 	return text;
+}
+
+static char *printed(const json_t *report)
+{
+	return printed_at_length(report, false);
 }
 
 static void every_field_of_a_workload(void **state)
@@ -206,24 +211,39 @@ static void the_table(void **state)
 				   .netns = "/run/netns/vpn",
 				   .state = "up",
 				   .watched = "icmp:10.0.0.1",
+				   .patience_ns = 3400000000,
+				   .rtt_ns = 12300000,
+				   .loss_percent = 7,
 				   .why = "two signs of life" };
+	static const struct report_probe icmp = { .text = "icmp:10.0.0.1",
+						  .says = "answers in 12.0 ms",
+						  .answers = "yes" };
 	json_t *report;
 	char *text;
 
+	t.probes = json_array();
+	json_array_append_new(t.probes, report_probe_json(&icmp));
 	w[0].dropped[REASON_NO_LEASE] = 3;
 	w[0].dropped[REASON_IPV6] = 2;
 	report = report_of(w, 2, &t);
 	text = printed(report);
-	assert_string_equal(
-		text, "WORKLOAD                         STATE    SINCE   TUNNEL           "
-		      "LEASE  GUARD  DROPPED\n"
-		      "/torrent                         open     0.0s    wg0              "
-		      "2.1s   -      no_lease 3, ipv6 2\n"
-		      "/other                           waiting  0.0s    wg0              "
-		      "none   -      none\n"
-		      "tunnel wg0 in /run/netns/vpn: up (two signs of life), icmp:10.0.0.1\n");
+	assert_string_equal(text,
+			    "WORKLOAD                         STATE    SINCE   TUNNEL           "
+			    "LEASE  GUARD  DROPPED\n"
+			    "/torrent                         open     0.0s    wg0              "
+			    "2.1s   -      no_lease 3, ipv6 2\n"
+			    "/other                           waiting  0.0s    wg0              "
+			    "none   -      none\n"
+			    "tunnel wg0 in /run/netns/vpn: up (two signs of life), icmp:10.0.0.1, "
+			    "patience 3.4s\n");
+	free(text);
+	text = printed_at_length(report, true);
+	assert_non_null(strstr(text, "patience 3.4s\n"
+				     "  probe icmp:10.0.0.1: answers in 12.0 ms\n"
+				     "  round trip 12.3 ms, 7% of the probes lost\n"));
 	free(text);
 	json_decref(report);
+	t.probes = NULL;
 
 	report = report_of(NULL, 0, &t);
 	text = printed(report);

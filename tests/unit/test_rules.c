@@ -30,7 +30,12 @@ static void the_guards_values(void **state)
 		     "reach = tcp/192.168.1.10:8989\nreach = udp/172.31.255.0/24:514\n"
 		     "reach = tcp/169.254.3.4/32:65535\n");
 	t = &config.tunnels[0];
-	assert_int_equal(t->probe, PROBE_ICMP); /* without being told */
+	assert_int_equal(t->probes.n, 3); /* without being told */
+	assert_true(t->probes.by_default);
+	assert_int_equal(t->probes.rule[0].kind, PROBE_DNS);
+	assert_int_equal(t->probes.rule[1].kind, PROBE_ICMP);
+	assert_int_equal(t->probes.rule[2].kind, PROBE_TCP);
+	assert_int_equal(t->patience_ns, 0);
 	assert_string_equal(t->route, "1.1.1.1");
 	assert_false(t->guard_off);
 	assert_string_equal(t->process, "warp-svc");
@@ -107,6 +112,67 @@ static void allows_add_up(void **state)
 	assert_non_null(strstr(err.text, "more than 8"));
 }
 
+static void probes_are_read(void **state)
+{
+	static const char *const right[] = {
+		"dns:.@9.9.9.9", "dns:Example.org.@10.64.0.1", "dns:_a-b.example@1.2.3.4",
+		"icmp:10.0.0.1", "tcp:192.0.2.1:65535",	       "handshake:180s",
+	};
+	static const char *const wrong[] = {
+		"",
+		"dns",
+		"dns:",
+		"dns:@1.1.1.1",
+		"dns:a",
+		"dns:a@",
+		"dns:a@::1",
+		"dns:a@127.0.0.53", /* answers with a dead tunnel, too */
+		"dns:a..b@1.1.1.1",
+		"dns:.a@1.1.1.1",
+		"dns:a b@1.1.1.1",
+		"dns:a@b@1.1.1.1",
+		"dns:1234567890123456789012345678901234567890123456789012345678901234@1.1.1.1",
+		"icmp:1.1.1.1:5",
+		"icmp:0.0.0.0",
+		"icmp:224.0.0.1",
+		"tcp:1.1.1.1",
+		"tcp:1.1.1.1:",
+		"tcp:1.1.1.1:0",
+		"tcp:1.1.1.1:65536",
+		"tcp:1.1.1.1:-1",
+		"tcp:1.1.1.1:80x",
+		"handshake:",
+		"handshake:9s",
+		"handshake:2h",
+		"exec:/bin/true",
+		"none:",
+	};
+	struct probe_rules r;
+	char text[PROBE_TEXT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(right); i++) {
+		memset(&r, 0, sizeof(r));
+		assert_int_equal(probe_add(&r, right[i], &err), 0);
+		assert_string_equal(probe_text(&r.rule[0], text), right[i]);
+		probe_defaults(&r, 1);
+		assert_int_equal(r.n, 1);
+		assert_int_not_equal(probe_add(&r, "none", &err), 0);
+	}
+	memset(&r, 0, sizeof(r));
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_not_equal(probe_add(&r, wrong[i], &err), 0);
+		assert_int_equal(r.n, 0);
+	}
+	for (int i = 0; i < RULES_PROBES; i++)
+		assert_int_equal(probe_add(&r, "icmp:1.1.1.1", &err), 0);
+	assert_int_not_equal(probe_add(&r, "icmp:1.1.1.1", &err), 0);
+	memset(&r, 0, sizeof(r));
+	assert_int_equal(probe_add(&r, "none", &err), 0);
+	probe_defaults(&r, 1);
+	assert_int_equal(r.n, 0);
+	assert_int_not_equal(probe_add(&r, "icmp:1.1.1.1", &err), 0);
+}
+
 static void prefixes_contain(void **state)
 {
 	struct allow_rules a = { 0 };
@@ -123,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_guards_values),
 		cmocka_unit_test(allows_add_up),
+		cmocka_unit_test(probes_are_read),
 		cmocka_unit_test(prefixes_contain),
 	};
 	int failed;

@@ -102,41 +102,143 @@ static void only_an_open_probe_counts_and_only_once(void **state)
 {
 	struct wire_window w = { 0 };
 	struct wire_echo other = PROBE;
+	uint32_t number = 0;
 
-	assert_false(wire_window_answered(&w, &PROBE, 5 * SEC)); /* never asked */
-	wire_window_sent(&w, &PROBE, 5 * SEC);
+	assert_false(wire_window_answered(&w, &PROBE, 5 * SEC, &number)); /* never asked */
+	wire_window_sent(&w, &PROBE, 99, 5 * SEC);
 	other.id++;
-	assert_false(wire_window_answered(&w, &other, 5 * SEC));
+	assert_false(wire_window_answered(&w, &other, 5 * SEC, &number));
 	other = PROBE;
 	other.token[7] ^= 1;
-	assert_false(wire_window_answered(&w, &other, 5 * SEC));
+	assert_false(wire_window_answered(&w, &other, 5 * SEC, &number));
 	other = PROBE;
 	other.seq += WIRE_WINDOW;
-	assert_false(wire_window_answered(&w, &other, 5 * SEC));
-	assert_false(wire_window_answered(&w, &PROBE, 5 * SEC - 1)); /* before it was sent */
-	assert_false(wire_window_answered(&w, &PROBE, 15 * SEC + 1));
-	assert_true(wire_window_answered(&w, &PROBE, 15 * SEC));
-	assert_false(wire_window_answered(&w, &PROBE, 15 * SEC));
+	assert_false(wire_window_answered(&w, &other, 5 * SEC, &number));
+	assert_false(wire_window_answered(&w, &PROBE, 5 * SEC - 1, &number)); /* not sent yet */
+	assert_false(wire_window_answered(&w, &PROBE, 15 * SEC + 1, &number));
+	assert_int_equal(number, 0);
+	assert_true(wire_window_answered(&w, &PROBE, 15 * SEC, &number));
+	assert_int_equal(number, 99);
+	assert_false(wire_window_answered(&w, &PROBE, 15 * SEC, &number));
 }
 
-static void eight_probes_are_remembered(void **state)
+static void ten_seconds_of_probes_are_remembered(void **state)
 {
 	struct wire_window w = { 0 };
 	struct wire_echo echo = PROBE;
+	uint32_t number;
 
-	for (int i = 0; i < WIRE_WINDOW + 1; i++, echo.seq++)
-		wire_window_sent(&w, &echo, SEC);
-	assert_false(wire_window_answered(&w, &PROBE, SEC));
-	for (int i = 0; i < WIRE_WINDOW; i++) {
+	assert_true(WIRE_WINDOW >= 5 * WIRE_WINDOW_NS / SEC);
+	for (uint32_t i = 0; i < WIRE_WINDOW + 1; i++, echo.seq++)
+		wire_window_sent(&w, &echo, i, SEC);
+	assert_false(wire_window_answered(&w, &PROBE, SEC, &number));
+	for (uint32_t i = WIRE_WINDOW; i > 0; i--) {
 		echo.seq--;
-		assert_true(wire_window_answered(&w, &echo, SEC));
+		assert_true(wire_window_answered(&w, &echo, SEC, &number));
+		assert_int_equal(number, i);
 	}
 }
 
-static void record_is_taken_or_refused(const char *what, uint32_t op, uint32_t target_number,
-				       uint64_t value, int expected)
+/* The question, and what a resolver would say to it: the length. */
+static size_t named(const char *name, uint8_t *buf)
 {
-	struct wire in = { .op = op, .target = target_number, .value = value }, out;
+	size_t n = wire_question(name, &PROBE, buf);
+
+	buf[2] |= 0x80;
+	buf[3] = 0x80;
+	return n;
+}
+
+static void questions_are_well_formed(void **state)
+{
+	static const uint8_t of_root[] = {
+		0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1
+	};
+	uint8_t q[WIRE_QUESTION_SIZE];
+	char label[65] = { 0 }, name[300] = "";
+	struct wire_echo echo = PROBE;
+
+	assert_int_equal(wire_question(".", &PROBE, q), sizeof(of_root));
+	assert_memory_equal(q, of_root, sizeof(of_root));
+	memset(echo.token, 0xff, sizeof(echo.token));
+	assert_int_equal(wire_question("ab-1.c", &echo, q), 12 + 8 + 4);
+	assert_memory_equal(q + 12, "\4AB-1\1C\0", 8);
+	memset(echo.token, 0, sizeof(echo.token));
+	assert_int_equal(wire_question("Ab-1.c.", &echo, q), 12 + 8 + 4);
+	assert_memory_equal(q + 12, "\4ab-1\1c\0", 8);
+	assert_int_equal(wire_question("a..b", &PROBE, q), 0);
+	assert_int_equal(wire_question("..", &PROBE, q), 0);
+	memset(label, 'a', 64);
+	assert_int_equal(wire_question(label, &PROBE, q), 0);
+	label[63] = '\0';
+	for (int i = 0; i < 3; i++)
+		strcat(strcat(name, label), ".");
+	label[61] = '\0';
+	strcat(name, label); /* 253 letters: the longest */
+	assert_int_equal(wire_question(name, &PROBE, q), WIRE_QUESTION_SIZE);
+	strcat(name, "a");
+	assert_int_equal(wire_question(name, &PROBE, q), 0);
+}
+
+static void only_its_own_question_is_answered(void **state)
+{
+	uint8_t q[WIRE_QUESTION_SIZE], a[WIRE_QUESTION_SIZE + 100] = { 0 };
+	size_t n = wire_question("example.org", &PROBE, q);
+
+	assert_int_equal(named("example.org", a), n);
+	assert_int_equal(wire_answer_parse(a, n, q, n), 0);
+	assert_int_equal(wire_answer_parse(a, sizeof(a), q, n), 0); /* what follows is not read */
+	a[3] |= 3;
+	assert_int_equal(wire_answer_parse(a, n, q, n), 3);
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *exact = malloc(i ? i : 1);
+
+		memcpy(exact, a, i);
+		assert_int_equal(wire_answer_parse(exact, i, q, n), -EBADMSG);
+		free(exact);
+	}
+	/* id, that it is an answer to a query, one question, and all of that, letters' case too */
+	for (size_t i = 0; i < n; i++)
+		for (int bit = 0; bit < 8; bit++) {
+			bool looked_at =
+				i < 2 || (i == 2 && bit >= 3) || i == 4 || i == 5 || i >= 12;
+			int r;
+
+			a[i] ^= (uint8_t)(1 << bit);
+			r = wire_answer_parse(a, n, q, n);
+			a[i] ^= (uint8_t)(1 << bit);
+			if ((r == -EBADMSG) != looked_at)
+				fail_msg("bit %d of byte %zu: %d", bit, i, r);
+		}
+}
+
+static void an_answer_by_name_is_found_once(void **state)
+{
+	struct wire_window w = { 0 };
+	struct wire_echo other = PROBE;
+	uint8_t a[WIRE_QUESTION_SIZE];
+	size_t n = named("example.org", a);
+	uint32_t number = 0;
+
+	assert_int_equal(wire_window_named(&w, "example.org", a, n, SEC, &number), -EBADMSG);
+	other.seq++;
+	other.token[0] ^= 2; /* the same id, another capital */
+	wire_window_sent(&w, &other, 4, SEC);
+	assert_int_equal(wire_window_named(&w, "example.org", a, n, SEC, &number), -EBADMSG);
+	wire_window_sent(&w, &PROBE, 5, SEC);
+	assert_int_equal(wire_window_named(&w, "example.com", a, n, SEC, &number), -EBADMSG);
+	assert_int_equal(wire_window_named(&w, "example.org", a, n, SEC - 1, &number), -EBADMSG);
+	assert_int_equal(wire_window_named(&w, "example.org", a, n, 11 * SEC + 1, &number),
+			 -EBADMSG);
+	assert_int_equal(wire_window_named(&w, "example.org", a, 1, SEC, &number), -EBADMSG);
+	assert_int_equal(wire_window_named(&w, "example.org", a, n, SEC, &number), 0);
+	assert_int_equal(number, 5);
+	assert_int_equal(wire_window_named(&w, "example.org", a, n, SEC, &number), -EBADMSG);
+}
+
+static void record_is_taken_or_refused(const char *what, struct wire in, int expected)
+{
+	struct wire out;
 	int r = wire_parse(&in, sizeof(in), &out);
 
 	if (r != expected)
@@ -145,25 +247,47 @@ static void record_is_taken_or_refused(const char *what, uint32_t op, uint32_t t
 		assert_memory_equal(&in, &out, sizeof(in));
 }
 
+#define TAKEN(what, ...)   record_is_taken_or_refused(what, (struct wire) { __VA_ARGS__ }, 0)
+#define REFUSED(what, ...) record_is_taken_or_refused(what, (struct wire) { __VA_ARGS__ }, -EBADMSG)
+
 static void every_field_of_a_record_is_checked(void **state)
 {
 	struct wire w = { .op = WIRE_ASK }, out;
 	char long_one[sizeof(w) + 1] = { 0 };
 
-	record_is_taken_or_refused("set", WIRE_SET, UINT32_MAX, UINT32_MAX, 0);
-	record_is_taken_or_refused("set without address", WIRE_SET, 1, 0, -EBADMSG);
-	record_is_taken_or_refused("set of 33 bits", WIRE_SET, 1, 1ULL << 32, -EBADMSG);
-	record_is_taken_or_refused("ask", WIRE_ASK, 0, 0, 0);
-	record_is_taken_or_refused("ask with a value", WIRE_ASK, 0, 1, -EBADMSG);
-	record_is_taken_or_refused("drop", WIRE_DROP, 3, 0, 0);
-	record_is_taken_or_refused("drop with a value", WIRE_DROP, 3, 9, -EBADMSG);
-	record_is_taken_or_refused("seen", WIRE_SEEN, 3, SEC, 0);
-	record_is_taken_or_refused("seen at 0", WIRE_SEEN, 3, 0, -EBADMSG);
-	record_is_taken_or_refused("ready", WIRE_READY, 0, EPERM, 0);
-	record_is_taken_or_refused("ready with a target", WIRE_READY, 1, 0, -EBADMSG);
-	record_is_taken_or_refused("ready with no errno", WIRE_READY, 0, 4096, -EBADMSG);
-	record_is_taken_or_refused("op 0", 0, 0, 0, -EBADMSG);
-	record_is_taken_or_refused("op 6", 6, 0, 0, -EBADMSG);
+	TAKEN("set", WIRE_SET, UINT32_MAX, UINT32_MAX, 0, WIRE_ICMP, "");
+	REFUSED("set without address", WIRE_SET, 1, 0, 0, WIRE_ICMP, "");
+	REFUSED("set of 33 bits", WIRE_SET, 1, 1ULL << 32, 0, WIRE_ICMP, "");
+	REFUSED("set of no way", WIRE_SET, 1, 1, 0, 0, "");
+	REFUSED("set of an unknown way", WIRE_SET, 1, 1, 0, 4, "");
+	REFUSED("set of ICMP with a number", WIRE_SET, 1, 1, 1, WIRE_ICMP, "");
+	REFUSED("set of ICMP with a name", WIRE_SET, 1, 1, 0, WIRE_ICMP, "a");
+	TAKEN("set of TCP", WIRE_SET, 1, 1, 7, WIRE_TCP, "");
+	TAKEN("set of DNS", WIRE_SET, 1, 1, 0, WIRE_DNS, "a.b");
+	REFUSED("set of DNS with a number", WIRE_SET, 1, 1, 1, WIRE_DNS, "a.b");
+	REFUSED("set of DNS with no name", WIRE_SET, 1, 1, 0, WIRE_DNS, "a..b");
+	TAKEN("ask", WIRE_ASK, 0, 0, 8, 0, "");
+	REFUSED("ask with a value", WIRE_ASK, 0, 1, 0, 0, "");
+	REFUSED("ask with a way", WIRE_ASK, 0, 0, 0, WIRE_DNS, "");
+	REFUSED("ask with a name", WIRE_ASK, 0, 0, 0, 0, "\0b");
+	TAKEN("drop", WIRE_DROP, 3, 0, 0, 0, "");
+	REFUSED("drop with a value", WIRE_DROP, 3, 9, 0, 0, "");
+	REFUSED("drop with a number", WIRE_DROP, 3, 0, 9, 0, "");
+	TAKEN("seen", WIRE_SEEN, 3, SEC, 9, 0, "");
+	REFUSED("seen at 0", WIRE_SEEN, 3, 0, 0, 0, "");
+	TAKEN("failed", WIRE_FAILED, 3, WIRE_RCODE + 15, 9, 0, "");
+	REFUSED("failed by nothing", WIRE_FAILED, 3, 0, 9, 0, "");
+	REFUSED("failed by no code", WIRE_FAILED, 3, WIRE_RCODE + 16, 9, 0, "");
+	TAKEN("ready", WIRE_READY, 0, EPERM, 0, 0, "");
+	REFUSED("ready with a target", WIRE_READY, 1, 0, 0, 0, "");
+	REFUSED("ready with no errno", WIRE_READY, 0, 4096, 0, 0, "");
+	REFUSED("op 0", 0, 0, 0, 0, 0, "");
+	REFUSED("op 7", 7, 0, 0, 0, 0, "");
+	/* a name without an end */
+	w = (struct wire) { .op = WIRE_SET, .value = 1, .way = WIRE_DNS };
+	memset(w.name, 'a', sizeof(w.name));
+	assert_int_equal(wire_parse(&w, sizeof(w), &out), -EBADMSG);
+	w = (struct wire) { .op = WIRE_ASK };
 	for (size_t n = 0; n < sizeof(w); n++)
 		assert_int_equal(wire_parse(&w, n, &out), -EBADMSG);
 	memcpy(long_one, &w, sizeof(w));
@@ -173,9 +297,12 @@ static void every_field_of_a_record_is_checked(void **state)
 /* Half of the buffers are noise, half a good answer with a few bytes changed. */
 static void garbage_harms_nobody(void **state)
 {
+	struct wire_window asked = { 0 };
+	uint32_t number;
 	int taken = 0;
 
 	srand(1);
+	wire_window_sent(&asked, &PROBE, 1, SEC);
 	for (int i = 0; i < 100000; i++) {
 		uint8_t good[128];
 		size_t good_len = answer(good, (size_t)(rand() % 11) * 4);
@@ -189,6 +316,7 @@ static void garbage_harms_nobody(void **state)
 		for (int j = rand() % 4; j > 0 && len; j--)
 			buf[(size_t)rand() % len] = (uint8_t)rand();
 		taken += wire_echo_parse(buf, len, target(), &echo) == 0;
+		wire_window_named(&asked, "a.org", buf, len, SEC, &number);
 		wire_parse(buf, len, &w);
 		wire_parse(buf, len < sizeof(w) ? len : sizeof(w), &w);
 		free(buf);
@@ -204,7 +332,10 @@ int main(void)
 		cmocka_unit_test(answer_of_any_other_length_is_refused),
 		cmocka_unit_test(answer_with_one_wrong_field_is_refused),
 		cmocka_unit_test(only_an_open_probe_counts_and_only_once),
-		cmocka_unit_test(eight_probes_are_remembered),
+		cmocka_unit_test(ten_seconds_of_probes_are_remembered),
+		cmocka_unit_test(questions_are_well_formed),
+		cmocka_unit_test(only_its_own_question_is_answered),
+		cmocka_unit_test(an_answer_by_name_is_found_once),
 		cmocka_unit_test(every_field_of_a_record_is_checked),
 		cmocka_unit_test(garbage_harms_nobody),
 	};

@@ -15,21 +15,21 @@ static void print_json(const json_t *j)
 	fflush(stdout);
 }
 
-/* [--json] [-f] [WORKLOAD], as far as the command takes them. */
+/* [--json] [-f|-v] [WORKLOAD], as far as the command takes them; flag: 'f', 'v', 0: none. */
 struct arguments {
-	bool json, follow;
+	bool json, flag;
 	const char *workload;
 };
 
-static int parse_arguments(int argc, char **argv, bool takes_follow, bool takes_workload,
+static int parse_arguments(int argc, char **argv, char flag, bool takes_workload,
 			   struct arguments *ret, struct error *err)
 {
 	*ret = (struct arguments) { 0 };
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
 			ret->json = true;
-		else if (takes_follow && !strcmp(argv[i], "-f"))
-			ret->follow = true;
+		else if (flag && !strcmp(argv[i], (char[]) { '-', flag, 0 }))
+			ret->flag = true;
 		else if (takes_workload && argv[i][0] != '-' && !ret->workload)
 			ret->workload = argv[i];
 		else
@@ -47,22 +47,23 @@ int cmd_status(int argc, char **argv, struct error *err)
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash status [--json]\n\n"
+		printf("usage: vpnleash status [-v] [--json]\n\n"
 		       "Each workload (a leashed cgroup) with its state, its lease and what was dropped, by reason.\n"
 		       "Without a daemon this is read from the pins.\n\n"
+		       "  -v      each probe as well, and what the tunnel's way is like\n"
 		       "  --json  one JSON object on one line\n\n"
 		       "Exit codes: 0 all open (or nothing is leashed), 1 some not, 2 usage, 3 no daemon,\n"
 		       "            4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
-	r = parse_arguments(argc, argv, false, false, &args, err);
+	r = parse_arguments(argc, argv, 'v', false, &args, err);
 	r = r ? r : names_report(&report, &daemon, err);
 	if (r)
 		return r;
 	if (args.json) {
 		print_json(report);
 	} else {
-		report_print(stdout, report);
+		report_print(stdout, report, args.flag);
 		if (!daemon && report_any(report))
 			printf("no daemon: nothing is renewed; what is not open stays locked\n"
 			       "  to open it again:  vpnleash run --cgroup PATH --interface NAME "
@@ -121,7 +122,7 @@ int cmd_check(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 yes, 1 no, or it can not be told, 2 usage.\n");
 		return EXIT_GOOD;
 	}
-	r = parse_arguments(argc, argv, false, true, &args, err);
+	r = parse_arguments(argc, argv, 0, true, &args, err);
 	if (r)
 		return r;
 	if (args.json && !args.workload)
@@ -168,7 +169,7 @@ int cmd_why(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
-	r = parse_arguments(argc, argv, false, true, &args, err);
+	r = parse_arguments(argc, argv, 0, true, &args, err);
 	if (r)
 		return r;
 	r = names_ask(args.workload, name, &daemon, err);
@@ -231,14 +232,14 @@ int cmd_events(int argc, char **argv, struct error *err)
 		       "Exit codes: 0 told, 2 no such workload, 3 no daemon, 4 missing privilege, 5 other failure.\n");
 		return EXIT_GOOD;
 	}
-	r = parse_arguments(argc, argv, true, true, &args, err);
+	r = parse_arguments(argc, argv, 'f', true, &args, err);
 	if (r)
 		return r;
 	f.json = args.json;
 	r = args.workload ? names_ask(args.workload, f.workload, &daemon, err) : 0;
 	if (r && daemon)
 		return r;
-	return control_follow(json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.follow,
+	return control_follow(json_pack("{s:s,s:b,s:s*}", "verb", "events", "follow", args.flag,
 					"workload", *f.workload ? f.workload : NULL),
 			      on_line, &f, err);
 }

@@ -9,8 +9,7 @@
 
 #include "config/keys.h"
 
-#define LEASE_DEFAULT_NS    (3 * NS_PER_SEC)
-#define PATIENCE_DEFAULT_NS (3 * NS_PER_SEC)
+#define LEASE_DEFAULT_NS (3 * NS_PER_SEC)
 
 enum place_kind place_kind(const char *text, const char **ret_name)
 {
@@ -61,7 +60,6 @@ struct tunnel_config *config_add_tunnel(struct config *c, const char *name)
 	t = &c->tunnels[c->n_tunnels++];
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	snprintf(t->netns, sizeof(t->netns), "host");
-	t->patience_ns = PATIENCE_DEFAULT_NS;
 	return t;
 }
 
@@ -83,14 +81,12 @@ const char *config_complete_tunnel(struct tunnel_config *t, const char **ret_rem
 		*ret_remedy = "the name of the tunnel's interface";
 		return "interface";
 	}
-	if (t->probe == PROBE_UNSET) { /* what every VPN with a way to the internet reaches */
-		inet_pton(AF_INET, "1.1.1.1", &t->probe_address);
-		if (t->dns.mode == DNS_SERVERS) /* or what it must reach anyway */
-			t->probe_address.s_addr = t->dns.server[0];
-		t->probe = PROBE_ICMP;
-	}
-	if (t->probe == PROBE_ICMP && !t->route_given)
-		inet_ntop(AF_INET, &t->probe_address, t->route, sizeof(t->route));
+	/* a resolver that it must reach anyway, or one that everybody reaches */
+	probe_defaults(&t->probes,
+		       t->dns.mode == DNS_SERVERS ? t->dns.server[0] : htonl(0x01010101));
+	for (size_t i = t->probes.n; i-- && !t->route_given;)
+		if (t->probes.rule[i].kind != PROBE_HANDSHAKE)
+			inet_ntop(AF_INET, &t->probes.rule[i].to, t->route, sizeof(t->route));
 	return NULL;
 }
 

@@ -19,7 +19,6 @@
 #define CONFIG_SLICES	 16
 #define CONFIG_NAME_LEN	 64
 
-enum probe_kind { PROBE_UNSET, PROBE_NONE, PROBE_ICMP };
 enum on_failure { ON_FAILURE_FREEZE, ON_FAILURE_BLOCK };
 
 /* What a name of people stands for. */
@@ -81,17 +80,32 @@ struct dns_rule {
 	uint32_t server[2]; /* IPv4, network order; one given: twice */
 };
 
+/* What is asked for a sign of life: `probe`. Any one that answers counts. */
+enum probe_kind { PROBE_DNS = 1, PROBE_ICMP, PROBE_TCP, PROBE_HANDSHAKE };
+#define RULES_PROBES 4
+struct probe_rule {
+	enum probe_kind kind;
+	struct in_addr to; /* not PROBE_HANDSHAKE */
+	uint64_t age_ns;   /* PROBE_HANDSHAKE */
+	uint32_t port;	   /* PROBE_TCP */
+	char name[260];	   /* PROBE_DNS */
+};
+struct probe_rules {
+	size_t n; /* 0: none, and link and route decide */
+	struct probe_rule rule[RULES_PROBES];
+	bool none, by_default;
+};
+
 struct tunnel_config {
 	char name[CONFIG_NAME_LEN]; /* of its section; on the command line: the interface */
 	char interface[IFNAMSIZ];
 	char netns[PATH_MAX]; /* "host", a netns file, container:NAME or unit:NAME */
-	enum probe_kind probe;
-	struct in_addr probe_address; /* PROBE_ICMP */
+	struct probe_rules probes;
 	bool route_given;
 	char route[INET6_ADDRSTRLEN]; /* must resolve through the interface; empty: none */
-	uint64_t patience_ns;
+	uint64_t patience_ns;	      /* 0: what its round trip and loss ask for */
 	bool guard_off;
-	bool health_ignored; /* of the VPN's container, as its own check says */
+	bool health_ignored;		 /* of the VPN's container, as its own check says */
 	char process[16];		 /* name of the VPN's process, as in /proc/PID/comm */
 	struct endpoint_rules endpoints; /* none: the VPN's own state says */
 	struct host_rules bootstrap;	 /* none: vpn */
@@ -190,6 +204,16 @@ struct config_line {
 /* An error there: "FILE:LINE: ..." with ERROR_INPUT; returns -EINVAL. */
 int config_fail_at(struct config_line at, struct error *err, const char *remedy, const char *format,
 		   ...) __attribute__((format(printf, 4, 5)));
+
+/* ------ probes.c ------ */
+
+/* "dns:NAME@IP", "icmp:IP", "tcp:IP:PORT", "handshake:TIME"; "none" alone */
+int probe_add(struct probe_rules *r, const char *text, struct error *err);
+/* Where nothing was given: what every VPN with a way to the internet has some answer to. */
+void probe_defaults(struct probe_rules *r, uint32_t resolver);
+#define PROBE_TEXT 300
+/* As it is written. Returns buf. */
+const char *probe_text(const struct probe_rule *p, char buf[PROBE_TEXT]);
 
 /* ------ rules.c: values of the guard's keys, text → struct ------ */
 

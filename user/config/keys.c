@@ -93,15 +93,7 @@ static int set_netns(struct place *p, const char *value, struct error *err)
 
 static int set_probe(struct place *p, const char *value, struct error *err)
 {
-	if (!strcmp(value, "none")) {
-		p->tunnel->probe = PROBE_NONE;
-		return 0;
-	}
-	if (strncmp(value, "icmp:", 5) ||
-	    inet_pton(AF_INET, value + 5, &p->tunnel->probe_address) != 1)
-		return wrong(err, "icmp:IP with an IPv4 address, or none", "not a probe");
-	p->tunnel->probe = PROBE_ICMP;
-	return 0;
+	return probe_add(&p->tunnel->probes, value, err);
 }
 
 static int set_route(struct place *p, const char *value, struct error *err)
@@ -137,7 +129,8 @@ static int set_lease(struct place *p, const char *value, struct error *err)
 
 static int set_patience(struct place *p, const char *value, struct error *err)
 {
-	return set_duration(&p->tunnel->patience_ns, value, 1, 60, err);
+	p->tunnel->patience_ns = 0;
+	return strcmp(value, "auto") ? set_duration(&p->tunnel->patience_ns, value, 1, 60, err) : 0;
 }
 
 static int set_on_failure(struct place *p, const char *value, struct error *err)
@@ -288,12 +281,12 @@ static const struct key keys[] = {
 	  .help = "the tunnel, e.g. CloudflareWARP" },
 	{ "netns", "NETNS", .section = SECTION_TUNNEL, .set = set_netns, .no_label = true,
 	  .help = "where it is: host (default), container:NAME, unit:NAME, /run/netns/NAME" },
-	{ "probe", "icmp:IP|none", .section = SECTION_TUNNEL, .set = set_probe,
-	  .help = "pinged when idle; default 1.1.1.1, or the first of dns; none: link, route" },
+	{ "probe", "PROBE|none", .section = SECTION_TUNNEL, .set = set_probe, .repeatable = true,
+	  .help = "dns:NAME@IP, icmp:IP, tcp:IP:PORT, handshake:TIME; default: the first three" },
 	{ "route", "IP|none", .section = SECTION_TUNNEL, .set = set_route,
 	  .help = "must resolve through the interface; default: the probe's IP" },
-	{ "patience", "TIME", .section = SECTION_TUNNEL, .set = set_patience,
-	  .help = "silence tolerated: 1s to 60s, default 3s" },
+	{ "patience", "auto|TIME", .section = SECTION_TUNNEL, .set = set_patience,
+	  .help = "silence tolerated: 1s to 60s; default auto, 3 to 10 s" },
 	{ "guard", "on|off", .section = SECTION_TUNNEL, .set = set_guard,
 	  .help = "nothing beside the gate, at the edge of the netns; default on" },
 	{ "endpoint", "IP:PORT/PROTO", .section = SECTION_TUNNEL, .set = set_endpoint,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/cause.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "core/container.h"
@@ -188,8 +187,8 @@ static void tunnel_facts(const struct tunnel *t, struct cause_facts *f)
 	f->vpn_unknown = *why_unknown(t);
 	f->unguarded = t->why == IN_UNGUARDED;
 	f->advised = advice_in(t->why_detail, &n);
-	f->probe_unsent = *t->probe_error;
-	f->probe_unanswered = t->asked_ns && now - t->asked_ns >= TUNNEL_ANSWER_NS;
+	f->probe_unsent = *t->probes.error;
+	f->probe_unanswered = t->asked_ns && now - t->asked_ns >= probes_late_ns(t);
 }
 
 static struct cause_facts facts_of(const struct workload *w)
@@ -247,9 +246,9 @@ static void print_health(FILE *out, const struct tunnel *t)
 
 static void print_probe(FILE *out, const struct tunnel *t)
 {
-	char address[INET_ADDRSTRLEN];
+	char probes[1000];
 
-	fputs(inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)), out);
+	fputs(probes_list(t, probes, sizeof(probes)), out);
 }
 
 static void print_opens(FILE *out, const struct workload *w)
@@ -279,7 +278,7 @@ static void print_word(FILE *out, const char *word, size_t n, const struct tunne
 	else if (IS("health"))
 		print_health(out, t);
 	else if (IS("probe-error"))
-		fputs(t->probe_error, out);
+		fputs(t->probes.error, out);
 	else if (IS("unknown"))
 		fputs(why_unknown(t), out);
 	else if (IS("advice"))
@@ -344,7 +343,7 @@ const char *cause_text(const struct workload *w, char *buf, size_t size)
 	struct cause_facts f = facts_of(w);
 	enum cause c = cause_find(&f);
 	FILE *out = fmemopen(buf, size, "w");
-	char trouble[2 * DELEGATION_LEN];
+	char trouble[2 * DELEGATION_LEN], probes[1200];
 	const char *said = workload_trouble(w, trouble, sizeof(trouble));
 
 	if (!out)
@@ -360,6 +359,8 @@ const char *cause_text(const struct workload *w, char *buf, size_t size)
 		fprintf(out, "; %s", causes[c].said);
 	if (*said)
 		fprintf(out, "; %s", said);
+	if (*probes_say(w->tunnel, probes, sizeof(probes)))
+		fprintf(out, "; %s", probes);
 	return finish(out, buf, size);
 }
 

@@ -16,11 +16,11 @@ struct workload;
 
 /*
  * X(NAME, what is said beside the last evidence or "", remedy). In both: {name} the workload, {vpn}
- * the VPN's container, unit or netns, {interface}, {process}, {probe} as configured, {health} what
- * the container's health check said, {probe-error}, {unknown} why nobody is taken for the VPN,
- * {advice} what stands in brackets at the end of what was said, {command} what to type, {opens} "it
- * opens by itself" or "it is started by itself". Of the first group the workload's trouble says
- * all.
+ * the VPN's container, unit or netns, {interface}, {process}, {probe} each, and why it has no
+ * answer, {health} what the container's health check said, {probe-error}, {unknown} why nobody is
+ * taken for the VPN, {advice} what stands in brackets at the end of what was said, {command} what
+ * to type, {opens} "it opens by itself" or "it is started by itself". Of the first group the
+ * workload's trouble says all.
  */
 /* clang-format off */
 #define CAUSES_OF_TROUBLE(X)                                                                       \
@@ -66,9 +66,9 @@ struct workload;
 	X(UNGUARDED, "", "nothing to do, it is tried again; {opens}")                              \
 	X(PROBE_UNSENT, "its probe can not be set up: {probe-error}",                              \
 	  "remove that cause; it is tried again by itself")                                        \
-	X(PROBE_UNANSWERED, "{probe} did not answer ICMP through {interface}",                     \
-	  "see whether the VPN carries anything; if it does, set probe = icmp:IP of a host beyond " \
-	  "it that answers; {opens}")                                                              \
+	X(PROBE_UNANSWERED, "no probe is answered through {interface}: {probe}",                   \
+	  "see whether the VPN carries anything; if it does, set probe = one that a host beyond it " \
+	  "answers; {opens}")                                                              \
 	X(PROVING, "",                                                                             \
 	  "nothing to do, it opens after two signs of life, in 30 s at most if it failed often")
 /* clang-format on */

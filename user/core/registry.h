@@ -10,6 +10,8 @@
 #include "base/cgroup.h"
 #include "base/worker.h"
 
+#define TUNNELS_MAX 64
+
 struct tunnel;
 struct workload;
 struct inventory;
@@ -39,9 +41,10 @@ struct daemon {
 	bool unjudged;		       /* the same: somebody's labels, for want of memory */
 	struct tunnel *nowhere;	       /* never up: of workloads whose labels are wrong */
 	/* calls upwards: what a workload that is a container is told by, and whether a cgroup is a
-	 * locked slice's, or above or below one */
+	 * locked slice's, or above or below one; what a probe's answer is told */
 	const struct inventory_listener *container_news;
 	bool (*slices_touch)(const struct daemon *d, const char *path);
+	void (*answered)(struct tunnel *t, uint64_t seen_ns); /* a probe of it, at that time */
 	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;
 	struct workload **workloads;

@@ -22,7 +22,6 @@
 #include "core/workload.h"
 #include "edge/edge.h"
 #include "edge/vpn.h"
-#include "prober/prober.h"
 #include "report/audit.h"
 #include "watch/cgroup.h"
 #include "watch/netlink.h"
@@ -30,14 +29,9 @@
 #define TICK_NS                                                                                    \
 	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
 					  * or patience are short, three in that time */
-#define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe without an answer: five */
-/* after which a socket whose probes are all without an answer is made anew: its source address may
- * have gone, or the prober had no descriptor left for it */
-#define SOCKET_NS  (10 * NS_PER_SEC)
-#define RESTART_NS NS_PER_SEC /* a prober that dies at once is not started more often */
+#define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe's answer is late: five */
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
-static void restart_prober(struct daemon *d);
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -49,7 +43,7 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 	struct daemon *d = t->daemon;
 	uint64_t now = now_boot_ns();
 	/* the lease is the patience: a hung daemon and a silent tunnel end alike, in the kernel */
-	uint64_t expires = min_u64(now + d->lease_ns, t->seen_ns + t->config.patience_ns);
+	uint64_t expires = min_u64(now + d->lease_ns, t->seen_ns + probes_patience_ns(t));
 
 	switch (action) {
 	case DO_GRANT:
@@ -115,59 +109,6 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 		tunnel_look_now(t);
 }
 
-/* Said once, and by `why` as long as it is so. */
-static void probe_failed(struct tunnel *t, const char *why)
-{
-	t->probe_ns = 0;
-	if (!strcmp(t->probe_error, why))
-		return;
-	snprintf(t->probe_error, sizeof(t->probe_error), "%s", why);
-	if (may_log(&t->log))
-		log_line(LOG_LEVEL_ERR,
-			 "tunnel '%s': its probe can not be set up: %s; it is tried again",
-			 quote(t->config.interface), why);
-}
-
-/* A socket for its probes, bound to the device that it is now. Whatever is lacking now may be there
- * at the next tick. */
-static void set_probe(struct tunnel *t, unsigned int ifindex)
-{
-	_cleanup_fd int fd = -1;
-	struct error err;
-	int r;
-
-	if (t->config.probe != PROBE_ICMP || !t->daemon->prober)
-		return;
-	fd = prober_icmp_socket(t->netns_fd, ifindex, t->config.probe_address, &err);
-	r = fd < 0 ? fd : prober_set(t->daemon->prober, t->id, fd, t->config.probe_address, &err);
-	if (r) {
-		probe_failed(t, err.text);
-		return;
-	}
-	if (*t->probe_error)
-		log_line(LOG_LEVEL_NOTICE, "tunnel '%s': its probe is set up after all",
-			 t->config.interface);
-	t->probe_error[0] = '\0';
-	t->probe_ns = now_boot_ns();
-}
-
-/* On the tick: what failed is tried again, and so is what never had an answer. */
-static void look_at_probe(struct tunnel *t)
-{
-	struct link_identity link;
-	uint64_t now = now_boot_ns();
-
-	if (t->config.probe != PROBE_ICMP)
-		return;
-	if (!t->daemon->prober)
-		restart_prober(t->daemon);
-	if (!t->link_ready || watch_netlink_identity(t->link, &link))
-		return;
-	if (!t->probe_ns ||
-	    (t->asked_ns && now - t->asked_ns >= SOCKET_NS && now - t->probe_ns >= SOCKET_NS))
-		set_probe(t, link.ifindex);
-}
-
 /* The device that the tunnel is now gets its slot, its probe socket and its workloads. */
 static void tunnel_identify(struct tunnel *t)
 {
@@ -195,7 +136,7 @@ static void tunnel_identify(struct tunnel *t)
 		lease_retire(d->leases, t->slot);
 		t->slot = (unsigned int)slot;
 	}
-	set_probe(t, link.ifindex);
+	probes_bind(t, link.ifindex);
 }
 
 /* What is known of the tunnel's life now, link and route having been read and found good. */
@@ -302,8 +243,10 @@ static void on_tunnel_link(void *owner, const struct evidence *e)
 	snprintf(t->link_detail, sizeof(t->link_detail), "%s", e->detail);
 	if (t->link_ready && t->link)
 		tunnel_identify(t);
-	else if (!t->link_ready)
+	else if (!t->link_ready) {
 		forget_signs(t);
+		probes_unbind(t); /* before another device has that index */
+	}
 	tunnel_input(t, e->what, quote(e->detail), e->seen_ns);
 	if (!t->link_ready)
 		edge_device_gone(t->edge);
@@ -338,9 +281,7 @@ static void leave_netns(struct tunnel *t)
 	watch_netlink_stop(t->link);
 	t->link = NULL;
 	t->netns_fd = close_fd(t->netns_fd); /* or we would keep it alive */
-	if (t->daemon->prober)
-		prober_drop(t->daemon->prober, t->id);
-	t->probe_ns = 0;
+	probes_unbind(t);
 }
 
 /* A netns is guarded for those who are leashed in it, or will be from their first step on. */
@@ -536,18 +477,6 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
 	return 0;
 }
 
-static void ask_probe(struct tunnel *t)
-{
-	struct daemon *d = t->daemon;
-
-	if (t->config.probe != PROBE_ICMP || !d->prober)
-		return;
-	if (prober_ask(d->prober, t->id) == -EPIPE)
-		restart_prober(d);
-	if (!t->asked_ns)
-		t->asked_ns = now_boot_ns();
-}
-
 static void netns_gone(struct tunnel *t, uint64_t evidence_ns)
 {
 	if (!t->link)
@@ -641,6 +570,14 @@ const struct engine_item *tunnel_owner_item(const struct tunnel *t)
 
 static const struct inventory_listener owner_news = { .item = owner_is };
 
+static void tunnel_ask(struct tunnel *t, uint64_t now)
+{
+	bool late = t->asked_ns && now - t->asked_ns >= probes_late_ns(t);
+
+	if (probes_ask(t, late || t->state != TUNNEL_UP, now) && !t->asked_ns)
+		t->asked_ns = now;
+}
+
 /* Look at everything that nobody tells us, renew, ask where there was no sign of life. */
 static void tunnel_look(struct tunnel *t)
 {
@@ -674,20 +611,21 @@ static void tunnel_look(struct tunnel *t)
 	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
 		return;
 	now = now_boot_ns();
-	if (t->config.probe == PROBE_NONE)
+	if (!t->config.probes.n || probes_handshake(t, now))
 		tunnel_seen(t, now);
 	else
 		tunnel_seen(t, lease_seen_ns(t->daemon->leases, t->slot));
 	if (!t->slot && t->link_ready)
 		tunnel_identify(t);
-	look_at_probe(t);
+	probes_look(t, now);
 	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
-		ask_probe(t);
+		tunnel_ask(t, now);
 }
 
 static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 {
-	uint64_t term = min_u64(t->daemon->lease_ns, t->config.patience_ns);
+	uint64_t term = min_u64(t->daemon->lease_ns, probes_patience_ns(t));
+	uint64_t late_ns = t->asked_ns + probes_late_ns(t);
 
 	if (!t->ready)
 		return now + TICK_NS;
@@ -695,8 +633,7 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 		return now + TICK_PROVING_NS;
 	if (!t->asked_ns)
 		return now + min_u64(TICK_NS, term / 3);
-	return now - t->asked_ns < TUNNEL_ANSWER_NS ? t->asked_ns + TUNNEL_ANSWER_NS
-						    : now + TICK_PROVING_NS;
+	return now < late_ns ? late_ns : now + TICK_PROVING_NS;
 }
 
 static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg)
@@ -722,79 +659,13 @@ void tunnel_look_now(struct tunnel *t)
 		set_timer(t->daemon->loop, &t->tick, now_boot_ns(), on_tunnel_tick, t);
 }
 
-static struct tunnel *tunnel_of_target(struct daemon *d, uint32_t id)
-{
-	for_each_tunnel(d, t)
-		if (t->id == id)
-			return t;
-	return NULL;
-}
-
 /* A probe's answer. Never renew on evidence that lies unread. */
-static void tunnel_answered(struct tunnel *t, uint64_t seen_ns)
+void tunnel_answered(struct tunnel *t, uint64_t seen_ns)
 {
-	if (!t || !t->link || !netns_is_there(t) || tunnel_reread(t))
+	if (!t->link || !netns_is_there(t) || tunnel_reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
 	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
-}
-
-static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
-{
-	struct daemon *d = arg;
-	struct prober_seen seen;
-	int r = 0;
-
-	for (int i = 0; i < WATCH_BOUND && !(r = prober_read(d->prober, &seen)); i++)
-		tunnel_answered(tunnel_of_target(d, seen.target), seen.t_ns);
-	if (r == -EPIPE || r == -EBADMSG)
-		restart_prober(d);
-	return 0;
-}
-
-static void stop_prober(struct daemon *d)
-{
-	d->prober_source = sd_event_source_disable_unref(d->prober_source);
-	prober_stop(d->prober);
-	d->prober = NULL;
-	for_each_tunnel(d, t)
-		t->probe_ns = 0;
-}
-
-int prober_begin(struct daemon *d, struct error *err)
-{
-	int r;
-
-	d->prober_ns = now_boot_ns();
-	r = prober_start(&d->prober, err);
-	if (r)
-		return r;
-	r = sd_event_add_io(d->loop, &d->prober_source, prober_fd(d->prober), EPOLLIN, on_prober,
-			    d);
-	if (r < 0) {
-		stop_prober(d);
-		return fail(err, ERROR_OTHER, r, NULL, "listen to the prober");
-	}
-	sd_event_source_set_priority(d->prober_source, PRIORITY_LIFE);
-	return 0;
-}
-
-/* A dead prober is silence. Not more than once a second: the ticks of the tunnels ask again. */
-static void restart_prober(struct daemon *d)
-{
-	struct error err;
-	int r;
-
-	stop_prober(d);
-	if (now_boot_ns() - d->prober_ns < RESTART_NS)
-		return;
-	r = prober_begin(d, &err);
-	for_each_tunnel(d, t) {
-		if (r && t->config.probe == PROBE_ICMP)
-			probe_failed(t, err.text);
-		else if (t->link_ready && t->link) /* a new prober needs new sockets */
-			tunnel_identify(t);
-	}
 }
 
 /* What an earlier daemon granted goes on, if the tunnel is still that device and alive. */

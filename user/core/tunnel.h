@@ -9,6 +9,7 @@
 
 #include "base/loop.h"
 #include "config/config.h"
+#include "core/probes.h"
 #include "core/reopen.h"
 #include "edge/edge.h"
 #include "engine/inventory.h"
@@ -16,8 +17,6 @@
 
 struct daemon;
 struct workload;
-
-#define TUNNEL_ANSWER_NS (NS_PER_SEC / 2) /* after which a probe is without an answer */
 
 /* Of a tunnel whose netns is a container's or a unit's. */
 struct tunnel_owner {
@@ -33,7 +32,7 @@ struct tunnel_owner {
 struct tunnel {
 	struct daemon *daemon;
 	struct tunnel_config config;
-	uint32_t id; /* the prober's target */
+	uint32_t id; /* by which its probes are known */
 	enum tunnel_state state;
 	enum input why;	      /* of the last change of state, or of why it stays down */
 	char why_detail[512]; /* names in it are escaped */
@@ -56,10 +55,9 @@ struct tunnel {
 	bool ready;	   /* both, and the VPN is well */
 	unsigned int slot; /* 0: none yet */
 
-	uint64_t probe_ns;     /* when its probe's socket was made, 0: that failed, and why: */
-	char probe_error[256]; /* "": nothing to say */
-	uint64_t seen_ns;      /* newest sign of life; older ones count no more */
-	uint64_t asked_ns;     /* first probe since seen_ns, 0: none */
+	struct probes probes;
+	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
+	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
 	struct reopen reopen;
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
@@ -82,4 +80,5 @@ void tunnel_workloads_changed(struct tunnel *t);
 /* The container or unit whose netns it is in; NULL: it has none, or it is not there. */
 const struct engine_item *tunnel_owner_item(const struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
-int prober_begin(struct daemon *d, struct error *err);
+/* By a probe. */
+void tunnel_answered(struct tunnel *t, uint64_t seen_ns);

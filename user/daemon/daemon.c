@@ -215,6 +215,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 	*d = (struct daemon) { .lease_ns = config->lease_ns,
 			       .container_news = &container_news,
 			       .slices_touch = slices_touch,
+			       .answered = tunnel_answered,
 			       .root.fd = -1,
 			       .lock_fd = -1 };
 	r = open_parts(d, err);

@@ -98,15 +98,39 @@ static const char *netns_of(const struct tunnel *t, char buf[PATH_MAX])
 	return buf;
 }
 
+static json_t *probes_status(const struct tunnel *t, uint64_t now)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < t->config.probes.n; i++) {
+		const struct probe *p = &t->probes.each[i];
+		char text[PROBE_TEXT], says[160];
+		bool silent = probe_is_silent(t, i, now), known = silent || p->answered_ns;
+
+		json_array_append_new(list,
+				      report_probe_json(&(struct report_probe) {
+					      .text = probe_text(&t->config.probes.rule[i], text),
+					      .says = probe_says(t, i, says, sizeof(says)),
+					      .answers = !known	  ? "unknown"
+							 : silent ? "no"
+								  : "yes",
+					      .kept = i == t->probes.kept,
+					      .took_ns = p->took_ns,
+					      .answered_ns = p->answered_ns,
+					      .unanswered = p->unanswered }));
+	}
+	return list;
+}
+
 static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
-	char watched[64] = "silence not watched", address[INET_ADDRSTRLEN];
-	char why[2000], netns[PATH_MAX];
+	char watched[PROBE_TEXT] = "silence not watched", why[2000], netns[PATH_MAX];
+	const struct probe_rules *rules = &t->config.probes;
+	const struct measure *m = &t->probes.measure;
 
-	if (t->config.probe == PROBE_ICMP)
-		snprintf(watched, sizeof(watched), "icmp:%s",
-			 inet_ntop(AF_INET, &t->config.probe_address, address, sizeof(address)));
+	if (rules->n)
+		probe_text(&rules->rule[t->probes.kept], watched);
 	return report_tunnel_json(
 		&(struct report_tunnel) { .name = t->config.name,
 					  .interface = t->config.interface,
@@ -115,6 +139,11 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
 					  .watched = watched,
+					  .patience_ns = probes_patience_ns(t),
+					  .fixed = t->config.patience_ns != 0,
+					  .rtt_ns = m->rtt_ns,
+					  .loss_percent = measure_loss_percent(m),
+					  .probes = probes_status(t, now),
 					  .why = cause_tunnel_text(t, why, sizeof(why)),
 					  .changed_ns = t->changed_ns,
 					  .guard = guard_status(t) });

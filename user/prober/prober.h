@@ -14,14 +14,25 @@
 #include <stdint.h>
 
 #include "base/util.h"
+#include "prober/wire.h"
 
-#define PROBER_TARGETS 64
+#define PROBER_TARGETS 256
 
 struct prober;
 
-struct prober_seen {
-	uint32_t target;
-	uint64_t t_ns; /* boot time at which the answer came in; never in the future */
+struct prober_target {
+	enum wire_way way;
+	struct in_addr to;
+	uint16_t port;	  /* WIRE_TCP */
+	const char *name; /* WIRE_DNS: what is asked for */
+};
+
+/* What became of a probe. */
+struct prober_news {
+	uint32_t target, number;
+	uint64_t t_ns; /* boot time at which the answer came in, never in the future; 0: it failed,
+			*/
+	int error;     /* by this errno, or WIRE_RCODE and what the resolver said */
 };
 
 /* Returns when the child has dropped everything, or with the error at which it could not. */
@@ -29,23 +40,26 @@ int prober_start(struct prober **ret, struct error *err);
 void prober_stop(struct prober *p); /* NULL is fine */
 
 /*
- * An ICMP socket for prober_set(): in the netns, bound to the interface (a packet goes by it or not
- * at all, also when it is deleted), connected to the target, for echo replies only. Its source
- * address is fixed here: make a new one when the link becomes ready again. The fd or -Exxx.
+ * A socket for prober_set(): in the netns, bound to the interface (a packet goes by it or not at
+ * all, also when it is deleted), connected to the target; of WIRE_TCP it is connecting, and is one
+ * probe. Its source address is fixed here: make a new one when the link becomes ready again. The fd
+ * or -Exxx.
  */
-int prober_icmp_socket(int netns_fd, unsigned ifindex, struct in_addr to, struct error *err);
+int prober_socket(int netns_fd, unsigned ifindex, const struct prober_target *to,
+		  struct error *err);
 
 /*
  * None of these blocks. 0; -EAGAIN: the prober does not keep up (as good as silence); -EPIPE: it is
- * dead. prober_set() replaces an older socket of that target, forgets its unanswered probes and
- * leaves `fd` to the caller; any error: try again, with -ENOSPC when one of PROBER_TARGETS targets
- * has been dropped.
+ * dead. prober_set() replaces an older socket of that target and forgets its unanswered probes (of
+ * WIRE_TCP it is one probe more, of that number), and leaves `fd` to the caller; any error: try
+ * again, with -ENOSPC when one of PROBER_TARGETS targets has been dropped.
  */
-int prober_set(struct prober *p, uint32_t target, int fd, struct in_addr to, struct error *err);
-int prober_ask(struct prober *p, uint32_t target);
+int prober_set(struct prober *p, uint32_t target, int fd, const struct prober_target *to,
+	       uint32_t number, struct error *err);
+int prober_ask(struct prober *p, uint32_t target, uint32_t number);
 int prober_drop(struct prober *p, uint32_t target);
 
-/* One answer to one probe of a target that is set. -EAGAIN: no more; -EPIPE; -EBADMSG: garbage. */
-int prober_read(struct prober *p, struct prober_seen *ret);
+/* Of one probe of a target that is set. -EAGAIN: no more; -EPIPE; -EBADMSG: garbage. */
+int prober_read(struct prober *p, struct prober_news *ret);
 
 int prober_fd(const struct prober *p);

@@ -72,6 +72,15 @@ json_t *report_drops(const uint64_t dropped[VPNLEASH_REASON_MAX])
 	return j;
 }
 
+json_t *report_probe_json(const struct report_probe *p)
+{
+	return json_pack("{s:s,s:s,s:b,s:s,s:f,s:I,s:i}", "probe", p->text, "answers", p->answers,
+			 "kept", p->kept, "says", p->says, "latency_ms",
+			 (double)p->took_ns / NS_PER_MSEC, "answered_ago_ms",
+			 p->answered_ns ? (json_int_t)(since(p->answered_ns) / NS_PER_MSEC) : -1,
+			 "unanswered", (int)p->unanswered);
+}
+
 json_t *report_tunnel_json(const struct report_tunnel *t)
 {
 	json_t *j = json_object();
@@ -83,6 +92,11 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
 	json_object_set_new(j, "lease_left_ms", milliseconds(t->lease_left_ns));
 	json_object_set_new(j, "watched", report_text(t->watched));
+	json_object_set_new(j, "patience_ms", milliseconds(t->patience_ns));
+	json_object_set_new(j, "patience_fixed", json_boolean(t->fixed));
+	json_object_set_new(j, "round_trip_ms", json_real((double)t->rtt_ns / NS_PER_MSEC));
+	json_object_set_new(j, "loss_percent", json_integer(t->loss_percent));
+	json_object_set_new(j, "probes", t->probes ? t->probes : json_array());
 	json_object_set_new(j, "why", report_known(t->why));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
 	if (t->guard)
@@ -264,6 +278,18 @@ static void print_resolver(FILE *out, const char *tunnel, const json_t *workload
 	}
 }
 
+static void print_probes(FILE *out, const json_t *tunnel)
+{
+	const json_t *j;
+	size_t i;
+
+	json_array_foreach(json_object_get(tunnel, "probes"), i, j)
+		fprintf(out, "  probe %s: %s\n", get(j, "probe"), get(j, "says"));
+	fprintf(out, "  round trip %.1f ms, %lld%% of the probes lost\n",
+		json_real_value(json_object_get(tunnel, "round_trip_ms")),
+		json_integer_value(json_object_get(tunnel, "loss_percent")));
+}
+
 #define SHOWN_REMOVED 10
 
 static void print_removed(FILE *out, const json_t *report)
@@ -287,7 +313,7 @@ static void print_removed(FILE *out, const json_t *report)
 		fprintf(out, "%s\n", i < json_array_size(removed) ? ", ... (status --json)" : "");
 }
 
-void report_print(FILE *out, const json_t *report)
+void report_print(FILE *out, const json_t *report, bool at_length)
 {
 	json_t *workloads = json_object_get(report, "workloads");
 	json_t *tunnels = json_object_get(report, "tunnels"), *j;
@@ -313,8 +339,15 @@ void report_print(FILE *out, const json_t *report)
 		print_drops(out, json_object_get(j, "dropped"));
 	}
 	json_array_foreach(tunnels, i, j) {
-		fprintf(out, "tunnel %s in %s: %s (%s), %s\n", get(j, "interface"), get(j, "netns"),
-			get(j, "state"), get(j, "why"), get(j, "watched"));
+		char patience[32];
+
+		print_duration(patience, sizeof(patience),
+			       json_integer_value(json_object_get(j, "patience_ms")));
+		fprintf(out, "tunnel %s in %s: %s (%s), %s, patience %s\n", get(j, "interface"),
+			get(j, "netns"), get(j, "state"), get(j, "why"), get(j, "watched"),
+			patience);
+		if (at_length)
+			print_probes(out, j);
 		print_guard(out, json_object_get(j, "guard"));
 		print_resolver(out, get(j, "name"), workloads);
 	}

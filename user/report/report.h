@@ -10,14 +10,26 @@
 #include "act/pins.h"
 #include "vpnleash/reasons.h"
 
+struct report_probe {
+	const char *text, *says; /* as it is configured; how it is, for people */
+	const char *answers;	 /* "yes", "no", "unknown" */
+	bool kept;		 /* the one that is asked when all is well */
+	uint64_t took_ns, answered_ns;
+	uint32_t unanswered;
+};
+
 struct report_tunnel {
 	const char *name, *interface, *netns, *state; /* state NULL: no daemon to know it */
 	uint32_t ifindex;
 	uint64_t lease_left_ns; /* 0: no live lease */
-	const char *watched;	/* "icmp:IP", or "silence not watched" */
-	const char *why;	/* last evidence, in words; what is foreign in it is escaped */
-	uint64_t changed_ns;	/* boot time of the last change of state */
-	json_t *guard;		/* of the netns, taken over */
+	const char *watched;	/* the probe that is kept, or "silence not watched" */
+	uint64_t patience_ns, rtt_ns;
+	bool fixed; /* the patience is configured */
+	unsigned int loss_percent;
+	json_t *probes;	     /* of report_probe_json(), taken over; NULL: none */
+	const char *why;     /* last evidence, in words; what is foreign in it is escaped */
+	uint64_t changed_ns; /* boot time of the last change of state */
+	json_t *guard;	     /* of the netns, taken over */
 };
 
 struct report_workload {
@@ -42,6 +54,7 @@ void report_read_drops(const struct pins *p, uint64_t cgroup_id, unsigned int gu
 json_t *report_text(const char *s);  /* escaped; NULL: null */
 json_t *report_known(const char *s); /* of text that is escaped already; NULL or "": null */
 json_t *report_drops(const uint64_t dropped[VPNLEASH_REASON_MAX]);
+json_t *report_probe_json(const struct report_probe *p);
 json_t *report_tunnel_json(const struct report_tunnel *t);
 json_t *report_workload_json(const struct report_workload *w);
 /* A workload that no daemon speaks for: by its record, as the gate itself would judge now. */
@@ -55,8 +68,8 @@ json_t *report_removed_json(uint64_t cgroup_id, const struct workload_record *w)
 json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed,
 		    json_t *removed);
 
-/* The table for people. */
-void report_print(FILE *out, const json_t *report);
+/* The table for people; at length: with each probe. */
+void report_print(FILE *out, const json_t *report, bool at_length);
 /* What `why` and `events` show of the daemon's answers. */
 void report_print_why(FILE *out, const json_t *why);
 void report_print_event(FILE *out, const json_t *record);

@@ -22,7 +22,6 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
-#include "prober/prober.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* until who could not be leashed as it wants is judged anew */
 
@@ -228,8 +227,8 @@ static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, stru
 			return fail(err, ERROR_INPUT, 0, "give it the same interface",
 				    "its network has another tunnel already, '%s'",
 				    quote(other->config.name));
-	if (d->n_tunnels >= PROBER_TARGETS)
-		return fail(err, ERROR_INPUT, 0, NULL, "more than %d tunnels", PROBER_TARGETS);
+	if (d->n_tunnels >= TUNNELS_MAX)
+		return fail(err, ERROR_INPUT, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
 	name_tunnel(d, c);
 	r = tunnel_new(d, c, &t, err);
 	if (r)

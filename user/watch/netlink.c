@@ -165,17 +165,18 @@ static int note_route(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-static int ask_route(struct watch_netlink *w, uint32_t *ret_oif)
+static int ask_route(const struct watch_netlink *w, int family, const void *address,
+		     uint32_t *ret_oif)
 {
 	struct nl_question q;
 	struct rtmsg *rt = nl_begin(&q, RTM_GETROUTE, 0, sizeof(*rt));
-	size_t size = w->route_family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
+	size_t size = family == AF_INET ? sizeof(struct in_addr) : sizeof(struct in6_addr);
 	struct route_answer a = { .r = -EBADMSG };
 	int r;
 
-	rt->rtm_family = (unsigned char)w->route_family;
+	rt->rtm_family = (unsigned char)family;
 	rt->rtm_dst_len = (unsigned char)(size * 8);
-	mnl_attr_put(&q.head, RTA_DST, size, &w->route_address);
+	mnl_attr_put(&q.head, RTA_DST, size, address);
 	r = nl_ask(w->requests, &q.head, note_route, &a);
 	if (r == 0)
 		r = a.r;
@@ -250,7 +251,7 @@ static void netlink_settle(struct watch_netlink *w)
 	    !link_is_tunnel(w->link.type, w->link.kind))
 		return;
 	if (*w->route)
-		r = ask_route(w, &oif);
+		r = ask_route(w, w->route_family, &w->route_address, &oif);
 	w->route_stale = false;
 	if (r < 0) {
 		netlink_tell(w, IN_ROUTE_LOST, w->link.ifindex, "no route to %s", w->route);
@@ -370,6 +371,13 @@ int watch_netlink_reread(struct watch_netlink *w)
 int watch_netlink_fd(const struct watch_netlink *w)
 {
 	return w->events;
+}
+
+bool watch_netlink_leads(const struct watch_netlink *w, struct in_addr to)
+{
+	uint32_t oif;
+
+	return !ask_route(w, AF_INET, &to, &oif) && oif == w->link.ifindex;
 }
 
 int watch_netlink_identity(const struct watch_netlink *w, struct link_identity *ret)

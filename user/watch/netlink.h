@@ -17,6 +17,7 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,9 @@ int watch_netlink_reread(struct watch_netlink *w);
 
 /* Was anything said of other links or of addresses since it was asked last? */
 bool watch_netlink_others_changed(struct watch_netlink *w);
+
+/* Does the route to that address, asked for now, lead by the tunnel? */
+bool watch_netlink_leads(const struct watch_netlink *w, struct in_addr to);
 
 /* -ENODEV: there is no device of that name. */
 int watch_netlink_identity(const struct watch_netlink *w, struct link_identity *ret);

@@ -45,6 +45,24 @@ static int on_family(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
+static void add_handshake(struct wireguard *w, const struct nlattr *attr)
+{
+	struct {
+		int64_t s, ns;
+	} t;
+	int64_t at;
+
+	if (mnl_attr_get_payload_len(attr) != sizeof(t))
+		return;
+	memcpy(&t, mnl_attr_get_payload(attr), sizeof(t));
+	if (t.s < 0 || t.s > INT64_MAX / (int64_t)NS_PER_SEC - 1 || t.ns < 0 ||
+	    t.ns >= (int64_t)NS_PER_SEC)
+		return;
+	at = t.s * (int64_t)NS_PER_SEC + t.ns;
+	if (at > w->handshake_ns)
+		w->handshake_ns = at;
+}
+
 static void read_peer(const struct nlattr *peer, struct wireguard *w)
 {
 	const struct nlattr *attr;
@@ -53,6 +71,8 @@ static void read_peer(const struct nlattr *peer, struct wireguard *w)
 		const struct sockaddr *a = mnl_attr_get_payload(attr);
 		size_t size = mnl_attr_get_payload_len(attr);
 
+		if (mnl_attr_get_type(attr) == WGPEER_A_LAST_HANDSHAKE_TIME)
+			add_handshake(w, attr);
 		if (mnl_attr_get_type(attr) != WGPEER_A_ENDPOINT)
 			continue;
 		if (size == sizeof(struct sockaddr_in) && a->sa_family == AF_INET)

@@ -22,6 +22,7 @@ struct wireguard {
 	uint16_t listen_port;
 	size_t n;
 	struct vpn_endpoint endpoints[WIREGUARD_PEERS];
+	int64_t handshake_ns; /* the last one's, by the wall clock; 0: none, or a process's */
 };
 
 /* genl_fd: a NETLINK_GENERIC socket of the netns. -ENODEV: no kernel WireGuard of that index. */
