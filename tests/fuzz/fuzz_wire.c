@@ -55,8 +55,10 @@ static void take(struct wire_window *w, const uint8_t *packet, size_t n, uint64_
 	memcpy(exact, packet, n);
 	if (!wire_parse(exact, n, &record))
 		MUST(n == sizeof(record) && record.op >= WIRE_READY && record.op <= WIRE_FAILED);
-	take_named(".", exact, n, now);
-	take_named("aB.example", exact, n, now);
+	if (n >= 16) { /* or an input of nothing but ends would take its time */
+		take_named(".", exact, n, now);
+		take_named("aB.example", exact, n, now);
+	}
 	if (n >= 16)
 		memcpy(&from, exact + 12, sizeof(from));
 	if (!wire_echo_parse(exact, n, from, &echo)) {

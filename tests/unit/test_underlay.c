@@ -29,6 +29,10 @@
 #include "watch/underlay.h"
 #include "watch/wireguard.h"
 
+#include <libmnl/libmnl.h>
+#include <linux/genetlink.h>
+#include <linux/wireguard.h>
+
 static struct error err;
 
 #define NOWHERE (-2) /* no IFLA_LINK_NETNSID; -1: one that says no id */
@@ -162,6 +166,52 @@ static void what_wireguard_says(void **state)
 			     "endpoint=:1\nerrno=0\n\n", NULL };
 	     *bad; bad++)
 		assert_int_equal(reads(*bad, &w), -EBADMSG);
+}
+
+/* One message of a dump: a device with a peer for each of the handshakes, as the kernel writes it;
+ * size: of the time's attribute. */
+static void told(struct wireguard *w, const int64_t (*handshakes)[2], size_t n, size_t size)
+{
+	static const struct sockaddr_in at = { .sin_family = AF_INET,
+					       .sin_port = 0xbb01,
+					       .sin_addr.s_addr = 0x010200c0 };
+	_Alignas(struct nlmsghdr) char buf[1024] = { 0 };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct nlattr *peers, *peer;
+
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct genlmsghdr));
+	mnl_attr_put_u16(nlh, WGDEVICE_A_LISTEN_PORT, 51820);
+	peers = mnl_attr_nest_start(nlh, WGDEVICE_A_PEERS);
+	for (size_t i = 0; i < n; i++) {
+		peer = mnl_attr_nest_start(nlh, 0);
+		mnl_attr_put(nlh, WGPEER_A_ENDPOINT, sizeof(at), &at);
+		mnl_attr_put(nlh, WGPEER_A_LAST_HANDSHAKE_TIME, size, handshakes[i]);
+		mnl_attr_nest_end(nlh, peer);
+	}
+	mnl_attr_nest_end(nlh, peers);
+	memset(w, 0, sizeof(*w));
+	wireguard_told(nlh, w);
+	assert_int_equal(w->listen_port, 51820);
+	assert_int_equal(w->n, n);
+}
+
+static void the_newest_handshake_counts(void **state)
+{
+	static const int64_t three[][2] = { { 5, 7 }, { 1700000000, 999999999 }, { 0, 0 } },
+			     never[][2] = { { 0, 0 } },
+			     wrong[][2] = {
+				     { -1, 0 }, { 9, -1 }, { 9, 1000000000 }, { INT64_MAX, 0 }
+			     };
+	struct wireguard w;
+
+	told(&w, three, 3, 16);
+	assert_int_equal(w.handshake_ns, 1700000000999999999);
+	told(&w, never, 1, 16);
+	assert_int_equal(w.handshake_ns, 0);
+	told(&w, wrong, 4, 16);
+	assert_int_equal(w.handshake_ns, 0);
+	told(&w, three, 3, 12);
+	assert_int_equal(w.handshake_ns, 0);
 }
 
 /* A server that behaves as told: 'e' endless, 's' silent, 'g' good, 'h' half an answer, 'c' closes
@@ -469,9 +519,13 @@ static void who_lives_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(links_that_lead_out),	    cmocka_unit_test(links_are_read),
-		cmocka_unit_test(what_wireguard_says),	    cmocka_unit_test(hostile_sockets),
-		cmocka_unit_test(who_lives_there),	    cmocka_unit_test(hostile_paths),
+		cmocka_unit_test(links_that_lead_out),
+		cmocka_unit_test(links_are_read),
+		cmocka_unit_test(what_wireguard_says),
+		cmocka_unit_test(the_newest_handshake_counts),
+		cmocka_unit_test(hostile_sockets),
+		cmocka_unit_test(who_lives_there),
+		cmocka_unit_test(hostile_paths),
 		cmocka_unit_test(threads_without_a_leader),
 	};
 

@@ -84,10 +84,9 @@ static void read_peer(const struct nlattr *peer, struct wireguard *w)
 	}
 }
 
-static int on_device(const struct nlmsghdr *nlh, void *arg)
+void wireguard_told(const struct nlmsghdr *nlh, struct wireguard *w)
 {
 	const struct nlattr *attr, *peer;
-	struct wireguard *w = arg;
 
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
 		if (mnl_attr_get_type(attr) == WGDEVICE_A_LISTEN_PORT &&
@@ -97,6 +96,11 @@ static int on_device(const struct nlmsghdr *nlh, void *arg)
 			mnl_attr_for_each_nested(peer, attr)
 				read_peer(peer, w);
 	}
+}
+
+static int on_device(const struct nlmsghdr *nlh, void *arg)
+{
+	wireguard_told(nlh, arg);
 	return MNL_CB_OK;
 }
 

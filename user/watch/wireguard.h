@@ -28,5 +28,9 @@ struct wireguard {
 /* genl_fd: a NETLINK_GENERIC socket of the netns. -ENODEV: no kernel WireGuard of that index. */
 int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret);
 
+/* The same, of one message of the answer, added to *w (pure). */
+struct nlmsghdr;
+void wireguard_told(const struct nlmsghdr *nlh, struct wireguard *w);
+
 /* The text of a user-space implementation's answer (pure). 0 or -EBADMSG. */
 int wireguard_parse(char *text, struct wireguard *ret);
