@@ -121,7 +121,8 @@ static void start_daemon(struct lab *l)
 			 binary,    "run",	   "--cgroup",
 			 cgroup,    "--interface", TUNNEL,
 			 "--netns", CLIENT,	   "--probe",
-			 PROBED,    NULL };
+			 PROBED,    "--patience",  "3s",
+			 NULL };
 
 	snprintf(binary, sizeof(binary), "%s", build_path("vpnleash"));
 	snprintf(cgroup, sizeof(cgroup), "%s/app", l->cgroup);
