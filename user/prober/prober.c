@@ -386,7 +386,7 @@ static void target_connected(struct target *t, short events, uint64_t waits_ns)
 }
 
 /* The target of that number, or a free place, or NULL. Each connection is one more. */
-static struct target *place_of(struct target targets[PLACES], const struct wire *w)
+static struct target *place_of(struct target *targets, const struct wire *w)
 {
 	struct target *free_place = NULL;
 
@@ -399,7 +399,7 @@ static struct target *place_of(struct target targets[PLACES], const struct wire 
 	return free_place;
 }
 
-static void take_request(struct target targets[PLACES], const struct wire *w, int *fd)
+static void take_request(struct target *targets, const struct wire *w, int *fd)
 {
 	struct target *t = place_of(targets, w);
 
@@ -425,7 +425,7 @@ static void take_request(struct target targets[PLACES], const struct wire *w, in
 }
 
 /* -EAGAIN: all read. Anything else: the daemon is gone, or not itself. */
-static int take_requests(struct target targets[PLACES])
+static int take_requests(struct target *targets)
 {
 	struct wire w;
 	int fd, r;
@@ -442,7 +442,7 @@ static int take_requests(struct target targets[PLACES])
 }
 
 /* false: the end. */
-static bool prober_turn(struct target targets[PLACES])
+static bool prober_turn(struct target *targets)
 {
 	struct pollfd fds[PLACES + 1];
 	struct target *at[PLACES + 1];
@@ -481,7 +481,8 @@ static int prober_give_up(pid_t daemon)
 
 static int prober_child(void *daemon)
 {
-	static struct target targets[PLACES];
+	/* here and not the daemon's, whose memory is locked; what is not used is not there */
+	struct target *targets = calloc(PLACES, sizeof(*targets));
 	struct wire ready = { .op = WIRE_READY };
 	sigset_t all;
 	int r;
@@ -489,7 +490,7 @@ static int prober_child(void *daemon)
 	/* ^C and `systemctl stop` reach the whole group; only the daemon decides when this ends. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	r = prober_give_up(*(pid_t *)daemon);
+	r = targets ? prober_give_up(*(pid_t *)daemon) : -ENOMEM;
 	ready.value = (uint64_t)-r;
 	if (send_wire(WORKER_FD, &ready, -1) < 0 || r < 0)
 		return 1;
