@@ -229,7 +229,18 @@ static void wrong_values_are_refused(void **state)
 		{ "hook-inside", "", "full path" },
 		{ "stop-after", "-1", "like 3s" },
 		{ "engine", "docker", "unix:///PATH" },
-		{ "engine", "tcp://127.0.0.1", "unix:///PATH" },
+		{ "engine", "tcp://127.0.0.1", "an IPv4 address and a port" },
+		{ "engine", "tcp://127.0.0.1:0", "an IPv4 address and a port" },
+		{ "engine", "tcp://127.0.0.1:65536", "an IPv4 address and a port" },
+		{ "engine", "tcp://127.0.0.1:2375/x", "an IPv4 address and a port" },
+		{ "engine", "tcp://10.0.0.1@192.0.2.1:1", "an IPv4 address and a port" },
+		{ "engine", "tcp://proxy:2375", "an IPv4 address and a port" },
+		{ "engine", "tcp://0.0.0.0:2375", "nothing encrypts that way" },
+		{ "engine", "tcp://192.0.2.1:2375", "nothing encrypts that way" },
+		{ "engine", "tcp://172.32.0.1:2375", "nothing encrypts that way" },
+		{ "engine", "unix:///a tcp://8.8.8.8:1", "nothing encrypts that way" },
+		{ "engine", "unix:///a none", "up to four" },
+		{ "engine", "unix:///1 unix:///2 unix:///3 unix:///4 unix:///5", "up to four" },
 		{ "cgroup", "slice:a", "not the name of a slice" },
 		{ "cgroup", "slice:", "not the name of a slice" },
 		{ "cgroup", "slice:-.slice", "root of all slices" },
@@ -258,6 +269,23 @@ static void ranges_include_their_ends(void **state)
 		assert_int_equal(RUN(GOOD, "--lease", leases[i]), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(patiences); i++)
 		assert_int_equal(RUN(GOOD, "--patience", patiences[i]), 0);
+}
+
+static void engines(void **state)
+{
+	static const char *const good[] = {
+		"auto",
+		"none",
+		"unix:///a",
+		"tcp://127.0.0.1:1",
+		"tcp://172.31.255.254:65535",
+		"tcp://192.168.1.2:2375 unix:///run/podman/podman.sock",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(RUN(GOOD, "--engine", good[i]), 0);
+		assert_string_equal(config.engine, good[i]);
+	}
 }
 
 static void too_long_is_refused(void **state)
@@ -438,6 +466,7 @@ int main(void)
 		cmocka_unit_test(the_equals_form),
 		cmocka_unit_test(wrong_values_are_refused),
 		cmocka_unit_test(ranges_include_their_ends),
+		cmocka_unit_test(engines),
 		cmocka_unit_test(too_long_is_refused),
 		cmocka_unit_test(twice_is_refused),
 		cmocka_unit_test(many_cgroups),

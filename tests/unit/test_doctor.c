@@ -278,11 +278,11 @@ static bool has_raw(const char *add, const char *drop, bool podman)
 {
 	json_t *all = recorded(), *host = json_object_get(named(all, "good"), "HostConfig");
 
+	json_object_set_new(named(all, "good"), OF_PODMAN, json_boolean(podman));
 	json_object_set_new(host, "CapAdd", json_loads(add, JSON_DECODE_ANY, NULL));
 	json_object_set_new(host, "CapDrop", json_loads(drop, JSON_DECODE_ANY, NULL));
 	told[0] = '\0';
-	doctor_containers(
-		&(struct doctor) { .containers = all, .podman = podman, .tell = collect });
+	doctor_containers(&(struct doctor) { .containers = all, .tell = collect });
 	json_decref(all);
 	return strstr(told, "container 'good' has CAP_NET_RAW") != NULL;
 }

@@ -290,12 +290,12 @@ static void check_surroundings(struct report *report, const struct cgroup_root *
 			       const struct config *file)
 {
 	struct doctor d = { .root = root, .file = file, .tell = tell, .owner = report };
-	json_t *containers = NULL;
+	json_t *containers = json_array();
 	struct error line;
 	size_t leashed;
 
 	begin(report, "engine", &line);
-	tell(report, doctor_engine(file, &containers, &d.podman, &line), &line);
+	doctor_engines(&d, containers);
 
 	begin(report, "containers", &line);
 	d.containers = containers;

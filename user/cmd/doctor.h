@@ -29,11 +29,12 @@ typedef void (*doctor_tell)(void *owner, int result, const struct error *line);
 /* the text of a container's /etc/resolv.conf, put to the rest; -Exxx: it could not be read */
 #define RESOLV_CONF "ResolvConf"
 
+#define OF_PODMAN "OfPodman" /* put to the rest too: it gives no CAP_NET_RAW by default */
+
 struct doctor {
 	const struct cgroup_root *root;
 	const json_t *containers;  /* all, as the engine inspected them */
 	const struct config *file; /* NULL: none */
-	bool podman;		   /* gives no CAP_NET_RAW by default */
 	doctor_tell tell;
 	void *owner;
 };
@@ -49,8 +50,8 @@ pid_t doctor_pid(const json_t *c); /* 0: it does not run */
 /* By name or id; NULL: none. */
 const json_t *doctor_find(const json_t *containers, const char *name);
 
-/* The machine at hand. *ret: all containers as inspected; NULL: none could be asked. */
-int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line);
+/* The machine at hand: each engine, and all its containers as inspected, added to `ret`. */
+void doctor_engines(const struct doctor *d, json_t *ret);
 /* Who answers programs of this machine before they look at resolv.conf. */
 int doctor_names(const struct config *file, struct error *line);
 /* Workloads in cgroups that somebody else than root may take a process out of. */

@@ -179,7 +179,7 @@ static void check_privileges(const struct doctor *d, const json_t *c)
 	if (*found)
 		finding(d, c, "remove them from cap_add",
 			"may change or leave the network that it is leashed in:%s", found);
-	if (has_capability(c, "NET_RAW", !d->podman))
+	if (has_capability(c, "NET_RAW", !json_is_true(json_object_get(c, OF_PODMAN))))
 		finding(d, c, "cap_drop: [ALL], and cap_add what it needs, or cap_drop: [NET_RAW]",
 			"has CAP_NET_RAW%s: packet sockets pass the gate, and the guard alone "
 			"stops them",

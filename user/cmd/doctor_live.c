@@ -35,68 +35,88 @@ static void add_resolv_conf(json_t *container)
 		json_object_set_new(container, RESOLV_CONF, json_integer(n));
 }
 
-static int inspect_all(const char *socket_path, json_t **ret, struct error *line)
+static int inspect_all(const char *socket, bool podman, json_t *ret, struct error *line)
 {
 	json_t *list, *c;
 	size_t i;
-	int r = docker_get(socket_path, "/containers/json?all=1", &list, line);
+	int r = docker_get(socket, "/containers/json?all=1", &list, line);
 
 	if (r)
 		return r;
-	*ret = json_array();
 	json_array_foreach(list, i, c) {
 		char path[256];
 		json_t *inspected;
 
 		snprintf(path, sizeof(path), "/containers/%.64s/json", docker_text(c, "Id"));
-		if (docker_get(socket_path, path, &inspected, NULL))
+		if (docker_get(socket, path, &inspected, NULL))
 			continue; /* gone meanwhile */
 		add_resolv_conf(inspected);
-		json_array_append_new(*ret, inspected);
+		json_object_set_new(inspected, OF_PODMAN, json_boolean(podman));
+		json_array_append_new(ret, inspected);
 	}
 	json_decref(list);
 	return 0;
 }
 
-int doctor_engine(const struct config *file, json_t **ret, bool *ret_podman, struct error *line)
+static int look_at_engine(const char *socket, json_t *containers, struct error *line)
 {
-	const char *where = file ? file->engine : "auto", *socket_path;
-	const char *version;
-	json_t *info;
-	bool v1;
+	size_t before = json_array_size(containers);
+	json_t *info, *version;
+	char refusals[ENGINE_ERROR_LEN];
+	bool v1, podman;
 	int r;
 
-	*ret = NULL;
-	if (!strcmp(where, "none"))
-		return say(line, INFO, "engine = none: no container is looked at");
-	socket_path = docker_socket(where);
-	if (!socket_path && strcmp(where, "auto"))
-		return fail(line, ERROR_OTHER, -ENOENT,
-			    "start the engine, or correct the key `engine`",
-			    "find the engine's socket '%s'", quote(where));
-	if (!socket_path)
-		return say(line, INFO, "no socket of Docker or Podman");
-	if (access(socket_path, W_OK) < 0)
-		return say(line, INFO, "'%s' is not for us: needs root", socket_path);
-	r = docker_get(socket_path, "/info", &info, line);
-	if (r)
+	if (*socket == '/' && access(socket, W_OK) < 0)
+		return say(line, INFO, "'%s' is not for us: needs root", socket);
+	r = docker_get(socket, "/info", &info, line);
+	if (r && r != -EACCES)
 		return r;
-	version = quote(docker_text(info, "ServerVersion"));
 	v1 = !strcmp(docker_text(info, "CgroupVersion"), "1");
-	json_decref(info);
-	docker_get(socket_path, "/version", &info, NULL);
-	*ret_podman = docker_is_podman(info);
 	json_decref(info);
 	if (v1)
 		return fail(line, ERROR_OTHER, 0, "boot with systemd.unified_cgroup_hierarchy=1",
 			    "the engine at '%s' uses cgroup v1: its containers have no cgroup to "
 			    "leash",
-			    socket_path);
-	r = inspect_all(socket_path, ret, line);
-	return r ? r
-		 : say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)",
-		       *ret_podman ? "Podman" : "Docker", version, socket_path,
-		       json_array_size(*ret));
+			    socket);
+	docker_get(socket, "/version", &version, NULL);
+	podman = docker_is_podman(version);
+	r = inspect_all(socket, podman, containers, line);
+	docker_refusals(socket, refusals, sizeof(refusals));
+	if (!r && *refusals)
+		r = fail(line, ERROR_OTHER, 0, NULL, "the engine at '%s': %s", socket, refusals);
+	if (!r)
+		say(line, OK, "%s %s at '%s', cgroup v2, %zu container(s)",
+		    podman ? "Podman" : "Docker", quote(docker_text(version, "Version")), socket,
+		    json_array_size(containers) - before);
+	json_decref(version);
+	return r;
+}
+
+void doctor_engines(const struct doctor *d, json_t *ret)
+{
+	const char *engines = d->file ? d->file->engine : "auto", *socket;
+	char where[ENGINES][ENGINE_WHERE_LEN];
+	size_t n = docker_split(engines, where), found = 0;
+	struct error line;
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		socket = docker_socket(where[i]);
+		if (!socket && !strcmp(engines, "auto"))
+			continue;
+		found++;
+		r = socket ? look_at_engine(socket, ret, &line)
+			   : fail(&line, ERROR_OTHER, -ENOENT,
+				  "start the engine, or correct the key `engine`",
+				  "find the engine's socket '%s'", quote(where[i]));
+		d->tell(d->owner, r, &line);
+	}
+	if (!found)
+		d->tell(d->owner,
+			say(&line, INFO,
+			    n ? "no socket of Docker or Podman"
+			      : "engine = none: no container is looked at"),
+			&line);
 }
 
 /* ------ names ------ */

@@ -14,10 +14,12 @@
 
 #include "base/util.h"
 
-#define CONFIG_TUNNELS	 32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
-#define CONFIG_WORKLOADS 256
-#define CONFIG_SLICES	 16
-#define CONFIG_NAME_LEN	 64
+#define CONFIG_TUNNELS	  32 /* well below VPNLEASH_SLOTS, so that old slots can rest */
+#define CONFIG_WORKLOADS  256
+#define CONFIG_SLICES	  16
+#define CONFIG_NAME_LEN	  64
+#define CONFIG_SOCKETS	  4 /* of engines */
+#define CONFIG_SOCKET_LEN 128
 
 enum on_failure { ON_FAILURE_FREEZE, ON_FAILURE_BLOCK };
 
@@ -136,7 +138,7 @@ struct config_origin {
 
 struct config {
 	uint64_t lease_ns;
-	char engine[128]; /* see engine_start() */
+	char engine[CONFIG_SOCKETS * CONFIG_SOCKET_LEN]; /* see docker_split() */
 	size_t n_slices;
 	char slices[CONFIG_SLICES][256]; /* to be locked; names as after "slice:" */
 	bool has_daemon;		 /* a [daemon] section was read */

@@ -150,11 +150,58 @@ static int set_stop_after(struct place *p, const char *value, struct error *err)
 	return set_duration(&p->workload->stop_after_ns, value, 0, 24 * 3600, err);
 }
 
+/* tcp://ADDRESS:PORT, of this machine or a private network: whoever is on that way knows every
+ * container, and may say which are to be leashed. NULL, or what to say instead. */
+static const char *check_tcp(const char *where)
+{
+	static const struct {
+		uint32_t network, mask;
+	} private[] = { { 0x7f000000, 0xff000000 },
+			{ 0x0a000000, 0xff000000 },
+			{ 0xac100000, 0xfff00000 },
+			{ 0xc0a80000, 0xffff0000 } };
+	char address[INET_ADDRSTRLEN], end;
+	struct in_addr a;
+	unsigned int port;
+
+	if (sscanf(where, "tcp://%15[0-9.]:%5u%c", address, &port, &end) != 2 || !port ||
+	    port > UINT16_MAX || inet_pton(AF_INET, address, &a) != 1)
+		return "an IPv4 address and a port, as tcp://127.0.0.1:2375";
+	for (size_t i = 0; i < ARRAY_SIZE(private); i++)
+		if ((ntohl(a.s_addr) & private[i].mask) == private[i].network)
+			return NULL;
+	return "nothing encrypts that way: use 127.0.0.1, or an address of 10.0.0.0/8, "
+	       "172.16.0.0/12 or 192.168.0.0/16";
+}
+
+static const char *check_sockets(const char *value)
+{
+	const char *remedy = "auto, none, or unix:///PATH and tcp://ADDRESS:PORT, up to "
+			     "four with spaces between them";
+	char one[CONFIG_SOCKET_LEN];
+	size_t n = 0, length, length_of_all = strlen(value);
+
+	for (; *value; value += length + strspn(value + length, " "), n++) {
+		length = strcspn(value, " ");
+		if (length >= sizeof(one) || n == CONFIG_SOCKETS)
+			return remedy;
+		snprintf(one, sizeof(one), "%.*s", (int)length, value);
+		if (!strncmp(one, "tcp://", 6) && check_tcp(one))
+			return check_tcp(one);
+		if (strncmp(one, "tcp://", 6) && strncmp(one, "unix:///", 8))
+			return remedy;
+	}
+	return n && length_of_all < sizeof(((struct config *)0)->engine) ? NULL : remedy;
+}
+
 static int set_engine(struct place *p, const char *value, struct error *err)
 {
-	if ((strcmp(value, "auto") && strcmp(value, "none") && strncmp(value, "unix:///", 8)) ||
-	    strlen(value) >= sizeof(p->config->engine))
-		return wrong(err, "auto, none, or unix:///PATH", "not an engine");
+	const char *remedy = NULL;
+
+	if (strcmp(value, "auto") && strcmp(value, "none"))
+		remedy = check_sockets(value);
+	if (remedy)
+		return wrong(err, remedy, "not an engine");
 	snprintf(p->config->engine, sizeof(p->config->engine), "%s", value);
 	return 0;
 }
@@ -313,8 +360,8 @@ static const struct key keys[] = {
 	  .help = "how long a dead daemon's grant lasts: 1s to 4s, default 3s" },
 	{ "slice", "NAME", .section = SECTION_DAEMON, .set = set_slice, .repeatable = true,
 	  .help = "lock this slice (a-b.slice, or /PATH); repeatable" },
-	{ "engine", "auto|none|unix:///PATH", .section = SECTION_DAEMON, .set = set_engine,
-	  .help = "the socket of Docker or Podman; default auto" },
+	{ "engine", "auto|none|unix:///PATH|tcp://ADDRESS:PORT", .section = SECTION_DAEMON, .set = set_engine,
+	  .help = "the socket of Docker, Podman, or a proxy; default auto: both" },
 	{ "allow", .section = SECTION_TUNNEL, .set = set_allow, .repeatable = true },
 	{ "reach", .section = SECTION_TUNNEL, .set = set_reach, .repeatable = true },
 	{ "hook", "PROGRAM", .section = SECTION_WORKLOAD, .set = set_hook,

@@ -140,7 +140,8 @@ static enum place_found find_place(const struct tunnel *t)
 		return !owner->running ? PLACE_OWNER_STOPPED
 		       : owner->pid    ? PLACE_NEW
 				       : PLACE_OWNER_HIDDEN;
-	return inventory_reachable(w->inventory, w->kind) ? PLACE_NO_OWNER : PLACE_NO_ENGINE;
+	return inventory_reachable(w->inventory, w->kind, w->name) ? PLACE_NO_OWNER
+								   : PLACE_NO_ENGINE;
 }
 
 /* What stands in brackets at the end, where remedies stand; its length in *ret_n. NULL: nothing. */

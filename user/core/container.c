@@ -146,7 +146,8 @@ static bool was_moved(const struct workload *w)
 
 bool container_may_move(const struct workload *w)
 {
-	return !was_moved(w) && inventory_reachable(w->daemon->inventory, w->container.kind);
+	return !was_moved(w) &&
+	       inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id);
 }
 
 void container_moves(struct workload *w)

@@ -68,7 +68,7 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 	if (!w->container.ended_ns) /* it runs again, or that is decided already */
 		return 0;
 	w->container.ended_ns = 0;
-	if (!inventory_reachable(w->daemon->inventory, w->container.kind)) {
+	if (!inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		return 0;
 	}
@@ -314,6 +314,7 @@ void container_look(struct workload *w)
 	container_look_if_left(w, i);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		container_take_place(w, i->cgroup);
-	if (w->container.running && inventory_reachable(w->daemon->inventory, w->container.kind))
+	if (w->container.running &&
+	    inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id))
 		container_say_removed(w);
 }

@@ -52,7 +52,6 @@ struct daemon {
 	 * workload, and their cgroup */
 	uint32_t levels;
 	bool running;	 /* all that the file names has been started */
-	bool no_engine;	 /* none is asked: no container has labels */
 	bool guards_due; /* a record has gone that may have been the last to hold a guard */
 	int lock_fd;
 };

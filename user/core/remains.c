@@ -130,7 +130,7 @@ static bool all_tunnels_known(const struct daemon *d)
 	for_each_tunnel(d, t)
 		if (!t->netns_cookie)
 			return false;
-	return d->running && (d->no_engine || inventory_reachable(d->inventory, ENGINE_CONTAINER));
+	return d->running && inventory_complete(d->inventory);
 }
 
 /* Before all are known, somebody may live behind a guard whom nobody has leashed yet. */

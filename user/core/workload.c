@@ -76,7 +76,7 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 	if (w->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
 		workload_tunnel_changed(w);
 	else if (w->container.running && !w->held && !leash_is_paused(w)) {
-		if (inventory_reachable(w->daemon->inventory, w->container.kind)) {
+		if (inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id)) {
 			workload_input(w, IN_STOP_DUE);
 			return 0;
 		}

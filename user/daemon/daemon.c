@@ -278,6 +278,8 @@ static int start_loop(struct daemon *d, const char *engine, struct error *err)
 	r = r ? r : prober_begin(d, err);
 	r = r ? r : start_drops(d, err);
 	r = r ? r : hooks_start(&d->hooks, err); /* also for those that labels will name */
+	_Static_assert(CONFIG_SOCKETS == ENGINES && CONFIG_SOCKET_LEN == ENGINE_WHERE_LEN,
+		       "what can be set can be asked");
 	r = r ? r : inventory_start(d->inventory, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }
@@ -314,7 +316,6 @@ static int start_parts(struct daemon *d, const struct config *config, struct err
 	if (r)
 		return r;
 	d->running = true;
-	d->no_engine = !strcmp(config->engine, "none");
 	exec_adopt(d);
 	unguard_sweep(d);
 	remains_scan(d);

@@ -238,10 +238,18 @@ static int add_left_behind(uint64_t cgroup_id, const struct workload_record *rec
 	return 0;
 }
 
+static void add_engine(const char *where, bool up, const char *trouble, void *arg)
+{
+	json_array_append_new(arg,
+			      json_pack("{s:o,s:b,s:o}", "engine", report_text(where), "reachable",
+					up, "trouble", report_text(*trouble ? trouble : NULL)));
+}
+
 static json_t *answer_status(struct daemon *d, const struct request *q, struct error *err)
 {
 	json_t *tunnels = json_array(), *workloads = json_array();
 	struct left_behind left = { d, workloads, json_array(), 0, NULL };
+	json_t *engines = json_array(), *answer;
 
 	for_each_tunnel(d, t)
 		json_array_append_new(tunnels, tunnel_status(t));
@@ -253,7 +261,10 @@ static json_t *answer_status(struct daemon *d, const struct request *q, struct e
 		pins_each_workload(gate_pins(d->gate), add_left_behind, &left);
 	privilege_long_work(false);
 	free(left.bound);
-	return report_json(getpid(), tunnels, workloads, remains_count(d), left.removed);
+	inventory_each_engine(d->inventory, add_engine, engines);
+	answer = report_json(getpid(), tunnels, workloads, remains_count(d), left.removed);
+	json_object_set_new(answer, "engines", engines);
+	return answer;
 }
 
 /* By its name, or by what `status` shows of it: that one can always be typed. */
@@ -289,7 +300,7 @@ static bool is_idle(const struct daemon *d)
 		if (t->of_slice)
 			return false;
 	return !d->n_workloads && !remains_count(d) &&
-	       !inventory_reachable(d->inventory, ENGINE_CONTAINER);
+	       !inventory_reachable(d->inventory, ENGINE_CONTAINER, "");
 }
 
 /* All, or the one of that name, also one that an earlier run left behind. A daemon with no workload

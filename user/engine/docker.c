@@ -12,11 +12,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define HOST	     "http://localhost" /* for the URL alone: the connection is the socket's */
 #define LIST	     "/containers/json?all=1"
-#define EVENTS	     HOST "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
+#define EVENTS	     "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
+#define REFUSES_POST "docker-socket-proxy: POST=1"
 #define LINE_MAX_    (1024 * 1024)
 #define BODY_MAX     (8 * 1024 * 1024)
 #define LIST_MAX     (64 * 1024 * 1024) /* the list of all containers, with their labels */
@@ -100,14 +101,19 @@ static size_t add_to_body(char *data, size_t size, size_t n, void *arg)
 	return n;
 }
 
-static CURL *new_request(const char *socket_path, const char *url, curl_write_callback write,
-			 void *to)
+static CURL *new_request(const char *socket, const char *path, curl_write_callback write, void *to)
 {
-	CURL *c = lib.curl_easy_init();
+	bool tcp = !strncmp(socket, "tcp://", 6);
+	char url[PATH_MAX];
+	CURL *c;
 
-	if (!c)
+	if (snprintf(url, sizeof(url), "http://%s%s", tcp ? socket + 6 : "localhost", path) >=
+		    (int)sizeof(url) ||
+	    !(c = lib.curl_easy_init()))
 		return NULL;
-	lib.curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, socket_path);
+	if (!tcp)
+		lib.curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, socket);
+	lib.curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L); /* nothing may happen for hours */
 	lib.curl_easy_setopt(c, CURLOPT_URL, url);
 	lib.curl_easy_setopt(c, CURLOPT_PROXY, "");
 	lib.curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -135,19 +141,44 @@ static int result_of(long code)
 					      : -EREMOTEIO;
 }
 
-static int get_body(const char *socket_path, const char *path, struct body *ret, struct error *err)
+/* What a proxy before the engine is to let through, in docker-socket-proxy's words. */
+static const char *switch_of(const char *path)
 {
-	char url[PATH_MAX], message[200];
+	static const char *const of[][2] = { { "/containers", "CONTAINERS" },
+					     { "/events", "EVENTS" },
+					     { "/images", "IMAGES" },
+					     { "/info", "INFO" },
+					     { "/version", "VERSION" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(of); i++)
+		if (!strncmp(path, of[i][0], strlen(of[i][0])))
+			return of[i][1];
+	return "";
+}
+
+static int fail_refused(const char *path, struct error *err)
+{
+	char remedy[100];
+
+	snprintf(remedy, sizeof(remedy), "docker-socket-proxy: %s=1", switch_of(path));
+	fail(err, ERROR_OTHER, 0, remedy, "it refuses GET %.*s", (int)strcspn(path, "?"), path);
+	return -EACCES;
+}
+
+/* post: an empty POST. */
+static int get_body(const char *socket, const char *path, bool post, struct body *ret,
+		    struct error *err)
+{
+	char message[200];
 	CURLcode code;
 	long status = 0;
-	CURL *c;
+	CURL *c = new_request(socket, path, add_to_body, ret);
 	int r;
 
-	if (snprintf(url, sizeof(url), HOST "%s", path) >= (int)sizeof(url))
-		return fail(err, ERROR_OTHER, -ENAMETOOLONG, NULL, "ask the engine");
-	c = new_request(socket_path, url, add_to_body, ret);
 	if (!c)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "ask the engine");
+	if (post)
+		lib.curl_easy_setopt(c, CURLOPT_POSTFIELDS, "");
 	lib.curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, GET_MS);
 	code = lib.curl_easy_perform(c);
 	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
@@ -159,9 +190,11 @@ static int get_body(const char *socket_path, const char *path, struct body *ret,
 		return -EREMOTEIO;
 	}
 	if (code != CURLE_OK)
-		return fail(err, ERROR_OTHER, -EIO, NULL, "ask the engine at %s: %s", socket_path,
+		return fail(err, ERROR_OTHER, -EIO, NULL, "ask the engine at %s: %s", socket,
 			    lib.curl_easy_strerror(code));
 	r = result_of(status);
+	if (r == -EACCES)
+		return fail_refused(path, err);
 	if (r) {
 		message_of(ret, message, sizeof(message));
 		fail(err, ERROR_OTHER, 0, NULL, "the engine says %ld to %s: %s", status, path,
@@ -170,13 +203,13 @@ static int get_body(const char *socket_path, const char *path, struct body *ret,
 	return r;
 }
 
-int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err)
+int docker_get(const char *socket, const char *path, json_t **ret, struct error *err)
 {
 	struct body body = { .max = strncmp(path, LIST, strlen(LIST)) ? BODY_MAX : LIST_MAX };
 	int r = load_curl(err);
 
 	*ret = NULL;
-	r = r ? r : get_body(socket_path, path, &body, err);
+	r = r ? r : get_body(socket, path, false, &body, err);
 	if (!r)
 		*ret = docker_parse(body.text, body.n);
 	free(body.text);
@@ -185,17 +218,70 @@ int docker_get(const char *socket_path, const char *path, json_t **ret, struct e
 	return r;
 }
 
+/* Is it refused? Of what there is not, so that nothing comes of it. */
+static bool is_refused(const char *socket, const char *path, bool post)
+{
+	struct body body = { .max = BODY_MAX };
+	int r = get_body(socket, path, post, &body, NULL);
+
+	free(body.text);
+	return r == -EACCES;
+}
+
+void docker_refusals(const char *socket, char *ret, size_t size)
+{
+#define NOBODY "0000000000000000000000000000000000000000000000000000000000000000"
+	bool stop = is_refused(socket, "/containers/" NOBODY "/stop", true) ||
+		    is_refused(socket, "/containers/" NOBODY "/start", true);
+	bool image = is_refused(socket, "/images/sha256:" NOBODY "/json", false);
+
+	snprintf(
+		ret, size, "%s%s%s",
+		stop ? "it refuses to stop and start containers: they are frozen only (" REFUSES_POST
+		       ")"
+		     : "",
+		stop && image ? "; " : "",
+		image ? "it does not show images: labels can not be told from theirs, and "
+			"containers with labels stay locked (docker-socket-proxy: IMAGES=1)"
+		      : "");
+}
+
+size_t docker_split(const char *engines, char ret[ENGINES][ENGINE_WHERE_LEN])
+{
+	size_t n = 0, length;
+
+	if (!strcmp(engines, "none"))
+		return 0;
+	if (!strcmp(engines, "auto"))
+		engines = "docker podman";
+	for (; n < ENGINES && *(engines += strspn(engines, " ")); engines += length) {
+		length = strcspn(engines, " ");
+		snprintf(ret[n++], ENGINE_WHERE_LEN, "%.*s", (int)length, engines);
+	}
+	return n;
+}
+
 const char *docker_socket(const char *where)
 {
-	static const char *const usual[] = { "/run/docker.sock", "/var/run/docker.sock",
-					     "/run/podman/podman.sock" };
+	static const char *const docker[] = { "/run/docker.sock", "/var/run/docker.sock" };
+	static const char podman[] = "/run/podman/podman.sock";
+	struct stat of_docker, of_podman;
 
+	if (!strncmp(where, "tcp://", 6))
+		return where;
 	if (!strncmp(where, "unix://", 7))
 		return access(where + 7, F_OK) ? NULL : where + 7;
-	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
-		if (!access(usual[i], F_OK))
-			return usual[i];
-	return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(docker); i++) {
+		if (stat(docker[i], &of_docker))
+			continue;
+		if (!strcmp(where, "docker"))
+			return docker[i];
+		/* the package podman-docker: a link */
+		if (!stat(podman, &of_podman) && of_podman.st_dev == of_docker.st_dev &&
+		    of_podman.st_ino == of_docker.st_ino)
+			return NULL;
+	}
+	return !strcmp(where, "podman") && !access(podman, F_OK) ? podman : NULL;
 }
 
 /* ------ the state ------ */
@@ -211,14 +297,16 @@ struct docker {
 	const struct docker_care *care;
 	engine_tell tell;
 	void *owner;
-	const char *socket_path;
+	const char *socket; /* a path, or tcp://ADDRESS:PORT */
 	CURLM *multi;
 	CURL *stream; /* NULL: not connected */
 	bool told_down, had_socket;
-	bool late; /* the last GET was not answered in time */
+	char why[ENGINE_ERROR_LEN]; /* that was told */
+	bool late;		    /* the last GET was not answered in time */
 	uint64_t retry_ns;
 	unsigned int retry_ms;
 	struct docker_info info;
+	char refusals[ENGINE_ERROR_LEN]; /* see docker_refusals() */
 
 	size_t n_line; /* of the stream, up to its next newline */
 	char *line;
@@ -302,9 +390,10 @@ static void docker_go_down(struct docker *d, const char *why)
 	d->lost = false;
 	d->retry_ms = doubled(d->retry_ms, RETRY_MIN_MS, RETRY_MAX_MS);
 	d->retry_ns = now_boot_ns() + d->retry_ms * NS_PER_MSEC;
-	if (d->told_down)
+	if (d->told_down && !strncmp(d->why, why, sizeof(d->why) - 1))
 		return;
 	d->told_down = true;
+	snprintf(d->why, sizeof(d->why), "%s", why);
 	e = engine_event(ENGINE_DOWN, ENGINE_CONTAINER);
 	snprintf(e->error, sizeof(e->error), "%s", why);
 	d->tell(d->owner, e);
@@ -336,7 +425,7 @@ static int find_image(const struct docker *d, const json_t *inspect, json_t **re
 	    strspn(image, "0123456789abcdefghijklmnopqrstuvwxyz:") != strlen(image))
 		return 0;
 	snprintf(path, sizeof(path), "/images/%s/json", image);
-	r = docker_get(d->socket_path, path, ret, err);
+	r = docker_get(d->socket, path, ret, err);
 	return r == -ENOENT || r == -EACCES || r == -EREMOTEIO || r == -EBADMSG ? 0 : r;
 }
 
@@ -351,7 +440,7 @@ static int find_listed(struct docker *d, const char *id, json_t **ret_all, const
 	int r;
 
 	snprintf(path, sizeof(path), "%s%s%s", filter, id, end);
-	r = docker_get(d->socket_path, path, ret_all, NULL);
+	r = docker_get(d->socket, path, ret_all, NULL);
 	if (r || !json_is_array(*ret_all))
 		return -EREMOTEIO; /* also for 404: that is about the list itself */
 	json_array_foreach(*ret_all, i, one) {
@@ -435,7 +524,7 @@ static void ask_later(struct docker *d, const char *id, bool soon)
 static bool is_late_alone(struct docker *d)
 {
 	json_t *version = NULL;
-	bool alone = !d->late || !docker_get(d->socket_path, "/version", &version, NULL);
+	bool alone = !d->late || !docker_get(d->socket, "/version", &version, NULL);
 
 	json_decref(version);
 	d->late = true;
@@ -453,7 +542,7 @@ static int ask_and_tell(struct docker *d, const char *id, const json_t *listed, 
 	int r;
 
 	snprintf(path, sizeof(path), "/containers/%s/json", id);
-	r = docker_get(d->socket_path, path, &j, err);
+	r = docker_get(d->socket, path, &j, err);
 	if (!r) {
 		d->late = false;
 		r = tell_container(d, id, j, listed, err);
@@ -513,20 +602,23 @@ static int inspect_container(struct docker *d, const char *id, const json_t *lis
 	return r;
 }
 
+/* A proxy that refuses these, or an engine that is slow, costs foresight: where a cgroup will be is
+ * guessed until it runs. */
 static int read_info(struct docker *d, struct error *err)
 {
 	json_t *info;
-	int r = docker_get(d->socket_path, "/info", &info, err);
+	int r = docker_get(d->socket, "/info", &info, err);
 
-	if (r)
+	if (r && r != -EACCES && r != -ETIMEDOUT)
 		return r;
-	d->info.systemd_driver = !strcmp(docker_text(info, "CgroupDriver"), "systemd");
+	d->info.systemd_driver = r ? !access("/run/systemd/system", F_OK)
+				   : !strcmp(docker_text(info, "CgroupDriver"), "systemd");
 	json_decref(info);
-	r = docker_get(d->socket_path, "/version", &info, err);
+	r = docker_get(d->socket, "/version", &info, err);
 	if (!r)
 		d->info.podman = docker_is_podman(info);
 	json_decref(info);
-	return r;
+	return r == -EACCES || r == -ETIMEDOUT ? 0 : r;
 }
 
 static int list_containers(struct docker *d, struct error *err)
@@ -534,7 +626,7 @@ static int list_containers(struct docker *d, struct error *err)
 	bool nameless = false;
 	json_t *all, *one;
 	size_t i;
-	int r = docker_get(d->socket_path, LIST, &all, err);
+	int r = docker_get(d->socket, LIST, &all, err);
 
 	if (r)
 		return r;
@@ -630,8 +722,7 @@ static int start_stream(struct docker *d, struct error *err)
 		d->line = malloc(LINE_MAX_);
 	if (!d->multi)
 		d->multi = lib.curl_multi_init();
-	d->stream =
-		d->line && d->multi ? new_request(d->socket_path, EVENTS, add_to_stream, d) : NULL;
+	d->stream = d->line && d->multi ? new_request(d->socket, EVENTS, add_to_stream, d) : NULL;
 	if (!d->stream)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "listen to the engine");
 	lib.curl_multi_add_handle(d->multi, d->stream);
@@ -645,19 +736,24 @@ static int start_stream(struct docker *d, struct error *err)
 	}
 	if (running && (!status || status == 200))
 		return 0;
-	return fail(err, ERROR_OTHER, -EIO, status == 403 ? "let GET /events through" : NULL,
-		    "listen to the engine's events (%ld)", status);
+	if (result_of(status) == -EACCES)
+		return fail_refused(EVENTS, err);
+	return fail(err, ERROR_OTHER, -EIO, NULL, "listen to the engine's events (%ld)", status);
 }
 
 static int list_all(struct docker *d, struct error *err)
 {
+	struct engine_event *e;
 	int r;
 
 	d->tell(d->owner, engine_event(ENGINE_UP, ENGINE_CONTAINER));
 	r = list_containers(d, err);
-	if (!r)
-		d->tell(d->owner, engine_event(ENGINE_LISTED, ENGINE_CONTAINER));
-	return r;
+	if (r)
+		return r;
+	e = engine_event(ENGINE_LISTED, ENGINE_CONTAINER);
+	memcpy(e->error, d->refusals, sizeof(e->error));
+	d->tell(d->owner, e);
+	return 0;
 }
 
 static int connect_to(struct docker *d, struct error *err)
@@ -666,15 +762,19 @@ static int connect_to(struct docker *d, struct error *err)
 
 	r = r ? r : start_stream(d, err);
 	r = r ? r : read_info(d, err);
-	return r ? r : list_all(d, err);
+	if (r)
+		return r;
+	if (strchr(d->where, ':')) /* not where an engine itself listens: it may be a proxy */
+		docker_refusals(d->socket, d->refusals, sizeof(d->refusals));
+	return list_all(d, err);
 }
 
 static void connect_anew(struct docker *d)
 {
 	struct error err;
 
-	d->socket_path = docker_socket(d->where);
-	if (!d->socket_path) {
+	d->socket = docker_socket(d->where);
+	if (!d->socket) {
 		docker_go_down(d, d->had_socket ? "its socket is gone" : "");
 		return;
 	}
@@ -757,7 +857,7 @@ static void end_request(struct docker *d, CURL *curl, CURLcode code)
 			snprintf(message, sizeof(message), "%s", lib.curl_easy_strerror(code));
 		if (r == -EACCES && !*message)
 			snprintf(message, sizeof(message),
-				 "the engine's socket does not allow it (%ld)", status);
+				 "its socket does not allow it (" REFUSES_POST ")");
 		end_job(d, j);
 		tell_done(d, request, r, r ? message : "");
 	}
@@ -795,7 +895,7 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
 {
 	struct job *j = NULL;
-	char url[128];
+	char path[128];
 
 	if (!docker_is_id(id)) {
 		tell_done(d, request, -ENOENT, "");
@@ -808,9 +908,9 @@ void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
 			  d->stream ? "too much is being asked" : "the engine does not answer");
 		return;
 	}
-	snprintf(url, sizeof(url), HOST "/containers/%s/%s", id, start ? "start" : "stop");
+	snprintf(path, sizeof(path), "/containers/%s/%s", id, start ? "start" : "stop");
 	*j = (struct job) { .request = request, .body.max = BODY_MAX };
-	j->curl = new_request(d->socket_path, url, add_to_body, &j->body);
+	j->curl = new_request(d->socket, path, add_to_body, &j->body);
 	if (!j->curl) {
 		tell_done(d, request, -ENOMEM, "no memory");
 		return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The Docker Engine's API, or Podman's, on its Unix socket. In a process that may wait: the
- * engine's child (see engine.h) or a command. libcurl is loaded when there is a socket.
+ * The Docker Engine's API, or Podman's, on its Unix socket, or by TCP at a proxy before it. In a
+ * process that may wait: the engine's child (see engine.h) or a command. libcurl is loaded when
+ * there is a socket.
  */
 #pragma once
 
@@ -38,9 +39,14 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 /* Answered by ENGINE_DONE. */
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request);
 
-/* The socket that `where` means; NULL: there is none. */
+/* The engines that the key `engine` names, each a `where`. Their number. */
+size_t docker_split(const char *engines, char ret[ENGINES][ENGINE_WHERE_LEN]);
+/* The path of its socket, or tcp://ADDRESS:PORT as it stands; NULL: there is none. */
 const char *docker_socket(const char *where);
+/* What a proxy there does not let through and what follows, with the remedy; "": nothing. After
+ * docker_get(). */
+void docker_refusals(const char *socket, char *ret, size_t size);
 /* GET `path` of the API: what it says as JSON. -ENOENT: 404, -EACCES: 403 or 405,
  * -EREMOTEIO: another error of its, or more than is read; -EBADMSG: no JSON; -ETIMEDOUT;
- * -ENAMETOOLONG: `path` is; else -EIO. */
-int docker_get(const char *socket_path, const char *path, json_t **ret, struct error *err);
+ * -ENOMEM: `path` is too long, or no memory; else -EIO. */
+int docker_get(const char *socket, const char *path, json_t **ret, struct error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What runs containers and units: an engine (Docker's API, or Podman's compatible one, on its Unix
- * socket) and systemd (on the system bus). A forked child without capabilities talks to both, so
+ * What runs containers and units: an engine (Docker's API, or Podman's compatible one) and systemd
+ * (on the system bus). A forked child without capabilities talks to both, one for each engine, so
  * that the daemon neither waits for them nor parses what they say: it gets flat records, and asks
  * by messages that never block. Nothing that decides about a packet depends on any of it: with the
  * engine gone the daemon keeps what it knows, and its own watchers go on.
@@ -23,6 +23,8 @@
 #define ENGINE_VALUE_LEN 1024
 #define ENGINE_ERROR_LEN 256
 #define ENGINE_HEX_LEN	 65 /* a container's id as text: always 64 digits */
+#define ENGINE_WHERE_LEN 128
+#define ENGINES		 4 /* at once */
 
 struct engine;
 
@@ -75,7 +77,8 @@ static inline const char *engine_shares(const struct engine_item *i)
 
 enum engine_event_kind {
 	ENGINE_UP = 1,	/* connected; an ITEM for everything there follows, then LISTED */
-	ENGINE_LISTED,	/* what was not told since UP is not there any more */
+	ENGINE_LISTED,	/* what was not told since UP is not there any more. `error`: what its
+			 * socket refuses, "" if nothing that is needed */
 	ENGINE_DOWN,	/* the connection is lost; `error` says why, "" if there never was a socket.
 			 * `result` -EPIPE: so is what was to be watched */
 	ENGINE_ITEM,	/* new or changed; after UP told for each */
@@ -101,8 +104,8 @@ struct engine_event {
 	struct engine_item item; /* ITEM, UNKNOWN */
 };
 
-/* where: "auto" (Docker's socket, else Podman's, whichever is there), "unix:///PATH", or "none": no
- * engine, only units. Returns when the child has dropped everything. */
+/* where: "docker" or "podman" (its usual socket), "unix:///PATH", "tcp://ADDRESS:PORT", or "none":
+ * no engine, only units. Returns when the child has dropped everything. */
 int engine_start(struct engine **ret, const char *where, struct error *err);
 void engine_stop(struct engine *e); /* NULL is fine */
 int engine_fd(const struct engine *e);

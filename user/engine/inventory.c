@@ -16,9 +16,22 @@
 #define SEEK_NS	      (1 * NS_PER_SEC)
 #define KINDS	      3 /* enum engine_kind, from 1 on */
 
+/* An engine, and the process that talks to it; the first's talks to systemd too. */
+struct source {
+	struct inventory *inventory;
+	char where[ENGINE_WHERE_LEN];
+	struct engine *engine; /* NULL: the child is dead */
+	sd_event_source *fd, *again;
+	bool up[KINDS];
+	bool settled[KINDS]; /* LISTED or DOWN was told: nothing is to be waited for */
+	bool absent;	     /* there never was a socket */
+	char trouble[ENGINE_ERROR_LEN];
+};
+
 /* An engine_item without the room for labels that it does not have. */
 struct entry {
 	struct entry *next;
+	const struct source *of;
 	bool told;	  /* since the engine came up */
 	bool let_go;	  /* nobody is told of it until it is started anew */
 	pid_t let_go_pid; /* as it was then, -1: nobody knew */
@@ -30,13 +43,11 @@ struct inventory {
 	const struct cgroup_root *root;
 	const struct inventory_containers *containers;
 	void *arg;
-	const char *where;
-	struct engine *engine; /* NULL: the child is dead */
-	sd_event_source *source, *again, *seek;
+	size_t n_sources;
+	struct source sources[ENGINES];
+	sd_event_source *seek;
 	struct entry *entries;
 	struct inventory_watch *watches;
-	bool up[KINDS];
-	bool settled[KINDS]; /* LISTED or DOWN was told: nothing is to be waited for */
 	uint32_t last_request;
 };
 
@@ -53,14 +64,16 @@ static bool is_called(const struct engine_item *i, const char *name)
 	return !strcmp(i->id, name) || (!is_id && !strcmp(i->name, name));
 }
 
+/* A name that two engines have is the first engine's. None: the end. */
 static struct entry **find_entry(struct inventory *v, enum engine_kind kind, const char *name)
 {
-	struct entry **p;
+	struct entry **p, **found = NULL;
 
 	for (p = &v->entries; *p; p = &(*p)->next)
-		if ((*p)->item.kind == kind && is_called(&(*p)->item, name))
-			break;
-	return p;
+		if ((*p)->item.kind == kind && is_called(&(*p)->item, name) &&
+		    (!found || (*p)->of < (*found)->of))
+			found = p;
+	return found ? found : p;
 }
 
 const struct engine_item *inventory_find(struct inventory *v, enum engine_kind kind,
@@ -107,7 +120,8 @@ static void keep_let_go(struct entry *e, const struct entry *old)
 	e->let_go = old->let_go && (*e->item.unusable || e->item.pid == e->let_go_pid);
 }
 
-static struct entry *keep_entry(struct inventory *v, const struct engine_item *item)
+static struct entry *keep_entry(struct inventory *v, const struct source *of,
+				const struct engine_item *item)
 {
 	struct entry **p = find_entry(v, item->kind, item->id), *old = *p;
 	size_t size =
@@ -118,6 +132,7 @@ static struct entry *keep_entry(struct inventory *v, const struct engine_item *i
 		return NULL;
 	memcpy(&e->item, item, size - offsetof(struct entry, item));
 	e->next = old ? old->next : NULL;
+	e->of = of;
 	e->let_go = false;
 	if (old)
 		keep_let_go(e, old);
@@ -147,8 +162,8 @@ static void tell_watches(struct inventory *v, const struct engine_item *i)
 
 static void watch_unit(struct inventory *v, const struct inventory_watch *w)
 {
-	if (v->engine && w->kind == ENGINE_UNIT)
-		engine_watch_unit(v->engine, w->name);
+	if (v->sources->engine && w->kind == ENGINE_UNIT)
+		engine_watch_unit(v->sources->engine, w->name);
 }
 
 static void watch_units(struct inventory *v)
@@ -197,27 +212,42 @@ static void entry_gone(struct inventory *v, struct entry **p)
 	free(e);
 }
 
-static void engine_listed(struct inventory *v, enum engine_kind kind)
+static void engine_listed(struct source *s, enum engine_kind kind)
 {
+	struct inventory *v = s->inventory;
+
 	for (struct entry **p = &v->entries; *p;)
-		if ((*p)->item.kind == kind && !(*p)->told)
+		if ((*p)->of == s && (*p)->item.kind == kind && !(*p)->told)
 			entry_gone(v, p);
 		else
 			p = &(*p)->next;
 }
 
-static void engine_is(struct inventory *v, enum engine_kind kind, bool there, const char *why)
+static const struct source *source_of(const struct inventory *v, enum engine_kind kind,
+				      const char *name)
 {
+	struct entry *e = *find_entry((struct inventory *)v, kind, name); /* it changes nothing */
+
+	return e ? e->of : NULL;
+}
+
+static void engine_is(struct source *s, enum engine_kind kind, bool there, const char *why)
+{
+	struct inventory *v = s->inventory;
+
 	/* that there never was one is no news */
-	if (!there && *why && (v->up[kind] || !v->settled[kind]))
+	if (!there && *why && (s->up[kind] || !s->settled[kind] || kind == ENGINE_CONTAINER))
 		log_line(LOG_LEVEL_WARNING,
 			 "the %s is out of reach: %s (gate and freezer go on without it; stop and "
 			 "start wait for it)",
 			 kind == ENGINE_UNIT ? "system bus" : "engine", quote(why));
-	v->up[kind] = there;
-	for (struct inventory_watch *w = v->watches; w; w = w->next)
-		if (w->kind == kind && w->listener->engine)
+	s->up[kind] = there;
+	for (struct inventory_watch *w = v->watches; w; w = w->next) {
+		const struct source *of = source_of(v, w->kind, w->name);
+
+		if (w->kind == kind && w->listener->engine && (!of || of == s))
 			w->listener->engine(w->owner, there);
+	}
 }
 
 static void tell_of_container(struct inventory *v, const struct entry *e, bool first)
@@ -279,49 +309,64 @@ static void say_unusable(const struct engine_item *i)
 
 /* ------ what it says ------ */
 
-static void engine_stop_child(struct inventory *v)
+static void engine_stop_child(struct source *s)
 {
-	v->source = sd_event_source_disable_unref(v->source);
-	engine_stop(v->engine);
-	v->engine = NULL;
+	s->fd = sd_event_source_disable_unref(s->fd);
+	engine_stop(s->engine);
+	s->engine = NULL;
 }
 
 /* The child says everything anew. */
-static void engine_start_over(struct inventory *v, const char *why)
+static void engine_start_over(struct source *s, const char *why)
 {
-	engine_stop_child(v);
+	engine_stop_child(s);
 	for (enum engine_kind kind = ENGINE_CONTAINER; kind < KINDS; kind++)
-		engine_is(v, kind, false, why);
-	set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_engine_again, v);
+		if (kind == ENGINE_CONTAINER || s == s->inventory->sources)
+			engine_is(s, kind, false, why);
+	set_timer(s->inventory->loop, &s->again, now_boot_ns() + RESTART_NS, on_engine_again, s);
 }
 
-static void take_item(struct inventory *v, const struct engine_item *item)
+static void say_namesake(struct inventory *v, const struct entry *e)
 {
+	for (const struct entry *k = v->entries; k; k = k->next)
+		if (k->of != e->of && k->item.kind == e->item.kind &&
+		    !strcmp(k->item.name, e->item.name))
+			log_line(LOG_LEVEL_WARNING,
+				 "two engines have a container '%s': by that name the file means "
+				 "%s's",
+				 quote(e->item.name), (k->of < e->of ? k : e)->of->where);
+}
+
+static void take_item(struct source *s, const struct engine_item *item)
+{
+	struct inventory *v = s->inventory;
 	struct entry *e = *find_entry(v, item->kind, item->id);
 	bool first = !e, was_labelled = e && (e->item.n_labels || e->item.labelled);
 	bool was_unusable = e && *e->item.unusable;
 	bool news = *item->unusable && (first || strcmp(e->item.unusable, item->unusable));
 
-	e = keep_entry(v, item);
+	e = keep_entry(v, s, item);
 	if (!e)
-		return engine_start_over(v, "no memory");
+		return engine_start_over(s, "no memory");
 	if (*item->unusable)
 		e->item.labelled |= was_labelled;
+	if (first)
+		say_namesake(v, e);
 	if (news)
 		say_unusable(&e->item);
 	tell_watches(v, &e->item);
 	if (was_unusable && !*item->unusable)
 		v->containers->usable(v->arg, &e->item);
-	if (v->up[ENGINE_CONTAINER] || *item->unusable)
+	if (s->up[ENGINE_CONTAINER] || *item->unusable)
 		tell_of_container(v, e, first);
-	if (v->up[ENGINE_CONTAINER] && first && item->kind == ENGINE_CONTAINER)
+	if (s->up[ENGINE_CONTAINER] && first && item->kind == ENGINE_CONTAINER)
 		v->containers->came(v->arg, &e->item);
 }
 
 /* What was known of it before is better than nothing: it goes on by that. */
-static void take_unknown(struct inventory *v, const struct engine_event *e)
+static void take_unknown(struct source *s, const struct engine_event *e)
 {
-	struct entry *known = *e->id ? *find_entry(v, ENGINE_CONTAINER, e->id) : NULL;
+	struct entry *known = *e->id ? *find_entry(s->inventory, ENGINE_CONTAINER, e->id) : NULL;
 
 	if (!*e->id) {
 		log_line(LOG_LEVEL_ERR, "an entry of the engine's list of containers has no id: "
@@ -331,7 +376,7 @@ static void take_unknown(struct inventory *v, const struct engine_event *e)
 		log_line(LOG_LEVEL_ERR, "container '%.12s': %s: it is taken for what it was", e->id,
 			 quote(e->item.unusable));
 	} else {
-		take_item(v, &e->item);
+		take_item(s, &e->item);
 	}
 }
 
@@ -355,34 +400,58 @@ static void tell_done(struct inventory *v, const struct engine_event *e)
 		}
 }
 
-static void take_event(struct inventory *v, const struct engine_event *e)
+static void source_listed(struct source *s, const struct engine_event *e)
 {
+	struct inventory *v = s->inventory;
+
+	engine_listed(s, e->of);
+	for (struct entry *k = v->entries; k; k = k->next)
+		if (k->of == s && k->item.kind == e->of)
+			tell_of_container(v, k, true);
+	if (e->of == ENGINE_CONTAINER) {
+		if (*e->error && strcmp(e->error, s->trouble))
+			log_line(LOG_LEVEL_WARNING, "engine '%s': %s", quote(s->where),
+				 quote(e->error));
+		memcpy(s->trouble, e->error, sizeof(s->trouble));
+		s->absent = false;
+	}
+	engine_is(s, e->of, true, NULL);
+	s->settled[e->of] = true;
+}
+
+static void source_down(struct source *s, const struct engine_event *e)
+{
+	if (e->of == ENGINE_CONTAINER) {
+		memcpy(s->trouble, e->error, sizeof(s->trouble));
+		s->absent = !*e->error;
+	}
+	engine_is(s, e->of, false, e->error);		       /* once for each reason */
+	if (e->result == -EPIPE && s == s->inventory->sources) /* it knows of no unit */
+		watch_units(s->inventory);
+	s->settled[e->of] = true;
+}
+
+static void take_event(struct source *s, const struct engine_event *e)
+{
+	struct inventory *v = s->inventory;
 	struct entry **p;
 
 	switch (e->kind) {
 	case ENGINE_UP:
 		for (struct entry *k = v->entries; k; k = k->next)
-			k->told &= k->item.kind != e->of;
+			k->told &= k->of != s || k->item.kind != e->of;
 		break;
 	case ENGINE_LISTED:
-		engine_listed(v, e->of);
-		for (struct entry *k = v->entries; k; k = k->next)
-			if (k->item.kind == e->of)
-				tell_of_container(v, k, true);
-		engine_is(v, e->of, true, NULL);
-		v->settled[e->of] = true;
+		source_listed(s, e);
 		break;
 	case ENGINE_DOWN:
-		engine_is(v, e->of, false, e->error);
-		if (e->result == -EPIPE) /* a new process, that knows of no unit */
-			watch_units(v);
-		v->settled[e->of] = true;
+		source_down(s, e);
 		break;
 	case ENGINE_UNKNOWN:
-		take_unknown(v, e);
+		take_unknown(s, e);
 		break;
 	case ENGINE_ITEM:
-		take_item(v, &e->item);
+		take_item(s, &e->item);
 		break;
 	case ENGINE_GONE:
 		p = find_entry(v, ENGINE_CONTAINER, e->id);
@@ -406,15 +475,15 @@ static void take_event(struct inventory *v, const struct engine_event *e)
 /* ------ the child ------ */
 
 /* Everything that the child has to say now; bounded, as there is more to do than to listen. */
-static void drain_engine(struct inventory *v)
+static void drain_engine(struct source *s)
 {
 	static struct engine_event e; /* large */
 	int r = 0;
 
-	for (int i = 0; i < WATCH_BOUND && v->engine && !(r = engine_read(v->engine, &e)); i++)
-		take_event(v, &e);
+	for (int i = 0; i < WATCH_BOUND && s->engine && !(r = engine_read(s->engine, &e)); i++)
+		take_event(s, &e);
 	if (r && r != -EAGAIN)
-		engine_start_over(v, "the process that talks to it has ended");
+		engine_start_over(s, "the process that talks to it has ended");
 }
 
 static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -423,31 +492,34 @@ static int on_engine(sd_event_source *s, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-static int engine_start_child(struct inventory *v, struct error *err)
+static int engine_start_child(struct source *s, struct error *err)
 {
-	int r = engine_start(&v->engine, v->where, err);
+	struct inventory *v = s->inventory;
+	int r = engine_start(&s->engine, s->where, err);
 
 	if (r)
 		return r;
-	r = sd_event_add_io(v->loop, &v->source, engine_fd(v->engine), EPOLLIN, on_engine, v);
+	r = sd_event_add_io(v->loop, &s->fd, engine_fd(s->engine), EPOLLIN, on_engine, s);
 	if (r < 0) {
-		engine_stop_child(v);
+		engine_stop_child(s);
 		return fail(err, ERROR_OTHER, r, NULL, "listen to the engine");
 	}
 	/* its word is never needed to keep a lease right */
-	sd_event_source_set_priority(v->source, PRIORITY_TIMERS);
-	watch_units(v);
+	sd_event_source_set_priority(s->fd, PRIORITY_TIMERS);
+	if (s == v->sources)
+		watch_units(v);
 	return 0;
 }
 
-static int on_engine_again(sd_event_source *s, uint64_t usec, void *arg)
+static int on_engine_again(sd_event_source *source, uint64_t usec, void *arg)
 {
-	struct inventory *v = arg;
+	struct source *s = arg;
 	struct error err;
 
-	if (engine_start_child(v, &err)) {
+	if (engine_start_child(s, &err)) {
 		log_line(LOG_LEVEL_ERR, "%s", err.text);
-		set_timer(v->loop, &v->again, now_boot_ns() + RESTART_NS, on_engine_again, v);
+		set_timer(s->inventory->loop, &s->again, now_boot_ns() + RESTART_NS,
+			  on_engine_again, s);
 	}
 	return 0;
 }
@@ -468,25 +540,58 @@ int inventory_new(struct inventory **ret, sd_event *loop, const struct cgroup_ro
 	return 0;
 }
 
-int inventory_start(struct inventory *v, const char *where, struct error *err)
+static bool is_settled(const struct source *s)
+{
+	return !s->engine || (s->settled[ENGINE_CONTAINER] && s->settled[ENGINE_UNIT]);
+}
+
+/* Without an engine there is one all the same, for systemd. */
+static void make_sources(struct inventory *v, const char *engines)
+{
+	char where[ENGINES][ENGINE_WHERE_LEN] = { "none" };
+	size_t n = docker_split(engines, where);
+
+	v->n_sources = n ? n : 1;
+	for (size_t i = 0; i < v->n_sources; i++) {
+		struct source *s = &v->sources[i];
+
+		s->inventory = v;
+		memcpy(s->where, where[i], sizeof(s->where));
+		s->settled[ENGINE_CONTAINER] = s->absent = !n;
+		s->settled[ENGINE_UNIT] = true;
+	}
+	for (const struct inventory_watch *w = v->watches; w; w = w->next)
+		v->sources->settled[ENGINE_UNIT] &= w->kind != ENGINE_UNIT;
+}
+
+int inventory_start(struct inventory *v, const char *engines, struct error *err)
 {
 	uint64_t end = now_boot_ns() + FIRST_WAIT_NS, now;
-	int r;
+	int r = 0;
 
-	v->where = where;
-	v->settled[ENGINE_CONTAINER] = !strcmp(where, "none");
-	v->settled[ENGINE_UNIT] = true;
-	for (const struct inventory_watch *w = v->watches; w; w = w->next)
-		v->settled[ENGINE_UNIT] &= w->kind != ENGINE_UNIT;
-	if (v->settled[ENGINE_CONTAINER] && v->settled[ENGINE_UNIT])
-		return 0;
-	r = engine_start_child(v, err);
-	while (!r && v->engine && (now = now_boot_ns()) < end &&
-	       !(v->settled[ENGINE_CONTAINER] && v->settled[ENGINE_UNIT])) {
-		struct pollfd p = { .fd = engine_fd(v->engine), .events = POLLIN };
+	make_sources(v, engines);
+	for (size_t i = 0; !r && i < v->n_sources; i++)
+		if (!(v->sources[i].settled[ENGINE_CONTAINER] &&
+		      v->sources[i].settled[ENGINE_UNIT]))
+			r = engine_start_child(&v->sources[i], err);
+	while (!r && (now = now_boot_ns()) < end) {
+		struct pollfd p[ENGINES];
+		bool settled = true;
 
-		if (poll(&p, 1, (int)((end - now) / NS_PER_MSEC) + 1) > 0)
-			drain_engine(v);
+		for (size_t i = 0; i < v->n_sources; i++) {
+			struct source *s = &v->sources[i];
+
+			settled &= is_settled(s);
+			p[i] = (struct pollfd) { .fd = s->engine ? engine_fd(s->engine) : -1,
+						 .events = POLLIN };
+		}
+		if (settled)
+			break;
+		if (poll(p, v->n_sources, (int)((end - now) / NS_PER_MSEC) + 1) <= 0)
+			continue;
+		for (size_t i = 0; i < v->n_sources; i++)
+			if (p[i].revents)
+				drain_engine(&v->sources[i]);
 	}
 	return r;
 }
@@ -495,8 +600,10 @@ void inventory_free(struct inventory *v)
 {
 	if (!v)
 		return;
-	engine_stop_child(v);
-	sd_event_source_disable_unref(v->again);
+	for (size_t i = 0; i < v->n_sources; i++) {
+		engine_stop_child(&v->sources[i]);
+		sd_event_source_disable_unref(v->sources[i].again);
+	}
 	sd_event_source_disable_unref(v->seek);
 	for (struct entry *e = v->entries, *next; e; e = next) {
 		next = e->next;
@@ -505,21 +612,54 @@ void inventory_free(struct inventory *v)
 	free(v);
 }
 
-bool inventory_reachable(const struct inventory *v, enum engine_kind kind)
+bool inventory_reachable(const struct inventory *v, enum engine_kind kind, const char *name)
 {
-	return v->engine && v->up[kind];
+	const struct source *of = source_of(v, kind, name);
+
+	for (size_t i = 0; i < v->n_sources; i++) {
+		const struct source *s = &v->sources[i];
+
+		if (s->engine && s->up[kind] && (!of || s == of))
+			return true;
+	}
+	return false;
+}
+
+bool inventory_complete(const struct inventory *v)
+{
+	bool any = !strcmp(v->sources->where, "none");
+
+	for (size_t i = 0; i < v->n_sources; i++) {
+		any |= v->sources[i].up[ENGINE_CONTAINER];
+		if (!v->sources[i].up[ENGINE_CONTAINER] && !v->sources[i].absent)
+			return false;
+	}
+	return any;
+}
+
+void inventory_each_engine(const struct inventory *v,
+			   void (*f)(const char *where, bool up, const char *trouble, void *arg),
+			   void *arg)
+{
+	for (size_t i = 0; i < v->n_sources; i++)
+		if (!v->sources[i].absent)
+			f(v->sources[i].where, v->sources[i].up[ENGINE_CONTAINER],
+			  v->sources[i].trouble, arg);
 }
 
 int inventory_ask(struct inventory_watch *w, bool start, const char *id)
 {
 	struct inventory *v = w->inventory;
+	const struct source *of;
 	int r;
 
-	if (!v || !inventory_reachable(v, w->kind) || !*id)
+	if (!v || !*id || !inventory_reachable(v, w->kind, id))
 		return -ENOTCONN;
+	of = source_of(v, w->kind, id);
 	if (!++v->last_request)
 		v->last_request = 1;
-	r = engine_ask_item(v->engine, start, w->kind, id, v->last_request);
+	r = engine_ask_item(of ? of->engine : v->sources->engine, start, w->kind, id,
+			    v->last_request);
 	if (!r)
 		w->request = v->last_request;
 	return r;

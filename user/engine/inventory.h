@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What containers and units are now: a table kept by the engine's word, told to who watches one of
- * them by name, and to one who wants to know of every container. With the engine out of reach the
- * table stays as it was.
+ * What containers and units are now: a table kept by the word of engines and of systemd, told to
+ * who watches one of them by name, and to one who wants to know of every container. What an engine
+ * has said stays as it was with that engine out of reach, and each is asked about its own
+ * containers.
  */
 #pragma once
 
@@ -50,9 +51,9 @@ struct inventory_containers {
 
 int inventory_new(struct inventory **ret, sd_event *loop, const struct cgroup_root *root,
 		  const struct inventory_containers *containers, void *arg, struct error *err);
-/* where: see engine_start(). Waits for what is there to be told, not for long: a lease that runs is
+/* engines: the key `engine`. Waits for what is there to be told, not for long: a lease that runs is
  * to be adopted. */
-int inventory_start(struct inventory *v, const char *where, struct error *err);
+int inventory_start(struct inventory *v, const char *engines, struct error *err);
 void inventory_free(struct inventory *v); /* NULL is fine; nobody watches any more */
 
 void inventory_watch(struct inventory *v, struct inventory_watch *w, enum engine_kind kind,
@@ -66,7 +67,15 @@ const struct engine_item *inventory_find(struct inventory *v, enum engine_kind k
 					 const char *name);
 /* The container that has the cgroup, or one above it; NULL: none. As valid. */
 const struct engine_item *inventory_at(const struct inventory *v, const char *cgroup);
-bool inventory_reachable(const struct inventory *v, enum engine_kind kind);
+/* Who has it; of one that is not known, or "": any. */
+bool inventory_reachable(const struct inventory *v, enum engine_kind kind, const char *name);
+/* Every engine that there is has told its containers, and there is one, but for engine = none. One
+ * whose socket has gone has not. */
+bool inventory_complete(const struct inventory *v);
+/* Those that there are, or were. trouble: why it does not answer, or what it refuses; "". */
+void inventory_each_engine(const struct inventory *v,
+			   void (*f)(const char *where, bool up, const char *trouble, void *arg),
+			   void *arg);
 /* Every item that is not let go. */
 void inventory_each(struct inventory *v, void (*f)(const struct engine_item *i, void *arg),
 		    void *arg);

@@ -313,6 +313,20 @@ static void print_removed(FILE *out, const json_t *report)
 		fprintf(out, "%s\n", i < json_array_size(removed) ? ", ... (status --json)" : "");
 }
 
+/* Also with nothing leashed: that may be why. */
+static void print_engines(FILE *out, const json_t *engines)
+{
+	const json_t *j;
+	size_t i;
+
+	json_array_foreach(engines, i, j)
+		if (json_string_value(json_object_get(j, "trouble")))
+			fprintf(out, "engine %s%s: %s\n", get(j, "engine"),
+				json_is_true(json_object_get(j, "reachable")) ? ""
+									      : " is out of reach",
+				get(j, "trouble"));
+}
+
 void report_print(FILE *out, const json_t *report, bool at_length)
 {
 	json_t *workloads = json_object_get(report, "workloads");
@@ -321,6 +335,7 @@ void report_print(FILE *out, const json_t *report, bool at_length)
 
 	if (!report_any(report)) {
 		fprintf(out, "nothing is leashed\n");
+		print_engines(out, json_object_get(report, "engines"));
 		return;
 	}
 	fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s %s\n", "WORKLOAD", "STATE", "SINCE", "TUNNEL",
@@ -359,6 +374,7 @@ void report_print(FILE *out, const json_t *report, bool at_length)
 				get(j, "name"));
 	print_unlocked(out, workloads);
 	print_removed(out, report);
+	print_engines(out, json_object_get(report, "engines"));
 	json_array_foreach(workloads, i, j)
 		if (json_string_value(json_object_get(j, "trouble")))
 			fprintf(out, "%s: %s\n", get(j, "name"), get(j, "trouble"));
