@@ -135,32 +135,6 @@ static enum role role_of(const struct doctor *d, const json_t *c)
 
 /* ------ privileges ------ */
 
-static bool lists(const json_t *list, const char *capability)
-{
-	const json_t *entry;
-	size_t i;
-
-	json_array_foreach(list, i, entry) {
-		const char *s = json_string_value(entry);
-
-		if (s && !strcasecmp(s + (strncasecmp(s, "CAP_", 4) ? 0 : 4), capability))
-			return true;
-	}
-	return false;
-}
-
-static bool has_capability(const json_t *c, const char *capability, bool by_default)
-{
-	const json_t *add = json_object_get(host_config(c), "CapAdd"),
-		     *drop = json_object_get(host_config(c), "CapDrop");
-
-	if (lists(add, capability))
-		return true;
-	if (lists(drop, capability))
-		return false;
-	return lists(add, "ALL") || (by_default && !lists(drop, "ALL"));
-}
-
 static void check_privileges(const struct doctor *d, const json_t *c)
 {
 	/* each of them undoes something of what holds it */
@@ -174,16 +148,17 @@ static void check_privileges(const struct doctor *d, const json_t *c)
 		return;
 	}
 	for (size_t i = 0, n = 0; i < ARRAY_SIZE(strong); i++)
-		if (has_capability(c, strong[i], false))
+		if (docker_has_capability(host_config(c), strong[i], false))
 			n += (size_t)snprintf(found + n, sizeof(found) - n, " CAP_%s", strong[i]);
 	if (*found)
 		finding(d, c, "remove them from cap_add",
 			"may change or leave the network that it is leashed in:%s", found);
-	if (has_capability(c, "NET_RAW", !json_is_true(json_object_get(c, OF_PODMAN))))
+	if (docker_has_capability(host_config(c), "NET_RAW",
+				  !json_is_true(json_object_get(c, OF_PODMAN))))
 		finding(d, c, "cap_drop: [ALL], and cap_add what it needs, or cap_drop: [NET_RAW]",
 			"has CAP_NET_RAW%s: packet sockets pass the gate, and the guard alone "
 			"stops them",
-			lists(json_object_get(host_config(c), "CapAdd"), "NET_RAW")
+			docker_lists(json_object_get(host_config(c), "CapAdd"), "NET_RAW")
 				? ""
 				: ", which is given by default");
 }

@@ -5,10 +5,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "act/gate.h"
+#include "core/marks.h"
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
 #include "edge/edge.h"
+#include "watch/cgroup.h"
 #include "watch/process.h"
 
 #define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
@@ -100,19 +103,70 @@ bool container_say_removed(struct workload *w)
 	return true;
 }
 
+bool container_reachable(const struct workload *w)
+{
+	const struct workload_container *c = &w->container;
+
+	return *c->unit ? inventory_reachable(w->daemon->inventory, ENGINE_UNIT, c->unit)
+			: inventory_reachable(w->daemon->inventory, c->kind, c->id);
+}
+
+bool container_is_lost_by_stop(const struct workload *w)
+{
+	const struct engine_item *i = container_item(w);
+
+	return i && i->auto_remove && !*w->container.unit;
+}
+
+bool container_is_parked(const struct workload *w)
+{
+	return w->state == WORKLOAD_STOPPED && *w->container.unit && !*w->container.id;
+}
+
+static int container_ask(struct workload *w, bool start)
+{
+	struct workload_container *c = &w->container;
+
+	return *c->unit ? inventory_ask(&c->unit_watch, start, c->unit)
+			: inventory_ask(&c->watch, start, c->id);
+}
+
+/* With its container all goes that is known of it. Another daemon starts it without knowing where
+ * its tunnel is, so with no guard there: only if it is born shut. */
+static void note_for_another(struct workload *w)
+{
+	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
+	struct error err = { 0 };
+
+	if (c && gate_slice_above(gate_pins(w->daemon->gate), c->fd, NULL, NULL) == 1 &&
+	    !mark_set(MARK_UNIT, w->container.unit, &err))
+		return;
+	log_line(LOG_LEVEL_WARNING,
+		 "workload '%s': a restart of vpnleash would leave unit '%s' stopped: %s", w->name,
+		 quote(w->container.unit),
+		 *err.text ? err.text : "its container is in no locked slice");
+}
+
 int container_stop(struct workload *w)
 {
+	if (*w->container.unit)
+		note_for_another(w);
 	w->container.stopping = true;
-	return inventory_ask(&w->container.watch, false, w->container.id);
+	return container_ask(w, false);
 }
 
 bool container_start(struct workload *w)
 {
+	const struct engine_item *i = container_item(w);
+
 	if (w->container.running || w->container.stopping || container_say_removed(w))
 		return false;
+	/* its unit has just made it, and starts it itself */
+	if (i && *i->unit && !*w->container.unit)
+		return false;
 	edge_shut(w->tunnel->edge);
-	if (!w->container.watch.request &&
-	    inventory_ask(&w->container.watch, true, w->container.id))
+	if (!w->container.watch.request && !w->container.unit_watch.request &&
+	    container_ask(w, true))
 		container_in_trouble(w, "it can not be started", "the engine does not answer");
 	return true;
 }
@@ -146,8 +200,7 @@ static bool was_moved(const struct workload *w)
 
 bool container_may_move(const struct workload *w)
 {
-	return !was_moved(w) &&
-	       inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id);
+	return !was_moved(w) && !container_is_lost_by_stop(w) && container_reachable(w);
 }
 
 void container_moves(struct workload *w)
@@ -158,7 +211,10 @@ void container_moves(struct workload *w)
 
 void container_say_orphaned(struct workload *w)
 {
-	if (was_moved(w))
+	if (container_is_lost_by_stop(w))
+		container_in_trouble(w, "it is not in its tunnel's network namespace any more",
+				     "its engine would remove it (--rm): make it anew");
+	else if (was_moved(w))
 		container_in_trouble(w, "it is not in its tunnel's network namespace",
 				     "and a start did not bring it there");
 	else

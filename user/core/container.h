@@ -21,7 +21,14 @@ void container_in_trouble(struct workload *w, const char *what, const char *why)
 const char *container_to_type(const struct workload *w, char *buf, size_t size);
 bool container_say_removed(struct workload *w); /* that; whether it is so */
 
-/* Asked of the engine, which says later how it went. 0 or -Exxx. */
+/* Is there somebody to ask to stop or start it? */
+bool container_reachable(const struct workload *w);
+/* A stop would be its end: its engine removes it, and no unit brings it back. */
+bool container_is_lost_by_stop(const struct workload *w);
+/* Stopped through its unit, and so removed: the unit makes another when it is started. */
+bool container_is_parked(const struct workload *w);
+
+/* Asked of engine or systemd, which say later how it went. 0 or -Exxx. */
 int container_stop(struct workload *w);
 /* Whether it is to be asked for again, if it does not come. */
 bool container_start(struct workload *w);

@@ -68,7 +68,7 @@ static int on_left(sd_event_source *s, uint64_t usec, void *arg)
 	if (!w->container.ended_ns) /* it runs again, or that is decided already */
 		return 0;
 	w->container.ended_ns = 0;
-	if (!inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id)) {
+	if (!container_reachable(w)) {
 		workload_input(w, IN_TAKEN_DOWN);
 		return 0;
 	}
@@ -87,6 +87,8 @@ static void container_started(struct workload *w)
 	w->container.stopping = w->container.engine_lost = false;
 	w->container.ended_ns = 0;
 	edge_sweep(w->tunnel->edge);
+	if (*w->container.unit && mark_clear(MARK_UNIT, w->container.unit, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	if (mark_set(MARK_WANTED, w->name, &err))
 		log_line(LOG_LEVEL_ERR, "%s: a restart of the machine would leave it stopped",
 			 err.text);
@@ -137,6 +139,45 @@ static void container_unusable(struct workload *w, const struct engine_item *ite
 		inventory_seek(&w->container.watch);
 }
 
+static void container_done(void *owner, int result, const char *error);
+
+static void unit_is(void *owner, const struct engine_item *item)
+{
+	/* its container says all */
+}
+
+static void unit_engine_is(void *owner, bool there)
+{
+	struct workload *w = owner;
+
+	w->container.unit_watch.request = 0; /* nobody answers what was asked before */
+	if (there)
+		workload_tunnel_changed(w);
+	else
+		w->container.stopping = false;
+}
+
+static const struct inventory_listener unit_news = {
+	.item = unit_is,
+	.done = container_done,
+	.engine = unit_engine_is,
+};
+
+/* Known while it runs, and kept after its end. */
+static void container_note_unit(struct workload *w, const struct engine_item *item)
+{
+	struct workload_container *c = &w->container;
+
+	if (!item->pid || !strcmp(c->unit, item->in_unit ? item->unit : ""))
+		return;
+	inventory_unwatch(&c->unit_watch);
+	c->unit_watch = (struct inventory_watch) { 0 };
+	snprintf(c->unit, sizeof(c->unit), "%s", item->in_unit ? item->unit : "");
+	if (*c->unit)
+		inventory_watch(w->daemon->inventory, &c->unit_watch, ENGINE_UNIT, c->unit,
+				&unit_news, w);
+}
+
 /* Its container or unit as it is now; NULL: there is none. */
 static void container_is(void *owner, const struct engine_item *item)
 {
@@ -162,13 +203,15 @@ static void container_is(void *owner, const struct engine_item *item)
 	snprintf(w->container.id, sizeof(w->container.id), "%s", item ? item->id : "");
 	if (!item) {
 		w->container.ended_ns = 0;
+		w->container.stopping = false;
 		workload_leave(w);
-		if (first) /* not made yet */
+		if (first || container_is_parked(w)) /* not made yet, or not again */
 			return;
 		mark_clear(MARK_WANTED, w->name, &err);
 		workload_input(w, IN_GIVEN_UP);
 		return;
 	}
+	container_note_unit(w, item);
 	if (*item->cgroup)
 		container_take_place(w, item->cgroup);
 	if (w->container.running && (!was || w->container.pid != before))
@@ -314,7 +357,6 @@ void container_look(struct workload *w)
 	container_look_if_left(w, i);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		container_take_place(w, i->cgroup);
-	if (w->container.running &&
-	    inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id))
+	if (w->container.running && container_reachable(w))
 		container_say_removed(w);
 }

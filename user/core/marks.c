@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/marks.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +14,7 @@
 static const char *const dirs[] = {
 	[MARK_HELD] = STATE_DIR "/held",
 	[MARK_WANTED] = STATE_DIR "/wanted",
+	[MARK_UNIT] = STATE_DIR "/units",
 };
 
 /* A name is foreign text: everything but letters, digits, '-' and '_' becomes %XX. */
@@ -36,6 +38,28 @@ bool mark_is(enum mark mark, const char *workload)
 	if (!lstat(path, &st))
 		return true;
 	return mark == MARK_HELD && errno != ENOENT; /* anything but a clear "no such file" */
+}
+
+void mark_each(enum mark mark, void (*f)(const char *name, void *arg), void *arg)
+{
+	_cleanup_dir DIR *dir = opendir(dirs[mark]);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		char name[NAME_MAX + 1];
+		unsigned int c;
+		size_t n = 0;
+
+		for (const char *s = e->d_name; *s; s++) {
+			bool coded = *s == '%' && sscanf(s + 1, "%2X", &c) == 1;
+
+			name[n++] = coded ? (char)c : *s;
+			s += coded ? 2 : 0;
+		}
+		name[n] = '\0';
+		if (*e->d_name != '.')
+			f(name, arg);
+	}
 }
 
 /* To disk: the file (-1: one that was removed) and its name. */

@@ -36,6 +36,8 @@ struct daemon {
 	struct worker hooks;
 	struct remains *remains;
 	struct inventory *inventory;
+	struct parked *parked;	       /* parked.c's */
+	sd_event_source *parked_timer; /* the same */
 	struct slice *slices;	       /* slices.c's */
 	sd_event_source *labels_timer; /* labels.c's */
 	bool unjudged;		       /* the same: somebody's labels, for want of memory */

@@ -17,6 +17,7 @@
 #include "base/netns.h"
 #include "core/container_news.h"
 #include "core/policy.h"
+#include "core/pod.h"
 #include "core/registry.h"
 #include "core/remains.h"
 #include "core/workload.h"
@@ -526,13 +527,24 @@ static int watch_owner(struct tunnel *t, pid_t pid)
 }
 
 /* As the engine has it now; NULL: there is none. */
-static void owner_is(void *arg, const struct engine_item *owner)
+static void owner_is(void *arg, const struct engine_item *named)
 {
 	struct tunnel *t = arg;
+	size_t others;
+	const struct engine_item *owner = pod_vpn(t->daemon, named, t->owner.pid, &others);
 	pid_t pid = owner && owner->running ? owner->pid : 0;
 	bool unhealthy = pid && owner->health == HEALTH_UNHEALTHY && !t->config.health_ignored;
 	uint64_t now = now_boot_ns();
 	int r;
+
+	if (named)
+		snprintf(t->owner.name, sizeof(t->owner.name), "%s", named->name);
+	if (others > 1 && may_log(&t->log))
+		log_line(LOG_LEVEL_WARNING,
+			 "tunnel '%s': %zu containers in the network of '%s' have NET_ADMIN, and "
+			 "which of them is the VPN is not known (name it in the file: netns = "
+			 "container:NAME)",
+			 t->config.interface, others, quote(named->name));
 
 	if (owner && owner->running && !pid && may_log(&t->log))
 		log_line(LOG_LEVEL_ERR,
@@ -587,7 +599,8 @@ static void tunnel_look(struct tunnel *t)
 
 	if (t->link && !netns_is_there(t))
 		netns_gone(t, 0);
-	if (t->owner.again)
+	/* it may be another member of its pod by now */
+	if (t->owner.again || t->owner.watch.kind == ENGINE_CONTAINER)
 		inventory_tell(&t->owner.watch);
 	for_each_workload(t->daemon, w) {
 		if (w->tunnel != t)

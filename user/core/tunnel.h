@@ -26,7 +26,8 @@ struct tunnel_owner {
 	bool unhealthy;
 	bool again; /* it runs, and could not be watched */
 	struct inventory_watch watch;
-	char cgroup[PATH_MAX]; /* as the engine has it */
+	char cgroup[PATH_MAX];	    /* as the engine has it */
+	char name[ENGINE_NAME_LEN]; /* of the container that was named */
 };
 
 struct tunnel {

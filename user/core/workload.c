@@ -24,6 +24,9 @@
 #include "report/report.h"
 #include "watch/cgroup.h"
 
+#define FROZEN_ONLY                                                                            \
+	"it is not stopped, as its engine would remove it (run it without --rm, or by a unit " \
+	"of systemd, as Quadlet does)"
 #define FREEZE_NS (1 * NS_PER_SEC) /* after which a freeze has failed */
 /* so long after its birth nobody waits any more for the first process of a slice's child */
 #define SETTLED_NS (3 * NS_PER_SEC)
@@ -76,7 +79,11 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 	if (w->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
 		workload_tunnel_changed(w);
 	else if (w->container.running && !w->held && !leash_is_paused(w)) {
-		if (inventory_reachable(w->daemon->inventory, w->container.kind, w->container.id)) {
+		if (container_is_lost_by_stop(w)) {
+			log_line(LOG_LEVEL_NOTICE, "workload '%s': " FROZEN_ONLY, w->name);
+			return 0;
+		}
+		if (container_reachable(w)) {
 			workload_input(w, IN_STOP_DUE);
 			return 0;
 		}
@@ -222,6 +229,9 @@ bool workload_may_leave(const struct workload *w)
 
 const char *workload_trouble(const struct workload *w, char *buf, size_t size)
 {
+	if (!*w->trouble && w->barred_ns && w->stop_after_ns != STOP_NEVER &&
+	    container_is_lost_by_stop(w))
+		return FROZEN_ONLY;
 	if (*w->trouble || !*w->delegated)
 		return w->trouble;
 	snprintf(buf, size, "%s: %s, who may take its processes out of it (" DELEGATION_REMEDY ")",
@@ -561,6 +571,7 @@ void workload_free(struct workload *w)
 	sd_event_source_disable_unref(w->stop_timer);
 	sd_event_source_disable_unref(w->end_timer);
 	inventory_unwatch(&w->container.watch);
+	inventory_unwatch(&w->container.unit_watch);
 	watch_cgroup_stop(w->cgroup);
 	if (w->release)
 		w->release(w->source);

@@ -21,6 +21,9 @@ struct tunnel;
 struct workload_container {
 	enum engine_kind kind; /* 0: the workload is neither */
 	struct inventory_watch watch;
+	/* of systemd, which runs it: stopped and started it is by that one; "": by the engine */
+	char unit[ENGINE_NAME_LEN];
+	struct inventory_watch unit_watch;
 	char id[ENGINE_ID_LEN];
 	pid_t pid; /* its first process, 0: unknown */
 	bool running;

@@ -17,6 +17,7 @@
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "core/container_news.h"
+#include "core/parked.h"
 #include "core/registry.h"
 #include "core/remains.h"
 #include "core/tunnel.h"
@@ -141,6 +142,7 @@ static void close_daemon(struct daemon **p)
 		tunnel_free(d->nowhere);
 	free(d->workloads);
 	free(d->tunnels);
+	parked_free(d);
 	inventory_free(d->inventory);
 	sd_event_source_disable_unref(d->labels_timer);
 	sd_event_source_disable_unref(d->prober_source);
@@ -280,6 +282,8 @@ static int start_loop(struct daemon *d, const char *engine, struct error *err)
 	r = r ? r : hooks_start(&d->hooks, err); /* also for those that labels will name */
 	_Static_assert(CONFIG_SOCKETS == ENGINES && CONFIG_SOCKET_LEN == ENGINE_WHERE_LEN,
 		       "what can be set can be asked");
+	if (!r)
+		parked_begin(d);
 	r = r ? r : inventory_start(d->inventory, engine, err);
 	return r ? r : control_start(&d->control, d->loop, verbs_answer, d, err);
 }

@@ -231,12 +231,68 @@ static void find_cgroup(struct engine_item *i, struct docker_info *info, const c
 	if (slash)
 		*slash = '\0';
 	memcpy(i->cgroup, path, strlen(path) + 1);
-	if (*parent) /* else it is the engine's default, which the engine tells nowhere */
+	/* else it is the engine's default, which the engine tells nowhere; or, with
+	 * --cgroups=split, the cgroup of a unit */
+	if (*parent || *i->unit)
 		return;
 	for (slash = at; slash > path && *slash != '/'; slash--)
 		;
 	*slash = '\0';
 	memcpy(info->default_parent, path, strlen(path) + 1);
+}
+
+/* The first of a path, by systemd's word: in the tree of a user's manager that is "user@1000". */
+static bool is_in_unit(const char *path, const char *unit)
+{
+	for (const char *part = path; (part = strchr(part, '/'));) {
+		size_t length = strcspn(++part, "/");
+
+		if (length <= 8 || strncmp(part + length - 8, ".service", 8))
+			continue;
+		if (*part == '_') { /* a name that cgroups keep for themselves */
+			part++;
+			length--;
+		}
+		return strlen(unit) == length && !strncmp(part, unit, length);
+	}
+	return false;
+}
+
+/* Podman notes the unit in which it was called, in a label as anybody may write one. But its
+ * conmon, the container's parent, lives in that unit. */
+static bool runs_in_unit(const struct engine_item *i)
+{
+	pid_t conmon = *i->unit && i->pid ? process_parent(i->pid) : 0;
+	char path[PATH_MAX];
+
+	return conmon > 1 && !process_cgroup(conmon, path) && is_in_unit(path, i->unit) &&
+	       process_parent(i->pid) == conmon;
+}
+
+bool docker_lists(const json_t *list, const char *capability)
+{
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach(list, i, entry) {
+		const char *s = json_string_value(entry);
+
+		if (s && !strcasecmp(s + (strncasecmp(s, "CAP_", 4) ? 0 : 4), capability))
+			return true;
+	}
+	return false;
+}
+
+bool docker_has_capability(const json_t *host_config, const char *capability, bool by_default)
+{
+	const json_t *add = json_object_get(host_config, "CapAdd"),
+		     *drop = json_object_get(host_config, "CapDrop");
+
+	if (docker_lists(add, capability))
+		return true;
+	if (docker_lists(drop, capability))
+		return false;
+	return docker_lists(add, "ALL") || (by_default && !docker_lists(drop, "ALL"));
 }
 
 bool docker_is_id(const char *s)
@@ -366,7 +422,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	const json_t *state = read_object(inspect, "State", wrong);
 	const json_t *host = read_object(inspect, "HostConfig", wrong);
 	const json_t *labels, *of_health;
-	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health;
+	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health, *unit;
 
 	i->kind = ENGINE_CONTAINER;
 	memcpy(i->id, id, ENGINE_HEX_LEN);
@@ -376,8 +432,6 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	i->paused = read_flag(state, "Paused", wrong);
 	i->running = read_flag(state, "Running", wrong) || i->paused;
 	i->pid = read_number(state, "Pid", 0, PID_MAX_, wrong);
-	if (!i->running)
-		i->pid = 0;
 	i->exit_code = read_number(state, "ExitCode", INT_MIN, INT_MAX, wrong);
 	of_health = read_object(state, "Health", wrong);
 	health = read_text(of_health, "Status", ENGINE_NAME_LEN, wrong);
@@ -388,8 +442,16 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 						   : HEALTH_NONE;
 	snprintf(i->network_mode, sizeof(i->network_mode), "%s",
 		 read_text(host, "NetworkMode", ENGINE_NAME_LEN, wrong));
-	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
+	i->auto_remove = read_flag(host, "AutoRemove", wrong);
+	i->net_admin = json_is_true(json_object_get(host, "Privileged")) ||
+		       docker_has_capability(host, "NET_ADMIN", false);
 	labels = read_object(read_object(inspect, "Config", wrong), "Labels", wrong);
+	unit = docker_text(labels, "PODMAN_SYSTEMD_UNIT");
+	snprintf(i->unit, sizeof(i->unit), "%s", fits(unit, sizeof(i->unit)) ? unit : "");
+	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
+	if (!i->running) /* Podman: made, and not begun: that early its cgroup is known */
+		i->pid = 0;
+	i->in_unit = runs_in_unit(i);
 	i->left = left_by_compose(docker_text(state, "Status"), i->exit_code, labels);
 	read_compose(i, labels);
 }

@@ -26,6 +26,10 @@ bool docker_is_podman(const json_t *version);
 /* 64 hexadecimal digits. */
 bool docker_is_id(const char *s);
 
+/* Of a container's HostConfig. Text is as a person wrote it: "cap_net_raw" is NET_RAW. */
+bool docker_lists(const json_t *list, const char *capability);
+bool docker_has_capability(const json_t *host_config, const char *capability, bool by_default);
+
 /* `inspect`, which should be the record of the container `id`, into *i, which is zeroed. Labels are
  * read apart: the caller asks the engine for the image first, if there are labels of ours.
  * image NULL: it is not known. */

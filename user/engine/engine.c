@@ -92,7 +92,7 @@ static bool is_item(const struct engine_item *i)
 		    is_text(i->id) && is_text(i->name) && *i->id && is_text(i->network_mode) &&
 		    is_text(i->cgroup) && is_text(i->compose_project) &&
 		    is_text(i->compose_service) && is_text(i->compose_dir) &&
-		    is_text(i->compose_files);
+		    is_text(i->compose_files) && is_text(i->unit);
 
 	for (size_t k = 0; good && k < i->n_labels; k++)
 		good = is_text(i->labels[k].key) && is_text(i->labels[k].value);

@@ -63,6 +63,12 @@ struct engine_item {
 	 * one text, with commas. */
 	char compose_project[ENGINE_NAME_LEN], compose_service[ENGINE_NAME_LEN];
 	char compose_dir[ENGINE_VALUE_LEN], compose_files[ENGINE_VALUE_LEN];
+	bool auto_remove; /* the engine removes it when it ends */
+	bool net_admin;	  /* may make interfaces in its network, as a VPN has to */
+	/* of systemd, by Podman's label: "" without one. in_unit: by the kernel's word too, that
+	 * unit runs it now. Who stops it alone loses it, or has it started at once */
+	char unit[ENGINE_NAME_LEN];
+	bool in_unit;
 	size_t n_labels, labels_left_out;
 	bool image_unknown; /* the engine does not show the image: from_image is not known */
 	struct engine_label labels[ENGINE_LABELS];

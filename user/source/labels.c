@@ -15,6 +15,7 @@
 #include "act/lease.h"
 #include "base/privilege.h"
 #include "config/config.h"
+#include "core/container.h"
 #include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"
@@ -426,11 +427,53 @@ static void remove_workload(struct daemon *d, struct workload *w)
 		drop_tunnel(d, t);
 }
 
+/* What a unit of systemd has made anew takes the place of the one that was stopped. */
+static void labels_replace_parked(struct daemon *d, const struct engine_item *i)
+{
+	for (size_t k = d->n_workloads; k-- > 0;) {
+		struct workload *w = d->workloads[k];
+
+		if (w->origin == OF_LABELS && container_is_parked(w) && workload_of(d, i->id) &&
+		    !strcmp(w->container.unit, i->unit))
+			remove_workload(d, w);
+	}
+}
+
+/* It waits for its VPN, whose container was made anew. */
+static void labels_follow_vpn(struct workload *w, const struct engine_item *owner)
+{
+	struct daemon *d = w->daemon;
+	_cleanup_free struct tunnel_config *config = NULL;
+	struct tunnel *old = w->tunnel, *new = NULL;
+	const char *place;
+	struct error err;
+
+	if (!old->of_labels || strcmp(old->owner.name, owner->name) ||
+	    place_kind(old->config.netns, &place) != PLACE_CONTAINER ||
+	    inventory_find(d->inventory, ENGINE_CONTAINER, place))
+		return;
+	config = malloc(sizeof(*config));
+	if (!config)
+		return;
+	memcpy(config, &old->config, sizeof(*config));
+	place_of(owner, config->netns);
+	if (own_tunnel(d, config, false, &new, &err)) {
+		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
+		return;
+	}
+	workload_move(w, new);
+	drop_tunnel(d, old);
+}
+
 /* Those that share the new one's network may have been judged without it. */
 static void labels_owner_came(void *arg, const struct engine_item *owner)
 {
 	struct daemon *d = arg;
 	size_t i = 0;
+
+	for (size_t k = 0; k < d->n_workloads; k++)
+		if (d->workloads[k]->origin == OF_LABELS && container_is_parked(d->workloads[k]))
+			labels_follow_vpn(d->workloads[k], owner);
 
 	/* those that are judged anew come last */
 	for (size_t left = d->n_workloads; left; left--) {
@@ -490,6 +533,8 @@ static void labels_are(void *arg, const struct engine_item *i, bool first)
 	if (!asks(i))
 		return;
 	labels_judge(arg, i, first, "");
+	if (i->in_unit)
+		labels_replace_parked(arg, i);
 	if (*i->unusable)
 		labels_try_again(arg);
 }
@@ -553,7 +598,7 @@ static void labels_gone(void *arg, const char *id)
 	struct daemon *d = arg;
 	struct workload *w = workload_of(d, id);
 
-	if (!w)
+	if (!w || container_is_parked(w))
 		return;
 	leash_shut(w); /* its cgroup may be there a little longer */
 	remove_workload(d, w);

@@ -114,6 +114,17 @@ static char state_of(const char *dir, char ret_comm[16])
 	return end[2] == 'X' ? 0 : end[2];
 }
 
+pid_t process_parent(pid_t pid)
+{
+	char path[64], text[4096], *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (read_small(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return 0;
+	line = strstr(text, "\nPPid:");
+	return line ? (pid_t)strtol(line + 6, NULL, 10) : 0;
+}
+
 static bool is_netns(const char *dir, uint64_t netns_ino)
 {
 	char path[96];
