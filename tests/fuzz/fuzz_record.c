@@ -5,6 +5,7 @@
  */
 #include "engine/docker_record.c"
 
+#include "engine/docker_remake.h"
 #include "item.h"
 
 #define ID "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -37,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	docker_read_record(i, &info, ID, inspect);
 	if (!*i->unusable && docker_has_labels(inspect))
 		docker_read_labels(i, inspect, image);
+	json_decref(docker_remake(inspect, "image", ID));
 	MUST_END(i->unusable);
 	if (!*i->unusable)
 		check_item(i);

@@ -15,6 +15,8 @@ static void check_item(const struct engine_item *i)
 	MUST_END(i->compose_service);
 	MUST_END(i->compose_dir);
 	MUST_END(i->compose_files);
+	MUST_END(i->unit);
+	MUST_END(i->replaces);
 	MUST(docker_is_id(i->id) && i->kind == ENGINE_CONTAINER);
 	MUST(i->pid >= 0 && i->n_labels <= ENGINE_LABELS);
 	for (size_t k = 0; k < i->n_labels; k++) {

@@ -6,6 +6,8 @@
  */
 #include "engine/docker.h"
 
+#include "engine/docker_remake.h"
+
 #define CURL_DISABLE_TYPECHECK
 #include <curl/curl.h>
 #include <dlfcn.h>
@@ -31,6 +33,11 @@
 #define RETRY_MAX_MS 2000
 #define AGAIN_MIN_MS 1000 /* until a container that was not described is asked for again */
 #define AGAIN_MAX_MS 30000
+#define NAME_CHARS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+/* What making a container anew takes, in one sentence for whoever has to let it through. */
+#define CHANGES                                                    \
+	"POST /containers/create, POST /containers/ID/rename and " \
+	"DELETE /containers/ID: let them through (docker-socket-proxy: POST=1)"
 
 /* ------ libcurl ------ */
 
@@ -42,6 +49,7 @@
 	X(curl_easy_getinfo)     \
 	X(curl_easy_cleanup)     \
 	X(curl_easy_strerror)    \
+	X(curl_slist_append)     \
 	X(curl_multi_init)       \
 	X(curl_multi_add_handle) \
 	X(curl_multi_remove_handle) X(curl_multi_perform) X(curl_multi_poll) X(curl_multi_info_read)
@@ -290,6 +298,7 @@ struct job {
 	CURL *curl; /* NULL: free */
 	uint32_t request;
 	struct body body;
+	const char *what; /* as it says of a proxy that does not let it through */
 };
 
 struct docker {
@@ -339,7 +348,7 @@ void engine_tell_done(engine_tell tell, void *owner, enum engine_kind of, uint32
 
 	e->request = request;
 	e->result = result;
-	snprintf(e->error, sizeof(e->error), "%s", error);
+	snprintf(e->error, sizeof(e->error), "%.255s", error);
 	tell(owner, e);
 }
 
@@ -856,8 +865,7 @@ static void end_request(struct docker *d, CURL *curl, CURLcode code)
 		else
 			snprintf(message, sizeof(message), "%s", lib.curl_easy_strerror(code));
 		if (r == -EACCES && !*message)
-			snprintf(message, sizeof(message),
-				 "its socket does not allow it (" REFUSES_POST ")");
+			snprintf(message, sizeof(message), "its socket does not allow %s", j->what);
 		end_job(d, j);
 		tell_done(d, request, r, r ? message : "");
 	}
@@ -892,15 +900,13 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 		docker_go_down(d, err.text);
 }
 
-void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
+/* method NULL: POST, of `body` (JSON; NULL: nothing). what: outlives the request. */
+static void start_job(struct docker *d, uint32_t request, const char *method, const char *path,
+		      const char *body, const char *what)
 {
+	static struct curl_slist *json;
 	struct job *j = NULL;
-	char path[128];
 
-	if (!docker_is_id(id)) {
-		tell_done(d, request, -ENOENT, "");
-		return;
-	}
 	for (size_t i = 0; i < JOBS && !j; i++)
 		j = d->jobs[i].curl ? NULL : &d->jobs[i];
 	if (!d->stream || !j) {
@@ -908,15 +914,105 @@ void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
 			  d->stream ? "too much is being asked" : "the engine does not answer");
 		return;
 	}
-	snprintf(path, sizeof(path), "/containers/%s/%s", id, start ? "start" : "stop");
-	*j = (struct job) { .request = request, .body.max = BODY_MAX };
+	*j = (struct job) { .request = request, .body.max = BODY_MAX, .what = what };
 	j->curl = new_request(d->socket, path, add_to_body, &j->body);
-	if (!j->curl) {
+	if (!json)
+		json = lib.curl_slist_append(NULL, "Content-Type: application/json");
+	if (!j->curl || !json) {
 		tell_done(d, request, -ENOMEM, "no memory");
 		return;
 	}
 	lib.curl_easy_setopt(j->curl, CURLOPT_POST, 1L);
-	lib.curl_easy_setopt(j->curl, CURLOPT_POSTFIELDS, "");
+	lib.curl_easy_setopt(j->curl, CURLOPT_COPYPOSTFIELDS, body ? body : "");
+	if (body)
+		lib.curl_easy_setopt(j->curl, CURLOPT_HTTPHEADER, json);
+	if (method)
+		lib.curl_easy_setopt(j->curl, CURLOPT_CUSTOMREQUEST, method);
 	lib.curl_easy_setopt(j->curl, CURLOPT_TIMEOUT_MS, STOP_MS);
 	lib.curl_multi_add_handle(d->multi, j->curl);
+}
+
+void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
+{
+	char path[128];
+
+	if (!docker_is_id(id)) {
+		tell_done(d, request, -ENOENT, "");
+		return;
+	}
+	snprintf(path, sizeof(path), "/containers/%s/%s", id, start ? "start" : "stop");
+	start_job(d, request, NULL, path, NULL, "it (" REFUSES_POST ")");
+}
+
+/* ------ another in its place ------ */
+
+/* The image by its name, as who updates images looks for it by that; by its id if the name has come
+ * to mean another one, or nobody says. Returns buf. */
+static const char *image_of(const struct docker *d, const json_t *inspect, char *buf, size_t size)
+{
+	const char *id = docker_text(inspect, "Image");
+	const char *name = docker_text(json_object_get(inspect, "Config"), "Image");
+	char path[ENGINE_NAME_LEN + 20];
+	json_t *image = NULL;
+	bool same;
+
+	snprintf(path, sizeof(path), "/images/%s/json", name);
+	same = strlen(name) < ENGINE_NAME_LEN && name[strspn(name, NAME_CHARS "/:@")] == '\0' &&
+	       !docker_get(d->socket, path, &image, NULL) && !strcmp(docker_text(image, "Id"), id);
+	json_decref(image);
+	snprintf(buf, size, "%s", same ? name : id);
+	return buf;
+}
+
+/* What is sent, to be freed; NULL: *err says why not. */
+static char *remake_body(struct docker *d, const struct engine_change *c, struct error *err)
+{
+	char path[128], image[ENGINE_NAME_LEN], *text;
+	json_t *inspect, *body;
+
+	snprintf(path, sizeof(path), "/containers/%s/json", c->id);
+	if (docker_get(d->socket, path, &inspect, err))
+		return NULL;
+	body = docker_remake(inspect, image_of(d, inspect, image, sizeof(image)), c->network);
+	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_decref(body);
+	json_decref(inspect);
+	if (!text)
+		fail(err, ERROR_OTHER, 0, NULL, "what the engine says of it can not be used");
+	return text;
+}
+
+static void remake(struct docker *d, const struct engine_change *c, uint32_t request)
+{
+	_cleanup_free char *body = NULL;
+	char path[ENGINE_NAME_LEN + 64];
+	struct error err;
+
+	memcpy(d->care->at_work, c->id, ENGINE_HEX_LEN);
+	body = remake_body(d, c, &err);
+	d->care->at_work[0] = '\0';
+	snprintf(path, sizeof(path), "/containers/create?name=%s", c->name);
+	if (body)
+		start_job(d, request, NULL, path, body, CHANGES);
+	else
+		tell_done(d, request, -EREMOTEIO, err.text);
+}
+
+void docker_change(struct docker *d, const struct engine_change *c, uint32_t request)
+{
+	char path[ENGINE_NAME_LEN + ENGINE_HEX_LEN + 64];
+
+	if (!docker_is_id(c->id) || c->name[strspn(c->name, NAME_CHARS)]) {
+		tell_done(d, request, -ENOENT, "it has no name that an engine would give");
+	} else if (d->info.podman) {
+		tell_done(d, request, -EREMOTEIO, "Podman is not asked to make containers anew");
+	} else if (c->verb == ENGINE_REMAKE) {
+		remake(d, c, request);
+	} else if (c->verb == ENGINE_RENAME) {
+		snprintf(path, sizeof(path), "/containers/%s/rename?name=%s", c->id, c->name);
+		start_job(d, request, NULL, path, NULL, CHANGES);
+	} else {
+		snprintf(path, sizeof(path), "/containers/%s", c->id);
+		start_job(d, request, "DELETE", path, NULL, CHANGES);
+	}
 }

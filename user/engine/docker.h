@@ -39,6 +39,8 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 /* Answered by ENGINE_DONE. */
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request);
 
+void docker_change(struct docker *d, const struct engine_change *c, uint32_t request);
+
 /* The engines that the key `engine` names, each a `where`. Their number. */
 size_t docker_split(const char *engines, char ret[ENGINES][ENGINE_WHERE_LEN]);
 /* The path of its socket, or tcp://ADDRESS:PORT as it stands; NULL: there is none. */

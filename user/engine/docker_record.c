@@ -301,9 +301,10 @@ bool docker_is_id(const char *s)
 	       strspn(s, "0123456789abcdef") == ENGINE_HEX_LEN - 1;
 }
 
+/* Also what we write into our own: that one asks for nothing. */
 static bool is_ours(const char *key)
 {
-	return !strncmp(key, "vpnleash.", 9);
+	return !strncmp(key, "vpnleash.", 9) && strcmp(key, DOCKER_REPLACES);
 }
 
 static void add_label(struct engine_item *i, const char *key, const json_t *value,
@@ -362,8 +363,8 @@ static void read_health_log(struct engine_item *i, const json_t *health)
 
 	if (!last)
 		return;
-	n = (size_t)snprintf(i->health_said, room, "exit %lld: ",
-			     json_integer_value(json_object_get(last, "ExitCode")));
+	n = (size_t)snprintf(i->health_said, room,
+			     "exit %lld: ", json_integer_value(json_object_get(last, "ExitCode")));
 	for (; *said && n < room - 1; said++) {
 		bool space = (unsigned char)*said <= ' ';
 
@@ -373,6 +374,17 @@ static void read_health_log(struct engine_item *i, const json_t *health)
 	while (i->health_said[n - 1] == ' ' || i->health_said[n - 1] == ':')
 		n--;
 	i->health_said[n] = '\0';
+}
+
+static void read_others_labels(struct engine_item *i, const json_t *labels)
+{
+	const char *replaces = docker_text(labels, DOCKER_REPLACES);
+	const char *unit = docker_text(labels, "PODMAN_SYSTEMD_UNIT");
+
+	read_compose(i, labels);
+	if (docker_is_id(replaces))
+		memcpy(i->replaces, replaces, sizeof(i->replaces));
+	snprintf(i->unit, sizeof(i->unit), "%s", fits(unit, sizeof(i->unit)) ? unit : "");
 }
 
 /* What `docker create` made has no such label: a person starts it. */
@@ -422,7 +434,7 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	const json_t *state = read_object(inspect, "State", wrong);
 	const json_t *host = read_object(inspect, "HostConfig", wrong);
 	const json_t *labels, *of_health;
-	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health, *unit;
+	const char *name = read_text(inspect, "Name", ENGINE_NAME_LEN, wrong), *health;
 
 	i->kind = ENGINE_CONTAINER;
 	memcpy(i->id, id, ENGINE_HEX_LEN);
@@ -446,14 +458,12 @@ void docker_read_record(struct engine_item *i, struct docker_info *info, const c
 	i->net_admin = json_is_true(json_object_get(host, "Privileged")) ||
 		       docker_has_capability(host, "NET_ADMIN", false);
 	labels = read_object(read_object(inspect, "Config", wrong), "Labels", wrong);
-	unit = docker_text(labels, "PODMAN_SYSTEMD_UNIT");
-	snprintf(i->unit, sizeof(i->unit), "%s", fits(unit, sizeof(i->unit)) ? unit : "");
+	read_others_labels(i, labels);
 	find_cgroup(i, info, read_text(host, "CgroupParent", PATH_MAX, wrong));
 	if (!i->running) /* Podman: made, and not begun: that early its cgroup is known */
 		i->pid = 0;
 	i->in_unit = runs_in_unit(i);
 	i->left = left_by_compose(docker_text(state, "Status"), i->exit_code, labels);
-	read_compose(i, labels);
 }
 
 /* Has it labels of ours? If that can not be told: yes. */

@@ -18,6 +18,9 @@ struct docker_info {
 	char default_parent[PATH_MAX];
 };
 
+#define DOCKER_REPLACES \
+	"vpnleash.replaces" /* the label of who was made by us, see docker_remake.h */
+
 /* n bytes of JSON, which are changed; NULL: they are none. */
 json_t *docker_parse(char *text, size_t n);
 /* The text at `key`; "": there is none. */

@@ -27,13 +27,14 @@
 #define DEATHS	  64
 #define TWICE_NS  (60 * NS_PER_SEC) /* two deaths by one record within this are no accident */
 
-enum op { OP_READY = 1, OP_STOP, OP_START, OP_WATCH };
+enum op { OP_READY = 1, OP_STOP, OP_START, OP_WATCH, OP_CHANGE };
 
 struct request {
 	enum op op;
 	enum engine_kind kind;
 	uint32_t request;
 	char id[ENGINE_ID_LEN];
+	struct engine_change change;
 };
 
 struct engine {
@@ -88,11 +89,12 @@ int engine_fd(const struct engine *e)
 static bool is_item(const struct engine_item *i)
 {
 	bool good = (i->kind == ENGINE_CONTAINER || i->kind == ENGINE_UNIT) &&
-		    is_text(i->unusable) && is_text(i->health_said) && i->n_labels <= ENGINE_LABELS && i->pid >= 0 &&
-		    is_text(i->id) && is_text(i->name) && *i->id && is_text(i->network_mode) &&
-		    is_text(i->cgroup) && is_text(i->compose_project) &&
-		    is_text(i->compose_service) && is_text(i->compose_dir) &&
-		    is_text(i->compose_files) && is_text(i->unit);
+		    is_text(i->unusable) && is_text(i->health_said) &&
+		    i->n_labels <= ENGINE_LABELS && i->pid >= 0 && is_text(i->id) &&
+		    is_text(i->name) && *i->id && is_text(i->network_mode) && is_text(i->cgroup) &&
+		    is_text(i->compose_project) && is_text(i->compose_service) &&
+		    is_text(i->compose_dir) && is_text(i->compose_files) && is_text(i->unit) &&
+		    is_text(i->replaces);
 
 	for (size_t k = 0; good && k < i->n_labels; k++)
 		good = is_text(i->labels[k].key) && is_text(i->labels[k].value);
@@ -146,6 +148,15 @@ int engine_ask_item(struct engine *e, bool start, enum engine_kind kind, const c
 	return engine_ask(e, start ? OP_START : OP_STOP, kind, id, request);
 }
 
+int engine_ask_change(struct engine *e, const struct engine_change *c, uint32_t request)
+{
+	const struct request r = {
+		.op = OP_CHANGE, .kind = ENGINE_CONTAINER, .request = request, .change = *c
+	};
+
+	return send_record(e->worker.fd, &r, sizeof(r), -1);
+}
+
 int engine_watch_unit(struct engine *e, const char *name)
 {
 	return engine_ask(e, OP_WATCH, ENGINE_UNIT, name, 0);
@@ -174,6 +185,8 @@ static void engine_take(struct inner *w, const struct request *r)
 		units_watch(w->units, r->id);
 	else if (r->kind == ENGINE_UNIT && w->units)
 		units_ask(w->units, r->op == OP_START, r->id, r->request);
+	else if (r->op == OP_CHANGE && w->docker)
+		docker_change(w->docker, &r->change, r->request);
 	else if (r->kind == ENGINE_CONTAINER && w->docker)
 		docker_ask(w->docker, r->op == OP_START, r->id, r->request);
 	else

@@ -59,12 +59,14 @@ struct engine_item {
 	/* Where its cgroup is or will be, below the cgroup v2 root; "": not known before it runs.
 	 * The directory need not be there. A unit's is its ControlGroup. */
 	char cgroup[PATH_MAX];
+	bool auto_remove; /* --rm: it is gone when it has ended */
+	/* Made by us in place of that one, see engine_change(): its id; "" of all others. */
+	char replaces[ENGINE_HEX_LEN];
 	/* what made it, for a command to type; "" if not by Compose, or too long. The files are
 	 * one text, with commas. */
 	char compose_project[ENGINE_NAME_LEN], compose_service[ENGINE_NAME_LEN];
 	char compose_dir[ENGINE_VALUE_LEN], compose_files[ENGINE_VALUE_LEN];
-	bool auto_remove; /* the engine removes it when it ends */
-	bool net_admin;	  /* may make interfaces in its network, as a VPN has to */
+	bool net_admin; /* may make interfaces in its network, as a VPN has to */
 	/* of systemd, by Podman's label: "" without one. in_unit: by the kernel's word too, that
 	 * unit runs it now. Who stops it alone loses it, or has it started at once */
 	char unit[ENGINE_NAME_LEN];
@@ -123,6 +125,21 @@ int engine_read(struct engine *e, struct engine_event *ret);
  * with ENGINE_DONE. Both are idempotent: stopping what has ended and starting what runs is done. */
 int engine_ask_item(struct engine *e, bool start, enum engine_kind kind, const char *id,
 		    uint32_t request);
+
+enum engine_verb {
+	ENGINE_RENAME = 1, /* `id` is called `name` */
+	ENGINE_REMAKE,	   /* another like `id`, called `name`, in the network of `network` where
+			    * `id` is in a network of a container; not started. Says `replaces` */
+	ENGINE_REMOVE,	   /* with `id` no volume goes */
+};
+struct engine_change {
+	enum engine_verb verb;
+	char id[ENGINE_HEX_LEN], network[ENGINE_HEX_LEN];
+	char name[ENGINE_NAME_LEN];
+};
+/* As engine_ask_item(), and not idempotent. */
+int engine_ask_change(struct engine *e, const struct engine_change *c, uint32_t request);
+
 /* Units are told from now on; `name` with its suffix. An ITEM comes at once, also if there is no
  * such unit (not running, cgroup ""). */
 int engine_watch_unit(struct engine *e, const char *name);

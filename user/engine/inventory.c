@@ -647,20 +647,39 @@ void inventory_each_engine(const struct inventory *v,
 			  v->sources[i].trouble, arg);
 }
 
-int inventory_ask(struct inventory_watch *w, bool start, const char *id)
+/* Whose engine can be asked, for another request of w's; NULL: nobody's. */
+static struct engine *whom_to_ask(const struct inventory_watch *w, const char *id)
 {
 	struct inventory *v = w->inventory;
 	const struct source *of;
-	int r;
 
-	if (!v || !*id || !inventory_reachable(v, w->kind, id))
-		return -ENOTCONN;
+	if (!v || !inventory_reachable(v, w->kind, id))
+		return NULL;
 	of = source_of(v, w->kind, id);
 	if (!++v->last_request)
 		v->last_request = 1;
-	r = engine_ask_item(of ? of->engine : v->sources->engine, start, w->kind, id,
-			    v->last_request);
+	return of ? of->engine : v->sources->engine;
+}
+
+static int asked(struct inventory_watch *w, int r)
+{
 	if (!r)
-		w->request = v->last_request;
+		w->request = w->inventory->last_request;
 	return r;
+}
+
+int inventory_ask(struct inventory_watch *w, bool start, const char *id)
+{
+	struct engine *e = *id ? whom_to_ask(w, id) : NULL;
+
+	if (!e)
+		return -ENOTCONN;
+	return asked(w, engine_ask_item(e, start, w->kind, id, w->inventory->last_request));
+}
+
+int inventory_change(struct inventory_watch *w, const struct engine_change *c)
+{
+	struct engine *e = whom_to_ask(w, c->id);
+
+	return e ? asked(w, engine_ask_change(e, c, w->inventory->last_request)) : -ENOTCONN;
 }

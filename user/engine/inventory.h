@@ -85,6 +85,7 @@ void inventory_let_go(struct inventory *v, const char *id);
 /* The engine is asked to start or stop it; w->request is set, and `done` says how it went. 0 or
  * -Exxx. */
 int inventory_ask(struct inventory_watch *w, bool start, const char *id);
+int inventory_change(struct inventory_watch *w, const struct engine_change *c);
 /* The container's record can not be used. Its cgroup is looked for by the kernel's tree, now and
  * once a second for as long as w->sought; found, it is told as the item's. */
 void inventory_seek(struct inventory_watch *w);
