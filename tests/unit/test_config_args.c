@@ -223,6 +223,7 @@ static void wrong_values_are_refused(void **state)
 		{ "cgroup", "unit:a", "unit:NAME.service" },
 		{ "cgroup", "unit:a/b.service", "unit:NAME.service" },
 		{ "stop-after", "soon", "like 3s" },
+		{ "rejoin", "always", "restart or recreate" },
 		{ "hook", ".x", "full path" },
 		{ "hook", "..", "name of one in " HOOKS_DIR },
 		{ "hook-inside", "bin/x", "full path" },
@@ -378,13 +379,22 @@ static void lock_takes_cgroups_alone(void **state)
 	assert_refused(RUN("--slice", "a"), "'a'", "not the name of a slice");
 }
 
+static void only_containers_are_made_anew(void **state)
+{
+	assert_int_equal(RUN("--cgroup=container:a", "--interface=w", "--rejoin=recreate"), 0);
+	assert_true(config.workloads[0].recreate);
+	assert_refused(
+		RUN("--cgroup=container:a", "--cgroup=/a", "--interface=w", "--rejoin=recreate"),
+		"'rejoin = recreate'", "is for a container");
+}
+
 static void help_names_every_key(void **state)
 {
 	static const char *const keys[] = { "cgroup",	  "interface",	"netns",     "probe",
 					    "route",	  "on-failure", "lease",     "patience",
 					    "guard",	  "endpoint",	"bootstrap", "process",
 					    "allow",	  "ipv6",	"enforce",   "engine",
-					    "stop-after", "health",	"reach" };
+					    "stop-after", "health",	"reach",     "rejoin" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -472,6 +482,7 @@ int main(void)
 		cmocka_unit_test(many_cgroups),
 		cmocka_unit_test(missing_and_unknown_are_refused),
 		cmocka_unit_test(lock_takes_cgroups_alone),
+		cmocka_unit_test(only_containers_are_made_anew),
 		cmocka_unit_test(help_names_every_key),
 		cmocka_unit_test(garbage_is_refused_in_one_line),
 	};

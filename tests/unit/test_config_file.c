@@ -253,6 +253,8 @@ static void wrong_values_in_a_file(void **state)
 		     4, "'reach' names an endpoint");
 	assert_wrong("[tunnel t]\nreach = tcp/10.0.0.1:80\nreach = tcp/10.0.0.1:80\n", 3,
 		     "given twice");
+	assert_wrong(TUNNEL "[workload w]\ncgroup=/a\ntunnel=t\nrejoin=recreate\n", 4,
+		     "'rejoin = recreate' is for a container");
 	assert_wrong("[workload w]\ncgroup = a\n", 2, "not a path");
 	assert_wrong("[workload w]\ncgroup = /a/../../b\n", 2, "without '..'");
 	assert_wrong("[workload w]\non-failure = stop\n", 2, "freeze or block");

@@ -31,6 +31,8 @@ static void labels(void **state)
 		{ "ipv6=", "vpnleash.ipv6 = : " },
 		{ "enforce=", "vpnleash.enforce = : " },
 		{ "stop-after=", "vpnleash.stop-after = : " },
+		{ "rejoin=recreate", NULL },
+		{ "rejoin=", "vpnleash.rejoin = : " },
 		{ "dns=1.1.1.1;9.9.9.9", "takes one value" },
 		{ "tunnel=other", "names a tunnel" },
 		{ "hook=a-hook.2", NULL },

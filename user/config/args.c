@@ -98,9 +98,11 @@ static int finish_args(struct arguments *r)
 	if (!c->n_workloads)
 		return wrong(r->err, "see --help", "--cgroup is missing");
 	share_keys(r);
-	wrong = config_clash(t, &r->common, &remedy);
-	if (wrong)
-		return wrong(r->err, remedy, "%s", wrong);
+	for (size_t i = 0; i < c->n_workloads; i++) {
+		wrong = config_clash(t, &c->workloads[i], &remedy);
+		if (wrong)
+			return wrong(r->err, remedy, "%s", wrong);
+	}
 	if (!r->need_tunnel) {
 		c->n_tunnels = 0;
 		return 0;

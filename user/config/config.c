@@ -117,6 +117,8 @@ static bool reaches_endpoint(const struct reach_rules *reach,
 const char *config_clash(const struct tunnel_config *t, const struct workload_config *w,
 			 const char **ret_remedy)
 {
+	const char *name;
+
 	if (t->guard_off && (w->allow.n || t->allow.n)) {
 		*ret_remedy = "take one of the two out";
 		return "'allow' needs the guard, and guard is off";
@@ -124,6 +126,10 @@ const char *config_clash(const struct tunnel_config *t, const struct workload_co
 	if (t->guard_off && (w->reach.n || t->reach.n)) {
 		*ret_remedy = "take one of the two out";
 		return "'reach' needs the guard, and guard is off";
+	}
+	if (w->recreate && place_kind(w->cgroup, &name) != PLACE_CONTAINER) {
+		*ret_remedy = "leave it out, or name the container";
+		return "'rejoin = recreate' is for a container";
 	}
 	if (lets_endpoint_in(&w->allow, &t->endpoints) ||
 	    lets_endpoint_in(&t->allow, &t->endpoints)) {

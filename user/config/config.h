@@ -124,6 +124,7 @@ struct workload_config {
 	enum on_failure on_failure;
 	uint64_t stop_after_ns; /* since it was barred, or STOP_NEVER */
 	bool ipv6, audit;
+	bool recreate; /* of a container: made anew when the one whose network it shares was */
 	bool is_slice; /* `cgroup` is slice:NAME: locked; its children are the workloads */
 	struct allow_rules allow;
 	struct reach_rules reach;

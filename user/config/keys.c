@@ -194,6 +194,20 @@ static const char *check_sockets(const char *value)
 	return n && length_of_all < sizeof(((struct config *)0)->engine) ? NULL : remedy;
 }
 
+/* One of two words. *ret: it is the second. */
+static int set_either(bool *ret, const char *value, const char *first, const char *second,
+		      const char *remedy, struct error *err)
+{
+	*ret = !strcmp(value, second);
+	return *ret || !strcmp(value, first) ? 0 : wrong(err, remedy, "neither");
+}
+
+static int set_rejoin(struct place *p, const char *value, struct error *err)
+{
+	return set_either(&p->workload->recreate, value, "restart", "recreate",
+			  "restart or recreate", err);
+}
+
 static int set_engine(struct place *p, const char *value, struct error *err)
 {
 	const char *remedy = NULL;
@@ -241,14 +255,6 @@ static int set_hook(struct place *p, const char *value, struct error *err)
 static int set_hook_inside(struct place *p, const char *value, struct error *err)
 {
 	return take_hook(p, p->workload->hook_inside, value, err);
-}
-
-/* One of two words. *ret: it is the second. */
-static int set_either(bool *ret, const char *value, const char *first, const char *second,
-		      const char *remedy, struct error *err)
-{
-	*ret = !strcmp(value, second);
-	return *ret || !strcmp(value, first) ? 0 : wrong(err, remedy, "neither");
 }
 
 static int set_guard(struct place *p, const char *value, struct error *err)
@@ -323,6 +329,8 @@ static const struct key keys[] = {
 	  .help = "after barring: freeze the cgroup (default) or leave it" },
 	{ "stop-after", "TIME|never", .section = SECTION_WORKLOAD, .set = set_stop_after,
 	  .help = "then a container or unit is stopped cleanly; default 30s" },
+	{ "rejoin", "restart|recreate", .section = SECTION_WORKLOAD, .set = set_rejoin,
+	  .help = "recreate: also made anew, when its VPN's container was" },
 	{ "interface", "NAME", .section = SECTION_TUNNEL, .set = set_interface,
 	  .kind = KEY_INTERFACE,
 	  .help = "the tunnel, e.g. CloudflareWARP" },

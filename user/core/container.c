@@ -16,8 +16,6 @@
 
 #define ORPHAN_NS (60 * NS_PER_SEC) /* started anew in its tunnel's netns at most so often */
 
-#define NETWORK_OF_THE_NEW "make it anew, with the network of the new one"
-
 const struct engine_item *container_item(const struct workload *w)
 {
 	return inventory_find(w->daemon->inventory, w->container.kind, w->container.id);
@@ -68,38 +66,159 @@ static void add_files(FILE *out, const struct engine_item *i)
 	}
 }
 
-static bool owner_was_removed(const struct workload *w, const struct engine_item *i)
+bool container_is_aside(const struct engine_item *i)
+{
+	size_t n = strlen(i->name), end = strlen(CONTAINER_ASIDE);
+
+	return n > end && !strcmp(i->name + n - end, CONTAINER_ASIDE);
+}
+
+const char *container_name(const struct engine_item *i, char buf[ENGINE_NAME_LEN])
+{
+	memcpy(buf, i->name, sizeof(i->name));
+	if (container_is_aside(i))
+		buf[strlen(buf) - strlen(CONTAINER_ASIDE)] = '\0';
+	return buf;
+}
+
+bool container_network_removed(const struct workload *w, const struct engine_item *i)
 {
 	const char *owner = i ? engine_shares(i) : NULL;
 
 	return owner && !inventory_find(w->daemon->inventory, w->container.kind, owner);
 }
 
-const char *container_to_type(const struct workload *w, char *buf, size_t size)
+/* In whose place it was made, if that one is there still: never both run, and it may be needed
+ * again. */
+static const struct engine_item *old_one(const struct workload *w, const struct engine_item *i)
 {
-	const struct engine_item *i = container_item(w);
-	FILE *out;
+	return i && *i->replaces ? inventory_find(w->daemon->inventory, i->kind, i->replaces)
+				 : NULL;
+}
 
-	if (!owner_was_removed(w, i))
+/* By its id, as a container of that name may be another one by now. */
+static void read_shared(struct workload *w, const char *owner, const char *name)
+{
+	struct workload_container *c = &w->container;
+	char text[ENGINE_HEX_LEN + ENGINE_NAME_LEN], *space;
+
+	mark_read(MARK_NETWORK, name, text, sizeof(text));
+	space = strchr(text, ' ');
+	if (!space || strlen(owner) != (size_t)(space - text) ||
+	    strncmp(text, owner, strlen(owner)))
+		return;
+	snprintf(c->shares, sizeof(c->shares), "%s", owner);
+	snprintf(c->shared, sizeof(c->shared), "%.255s", space + 1);
+}
+
+static void write_shared(struct workload *w, const struct engine_item *vpn, const char *name)
+{
+	struct workload_container *c = &w->container;
+	char text[ENGINE_HEX_LEN + ENGINE_NAME_LEN];
+	struct error err;
+
+	snprintf(c->shares, sizeof(c->shares), "%.64s", vpn->id);
+	memcpy(c->shared, vpn->name, sizeof(c->shared));
+	snprintf(text, sizeof(text), "%s %s", c->shares, c->shared);
+	if (mark_write(MARK_NETWORK, name, text, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
+}
+
+static const char *network_name(const struct workload *w, const struct engine_item *i)
+{
+	const struct workload_container *c = &w->container;
+	const char *owner = engine_shares(i), *given;
+	const struct engine_item *vpn =
+		owner ? inventory_find(w->daemon->inventory, c->kind, owner) : NULL;
+
+	if (!owner)
 		return NULL;
-	out = *i->compose_service ? fmemopen(buf, size, "w") : NULL;
-	if (!out)
-		return NETWORK_OF_THE_NEW;
+	if (!strcmp(c->shares, vpn ? vpn->id : owner))
+		return c->shared;
+	return place_kind(w->tunnel->config.netns, &given) == PLACE_CONTAINER &&
+			       strcmp(given, owner)
+		       ? given
+		       : NULL;
+}
+
+const char *container_network_name(struct workload *w, const struct engine_item *i)
+{
+	struct workload_container *c = &w->container;
+	const char *owner = engine_shares(i);
+	const struct engine_item *vpn;
+	char name[ENGINE_NAME_LEN];
+
+	if (!owner)
+		return NULL;
+	container_name(i, name);
+	vpn = inventory_find(w->daemon->inventory, c->kind, owner);
+	if (!vpn && strcmp(c->shares, owner))
+		read_shared(w, owner, name);
+	else if (vpn && !old_one(w, i) &&
+		 (strcmp(c->shares, vpn->id) || strcmp(c->shared, vpn->name)))
+		write_shared(w, vpn, name);
+	return network_name(w, i);
+}
+
+/* For Compose, where its files are on this host. */
+static int write_compose(FILE *out, const struct engine_item *i)
+{
 	fputs("docker compose", out);
 	add_files(out, i);
 	fputs(" -p ", out);
 	add_word(out, i->compose_project);
 	fputs(" up -d --force-recreate --no-deps ", out);
 	add_word(out, i->compose_service);
-	return fclose(out) ? NETWORK_OF_THE_NEW : buf; /* it does not fit */
+	return fclose(out);
+}
+
+const char *container_to_type(const struct workload *w, char *buf, size_t size)
+{
+	const struct engine_item *i = container_item(w);
+	/* Portainer's files are in its own container: no command would find them */
+	static const char portainer[] = "/data/compose/";
+	const char *vpn;
+	FILE *out;
+
+	if (!container_network_removed(w, i))
+		return NULL;
+	vpn = network_name(w, i);
+	if (w->recreate && !*w->container.rejoin.error && !i->auto_remove) {
+		snprintf(buf, size, "start the container '%s': it is made anew by itself then",
+			 vpn ? quote(vpn) : "VPN");
+	} else if (!strncmp(i->compose_files, portainer, strlen(portainer))) {
+		snprintf(buf, size, "in Portainer, open the stack '%s' and update it",
+			 quote(i->compose_project));
+	} else if (*i->unit && (out = fmemopen(buf, size, "w"))) {
+		fputs("systemctl restart ", out);
+		add_word(out, i->unit);
+		fclose(out);
+	} else if (!*i->compose_service || !(out = fmemopen(buf, size, "w")) ||
+		   write_compose(out, i)) {
+		snprintf(buf, size,
+			 "remove it, and make it anew with --network container:%s (rejoin = "
+			 "recreate does that by itself)",
+			 vpn ? quote(vpn) : "VPN");
+	}
+	return buf;
 }
 
 bool container_say_removed(struct workload *w)
 {
-	if (!owner_was_removed(w, container_item(w)))
+	const struct engine_item *i = container_item(w);
+
+	if (!container_network_removed(w, i))
 		return false;
-	container_in_trouble(w, "the container whose network it shares was removed",
-			     "it has to be made anew (vpnleash why has the command)");
+	if (*w->container.rejoin.error)
+		container_in_trouble(w, "it could not be made anew",
+				     quote(w->container.rejoin.error));
+	else
+		container_in_trouble(
+			w, "the container whose network it shares was removed",
+			!w->recreate ? "it has to be made anew (vpnleash why has the command)"
+			: i->auto_remove
+				? "it is made anew by hand only, as it is run with --rm"
+				: "it is made anew as soon as the next one of that name runs");
 	return true;
 }
 
@@ -164,6 +283,9 @@ bool container_start(struct workload *w)
 	/* its unit has just made it, and starts it itself */
 	if (i && *i->unit && !*w->container.unit)
 		return false;
+	i = old_one(w, i);
+	if (i && i->running)
+		return true;
 	edge_shut(w->tunnel->edge);
 	if (!w->container.watch.request && !w->container.unit_watch.request &&
 	    container_ask(w, true))

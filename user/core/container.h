@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct engine_item;
+#include "engine/engine.h"
+
 struct workload;
 
 #define CONTAINER_COMMAND_LEN 4096
@@ -16,10 +17,20 @@ struct workload;
 const struct engine_item *container_item(const struct workload *w); /* by the engine; or NULL */
 /* Said once, and by `status` and `why` as long as it is so. Names in `why` are escaped. */
 void container_in_trouble(struct workload *w, const char *what, const char *why);
+/* Who is called NAME CONTAINER_ASIDE was put aside by us, for one that is called NAME. */
+#define CONTAINER_ASIDE ".vpnleash-old"
+bool container_is_aside(const struct engine_item *i);
+/* What it is called, or was before. Returns buf. */
+const char *container_name(const struct engine_item *i, char buf[ENGINE_NAME_LEN]);
+
 /* Made to share the network of a container that was removed meanwhile: no start brings it into that
- * of the next. What to type, in buf; NULL: not so. */
+ * of the next. */
+bool container_network_removed(const struct workload *w, const struct engine_item *i);
+/* What that one is called, or was; NULL: nobody knows. Looked at as long as it is there. */
+const char *container_network_name(struct workload *w, const struct engine_item *i);
+/* What to type, in buf; NULL: not so. */
 const char *container_to_type(const struct workload *w, char *buf, size_t size);
-bool container_say_removed(struct workload *w); /* that; whether it is so */
+bool container_say_removed(struct workload *w); /* that it was; whether it is so */
 
 /* Is there somebody to ask to stop or start it? */
 bool container_reachable(const struct workload *w);

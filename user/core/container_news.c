@@ -9,6 +9,7 @@
 #include "core/leash.h"
 #include "core/marks.h"
 #include "core/registry.h"
+#include "core/rejoin.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
 #include "edge/edge.h"
@@ -84,6 +85,7 @@ static void container_started(struct workload *w)
 
 	if (w->tunnel != w->daemon->nowhere)
 		w->trouble[0] = '\0';
+	rejoin_worked(w);
 	w->container.stopping = w->container.engine_lost = false;
 	w->container.ended_ns = 0;
 	edge_sweep(w->tunnel->edge);
@@ -249,9 +251,13 @@ static void container_done(void *owner, int result, const char *error)
 	struct workload *w = owner;
 	bool stopping = w->container.stopping;
 
+	if (rejoin_done(w, result, error))
+		return;
 	if (!result)
 		return; /* how it is now comes by container_is() */
 	w->container.stopping = false;
+	if (!stopping && rejoin_start_failed(w, result, error))
+		return;
 	container_in_trouble(w, stopping ? "it can not be stopped" : "it can not be started",
 			     result == -ENOENT && !*error ? "the engine knows it no longer"
 			     : *error			  ? quote(error)
@@ -277,7 +283,7 @@ static void container_engine_is(void *owner, bool there)
 		}
 		w->container.engine_lost |= w->container.running;
 		w->container.watch.request = 0;
-		w->container.stopping = false;
+		w->container.stopping = w->container.rejoin.pending = false;
 	} else {
 		w->container.engine_lost = false;
 		workload_tunnel_changed(w); /* what had to wait for it */
@@ -357,6 +363,11 @@ void container_look(struct workload *w)
 	container_look_if_left(w, i);
 	if (i && *i->cgroup && !w->cgroup) /* it could not be opened when that was told */
 		container_take_place(w, i->cgroup);
-	if (w->container.running && container_reachable(w))
+	if (!container_reachable(w))
+		return;
+	if (i)
+		container_network_name(w, i);
+	if (w->container.running || w->state == WORKLOAD_STOPPED)
 		container_say_removed(w);
+	rejoin_look(w);
 }

@@ -15,6 +15,7 @@ static const char *const dirs[] = {
 	[MARK_HELD] = STATE_DIR "/held",
 	[MARK_WANTED] = STATE_DIR "/wanted",
 	[MARK_UNIT] = STATE_DIR "/units",
+	[MARK_NETWORK] = STATE_DIR "/network",
 };
 
 /* A name is foreign text: everything but letters, digits, '-' and '_' becomes %XX. */
@@ -73,8 +74,9 @@ static int sync_mark(enum mark mark, int fd)
 	return dir < 0 || (fd >= 0 && fsync(fd) < 0) || fsync(dir) < 0 ? -errno : 0;
 }
 
-int mark_set(enum mark mark, const char *workload, struct error *err)
+int mark_write(enum mark mark, const char *workload, const char *text, struct error *err)
 {
+	ssize_t n = (ssize_t)strlen(text);
 	_cleanup_fd int fd = -1;
 	char path[PATH_MAX];
 
@@ -82,10 +84,24 @@ int mark_set(enum mark mark, const char *workload, struct error *err)
 	if ((mkdir(STATE_DIR, 0755) < 0 && errno != EEXIST) ||
 	    (mkdir(dirs[mark], 0755) < 0 && errno != EEXIST))
 		return fail(err, ERROR_OTHER, -errno, NULL, "make '%s'", dirs[mark]);
-	fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
-	if (fd < 0 || sync_mark(mark, fd))
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, text, (size_t)n) != n || sync_mark(mark, fd))
 		return fail(err, ERROR_OTHER, -errno, NULL, "write '%s'", path);
 	return 0;
+}
+
+int mark_set(enum mark mark, const char *workload, struct error *err)
+{
+	return mark_write(mark, workload, "", err);
+}
+
+void mark_read(enum mark mark, const char *workload, char *buf, size_t size)
+{
+	char path[PATH_MAX];
+
+	mark_path(path, mark, workload);
+	if (read_small(AT_FDCWD, path, buf, size) < 0)
+		*buf = '\0';
 }
 
 int mark_clear(enum mark mark, const char *workload, struct error *err)

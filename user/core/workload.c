@@ -211,6 +211,7 @@ void workload_configure(struct workload *w, const struct workload_config *config
 {
 	w->on_failure = config->on_failure;
 	w->stop_after_ns = config->stop_after_ns;
+	w->recreate = config->recreate;
 	w->ipv6 = config->ipv6;
 	w->audit = config->audit;
 	memcpy(&w->allow, &config->allow, sizeof(w->allow));
@@ -570,6 +571,7 @@ void workload_free(struct workload *w)
 	sd_event_source_disable_unref(w->freeze_timer);
 	sd_event_source_disable_unref(w->stop_timer);
 	sd_event_source_disable_unref(w->end_timer);
+	sd_event_source_disable_unref(w->container.rejoin.timer);
 	inventory_unwatch(&w->container.watch);
 	inventory_unwatch(&w->container.unit_watch);
 	watch_cgroup_stop(w->cgroup);

@@ -17,6 +17,19 @@
 struct daemon;
 struct tunnel;
 
+/* How its container is made anew, see rejoin.h. */
+struct workload_rejoin {
+	sd_event_source *timer;
+	struct engine_change asked; /* what the engine was last asked for, and when */
+	uint64_t asked_ns;
+	bool pending;		  /* not answered yet */
+	char vpn[ENGINE_HEX_LEN]; /* in whose network it is to be, and since when that runs */
+	uint64_t vpn_ns;
+	char failed_with[ENGINE_HEX_LEN]; /* with that one it could not be; "" */
+	uint64_t again_ns;		  /* until then */
+	char error[ENGINE_ERROR_LEN];
+};
+
 /* A workload's container or unit. */
 struct workload_container {
 	enum engine_kind kind; /* 0: the workload is neither */
@@ -32,8 +45,11 @@ struct workload_container {
 	bool engine_lost; /* while it ran: what it does now is the engine's doing, not a person's */
 	/* when, and into which netns (its cookie), it was last started anew */
 	uint64_t orphaned_ns, orphaned_of;
-	uint64_t ended_ns; /* when, while nobody knows by whom; 0: that is known */
-	uint64_t left_ns;  /* since when it could have been started, 0: it could not */
+	uint64_t ended_ns;	      /* when, while nobody knows by whom; 0: that is known */
+	uint64_t left_ns;	      /* since when it could have been started, 0: it could not */
+	char shares[ENGINE_HEX_LEN];  /* whose network it shares: its id; "": not known yet */
+	char shared[ENGINE_NAME_LEN]; /* and what that one is called, or was */
+	struct workload_rejoin rejoin;
 };
 
 enum workload_origin { OF_FILE, OF_LABELS, OF_SLICE, OF_EXEC };
@@ -67,6 +83,7 @@ struct workload {
 	struct workload_container container;
 	uint64_t barred_ns; /* since when it has no way out, 0: it has */
 	uint64_t stop_after_ns;
+	bool recreate;	  /* see rejoin.h */
 	uint64_t born_ns; /* OF_SLICE: when its cgroup appeared */
 	bool again; /* OF_LABELS: what was wrong with them may pass: no descriptor, no memory */
 	char delegated[DELEGATION_LEN]; /* by whom, see delegation.h; "" */

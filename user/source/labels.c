@@ -88,13 +88,16 @@ static const struct engine_item *item_of(const struct workload *w)
 	return inventory_find(w->daemon->inventory, ENGINE_CONTAINER, w->given + 10);
 }
 
+/* Also one that is put aside: the name is its own still. */
 static bool in_file(const struct daemon *d, const struct engine_item *i)
 {
+	char called[ENGINE_NAME_LEN];
 	const char *name;
 
+	container_name(i, called);
 	for_each_workload(d, w)
 		if (w->origin != OF_LABELS && place_kind(w->given, &name) == PLACE_CONTAINER &&
-		    (!strcmp(name, i->id) || !strcmp(name, i->name)))
+		    (!strcmp(name, i->id) || !strcmp(name, called)))
 			return true;
 	return false;
 }
