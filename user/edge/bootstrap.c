@@ -88,7 +88,7 @@ void edge_bootstrap(struct edge *e)
 	const char *why;
 
 	e->why[0] = '\0';
-	if (e->weak) /* the VPN is free there, as everybody is */
+	if (e->weak || edge_is_closed(e)) /* the VPN is free there, as everybody is; or elsewhere */
 		return;
 	edge_find_vpn(e);
 	if (e->n_learned) { /* the last VPN's server: from here on only what is noted passes */
@@ -131,7 +131,7 @@ int edge_settle(struct edge *e, struct error *err)
 {
 	int r;
 
-	if (e->weak)
+	if (e->weak || edge_is_closed(e))
 		return 0;
 	if (e->uapi && !e->was_asked && !e->place->config->endpoints.n)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");

@@ -455,11 +455,17 @@ void edge_device_gone(struct edge *e)
 
 struct edge_state edge_state(const struct edge *e)
 {
-	return (struct edge_state) { e->complete, e->weak, e->denied, e->open };
+	return (struct edge_state) { .complete = e->complete,
+				     .weak = e->weak,
+				     .closed = edge_is_closed(e),
+				     .denies_packets = e->denied,
+				     .open = e->open };
 }
 
 const char *edge_why(const struct edge *e)
 {
+	if (edge_is_closed(e))
+		return "";
 	return *vpn_why(e->vpn) ? vpn_why(e->vpn) : *e->wireguard_why ? e->wireguard_why : e->why;
 }
 

@@ -83,6 +83,7 @@ void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit);
 struct edge_state {
 	bool complete;
 	bool weak;	     /* the host's netns */
+	bool closed;	     /* nothing leads out beside the tunnel: there is nothing to guard */
 	bool denies_packets; /* there, by the kernel's BPF LSM */
 	bool open;	     /* bootstrap is */
 };

@@ -78,6 +78,13 @@ struct edge {
 	uint64_t listened_ns;	/* when it was last looked who listens */
 };
 
+/* Nothing leads out beside the tunnel, whose outer packets leave elsewhere: it was made there, and
+ * moved here. There is nothing to guard, no endpoint and no bootstrap. */
+static inline bool edge_is_closed(const struct edge *e)
+{
+	return e->complete && !e->n && !e->weak;
+}
+
 void edge_exceptions(struct edge *e);	    /* written anew, from links, endpoints and workloads */
 void edge_follow_endpoints(struct edge *e); /* the same, if endpoints have moved */
 /* What WireGuard says of itself now, or will say. */

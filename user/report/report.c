@@ -222,6 +222,9 @@ static void print_guard(FILE *out, const json_t *guard)
 	if (!guard)
 		return;
 	fprintf(out, "  guard %s", get(guard, "state"));
+	if (!strcmp(get(guard, "state"), "complete") &&
+	    !json_array_size(json_object_get(guard, "interfaces")))
+		fprintf(out, ": nothing leads out beside the tunnel");
 	print_list(out, " on ", json_object_get(guard, "interfaces"));
 	print_list(out, ", endpoints ", json_object_get(guard, "endpoints"));
 	if (json_object_size(json_object_get(guard, "dropped"))) {
