@@ -79,7 +79,7 @@ static void check(const struct cause_facts *f, bool reached[CAUSES])
 			     f->probe_unsent || f->probe_unanswered);
 }
 
-#define BITS 16
+#define BITS 18
 
 static struct cause_facts facts_of_bits(unsigned int bits)
 {
@@ -100,6 +100,8 @@ static struct cause_facts facts_of_bits(unsigned int bits)
 		.advised = bits & 8192,
 		.probe_unsent = bits & 16384,
 		.probe_unanswered = bits & 32768,
+		.misplaced = bits & 65536,
+		.vpn_inside = bits & 131072,
 	};
 }
 
@@ -120,7 +122,9 @@ static void every_combination_has_a_cause(void **state)
 		for (f.state = WORKLOAD_WAITING; f.state < WORKLOAD_MAX; f.state++)
 			for (f.link = IN_TUNNEL_FIRST; f.link <= IN_TUNNEL_LAST; f.link++) {
 				check_places(&f, reached);
-				if (bits & 511) /* the workload's: the link says nothing then */
+				if (bits &
+				    (511 | 65536 |
+				     131072)) /* the workload's: the link says nothing then */
 					break;
 			}
 	}
@@ -132,8 +136,9 @@ static void every_combination_has_a_cause(void **state)
 /* A word that print_word() does not know would be printed as nothing. */
 static void every_word_is_known(void **state)
 {
-	static const char known[] = " {name} {vpn} {interface} {process} {probe} {health} "
-				    "{probe-error} {unknown} {advice} {command} {opens} ";
+	static const char known[] =
+		" {name} {vpn} {interface} {process} {probe} {health} "
+		"{probe-error} {unknown} {advice} {command} {apart} {network} {opens} ";
 
 	for (int c = 0; c < CAUSES; c++) {
 		const char *texts[] = { cause_said(c), cause_remedy(c) };

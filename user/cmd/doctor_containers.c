@@ -177,7 +177,9 @@ static void check_namespaces(const struct doctor *d, const json_t *c)
 	else if (doctor_owner(d->containers, c) == c &&
 		 !(w && is_place(c, d->file->tunnels[w->tunnel].netns)))
 		finding(d, c, "network_mode: service:VPN, in compose's words",
-			"has a network of its own, in which its VPN is not");
+			w ? "has a network of its own, in which its VPN is not"
+			  : "has a network of its own, in which only the kernel's WireGuard works as "
+			    "its VPN");
 }
 
 /* ------ who may speak for it ------ */

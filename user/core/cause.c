@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/container.h"
+#include "core/own_vpn.h"
 #include "core/policy.h"
 #include "core/registry.h"
 #include "core/tunnel.h"
@@ -114,6 +115,10 @@ enum cause cause_find(const struct cause_facts *f)
 		return CAUSE_MAY_BE_LEFT;
 	if (f->state == WORKLOAD_OPEN)
 		return CAUSE_OPEN;
+	if (f->vpn_inside)
+		return CAUSE_VPN_INSIDE;
+	if (f->misplaced)
+		return CAUSE_MISPLACED;
 	if (f->astray)
 		return CAUSE_ASTRAY;
 	if (f->troubled && (f->tunnel == TUNNEL_UP || f->state == WORKLOAD_WAITING))
@@ -167,6 +172,8 @@ static const char *why_unknown(const struct tunnel *t)
 	char endpoint[1][ENDPOINT_LEN];
 	size_t n;
 
+	if (t->edge && edge_state(t->edge).closed)
+		return "";
 	if (!t->edge || *vpn_why(t->vpn))
 		return vpn_why(t->vpn);
 	return !edge_state(t->edge).weak && !edge_endpoints(t->edge, endpoint, 1) &&
@@ -202,12 +209,16 @@ static struct cause_facts facts_of(const struct workload *w)
 				 .again = w->again,
 				 .may_leave = workload_may_leave(w),
 				 .astray =
-					 w->tunnel->state == TUNNEL_UP && container_is_orphaned(w),
+					 w->tunnel->state == TUNNEL_UP && container_is_elsewhere(w),
+				 .misplaced =
+					 w->tunnel->state == TUNNEL_UP && container_is_misplaced(w),
+				 .vpn_inside = own_vpn_remedy(w),
 				 .held = w->held,
 				 .troubled = *w->trouble,
 				 .to_start = container_is_left(w) };
 
 	tunnel_facts(w->tunnel, &f);
+	f.vpn_unknown &= w->own_vpn != OWN_VPN_KERNEL;
 	return f;
 }
 
@@ -286,6 +297,10 @@ static void print_word(FILE *out, const char *word, size_t n, const struct tunne
 		print_advice(out, t);
 	else if (IS("command") && w && (typed = container_to_type(w, command, sizeof(command))))
 		fputs(typed, out);
+	else if (IS("apart") && w && own_vpn_remedy(w))
+		fputs(own_vpn_remedy(w), out);
+	else if (IS("network"))
+		fputs(container_network(t), out);
 	else if (IS("opens"))
 		print_opens(out, w);
 #undef IS

@@ -18,9 +18,10 @@ struct workload;
  * X(NAME, what is said beside the last evidence or "", remedy). In both: {name} the workload, {vpn}
  * the VPN's container, unit or netns, {interface}, {process}, {probe} each, and why it has no
  * answer, {health} what the container's health check said, {probe-error}, {unknown} why nobody is
- * taken for the VPN, {advice} what stands in brackets at the end of what was said, {command} what
- * to type, {opens} "it opens by itself" or "it is started by itself". Of the first group the
- * workload's trouble says all.
+ * taken for the VPN, {apart} where the VPN is to be instead, {network} the mode that puts it there,
+ * {advice} what stands in brackets at the end of what was said, {command} what to type, {opens} "it
+ * opens by itself" or "it is started by itself". Of the first group the workload's trouble says
+ * all.
  */
 /* clang-format off */
 #define CAUSES_OF_TROUBLE(X)                                                                       \
@@ -30,6 +31,8 @@ struct workload;
 	X(LABELS_WRONG, "", "correct its labels, and make the container anew")                     \
 	X(MAY_BE_LEFT, "",                                                                         \
 	  "leash a unit of the system's, not a user's; of an engine: one that runs as root")       \
+	X(VPN_INSIDE, "", "{apart}")                                                               \
+	X(MISPLACED, "", "give it {network}")                                                      \
 	X(ASTRAY, "", "restart it by its engine: it then joins the network of {vpn}")              \
 	X(REFUSED, "", "remove that cause; it is tried again by itself")
 
@@ -98,6 +101,8 @@ struct cause_facts {
 	enum workload_state state;
 	bool made_anew; /* the container whose network it shares: an engine can not start it */
 	bool unusable, mislabelled, again, may_leave, astray, held;
+	bool misplaced;	 /* astray, and no start brings it there */
+	bool vpn_inside; /* a VPN that can not work there */
 	bool troubled; /* something is said of it, whatever its state */
 	bool to_start; /* by us, when its tunnel is up */
 	/* of the tunnel */

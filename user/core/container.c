@@ -300,17 +300,31 @@ bool container_is_left(const struct workload *w)
 	return i && i->left && engine_shares(i);
 }
 
-/* An engine puts who shares another's netns into that one's present netns, whenever it starts. */
-bool container_is_orphaned(const struct workload *w)
+/* Before it has a process, by what the engine will do: a network of its own is not the host's. */
+static bool will_be_elsewhere(const struct workload *w, const struct engine_item *i)
+{
+	const char *shared = engine_shares(i);
+
+	if (shared)
+		i = inventory_find(w->daemon->inventory, w->container.kind, shared);
+	return !strcmp(w->tunnel->where, "host") && i && *i->network_mode &&
+	       strcmp(i->network_mode, "host") && strncmp(i->network_mode, "ns:", 3);
+}
+
+bool container_is_elsewhere(const struct workload *w)
 {
 	const struct engine_item *i = container_item(w);
 	char path[64];
 	struct stat st;
 
-	if (!w->container.running || !w->container.pid || !i || !engine_shares(i))
+	if (w->container.kind != ENGINE_CONTAINER || !i)
 		return false;
+	if (!w->container.running || !w->container.pid)
+		return will_be_elsewhere(w, i);
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", w->container.pid);
-	return !stat(path, &st) && st.st_ino != w->tunnel->netns_ino;
+	if (stat(path, &st) < 0) /* it has ended, and that is not told yet, nor who comes next */
+		return will_be_elsewhere(w, i);
+	return st.st_ino != w->tunnel->netns_ino;
 }
 
 /* Not again, if a start has just not brought it there. */
@@ -320,9 +334,25 @@ static bool was_moved(const struct workload *w)
 	       now_boot_ns() - w->container.orphaned_ns < ORPHAN_NS;
 }
 
+/* An engine puts who shares another's netns, or that of a path, into the present one, whenever it
+ * starts. */
+static bool follows_its_tunnel(const struct workload *w)
+{
+	const struct engine_item *i = container_item(w);
+
+	return (engine_shares(i) || !strncmp(i->network_mode, "ns:", 3)) &&
+	       strcmp(w->tunnel->where, "host");
+}
+
+bool container_is_misplaced(const struct workload *w)
+{
+	return container_is_elsewhere(w) && !follows_its_tunnel(w);
+}
+
 bool container_may_move(const struct workload *w)
 {
-	return !was_moved(w) && !container_is_lost_by_stop(w) && container_reachable(w);
+	return w->container.pid && follows_its_tunnel(w) && !was_moved(w) &&
+	       !container_is_lost_by_stop(w) && container_reachable(w);
 }
 
 void container_moves(struct workload *w)
@@ -331,9 +361,23 @@ void container_moves(struct workload *w)
 	w->container.orphaned_of = w->tunnel->netns_cookie;
 }
 
-void container_say_orphaned(struct workload *w)
+const char *container_network(const struct tunnel *t)
 {
-	if (container_is_lost_by_stop(w))
+	return strcmp(t->where, "host") ? CONTAINER_TO_THE_VPN
+					: "network_mode: host; or the VPN a container, and "
+					  "this one " CONTAINER_TO_THE_VPN;
+}
+
+void container_say_elsewhere(struct workload *w)
+{
+	if (!strcmp(w->tunnel->where, "host"))
+		container_in_trouble(w, "its tunnel is in the host's network, and it is not",
+				     "nothing of it can pass (network_mode: host; or the VPN in a "
+				     "container, and " CONTAINER_TO_THE_VPN ")");
+	else if (!follows_its_tunnel(w))
+		container_in_trouble(w, "it is not in the network of its tunnel",
+				     "nothing of it can pass (" CONTAINER_TO_THE_VPN ")");
+	else if (container_is_lost_by_stop(w))
 		container_in_trouble(w, "it is not in its tunnel's network namespace any more",
 				     "its engine would remove it (--rm): make it anew");
 	else if (was_moved(w))

@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 
+struct tunnel;
 struct workload;
 
 #define CONTAINER_COMMAND_LEN 4096
@@ -48,8 +49,12 @@ bool container_start(struct workload *w);
 bool container_has_started(const struct workload *w);
 /* Compose made it, to start it when the VPN's container is healthy, and has not. */
 bool container_is_left(const struct workload *w);
-/* Left behind in a netns that is no longer its tunnel's: the VPN's container was restarted. */
-bool container_is_orphaned(const struct workload *w);
-bool container_may_move(const struct workload *w); /* by a start; not at once again */
+/* In another netns than its tunnel's: it never was there, or the VPN's container was restarted and
+ * has left it behind. */
+bool container_is_elsewhere(const struct workload *w);
+bool container_is_misplaced(const struct workload *w); /* no start will bring it there */
+bool container_may_move(const struct workload *w);     /* by a start; not at once again */
 void container_moves(struct workload *w);
-void container_say_orphaned(struct workload *w); /* it may not */
+void container_say_elsewhere(struct workload *w); /* it may not */
+#define CONTAINER_TO_THE_VPN "network_mode: service:VPN"
+const char *container_network(const struct tunnel *t); /* the mode that puts it there */

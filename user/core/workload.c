@@ -16,6 +16,7 @@
 #include "core/container_news.h"
 #include "core/leash.h"
 #include "core/marks.h"
+#include "core/own_vpn.h"
 #include "core/policy.h"
 #include "core/registry.h"
 #include "core/tunnel.h"
@@ -78,7 +79,8 @@ static int on_stop_due(sd_event_source *s, uint64_t usec, void *arg)
 		return 0;
 	if (w->tunnel->state == TUNNEL_UP) /* it came back while a stop was failing */
 		workload_tunnel_changed(w);
-	else if (w->container.running && !w->held && !leash_is_paused(w)) {
+	else if (w->container.running && !w->held && !leash_is_paused(w) &&
+		 w->own_vpn == OWN_VPN_NONE && !container_is_misplaced(w)) {
 		if (container_is_lost_by_stop(w)) {
 			log_line(LOG_LEVEL_NOTICE, "workload '%s': " FROZEN_ONLY, w->name);
 			return 0;
@@ -189,6 +191,8 @@ void workload_input(struct workload *w, enum input in)
 	for (size_t i = 0; i < STEP_ACTIONS && step->actions[i]; i++)
 		carry_out_workload(w, step->actions[i]);
 	w->state = step->to;
+	if (in == IN_ASTRAY) /* which its tunnel's lease does not change */
+		w->why = in;
 	if (w->state == from)
 		return;
 	w->changed_ns = now_boot_ns();
@@ -230,11 +234,12 @@ bool workload_may_leave(const struct workload *w)
 
 const char *workload_trouble(const struct workload *w, char *buf, size_t size)
 {
-	if (!*w->trouble && w->barred_ns && w->stop_after_ns != STOP_NEVER &&
-	    container_is_lost_by_stop(w))
+	if (*w->trouble || *own_vpn_trouble(w, buf, size))
+		return *w->trouble ? w->trouble : buf;
+	if (w->barred_ns && w->stop_after_ns != STOP_NEVER && container_is_lost_by_stop(w))
 		return FROZEN_ONLY;
-	if (*w->trouble || !*w->delegated)
-		return w->trouble;
+	if (!*w->delegated)
+		return "";
 	snprintf(buf, size, "%s: %s, who may take its processes out of it (" DELEGATION_REMEDY ")",
 		 w->audit		 ? "enforced, it would stay shut"
 		 : workload_may_leave(w) ? "it stays shut"
@@ -270,17 +275,23 @@ void workload_tunnel_changed(struct workload *w)
 				    .block = w->on_failure == ON_FAILURE_BLOCK };
 	enum input in;
 
-	f.orphaned = f.tunnel_up && !f.unreadable && container_is_orphaned(w);
+	own_vpn_look(w);
+	f.tunnel_up &= w->own_vpn != OWN_VPN_PROGRAM;
+	f.block |= w->own_vpn != OWN_VPN_NONE;
+	f.orphaned = f.tunnel_up && !f.unreadable && container_is_elsewhere(w);
 	f.may_move = f.orphaned && container_may_move(w);
 	/* nothing is dropped in audit, so nothing is frozen */
 	f.may_freeze = !f.tunnel_up && !w->container.unusable && !f.block && !w->audit &&
+		       !container_is_misplaced(w) &&
 		       (!w->container.kind || container_has_started(w)) &&
 		       (w->origin != OF_SLICE || now_boot_ns() - w->born_ns >= SETTLED_NS);
 	in = policy_workload_facts(&f);
 	if (in == IN_ORPHANED)
 		container_moves(w);
 	else if (in == IN_ASTRAY)
-		container_say_orphaned(w);
+		container_say_elsewhere(w);
+	else if (in == IN_TUNNEL_UP && w->why == IN_ASTRAY)
+		w->trouble[0] = '\0';
 	workload_input(w, in);
 }
 
@@ -391,6 +402,8 @@ void workload_look(struct workload *w)
 	if (w->state == WORKLOAD_OPEN && watch_cgroup_frozen(w->cgroup))
 		carry_out_workload(w, DO_THAW); /* one that failed; not what others froze */
 	c = watch_cgroup_ref(w->cgroup);
+	if (w->started && own_vpn_look(w))
+		workload_tunnel_changed(w);
 	if (w->bound && w->started && now_boot_ns() - w->delegation_ns >= NS_PER_SEC &&
 	    delegation_changed(w))
 		workload_tunnel_changed(w);

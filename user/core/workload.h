@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "core/delegation.h"
+#include "core/own_vpn.h"
 #include "engine/inventory.h"
 #include "vpnleash/abi.h"
 #include "vpnleash/reasons.h"
@@ -85,6 +86,8 @@ struct workload {
 	uint64_t stop_after_ns;
 	bool recreate;	  /* see rejoin.h */
 	uint64_t born_ns; /* OF_SLICE: when its cgroup appeared */
+	enum own_vpn own_vpn;
+	uint32_t own_vpn_of; /* the ifindex of the device that was looked at; 0: none was */
 	bool again; /* OF_LABELS: what was wrong with them may pass: no descriptor, no memory */
 	char delegated[DELEGATION_LEN]; /* by whom, see delegation.h; "" */
 	uint64_t delegation_ns;		/* when that was looked at */

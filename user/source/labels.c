@@ -48,30 +48,30 @@ static bool same_netns(const struct daemon *d, const char *a, const char *b)
 	return i && i == k;
 }
 
-/* The netns that the container shares. 0, or -EINVAL with a sentence. */
-static int shared_netns(const struct daemon *d, const struct engine_item *i, char ret[PATH_MAX],
-			struct error *err)
+/* The netns that the container shares, the host's or another's; else its own, and false. */
+static bool shared_netns(const struct daemon *d, const struct engine_item *i, char ret[PATH_MAX])
 {
 	const char *shared = engine_shares(i);
 	const struct engine_item *owner;
 
 	if (!strcmp(i->network_mode, "host")) {
 		snprintf(ret, PATH_MAX, "host");
-		return 0;
+		return true;
 	}
 	if (!strncmp(i->network_mode, "ns:/", 4)) { /* Podman's */
 		snprintf(ret, PATH_MAX, "%s", i->network_mode + 3);
-		return 0;
+		return true;
 	}
-	if (!shared)
-		return fail(err, ERROR_INPUT, 0, "network_mode: service:VPN, in compose's words",
-			    "a leashed container shares the network of its VPN's container");
+	if (!shared) {
+		place_of(i, ret);
+		return false;
+	}
 	owner = inventory_find(d->inventory, ENGINE_CONTAINER, shared);
 	if (owner)
 		place_of(owner, ret);
 	else
 		snprintf(ret, PATH_MAX, "%s", i->network_mode);
-	return 0;
+	return true;
 }
 
 static struct workload *workload_of(const struct daemon *d, const char *id)
@@ -115,7 +115,6 @@ static int labels_collect(const struct daemon *d, const struct engine_item *i,
 {
 	char netns[PATH_MAX];
 	const struct engine_label *doubt = NULL;
-	struct error ignored;
 	bool asked = false;
 	int n = 0;
 
@@ -140,7 +139,7 @@ static int labels_collect(const struct daemon *d, const struct engine_item *i,
 	}
 	if (asked)
 		doubt = NULL;
-	if (!n && ((!doubt && !i->labels_left_out) || shared_netns(d, i, netns, &ignored)))
+	if (!n && ((!doubt && !i->labels_left_out) || !shared_netns(d, i, netns)))
 		return 0;
 	if (i->labels_left_out)
 		return fail(err, ERROR_INPUT, 0, "see vpnleash.conf(5)", "more than %d labels",
@@ -290,10 +289,9 @@ static int labels_leash(struct daemon *d, const struct engine_item *i,
 	char netns[PATH_MAX], place[PATH_MAX];
 	struct config config;
 	bool keys;
-	int r = shared_netns(d, i, netns, err);
+	int r;
 
-	if (r)
-		return r;
+	shared_netns(d, i, netns); /* its own: the VPN is to be in it */
 	place_of(i, place);
 	r = config_from_labels(ret->name, place, netns, labels, n, &config, &keys, err);
 	if (r)
