@@ -109,7 +109,7 @@ static void expect(int program, const struct packet *p, uint32_t ifindex, enum r
 	uint64_t now[VPNLEASH_REASON_MAX];
 	bool passed = passes(program, p, ifindex);
 
-	report_read_drops(gate_pins(t.gate), t.workload.id, 0, now);
+	report_read_drops(gate_pins(t.gate), t.workload.id, now);
 	for (int r = 1; r < VPNLEASH_REASON_MAX; r++) {
 		if (now[r] != t.dropped[r] + (r == (int)reason))
 			print_error("reason %d: %llu → %llu, expected reason %d\n", r,
@@ -321,7 +321,7 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 	}
 	print_message("# passed at most %.1f ms after the end\n", (double)worst_ns / 1e6);
 	assert_true(worst_ns < 30 * NS_PER_MSEC); /* a jiffy is 10 ms at HZ=100 */
-	report_read_drops(gate_pins(t.gate), t.workload.id, 0, t.dropped);
+	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
@@ -401,7 +401,7 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 	passes(t.ingress, &p4, t.tunnel.ifindex); /* barred, and a sign of life all the same */
 	seen = lease_seen_ns(t.leases, t.slot);
 	assert_true(seen >= before && seen <= now_boot_ns());
-	report_read_drops(gate_pins(t.gate), t.workload.id, 0, t.dropped);
+	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
 static void no_record_is_unknown(void **state)
@@ -592,9 +592,9 @@ static void expect_under(uint64_t id, const struct slice *s, const struct packet
 		uint64_t before[VPNLEASH_REASON_MAX], now[VPNLEASH_REASON_MAX];
 		bool passed;
 
-		report_read_drops(gate_pins(t.gate), id, 0, before);
+		report_read_drops(gate_pins(t.gate), id, before);
 		passed = passes(programs[i], p, ifindex);
-		report_read_drops(gate_pins(t.gate), id, 0, now);
+		report_read_drops(gate_pins(t.gate), id, now);
 		for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
 			assert_int_equal(now[r], before[r] + (r == (int)reason));
 		assert_int_equal(passed, reason == REASON_PASS);
@@ -630,14 +630,14 @@ static void a_slice_drops_whom_it_does_not_know(void **state)
 		enter(&c);
 		close(c.fd);
 	}
-	report_read_drops(gate_pins(t.gate), s.child.id, 0, none);
+	report_read_drops(gate_pins(t.gate), s.child.id, none);
 	for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
 		assert_int_equal(none[r], 0);
 	enter(&s.slice); /* the slice itself has no ancestor at its children's level */
 	expect_under(s.slice.id, &s, &p4, t.eth0, REASON_UNKNOWN);
 	expect_under(s.slice.id, &s, &p4, t.tunnel.ifindex, REASON_UNKNOWN);
 	expect_under(s.slice.id, &s, &docker, 1, REASON_DOCKER_DNS);
-	report_read_drops(gate_pins(t.gate), 0, 0, none); /* nor under cgroup 0 */
+	report_read_drops(gate_pins(t.gate), 0, none); /* nor under cgroup 0 */
 	for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
 		assert_int_equal(none[r], 0);
 	unlinkat(t.root.fd, inner + 1, AT_REMOVEDIR);

@@ -30,7 +30,9 @@ static void tunnels_are_tunnels(void **state)
 {
 	assert_true(link_is_tunnel(ARPHRD_NONE, "tun"));
 	assert_true(link_is_tunnel(ARPHRD_NONE, "wireguard"));
+	assert_true(link_is_tunnel(ARPHRD_NONE, "amneziawg"));
 	assert_true(link_is_tunnel(ARPHRD_NONE, "ovpn"));
+	assert_true(link_is_tunnel(ARPHRD_NONE, "ovpn-dco"));
 	assert_true(link_is_tunnel(ARPHRD_PPP, "ppp"));
 	assert_true(link_is_tunnel(ARPHRD_TUNNEL, "ipip"));
 	assert_true(link_is_tunnel(ARPHRD_TUNNEL6, "ip6tnl"));

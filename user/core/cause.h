@@ -103,8 +103,8 @@ struct cause_facts {
 	bool unusable, mislabelled, again, may_leave, astray, held;
 	bool misplaced;	 /* astray, and no start brings it there */
 	bool vpn_inside; /* a VPN that can not work there */
-	bool troubled; /* something is said of it, whatever its state */
-	bool to_start; /* by us, when its tunnel is up */
+	bool troubled;	 /* something is said of it, whatever its state */
+	bool to_start;	 /* by us, when its tunnel is up */
 	/* of the tunnel */
 	enum tunnel_state tunnel;
 	enum place_found place;

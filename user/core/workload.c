@@ -322,7 +322,7 @@ void workload_summary(struct workload *w)
 
 	if (!w->bound)
 		return;
-	report_read_drops(gate_pins(w->daemon->gate), w->bound, 0, now);
+	report_read_drops(gate_pins(w->daemon->gate), w->bound, now);
 	for (int r = 0; r < VPNLEASH_REASON_MAX; r++) {
 		since[r] = now[r] >= w->summed[r] ? now[r] - w->summed[r] : now[r];
 		total += since[r];
@@ -480,7 +480,7 @@ int workload_new(struct daemon *d, enum workload_origin origin,
 		return r;
 	}
 	/* an earlier daemon told these */
-	report_read_drops(gate_pins(d->gate), w->bound, 0, w->summed);
+	report_read_drops(gate_pins(d->gate), w->bound, w->summed);
 	*ret = w;
 	return 0;
 }

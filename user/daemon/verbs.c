@@ -209,7 +209,7 @@ static json_t *workload_status(struct workload *w)
 	r.container_id = w->container.kind == ENGINE_CONTAINER ? w->container.id : NULL;
 	r.held = w->held;
 	r.trouble = workload_trouble(w, trouble, sizeof(trouble));
-	report_read_drops(gate_pins(d->gate), w->bound, 0, r.dropped);
+	report_read_drops(gate_pins(d->gate), w->bound, r.dropped);
 	return report_workload_json(&r);
 }
 

@@ -22,9 +22,8 @@ static const struct {
 	bool of_vpn;
 	const char *dir;
 } places[] = {
-	{ true, "run/wireguard" },
-	{ true, "var/run/wireguard" },
-	{ false, "run/wireguard" },
+	{ true, "run/wireguard" },     { true, "var/run/wireguard" }, { true, "run/amneziawg" },
+	{ true, "var/run/amneziawg" }, { false, "run/wireguard" },    { false, "run/amneziawg" },
 };
 
 static void ask_next(struct edge *e);
@@ -178,6 +177,55 @@ static void ask_next(struct edge *e)
 		r = ask_at(e, e->socket_place++);
 }
 
+/* ------ one beside the tunnel ------ */
+
+struct transport {
+	const struct edge *edge;
+	uint16_t port;
+	struct open_socket found; /* cookie 0: none */
+};
+
+static void note_transport(const struct open_socket *s, void *arg)
+{
+	struct transport *t = arg;
+
+	if (s->protocol == IPPROTO_UDP && s->local_port == t->port && !s->remote_port)
+		t->found = *s;
+}
+
+static int note_held(const struct netns_process *p, void *arg)
+{
+	const struct transport *t = arg;
+
+	return edge_holds(p->pid, t->found.inode);
+}
+
+/* Its port is bound here: so is its transport, as the kernel binds it where the device was made.
+ * Bound by the kernel, that is, and not for another such device. */
+bool edge_leaves_here(struct edge *e, const struct links *l, const struct link *link)
+{
+	struct transport t = { .edge = e };
+	struct wireguard w;
+
+	if (wireguard_kernel(e->genl, link->kind, link->ifindex, &w) || !w.listen_port)
+		return false;
+	t.port = w.listen_port;
+	for (size_t i = 0; i < l->n; i++)
+		if (l->links[i].ifindex != link->ifindex &&
+		    !wireguard_kernel(e->genl, l->links[i].kind, l->links[i].ifindex, &w) &&
+		    w.listen_port == t.port)
+			return false;
+	if (sockets_each(e->diag, note_transport, &t) || !t.found.cookie)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(e->transports); i++)
+		if (e->transports[i] == t.found.cookie)
+			return true;
+	if (netns_processes(e->place->netns_ino, note_held, &t))
+		return false;
+	e->transports[e->n_transports++ % ARRAY_SIZE(e->transports)] = t.found.cookie;
+	return true;
+}
+
 void edge_ask_wireguard(struct edge *e)
 {
 	struct link_identity link;
@@ -185,7 +233,7 @@ void edge_ask_wireguard(struct edge *e)
 
 	if (e->uapi || watch_netlink_identity(e->place->link, &link))
 		return; /* no tunnel: a new one will find its server where the old one was */
-	if (!strcmp(link.kind, "wireguard") && !wireguard_kernel(e->genl, link.ifindex, &w)) {
+	if (!wireguard_kernel(e->genl, link.kind, link.ifindex, &w)) {
 		e->wireguard = w;
 		e->is_wireguard = true;
 		return;

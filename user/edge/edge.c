@@ -205,7 +205,7 @@ static bool add_present(struct edge *e, const struct link *link)
 	return true;
 }
 
-static void note_present(struct edge *e, const struct link *link)
+static void note_present(struct edge *e, const struct links *l, const struct link *link)
 {
 	bool is_tunnel = !strcmp(link->name, e->place->config->interface);
 	enum link_place place = link_place(link);
@@ -219,7 +219,7 @@ static void note_present(struct edge *e, const struct link *link)
 		if (!add_present(e, link))
 			snprintf(e->unguardable, sizeof(e->unguardable),
 				 "more than %d interfaces lead out", UNDERLAYS);
-	} else if (!is_tunnel) { /* the tunnel's outer packets leave elsewhere */
+	} else if (!is_tunnel && !edge_leaves_here(e, l, link)) { /* nor here, if it was moved */
 		snprintf(e->unguardable, sizeof(e->unguardable),
 			 "interface %s (%s) leads out and can not be guarded", quote(link->name),
 			 *link->kind ? quote(link->kind) : "hardware");
@@ -236,7 +236,7 @@ static int read_present(struct edge *e, struct error *err)
 	e->n_present = 0;
 	e->unguardable[0] = '\0';
 	for (size_t i = 0; i < l.n; i++)
-		note_present(e, &l.links[i]);
+		note_present(e, &l, &l.links[i]);
 	links_free(&l);
 	return 0;
 }
@@ -481,15 +481,10 @@ size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max)
 void edge_drops(const struct edge *e, const struct pins *pins,
 		uint64_t ret_dropped[VPNLEASH_REASON_MAX])
 {
-	uint64_t dropped[VPNLEASH_REASON_MAX];
-
-	memset(ret_dropped, 0, sizeof(dropped));
-	for (size_t i = 0; i < e->n; i++) {
-		report_read_drops(pins, 0, guard_slot(e->place->guards, &e->known[i].spec),
-				  dropped);
-		for (size_t r = 0; r < VPNLEASH_REASON_MAX; r++)
-			ret_dropped[r] += dropped[r];
-	}
+	memset(ret_dropped, 0, sizeof(*ret_dropped) * VPNLEASH_REASON_MAX);
+	for (size_t i = 0; i < e->n; i++)
+		report_add_guard_drops(pins, guard_slot(e->place->guards, &e->known[i].spec),
+				       ret_dropped);
 }
 
 bool edge_has_slot(const struct edge *e, unsigned int slot)

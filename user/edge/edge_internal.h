@@ -73,6 +73,9 @@ struct edge {
 	bool open;
 	char why[256];
 	char beside[400]; /* what else the VPN's process talked to, as last told */
+	size_t n_transports;
+	uint64_t transports[8]; /* cookies of the kernel's sockets, of WireGuards beside the tunnel
+				 */
 	size_t n_reported;
 	uint64_t reported[256]; /* cookies of foreign sockets that were told */
 	uint64_t listened_ns;	/* when it was last looked who listens */
@@ -89,6 +92,8 @@ void edge_exceptions(struct edge *e);	    /* written anew, from links, endpoints
 void edge_follow_endpoints(struct edge *e); /* the same, if endpoints have moved */
 /* What WireGuard says of itself now, or will say. */
 void edge_ask_wireguard(struct edge *e);
+/* A WireGuard of the kernel's beside the tunnel: do its packets leave by one of the other links? */
+bool edge_leaves_here(struct edge *e, const struct links *l, const struct link *link);
 /* Does the process hold the socket of that inode? */
 bool edge_holds(pid_t pid, uint64_t inode);
 /* What was learnt is learnt anew. 0, though there may be none; -ENOTUNIQ: one of several, and

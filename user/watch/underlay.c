@@ -32,8 +32,9 @@ enum link_place link_place(const struct link *l)
 	for (size_t i = 0; i < ARRAY_SIZE(inside); i++)
 		if (!strcmp(l->kind, inside[i]))
 			return l->elsewhere ? LINK_UNGUARDABLE : LINK_INSIDE;
-	/* hardware, netkit, whatever is invented next; a WireGuard beside the tunnel, which does
-	 * not tell where its packets leave. What is down sends nothing. */
+	/* hardware, netkit, whatever is invented next; a WireGuard or OpenVPN of the kernel's
+	 * beside the tunnel, which do not tell where their packets leave. What is down sends
+	 * nothing. */
 	return l->flags & IFF_UP ? LINK_UNGUARDABLE : LINK_INSIDE;
 }
 

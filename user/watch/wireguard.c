@@ -104,15 +104,24 @@ static int on_device(const struct nlmsghdr *nlh, void *arg)
 	return MNL_CB_OK;
 }
 
-int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret)
+/* Each asked by a family of its own name. AmneziaWG's has WireGuard's commands and attributes, and
+ * more of them behind these. */
+bool wireguard_is_kernel(const char *kind)
+{
+	return !strcmp(kind, WG_GENL_NAME) || !strcmp(kind, "amneziawg");
+}
+
+int wireguard_kernel(int genl_fd, const char *kind, uint32_t ifindex, struct wireguard *ret)
 {
 	struct nl_question q;
 	struct wireguard w = { 0 };
 	uint16_t family = 0;
 	int r;
 
+	if (!wireguard_is_kernel(kind))
+		return -ENODEV;
 	genl_begin(&q, GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, 1);
-	mnl_attr_put_strz(&q.head, CTRL_ATTR_FAMILY_NAME, WG_GENL_NAME);
+	mnl_attr_put_strz(&q.head, CTRL_ATTR_FAMILY_NAME, kind);
 	r = nl_ask(genl_fd, &q.head, on_family, &family);
 	if (r || !family)
 		return -ENODEV;

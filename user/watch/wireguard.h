@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +26,10 @@ struct wireguard {
 	int64_t handshake_ns; /* the last one's, by the wall clock; 0: none, or a process's */
 };
 
-/* genl_fd: a NETLINK_GENERIC socket of the netns. -ENODEV: no kernel WireGuard of that index. */
-int wireguard_kernel(int genl_fd, uint32_t ifindex, struct wireguard *ret);
+/* Is a link of that kind one that the kernel makes, and asked by generic netlink? Pure. */
+bool wireguard_is_kernel(const char *kind);
+/* genl_fd: a NETLINK_GENERIC socket of the netns. -ENODEV: no such link of that kind and index. */
+int wireguard_kernel(int genl_fd, const char *kind, uint32_t ifindex, struct wireguard *ret);
 
 /* The same, of one message of the answer, added to *w (pure). */
 struct nlmsghdr;
