@@ -68,6 +68,31 @@ static void links_that_lead_out(void **state)
 			 LINK_INSIDE); /* down: sends nothing */
 }
 
+/* By name, where the module is not at hand: who is asked by netlink, whose data the kernel carries.
+ * Beside the tunnel each leads out, until its port is found to be bound here. */
+static void kinds_of_the_kernel(void **state)
+{
+	static const struct {
+		const char *kind;
+		bool wireguard, openvpn;
+	} kinds[] = {
+		{ "wireguard", true, false },	{ "amneziawg", true, false },
+		{ "ovpn", false, true },	{ "ovpn-dco", false, true },
+		{ "ovpn-dco-v2", false, true }, { "tun", false, false },
+		{ "", false, false },
+	};
+	struct wireguard w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		assert_int_equal(wireguard_is_kernel(kinds[i].kind), kinds[i].wireguard);
+		assert_int_equal(openvpn_is_kernel(kinds[i].kind), kinds[i].openvpn);
+		if (kinds[i].wireguard || kinds[i].openvpn)
+			assert_int_equal(place(kinds[i].kind, NOWHERE, IFF_UP), LINK_UNGUARDABLE);
+		if (!kinds[i].wireguard) /* nobody is asked, though there is no socket */
+			assert_int_equal(wireguard_kernel(-1, kinds[i].kind, 1, &w), -ENODEV);
+	}
+}
+
 /* In a child with a netns of its own: threads of cmocka stay where they are. */
 static void in_new_netns(void (*f)(void))
 {
@@ -520,6 +545,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(links_that_lead_out),
+		cmocka_unit_test(kinds_of_the_kernel),
 		cmocka_unit_test(links_are_read),
 		cmocka_unit_test(what_wireguard_says),
 		cmocka_unit_test(the_newest_handshake_counts),

@@ -83,16 +83,29 @@ static const char *obstacle(const struct edge *e)
 	return NULL;
 }
 
+/* OpenVPN whose data the kernel carries, in packets that are no socket's of the VPN: they are not
+ * noted, and would prove nothing. What its process talks to is its server before that. */
+static bool is_offloaded(const struct edge *e)
+{
+	struct link_identity link;
+
+	return !watch_netlink_identity(e->place->link, &link) && openvpn_is_kernel(link.kind);
+}
+
 void edge_bootstrap(struct edge *e)
 {
+	struct error ignored; /* edge_settle() says it */
 	const char *why;
 
 	e->why[0] = '\0';
 	if (e->weak || edge_is_closed(e)) /* the VPN is free there, as everybody is; or elsewhere */
 		return;
 	edge_find_vpn(e);
-	if (e->n_learned) { /* the last VPN's server: from here on only what is noted passes */
+	if (e->n_learned || is_offloaded(e)) {
+		/* the last VPN's server: from here on only what is noted passes */
 		e->n_learned = 0;
+		if (is_offloaded(e))
+			edge_learn(e, &ignored);
 		edge_write_endpoints(e);
 		edge_follow_endpoints(e);
 	}

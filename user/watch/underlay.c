@@ -38,6 +38,11 @@ enum link_place link_place(const struct link *l)
 	return l->flags & IFF_UP ? LINK_UNGUARDABLE : LINK_INSIDE;
 }
 
+bool openvpn_is_kernel(const char *kind)
+{
+	return !strcmp(kind, "ovpn") || !strncmp(kind, "ovpn-dco", 8);
+}
+
 static void copy_text(char to[16], const struct nlattr *attr)
 {
 	snprintf(to, 16, "%.*s", (int)mnl_attr_get_payload_len(attr),

@@ -42,6 +42,9 @@ enum link_place {
 /* Pure. A kind that is not known is UNGUARDABLE while it is up. */
 enum link_place link_place(const struct link *l);
 
+/* OpenVPN's data channel in the kernel: v6.16's, or the module of before. Pure. */
+bool openvpn_is_kernel(const char *kind);
+
 /* The id that the socket's netns has for that one: -1, none assigned; nothing of it is seen then.
  */
 int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret);
