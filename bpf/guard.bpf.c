@@ -195,6 +195,19 @@ static __always_inline bool reaches(struct __sk_buff *skb, const struct guard *g
 	       passes_by_reach(skb, d, g->netns_cookie, g->ifindex, &f->ip, counting);
 }
 
+/* A flow of which a frame was noted since, where that is enough. */
+static __always_inline bool was_noted(const struct guard *g, const struct packet *p)
+{
+	struct flow_key key;
+	struct flow *f;
+
+	if (!(g->flags & GUARD_PROCESS) || p->fragment)
+		return false;
+	flow_key(&key, g->netns_cookie, g->ifindex, p, false, true);
+	f = bpf_map_lookup_elem(&flows, &key);
+	return f && f->socket_cookie && f->first_ns >= g->bootstrap_since_ns;
+}
+
 /* ------ what leaves ------ */
 
 /* While no lease lives: what the VPN has just sent, or to the hosts of the configuration. */
@@ -205,6 +218,8 @@ static __always_inline bool may_bootstrap(struct __sk_buff *skb, const struct gu
 
 	if (!is_ipv4(f->eth.h_proto) || !in_bootstrap(g))
 		return false;
+	if (was_noted(g, &f->ip))
+		return true;
 	noted = take_note(skb, g, ret_socket_cookie);
 	if (g->flags & GUARD_BOOTSTRAP_HOSTS)
 		return allowed(&endpoints, g->netns_cookie, ADDRESS_BOOTSTRAP, 0, 0,
@@ -335,7 +350,8 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	    reaches(skb, g, f, d, COUNT_NOT))
 		return REASON_PASS;
 	if (is_ipv4(f->eth.h_proto) && in_bootstrap(g) && is_vpns(skb, g)) {
-		note_frame(skb, g);
+		if (!was_noted(g, &f->ip))
+			note_frame(skb, g);
 		return REASON_PASS;
 	}
 	return REASON_NOT_ENDPOINT;

@@ -169,6 +169,8 @@ enum guard_flag {
 	GUARD_AUDIT = 1 << 1,		/* count and tell, drop nothing */
 	GUARD_BOOTSTRAP_HOSTS = 1 << 2, /* bootstrap: to ADDRESS_BOOTSTRAP, whoever sends; else
 					 * what is noted, wherever it goes */
+	GUARD_PROCESS = 1 << 3, /* bootstrap is open under a lease too: a flow of which a frame was
+				 * noted goes on without, in frames too large to be noted as well */
 };
 
 struct guard_address {

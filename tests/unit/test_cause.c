@@ -79,7 +79,7 @@ static void check(const struct cause_facts *f, bool reached[CAUSES])
 			     f->probe_unsent || f->probe_unanswered);
 }
 
-#define BITS 18
+#define BITS 19
 
 static struct cause_facts facts_of_bits(unsigned int bits)
 {
@@ -102,6 +102,7 @@ static struct cause_facts facts_of_bits(unsigned int bits)
 		.probe_unanswered = bits & 32768,
 		.misplaced = bits & 65536,
 		.vpn_inside = bits & 131072,
+		.link_unneeded = bits & 262144,
 	};
 }
 

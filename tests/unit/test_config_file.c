@@ -255,6 +255,12 @@ static void wrong_values_in_a_file(void **state)
 		     "given twice");
 	assert_wrong(TUNNEL "[workload w]\ncgroup=/a\ntunnel=t\nrejoin=recreate\n", 4,
 		     "'rejoin = recreate' is for a container");
+	assert_wrong("[tunnel t]\nendpoint=process\nendpoint=10.0.0.1:9/udp\n", 3,
+		     "process goes with no address");
+	assert_wrong("[tunnel t]\nbootstrap=10.0.0.1\nendpoint=process\n", 3,
+		     "process goes with no address");
+	assert_wrong("[tunnel t]\nendpoint=process\nbootstrap=10.0.0.1\n", 3,
+		     "process goes with no address");
 	assert_wrong("[workload w]\ncgroup = a\n", 2, "not a path");
 	assert_wrong("[workload w]\ncgroup = /a/../../b\n", 2, "without '..'");
 	assert_wrong("[workload w]\non-failure = stop\n", 2, "freeze or block");

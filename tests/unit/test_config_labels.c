@@ -20,6 +20,8 @@ static void labels(void **state)
 		{ "dns=9.9.9.9", NULL },
 		{ "allow=tcp/8080; tcp/8081 ", NULL },
 		{ "bootstrap=192.0.2.1", NULL },
+		{ "endpoint=process", NULL },
+		{ "endpoint=process;192.0.2.1:9/udp", "process goes with no address" },
 		{ "bootstrap=", "vpnleash.bootstrap = : " },
 		{ "bootstrap= ; ", "vpnleash.bootstrap = : " },
 		{ "reach=tcp/10.0.0.1:80; udp/10.0.0.0/24:514 ", NULL },

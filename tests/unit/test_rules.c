@@ -75,6 +75,9 @@ static void the_guards_values(void **state)
 	assert_true(config.tunnels[0].endpoints.n > 10 && config.tunnels[0].bootstrap.n >= 4);
 	assert_true(config.tunnels[0].guard_off);
 	assert_int_equal(config.tunnels[0].dns.mode, DNS_AUTO);
+	assert_false(config.tunnels[0].endpoint_process);
+	assert_reads("[tunnel t]\ninterface=wg0\nendpoint = process\nbootstrap = vpn\n" WORKLOAD);
+	assert_true(config.tunnels[0].endpoint_process && !config.tunnels[0].endpoints.n);
 	assert_reads("[tunnel t]\ninterface=wg0\ndns = 10.64.0.1\n" WORKLOAD);
 	assert_int_equal(config.tunnels[0].dns.mode, DNS_SERVERS);
 	assert_int_equal(config.tunnels[0].dns.server[0], htonl(0x0a400001));

@@ -297,6 +297,13 @@ static void look_into(const struct doctor *d, const char *where, const struct tu
 	const char *why = open_look(&l, where);
 	struct error line;
 
+	if (t->endpoint_process) {
+		fail(&line, ERROR_OTHER, 0, "take it out if the VPN's servers do not move",
+		     "tunnel '%s': endpoint = process: what the VPN's cgroup sends leaves beside "
+		     "the tunnel, wherever it goes",
+		     quote(t->name));
+		d->tell(d->owner, -EINVAL, &line);
+	}
 	if (why) {
 		d->tell(d->owner, say(&line, INFO, "tunnel '%s': %s", quote(t->name), why), &line);
 	} else {
@@ -330,7 +337,7 @@ static void look_by_labels(const struct doctor *d, const json_t *c)
 	struct tunnel_config t = { 0 };
 	size_t i;
 
-	if (!place || place == c || !*interface || strlen(interface) >= IFNAMSIZ)
+	if (!place || !*interface || strlen(interface) >= IFNAMSIZ)
 		return;
 	json_array_foreach(d->containers, i, other) {
 		if (other == c)
@@ -339,6 +346,7 @@ static void look_by_labels(const struct doctor *d, const json_t *c)
 		    !strcmp(label_of(other, "vpnleash.interface"), interface))
 			return;
 	}
+	t.endpoint_process = !strcmp(label_of(c, "vpnleash.endpoint"), "process");
 	snprintf(t.name, sizeof(t.name), "%s", interface);
 	snprintf(t.interface, sizeof(t.interface), "%s", interface);
 	if (*dns && dns_set(&t.dns, dns, NULL))

@@ -107,8 +107,9 @@ struct tunnel_config {
 	char route[INET6_ADDRSTRLEN]; /* must resolve through the interface; empty: none */
 	uint64_t patience_ns;	      /* 0: what its round trip and loss ask for */
 	bool guard_off;
-	bool health_ignored;		 /* of the VPN's container, as its own check says */
-	char process[16];		 /* name of the VPN's process, as in /proc/PID/comm */
+	bool health_ignored;   /* of the VPN's container, as its own check says */
+	bool endpoint_process; /* what the VPN's cgroup sends passes, also while a lease lives */
+	char process[16];      /* name of the VPN's process, as in /proc/PID/comm */
 	struct endpoint_rules endpoints; /* none: the VPN's own state says */
 	struct host_rules bootstrap;	 /* none: vpn */
 	struct allow_rules allow;	 /* for every program of the netns */

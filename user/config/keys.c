@@ -277,19 +277,35 @@ static int set_process(struct place *p, const char *value, struct error *err)
 	return 0;
 }
 
+/* Who may go anywhere needs no list. */
+static int check_endpoint(const struct tunnel_config *t, struct error *err)
+{
+	return t->endpoint_process && (t->endpoints.n || t->bootstrap.n)
+		       ? wrong(err, "take out all other values of 'endpoint', and 'bootstrap'",
+			       "process goes with no address")
+		       : 0;
+}
+
 static int set_endpoint(struct place *p, const char *value, struct error *err)
 {
-	return endpoint_add(&p->tunnel->endpoints, value, err);
+	bool process = !strcmp(value, "process");
+	int r = process ? 0 : endpoint_add(&p->tunnel->endpoints, value, err);
+
+	p->tunnel->endpoint_process |= process;
+	return r ? r : check_endpoint(p->tunnel, err);
 }
 
 static int set_bootstrap(struct place *p, const char *value, struct error *err)
 {
+	int r;
+
 	if (!strcmp(value, "any"))
 		return wrong(err,
 			     "leave it out: what the VPN sends may pass, whoever "
 			     "else is awake",
 			     "'any' opened the underlay for everybody, and is gone");
-	return strcmp(value, "vpn") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
+	r = strcmp(value, "vpn") ? hosts_add(&p->tunnel->bootstrap, value, err) : 0;
+	return r ? r : check_endpoint(p->tunnel, err);
 }
 
 static int set_allow(struct place *p, const char *value, struct error *err)
@@ -346,7 +362,8 @@ static const struct key keys[] = {
 	  .help = "nothing beside the gate, at the edge of the netns; default on" },
 	{ "endpoint", "IP:PORT/PROTO", .section = SECTION_TUNNEL, .set = set_endpoint,
 	  .repeatable = true,
-	  .help = "the VPN's server, or preset:cloudflare-warp; default: auto" },
+	  .help = "the VPN's server; preset:cloudflare-warp; process: wherever it goes; "
+		  "default: auto" },
 	{ "bootstrap", "vpn|IP,...", .section = SECTION_TUNNEL, .set = set_bootstrap,
 	  .help = "before the tunnel is up: what the VPN sends, or all to these" },
 	{ "dns", "auto|none|IP[,IP]", .section = SECTION_TUNNEL, .set = set_dns,

@@ -161,7 +161,7 @@ static int add_endpoint(struct endpoint_rules *r, const char *text, struct error
 	if (cut_endpoint(buf, &address, &port, &protocol) || read_protocol(protocol, &e->protocol))
 		return wrong(err,
 			     "IP[/len]:PORT/udp or /tcp, [IPv6]:PORT/udp, preset:cloudflare-warp, "
-			     "auto",
+			     "process, auto",
 			     "'%s' is not an endpoint", quote(text));
 	if (!read_number(port, 1, 65535, &number))
 		return wrong(err, "1 to 65535", "'%s': the port is wrong", quote(text));

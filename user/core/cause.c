@@ -86,6 +86,8 @@ enum cause cause_find_tunnel(const struct cause_facts *f)
 		return of_place(f->place);
 	if (f->vpn_dead)
 		return CAUSE_VPN_ENDED;
+	if (f->link_unneeded)
+		return CAUSE_LINK_UNNEEDED;
 	if (f->unguarded)
 		return f->advised ? CAUSE_UNGUARDABLE : CAUSE_UNGUARDED;
 	if (f->vpn_unknown && of != CAUSE_LINK_WRONG) /* the VPN can not make its tunnel */
@@ -192,6 +194,7 @@ static void tunnel_facts(const struct tunnel *t, struct cause_facts *f)
 	f->link = t->link_why;
 	f->unhealthy = t->owner.unhealthy;
 	f->vpn_dead = vpn_is_dead(t->vpn);
+	f->link_unneeded = f->link == IN_LINK_GONE && vpn_does_without(t->vpn);
 	f->vpn_unknown = *why_unknown(t);
 	f->unguarded = t->why == IN_UNGUARDED;
 	f->advised = advice_in(t->why_detail, &n);

@@ -58,6 +58,9 @@ struct workload;
 	  "{opens}")                                                                               \
 	X(VPN_ENDED, "", "start the VPN: {process} runs no more; {opens}")                         \
 	X(VPN_UNKNOWN, "{unknown}", "{advice}; {opens}")                                           \
+	X(LINK_UNNEEDED, "tailscaled runs without an interface",                                   \
+	  "set TS_USERSPACE=false in its container, with cap_add: NET_ADMIN and devices: "         \
+	  "/dev/net/tun; {opens}")                                                                 \
 	X(LINK_MISSING, "",                                                                        \
 	  "see why there is no {interface} in {vpn} (its log), or correct interface; {opens}")     \
 	X(LINK_WRONG, "", "correct interface: {interface} in {vpn} is no tunnel")                  \
@@ -110,6 +113,7 @@ struct cause_facts {
 	enum place_found place;
 	enum input link; /* what its interface's watcher said last */
 	bool unhealthy, vpn_dead;
+	bool link_unneeded;	 /* the VPN does without */
 	bool vpn_unknown;	 /* so it may not use the underlay */
 	bool unguarded, advised; /* and what was said ends in what to do */
 	bool probe_unsent, probe_unanswered;

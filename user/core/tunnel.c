@@ -462,6 +462,11 @@ static int enter_netns(struct tunnel *t, struct error *err)
 		if (guard_take_off(gate_pins(t->daemon->gate), t->netns_cookie, err))
 			log_line(LOG_LEVEL_ERR, "%s", err->text);
 	}
+	if (t->config.endpoint_process)
+		log_line(LOG_LEVEL_WARNING,
+			 "tunnel '%s': endpoint = process: what the VPN's cgroup sends leaves "
+			 "beside the tunnel, wherever it goes, also while it is up",
+			 t->config.interface);
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	if (!follow_workloads(t))
 		tunnel_look_at_edge(t);
@@ -619,8 +624,8 @@ static void tunnel_look(struct tunnel *t)
 	tunnel_set_ready(t); /* there may be one again */
 	r = follow_workloads(t);
 	r = r ? r : tunnel_look_at_edge(t); /* endpoints move without a word */
-	if (t->edge && t->state != TUNNEL_UP)
-		edge_bootstrap(t->edge);
+	if (t->edge)
+		edge_bootstrap(t->edge, t->state == TUNNEL_UP);
 	if (watch_netlink_reread(t->link) || r) /* told as evidence; nothing is renewed */
 		return;
 	now = now_boot_ns();

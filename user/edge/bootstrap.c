@@ -25,12 +25,16 @@ static int write_bootstrap(struct edge *e, uint64_t until_ns)
 	return result;
 }
 
-void edge_shut(struct edge *e)
+void edge_forget(struct edge *e)
 {
-	if (!e)
-		return;
 	e->bootstrap_since_ns = 0;
 	write_bootstrap(e, 0);
+}
+
+void edge_shut(struct edge *e)
+{
+	if (e && !e->place->config->endpoint_process)
+		edge_forget(e);
 }
 
 void edge_leashed(struct edge *e, const char *cgroup)
@@ -38,7 +42,7 @@ void edge_leashed(struct edge *e, const char *cgroup)
 	if (e && e->vpn_cgroup.level &&
 	    (cgroup_is_below(cgroup, e->vpn_cgroup.path) ||
 	     cgroup_is_below(e->vpn_cgroup.path, cgroup)))
-		edge_shut(e);
+		edge_forget(e);
 }
 
 /* ------ who the VPN is ------ */
@@ -54,7 +58,7 @@ static void vpn_cgroup_is(struct edge *e, const struct cgroup_ref *c)
 	if (was_known)
 		close(e->vpn_cgroup.fd);
 	e->vpn_cgroup = c ? *c : (struct cgroup_ref) { .fd = -1 };
-	edge_shut(e);	      /* what was noted was another's */
+	edge_forget(e);	      /* what was noted was another's */
 	if (c && e->complete) /* only now can others' sockets be told from the VPN's */
 		edge_sweep(e);
 }
@@ -92,13 +96,16 @@ static bool is_offloaded(const struct edge *e)
 	return !watch_netlink_identity(e->place->link, &link) && openvpn_is_kernel(link.kind);
 }
 
-void edge_bootstrap(struct edge *e)
+void edge_bootstrap(struct edge *e, bool lease_lives)
 {
+	bool process = e->place->config->endpoint_process;
 	struct error ignored; /* edge_settle() says it */
 	const char *why;
 
 	e->why[0] = '\0';
 	if (e->weak || edge_is_closed(e)) /* the VPN is free there, as everybody is; or elsewhere */
+		return;
+	if (lease_lives && !process)
 		return;
 	edge_find_vpn(e);
 	if (e->n_learned || is_offloaded(e)) {
@@ -112,7 +119,7 @@ void edge_bootstrap(struct edge *e)
 	why = obstacle(e);
 	if (why) {
 		snprintf(e->why, sizeof(e->why), "%s", why);
-		return edge_shut(e);
+		return edge_forget(e);
 	}
 	if (!e->bootstrap_since_ns)
 		e->bootstrap_since_ns = now_boot_ns();
@@ -146,6 +153,8 @@ int edge_settle(struct edge *e, struct error *err)
 
 	if (e->weak || edge_is_closed(e))
 		return 0;
+	if (e->place->config->endpoint_process)
+		return e->open ? 0 : no_endpoint(e, err);
 	if (e->uapi && !e->was_asked && !e->place->config->endpoints.n)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
 	r = write_bootstrap(e, 0); /* from here on no flow is noted nor answered */
@@ -164,6 +173,6 @@ int edge_settle(struct edge *e, struct error *err)
 	edge_follow_endpoints(e);
 	if (!has_endpoint(e))
 		return no_endpoint(e, err);
-	edge_shut(e);
+	edge_forget(e);
 	return 0;
 }

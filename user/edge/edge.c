@@ -164,6 +164,8 @@ static uint32_t guard_flags(const struct edge *e)
 		flags |= GUARD_AUDIT;
 	if (e->place->config->bootstrap.n)
 		flags |= GUARD_BOOTSTRAP_HOSTS;
+	if (e->place->config->endpoint_process)
+		flags |= GUARD_PROCESS;
 	return flags;
 }
 
@@ -339,7 +341,7 @@ int edge_verify(struct edge *e, struct error *err)
 	for (size_t i = 0; i < e->n; i++)
 		if (guard_check(e->place->guards, &e->known[i].spec, &which)) {
 			e->complete = false;
-			edge_shut(e);
+			edge_forget(e);
 			return SAY(err, -ESTALE, NULL, "%s is off interface %s, or not the first",
 				   which, quote(e->known[i].link.name));
 		}
@@ -418,7 +420,7 @@ int edge_complete(struct edge *e, struct error *err)
 {
 	int r;
 
-	edge_shut(e);
+	edge_forget(e);
 	r = guard_present(e, err);
 	if (r)
 		return r;

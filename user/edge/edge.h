@@ -33,16 +33,16 @@ int edge_complete(struct edge *e, struct error *err);
 /* Before each renewal, cheap: are the programs still there and first? */
 int edge_verify(struct edge *e, struct error *err);
 
-/* While no lease lives: the VPN may use the underlay, or may go on; what is needed for that is read
- * anew, and edge_why() says what is missing. */
-void edge_bootstrap(struct edge *e);
-/* What was noted is forgotten. NULL is fine. */
+/* While no lease lives, or, with endpoint = process, always: the VPN may use the underlay, or may
+ * go on; what is needed for that is read anew, and edge_why() says what is missing. */
+void edge_bootstrap(struct edge *e, bool lease_lives);
+/* What was noted is forgotten; not with endpoint = process. NULL is fine. */
 void edge_shut(struct edge *e);
 /* The cgroup is a workload's from now on: if the VPN's is that, above it or below, it is the VPN's
  * no more. NULL is fine. */
 void edge_leashed(struct edge *e, const char *cgroup);
-/* Before a grant: bootstrap is shut, and the endpoints are known and fixed. -ENOENT: there are
- * none; -ENOTUNIQ: one of several, and nobody says which. */
+/* Before a grant: bootstrap is shut (endpoint = process: it is open), and the endpoints are known
+ * and fixed. -ENOENT: there are none; -ENOTUNIQ: one of several, and nobody says which. */
 int edge_settle(struct edge *e, struct error *err);
 
 /* At attach, and when a workload starts: sockets of the netns that were opened elsewhere are
@@ -90,6 +90,7 @@ struct edge_state {
 struct edge_state edge_state(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */
 size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t max);
+#define EDGE_PROCESS "process" /* among them: wherever the VPN goes */
 /* What `reach` lets out, and how much of it passed. */
 struct reached {
 	char to[ENDPOINT_LEN]; /* as the key has it: "tcp/IP[/len]:PORT" */

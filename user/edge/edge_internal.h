@@ -88,6 +88,7 @@ static inline bool edge_is_closed(const struct edge *e)
 	return e->complete && !e->n && !e->weak;
 }
 
+void edge_forget(struct edge *e);	    /* what was noted, whatever the configuration says */
 void edge_exceptions(struct edge *e);	    /* written anew, from links, endpoints and workloads */
 void edge_follow_endpoints(struct edge *e); /* the same, if endpoints have moved */
 /* What WireGuard says of itself now, or will say. */

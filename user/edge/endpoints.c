@@ -143,6 +143,8 @@ size_t edge_endpoints(const struct edge *e, char (*ret)[ENDPOINT_LEN], size_t ma
 {
 	size_t n = 0;
 
+	if (e->place->config->endpoint_process && n < max)
+		snprintf(ret[n++], ENDPOINT_LEN, EDGE_PROCESS);
 	for (size_t i = 0; i < e->n_rules && n < max; i++) {
 		const struct address_key *k = &e->rules[i].key;
 		struct vpn_endpoint to = endpoint_of(k);

@@ -311,6 +311,29 @@ pid_t vpn_pid(const struct vpn *v)
 	return v->n ? v->processes[0].pid : v->owner;
 }
 
+/* ------ who has no interface ------ */
+
+static void note_tun(const struct descriptor *d, void *arg)
+{
+	bool *has = arg;
+
+	*has |= *d->tun;
+}
+
+static int note_without(const struct netns_process *p, void *arg)
+{
+	bool has_tun = false;
+
+	if (strcmp(p->comm, "tailscaled"))
+		return 0;
+	return !descriptors_each(p->pid, note_tun, &has_tun) && !has_tun;
+}
+
+bool vpn_does_without(const struct vpn *v)
+{
+	return v && netns_processes(v->place.netns_ino, note_without, NULL) > 0;
+}
+
 /* ------ who answers for WireGuard's device ------ */
 
 static bool by_answer(const struct vpn *v)

@@ -26,6 +26,9 @@ bool vpn_is_dead(const struct vpn *v);
 /* Why its cgroup is not known, and what to do; "": there is no more to say. */
 const char *vpn_why(const struct vpn *v);
 
+/* Asked where there is no interface: is a tailscaled there that does without? */
+bool vpn_does_without(const struct vpn *v);
+
 /* For the edge: its cgroup, "": not known; a process of it, 0: none is known. */
 const struct edge_place *vpn_place(const struct vpn *v);
 const char *vpn_cgroup(const struct vpn *v);

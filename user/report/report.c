@@ -234,6 +234,17 @@ static void print_list(FILE *out, const char *title, const json_t *list)
 		fprintf(out, "%s%s", i ? ", " : title, json_string_value(item));
 }
 
+static bool lists(const json_t *list, const char *text)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		if (!strcmp(json_string_value(item), text))
+			return true;
+	return false;
+}
+
 static void print_guard(FILE *out, const json_t *guard)
 {
 	const char *why = json_string_value(json_object_get(guard, "why"));
@@ -266,6 +277,9 @@ static void print_guard(FILE *out, const json_t *guard)
 		fprintf(out,
 			"  GUARD OFF: packet sockets, foreign sockets and forwarding get past the "
 			"gate\n");
+	if (lists(json_object_get(guard, "endpoints"), "process"))
+		fprintf(out, "  ENDPOINT = PROCESS: what the VPN's cgroup sends leaves beside the "
+			     "tunnel, wherever it goes\n");
 	if (!strcmp(get(guard, "bootstrap"), "open"))
 		fprintf(out, "  bootstrap open: the VPN may use the underlay\n");
 	else if (why)
