@@ -325,7 +325,7 @@ static int read_handshake(struct tunnel *t, uint64_t now)
 
 	if (r)
 		return r;
-	if (strcmp(link.kind, "wireguard"))
+	if (!wireguard_is_kernel(link.kind))
 		return -EOPNOTSUPP;
 	if (!p->genl) {
 		r = nl_open(t->netns_fd, NETLINK_GENERIC);
@@ -333,7 +333,7 @@ static int read_handshake(struct tunnel *t, uint64_t now)
 			return r;
 		p->genl = r;
 	}
-	r = wireguard_kernel(p->genl, link.ifindex, &w);
+	r = wireguard_kernel(p->genl, link.kind, link.ifindex, &w);
 	if (!r)
 		note_handshake(p, w.handshake_ns, now);
 	return r;
