@@ -13,11 +13,24 @@
  *   guard_weak          egress of an underlay in the host's own netns, where others live.
  *
  * The peer's two never look at skb->sk: gone or wrong there. Unknown is dropped.
+ *
+ * A macvlan has no other end, but a parent, which is everybody's:
+ *
+ *   guard_parent_egress   the parent. Judges what is of a guarded namespace, known by its socket
+ *                         or its MAC; all else passes.
+ *   guard_parent_ingress  what one macvlan sends to another comes in here; by its MAC alone.
+ *   guard_inside_ingress  ingress of the underlay itself, as guard_peer_egress.
+ *
+ * An ipvlan has its parent's MAC, and takes the socket off on the way: nothing is known there.
+ *
+ *   guard_alone           egress of the underlay itself, as guard_inside and guard_peer_ingress.
  */
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 #include <stdbool.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -25,6 +38,7 @@
 #include "flows.bpf.h"
 #include "neighbours.bpf.h"
 #include "notes.bpf.h"
+#include "vmlinux.h"
 
 /* In gate.bpf.c: the kernel does not show a packet's device. clsact, as old as such a kernel
  * is, then gives the slot with the filter. */
@@ -35,15 +49,56 @@ __u64 netns_of_device(struct __sk_buff *skb);
 #define GUARD_PASS TC_ACT_UNSPEC
 #define GUARD_DROP TC_ACT_SHOT
 
+/* 0: none. */
+static __always_inline __u32 look_up_slot(struct __sk_buff *skb, enum guard_slot_by by, __u64 who)
+{
+	struct guard_slot_key key = { .who = who, .ifindex = skb->ifindex, .by = by };
+	__u32 *slot = bpf_map_lookup_elem(&guard_slots, &key);
+
+	return slot ? *slot : 0;
+}
+
 static __always_inline __u32 slot_of(struct __sk_buff *skb)
 {
 	if (netns_by_socket)
 		return skb->tc_classid;
-	struct guard_slot_key key = { .netns_cookie = netns_of_device(skb),
-				      .ifindex = skb->ifindex };
-	__u32 *slot = bpf_map_lookup_elem(&guard_slots, &key);
+	return look_up_slot(skb, GUARD_SLOT_DEVICE, netns_of_device(skb));
+}
 
-	return slot ? *slot : 0;
+static __always_inline __u32 slot_of_mac(struct __sk_buff *skb, const __u8 mac[ETH_ALEN])
+{
+	__u64 who = 0;
+
+	__builtin_memcpy(&who, mac, ETH_ALEN);
+	return look_up_slot(skb, GUARD_SLOT_MAC, who);
+}
+
+/* A socket is always of the namespace it was made in, and nobody inside can change that: so a
+ * packet socket's frame is known with whatever MAC. bpf_probe_read_kernel() since no kernel up to
+ * 6.14 tells it otherwise; 0: no socket. */
+static __always_inline __u32 netns_of_socket(struct __sk_buff *skb)
+{
+	struct sk_buff *packet = (void *)skb; /* to the verifier the context, here the real one */
+	struct sock *sk = NULL;
+	struct net *net = NULL;
+	__u32 ino = 0;
+
+	bpf_core_read(&sk, sizeof(sk), &packet->sk);
+	if (!sk)
+		return 0;
+	bpf_core_read(&net, sizeof(net), &sk->__sk_common.skc_net.net);
+	bpf_core_read(&ino, sizeof(ino), &net->ns.inum);
+	return ino;
+}
+
+/* Another's MAC from a guarded namespace is judged by a record of its own: `spoofed`. */
+static __always_inline __u32 slot_of_sender(struct __sk_buff *skb, const __u8 mac[ETH_ALEN])
+{
+	__u32 by_mac = slot_of_mac(skb, mac), ino = netns_of_socket(skb);
+	__u32 by_socket = ino ? look_up_slot(skb, GUARD_SLOT_NETNS, ino) : 0;
+	const struct guard *g = bpf_map_lookup_elem(&guards, &by_mac);
+
+	return by_socket && (!g || g->netns_ino != ino) ? by_socket : by_mac;
 }
 
 struct frame {
@@ -359,11 +414,9 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 
 enum place { PEER_INGRESS, PEER_EGRESS, INSIDE };
 
-static __always_inline int guard(struct __sk_buff *skb, enum place place)
+static __always_inline int guard_by(struct __sk_buff *skb, enum place place, __u32 slot)
 {
-	struct dropped d = { .ingress = place == PEER_EGRESS,
-			     .ip_at = ETH_HLEN,
-			     .guard = slot_of(skb) };
+	struct dropped d = { .ingress = place == PEER_EGRESS, .ip_at = ETH_HLEN, .guard = slot };
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
 	struct frame f = {};
 
@@ -385,6 +438,11 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 	if (d.audit)
 		return GUARD_PASS;
 	return GUARD_DROP;
+}
+
+static __always_inline int guard(struct __sk_buff *skb, enum place place)
+{
+	return guard_by(skb, place, slot_of(skb));
 }
 
 /* In the host's netns no guard can be exclusive: the underlay is everybody's. What a workload sends
@@ -446,4 +504,56 @@ SEC("tc")
 int guard_inside(struct __sk_buff *skb)
 {
 	return guard(skb, INSIDE);
+}
+
+SEC("tc")
+int guard_inside_ingress(struct __sk_buff *skb)
+{
+	return guard(skb, PEER_EGRESS);
+}
+
+/* Not static: else the verifier walks through the second for each state in which the first ends. */
+__noinline int alone_inside(struct __sk_buff *skb, __u32 slot)
+{
+	return guard_by(skb, INSIDE, slot);
+}
+
+__noinline int alone_leaving(struct __sk_buff *skb, __u32 slot)
+{
+	return guard_by(skb, PEER_INGRESS, slot);
+}
+
+SEC("tc")
+int guard_alone(struct __sk_buff *skb)
+{
+	__u32 slot = slot_of(skb);
+	int verdict = alone_inside(skb, slot);
+
+	return verdict == GUARD_PASS ? alone_leaving(skb, slot) : verdict;
+}
+
+SEC("tc")
+int guard_parent_egress(struct __sk_buff *skb)
+{
+	struct ethhdr eth;
+	__u32 slot;
+
+	if (!read_bytes(skb, 0, &eth, sizeof(eth)))
+		return GUARD_PASS;
+	slot = slot_of_sender(skb, eth.h_source);
+	return slot ? guard_by(skb, PEER_INGRESS, slot) : GUARD_PASS;
+}
+
+/* What comes in from the wire for the parent itself is left alone, whatever MAC it says: whoever
+ * gave a macvlan the router's would cut the host off. */
+SEC("tc")
+int guard_parent_ingress(struct __sk_buff *skb)
+{
+	struct ethhdr eth;
+	__u32 slot;
+
+	if (skb->pkt_type != PACKET_OTHERHOST || !read_bytes(skb, 0, &eth, sizeof(eth)))
+		return GUARD_PASS;
+	slot = slot_of_mac(skb, eth.h_source);
+	return slot ? guard_by(skb, PEER_INGRESS, slot) : GUARD_PASS;
 }

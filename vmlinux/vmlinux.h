@@ -9,7 +9,12 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct ns_common {
+	unsigned int inum;
+};
+
 struct net {
+	struct ns_common ns;
 	__u64 net_cookie; /* v5.12: 3d368ab87cf6 ("net: initialize net->net_cookie at netns setup")
 			   */
 };
@@ -23,8 +28,17 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+struct sock_common {
+	possible_net_t skc_net;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+};
+
 struct sk_buff {
 	struct net_device *dev;
+	struct sock *sk;
 };
 
 #pragma clang attribute pop

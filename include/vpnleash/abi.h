@@ -156,11 +156,16 @@ struct liveness {
 #define VPNLEASH_GUARDS	   128 /* slot 0 is never used */
 #define VPNLEASH_ADDRESSES 8   /* of one underlay; more than these are not its own */
 
-/* `guard_slots`: the device that a guard's program sits on → slot in `guards`. */
+/* `guard_slots`: whose frame is it that a guard's program sees → slot in `guards`. */
+enum guard_slot_by {
+	GUARD_SLOT_DEVICE, /* all that this device carries; `who` is its netns' cookie */
+	GUARD_SLOT_NETNS,  /* on a macvlan's parent: the inode of the sending socket's netns */
+	GUARD_SLOT_MAC,	   /* there too: the source MAC, in the first 6 bytes */
+};
 struct guard_slot_key {
-	__u64 netns_cookie; /* of the device's own netns */
+	__u64 who;
 	__u32 ifindex;
-	__u32 reserved;
+	__u32 by; /* enum guard_slot_by */
 };
 
 /* guard.flags */
@@ -171,6 +176,8 @@ enum guard_flag {
 					 * what is noted, wherever it goes */
 	GUARD_PROCESS = 1 << 3, /* bootstrap is open under a lease too: a flow of which a frame was
 				 * noted goes on without, in frames too large to be noted as well */
+	GUARD_MACVLAN = 1 << 4, /* peer_ifindex is its parent, with guard_parent_* */
+	GUARD_IPVLAN = 1 << 5,	/* there is no peer */
 };
 
 struct guard_address {

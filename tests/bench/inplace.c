@@ -228,7 +228,7 @@ int bench_guard(const char *cgroup)
 	record.netns_cookie = cookie;
 	record.ifindex = p.ifindex;
 	memcpy(record.addresses[0].address, (uint8_t[16]) { [10] = 0xff, 0xff, 10, 0, 0, 1 }, 16);
-	key.netns_cookie = record.netns_cookie;
+	key.who = record.netns_cookie;
 	key.ifindex = p.ifindex;
 	address_rule(&rule, record.netns_cookie, ADDRESS_ENDPOINT, IPPROTO_UDP, 51820, endpoint,
 		     128, true, FROM_CONFIG);

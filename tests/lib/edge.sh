@@ -10,7 +10,27 @@ WAY=$BUILD/tests/attack/way
 FRAMES=$CASE_DIR/frames.log
 _edge_from=0 _edge_fence=0
 
+# KIND MODE: eth0 is a macvlan or ipvlan of edge0, as an engine makes it on a NAS, and not a veth;
+# another one beside it is somebody's else. Before edge_up; lab_up finds eth0 and leaves it.
+edge_shared() {
+	_lab_netns "$LAB_CLIENT"
+	_lab_netns "$LAB_FAR"
+	ip -batch - <<-EOF
+		link add labbr$LAB_NUMBER type bridge forward_delay 0 mcast_snooping 0
+		link add edge$LAB_NUMBER type veth peer name wire$LAB_NUMBER
+		link add out$LAB_NUMBER type veth peer name eth0 netns $LAB_FAR
+		link set dev labbr$LAB_NUMBER addrgenmode none
+		link set dev labbr$LAB_NUMBER up
+		link set dev edge$LAB_NUMBER addrgenmode none up
+		link set dev wire$LAB_NUMBER addrgenmode none master labbr$LAB_NUMBER up
+		link set dev out$LAB_NUMBER addrgenmode none master labbr$LAB_NUMBER up
+	EOF
+	ip link add link "edge$LAB_NUMBER" name eth0 netns "$LAB_CLIENT" type "$1" mode "$2" ||
+		skip "no $1 on this kernel"
+}
 edge_up() {
+	# shellcheck disable=SC2086 # KIND MODE
+	[ -z "${UNDERLAY:-}" ] || edge_shared $UNDERLAY
 	lab_up
 	# br_netfilter would mend or drop what is malformed: here the guard is to be seen at work
 	local nf=/proc/sys/net/bridge/bridge-nf-call-iptables

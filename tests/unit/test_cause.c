@@ -138,8 +138,8 @@ static void every_combination_has_a_cause(void **state)
 static void every_word_is_known(void **state)
 {
 	static const char known[] =
-		" {name} {vpn} {interface} {process} {probe} {health} "
-		"{probe-error} {unknown} {advice} {command} {apart} {network} {opens} ";
+		" {name} {vpn} {interface} {process} {probe} {health} {probe-error} {unknown} "
+		"{advice} {command} {apart} {network} {opens} {weak} ";
 
 	for (int c = 0; c < CAUSES; c++) {
 		const char *texts[] = { cause_said(c), cause_remedy(c) };

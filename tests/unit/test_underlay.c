@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <pthread.h>
 #include <sched.h>
@@ -39,7 +40,17 @@ static struct error err;
 
 static enum link_place place(const char *kind, int32_t nsid, uint32_t flags)
 {
-	struct link l = { .elsewhere = nsid != NOWHERE, .peer_nsid = nsid, .flags = flags };
+	struct link l = {
+		.elsewhere = nsid != NOWHERE, .peer_nsid = nsid, .flags = flags, .mode = UINT32_MAX
+	};
+
+	snprintf(l.kind, sizeof(l.kind), "%s", kind);
+	return link_place(&l);
+}
+
+static enum link_place mode_place(const char *kind, int32_t nsid, uint32_t mode)
+{
+	struct link l = { .elsewhere = true, .peer_nsid = nsid, .flags = IFF_UP, .mode = mode };
 
 	snprintf(l.kind, sizeof(l.kind), "%s", kind);
 	return link_place(&l);
@@ -58,6 +69,19 @@ static void links_that_lead_out(void **state)
 		assert_int_equal(place(*kind, NOWHERE, IFF_UP), LINK_INSIDE);
 		assert_int_equal(place(*kind, 0, IFF_UP), LINK_UNGUARDABLE); /* made elsewhere */
 	}
+	for (const char *const *kind =
+		     (const char *const[]) { "macvtap", "ipvtap", "vlan", "tun", NULL };
+	     *kind; kind++)
+		assert_int_equal(mode_place(*kind, 0, MACVLAN_MODE_BRIDGE), LINK_UNGUARDABLE);
+	assert_int_equal(mode_place("macvlan", 0, MACVLAN_MODE_BRIDGE), LINK_MACVLAN);
+	assert_int_equal(mode_place("macvlan", 0, MACVLAN_MODE_PRIVATE), LINK_MACVLAN);
+	assert_int_equal(mode_place("macvlan", 0, MACVLAN_MODE_VEPA), LINK_MACVLAN);
+	assert_int_equal(mode_place("macvlan", 0, MACVLAN_MODE_PASSTHRU), LINK_UNGUARDABLE);
+	assert_int_equal(mode_place("macvlan", 0, MACVLAN_MODE_SOURCE), LINK_UNGUARDABLE);
+	assert_int_equal(mode_place("macvlan", -1, MACVLAN_MODE_BRIDGE), LINK_UNGUARDABLE);
+	assert_int_equal(mode_place("ipvlan", 0, IPVLAN_MODE_L2), LINK_IPVLAN);
+	assert_int_equal(mode_place("ipvlan", 0, IPVLAN_MODE_L3), LINK_UNGUARDABLE);
+	assert_int_equal(mode_place("ipvlan", 0, IPVLAN_MODE_L3S), LINK_UNGUARDABLE);
 	assert_int_equal(place("", NOWHERE, IFF_UP), LINK_UNGUARDABLE); /* hardware */
 	assert_int_equal(place("veth", -1, IFF_UP),
 			 LINK_UNGUARDABLE); /* elsewhere, who knows where */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "act/gate_internal.h"
+#include "base/privilege.h"
 
 #include "vpnleash.skel.h"
 
@@ -70,6 +71,16 @@ const struct pins *gate_pins(const struct gate *g)
 struct vpnleash_bpf *gate_programs(const struct gate *g)
 {
 	return g->instances[1];
+}
+
+struct vpnleash_bpf *gate_shared_programs(struct gate *g, struct error *err)
+{
+	int r;
+
+	privilege_long_work(true);
+	r = gate_load_level(g, GATE_SHARED, err);
+	privilege_long_work(false);
+	return r ? NULL : g->instances[GATE_SHARED];
 }
 
 static int check_alone(struct gate *g, const struct cgroup_ref *c, struct error *err)

@@ -25,6 +25,9 @@ int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct
 const struct pins *gate_pins(const struct gate *g);
 /* The loaded object that has the guard's programs too. */
 struct vpnleash_bpf *gate_programs(const struct gate *g);
+/* The guard's for underlays that share their parent, loaded by the first who asks: most have none,
+ * and the kernel verifies them for half a second. NULL: it failed. */
+struct vpnleash_bpf *gate_shared_programs(struct gate *g, struct error *err);
 /* Have the gate that looks at cgroups of that depth loaded, so that attaching takes no time. A
  * slice's is its level + 1. */
 int gate_load_level(struct gate *g, uint32_t level, struct error *err);

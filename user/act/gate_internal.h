@@ -7,6 +7,7 @@
 struct bpf_program;
 
 #define GATE_LEVELS	 16 /* depths in use at once; a deeper variety of cgroup trees is unheard of */
+#define GATE_SHARED	 0 /* no depth of a workload's: see gate_shared_programs() */
 #define GATE_DNS_HOOKS	 8
 #define GATE_HOOKS	 3
 #define GATE_REMEDY_LOAD "see: vpnleash doctor"
@@ -17,8 +18,9 @@ struct gate {
 	bool netns_by_socket; /* how this kernel tells a packet's netns */
 	/* All with the same maps. By depth of the cgroup, as `level` is fixed when a program is
 	 * loaded. The first, of depth 1, is always there, and has what looks at no cgroup's depth:
-	 * guard and DNS. */
+	 * guard and DNS; GATE_SHARED, the root's own depth, when it is needed. */
 	struct vpnleash_bpf *instances[GATE_LEVELS];
+	uint64_t note_secret[2]; /* one: who notes and who takes may be of two instances */
 };
 
 /* ------ gate_load.c ------ */

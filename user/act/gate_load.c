@@ -73,36 +73,43 @@ size_t gate_list_hooks(const struct gate *g, struct vpnleash_bpf *skel,
 	return g->netns_by_socket ? GATE_HOOKS : GATE_HOOKS - 1;
 }
 
-/* Of the programs that look at no cgroup's depth one instance is enough. */
-static void leave_out_common(struct vpnleash_bpf *skel)
+static void autoload(struct bpf_program *const programs[], size_t n, bool wanted)
 {
+	for (size_t i = 0; i < n; i++)
+		bpf_program__set_autoload(programs[i], wanted);
+}
+
+static void choose_programs(struct vpnleash_bpf *skel, uint32_t level, bool netns_by_socket)
+{
+	struct bpf_program *gate[] = { skel->progs.gate_egress, skel->progs.gate_ingress };
 	struct bpf_program *guard[] = { skel->progs.guard_peer_ingress,
 					skel->progs.guard_peer_egress, skel->progs.guard_inside,
 					skel->progs.guard_weak };
+	struct bpf_program *shared[] = { skel->progs.guard_parent_ingress,
+					 skel->progs.guard_parent_egress,
+					 skel->progs.guard_inside_ingress,
+					 skel->progs.guard_alone };
 	struct bpf_program *dns[GATE_DNS_HOOKS];
 
 	gate_list_dns(skel, dns);
-	for (size_t i = 0; i < ARRAY_SIZE(dns); i++)
-		bpf_program__set_autoload(dns[i], false);
-	for (size_t i = 0; i < ARRAY_SIZE(guard); i++)
-		bpf_program__set_autoload(guard[i], false);
+	autoload(gate, ARRAY_SIZE(gate), level != GATE_SHARED);
+	autoload(guard, ARRAY_SIZE(guard), level == 1);
+	autoload(dns, ARRAY_SIZE(dns), level == 1);
+	autoload(shared, ARRAY_SIZE(shared), level == GATE_SHARED);
+	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket && level != GATE_SHARED);
+	bpf_program__set_autoload(skel->progs.deny_packet, false);
 }
 
-static int prepare_and_load(struct vpnleash_bpf *skel, const struct pins *pins, uint32_t level,
-			    bool netns_by_socket, struct error *err)
+static int prepare_and_load(struct gate *g, struct vpnleash_bpf *skel, const struct pins *pins,
+			    uint32_t level, struct error *err)
 {
 	int r;
 
 	skel->rodata->level = level;
-	skel->rodata->netns_by_socket = netns_by_socket;
-	/* getrandom() does not fail once the machine has booted; with zeros a note could be forged
-	 */
-	if (getrandom((void *)skel->rodata->note_secret, sizeof(skel->rodata->note_secret), 0) < 0)
-		return fail(err, ERROR_OTHER, -errno, NULL, "get random bytes");
-	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket);
-	bpf_program__set_autoload(skel->progs.deny_packet, false);
-	if (level != 1)
-		leave_out_common(skel);
+	skel->rodata->netns_by_socket = g->netns_by_socket;
+	for (size_t i = 0; i < ARRAY_SIZE(g->note_secret); i++)
+		skel->rodata->note_secret[i] = g->note_secret[i];
+	choose_programs(skel, level, g->netns_by_socket);
 	r = pins ? pins_reuse(pins, skel, err) : 0;
 	if (r)
 		return r;
@@ -110,8 +117,7 @@ static int prepare_and_load(struct vpnleash_bpf *skel, const struct pins *pins, 
 	return r ? fail(err, ERROR_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate") : 0;
 }
 
-static int load_instance(struct vpnleash_bpf **ret, const struct pins *pins, uint32_t level,
-			 bool netns_by_socket, struct error *err)
+static int load_instance(struct gate *g, const struct pins *pins, uint32_t level, struct error *err)
 {
 	struct vpnleash_bpf *skel = vpnleash_bpf__open();
 	int r;
@@ -119,11 +125,11 @@ static int load_instance(struct vpnleash_bpf **ret, const struct pins *pins, uin
 	last_log[0] = '\0';
 	if (!skel)
 		return fail(err, ERROR_OTHER, -errno, NULL, "open the BPF object");
-	r = prepare_and_load(skel, pins, level, netns_by_socket, err);
+	r = prepare_and_load(g, skel, pins, level, err);
 	if (r)
 		vpnleash_bpf__destroy(skel);
 	else
-		*ret = skel;
+		g->instances[level] = skel;
 	return r;
 }
 
@@ -136,8 +142,12 @@ int gate_load(struct gate *g, const struct pins *pins, struct error *err)
 		return fail(err, ERROR_PRIVILEGE, -errno,
 			    "vpnleash needs a kernel with CONFIG_DEBUG_INFO_BTF",
 			    "read /sys/kernel/btf/vmlinux");
+	/* getrandom() does not fail once the machine has booted; with zeros a note could be forged
+	 */
+	if (getrandom(g->note_secret, sizeof(g->note_secret), 0) < 0)
+		return fail(err, ERROR_OTHER, -errno, NULL, "get random bytes");
 	/* Not by version number: each of the two ways is tried, the faster one first. */
-	r = load_instance(&g->instances[1], pins, 1, false, &none);
+	r = load_instance(g, pins, 1, &none);
 	if (r == -EPERM)
 		return fail(err, ERROR_PRIVILEGE, r,
 			    "run as root, or give CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
@@ -145,7 +155,7 @@ int gate_load(struct gate *g, const struct pins *pins, struct error *err)
 	if (!r)
 		return 0;
 	g->netns_by_socket = true;
-	return load_instance(&g->instances[1], pins, 1, true, err);
+	return load_instance(g, pins, 1, err);
 }
 
 int gate_load_level(struct gate *g, uint32_t level, struct error *err)
@@ -153,7 +163,5 @@ int gate_load_level(struct gate *g, uint32_t level, struct error *err)
 	if (level >= GATE_LEVELS)
 		return fail(err, ERROR_INPUT, -ELOOP, "leash a cgroup nearer to the root",
 			    "attach the gate %u levels deep", level);
-	return g->instances[level] ? 0
-				   : load_instance(&g->instances[level], &g->pins, level,
-						   g->netns_by_socket, err);
+	return g->instances[level] ? 0 : load_instance(g, &g->pins, level, err);
 }

@@ -11,6 +11,7 @@
 
 #include "act/tc.h"
 #include "base/netns.h"
+#include "base/privilege.h"
 #include "vmlinux/uapi.h"
 
 #include "vpnleash.skel.h"
@@ -20,20 +21,38 @@
 #define FLOWS_AT_ONCE 1024 /* more than ever share a bucket */
 
 /* In the order of attaching: the one that counts first. */
-enum { PEER_INGRESS, PEER_EGRESS, INSIDE, WEAK, PROGRAMS };
+enum {
+	PEER_INGRESS,
+	PEER_EGRESS,
+	PARENT_EGRESS,
+	PARENT_INGRESS,
+	ALONE,
+	INSIDE,
+	INSIDE_INGRESS,
+	WEAK,
+	PROGRAMS
+};
+#define OF(kind) (1U << (kind))
 static const struct {
 	const char *name;
-	bool inside, egress, weak;
+	bool inside, egress;
+	uint32_t kinds;
 } programs[PROGRAMS] = {
-	[PEER_INGRESS] = { "guard_peer_ingress", false, false, false },
-	[PEER_EGRESS] = { "guard_peer_egress", false, true, false },
-	[INSIDE] = { "guard_inside", true, true, false },
-	[WEAK] = { "guard_weak", true, true, true },
+	[PEER_INGRESS] = { "guard_peer_ingress", false, false, OF(KIND_VETH) },
+	[PEER_EGRESS] = { "guard_peer_egress", false, true, OF(KIND_VETH) },
+	[PARENT_EGRESS] = { "guard_parent_egress", false, true, OF(KIND_MACVLAN) },
+	[PARENT_INGRESS] = { "guard_parent_ingress", false, false, OF(KIND_MACVLAN) },
+	[ALONE] = { "guard_alone", true, true, OF(KIND_IPVLAN) },
+	[INSIDE] = { "guard_inside", true, true, OF(KIND_VETH) | OF(KIND_MACVLAN) },
+	[INSIDE_INGRESS] = { "guard_inside_ingress", true, false,
+			     OF(KIND_MACVLAN) | OF(KIND_IPVLAN) },
+	[WEAK] = { "guard_weak", true, true, OF(KIND_HOST) },
 };
 
 struct guards {
+	struct gate *gate;
 	const struct pins *pins;
-	int fds[PROGRAMS];
+	int fds[PROGRAMS]; /* 0: not loaded */
 	uint32_t ids[PROGRAMS];
 };
 
@@ -58,26 +77,48 @@ static void sweep_links(void)
 	}
 }
 
-int guards_open(struct guards **ret, struct gate *gate, struct error *err)
+/* Those that this object has, and loaded. */
+static int note_programs(struct guards *g, const struct vpnleash_bpf *skel, struct error *err)
 {
-	_cleanup_free struct guards *g = calloc(1, sizeof(*g));
-	const struct vpnleash_bpf *skel = gate_programs(gate);
-
-	if (!g)
-		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
-	g->pins = gate_pins(gate);
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct bpf_prog_info info = { 0 };
 		__u32 length = sizeof(info);
-
-		g->fds[i] = bpf_program__fd(
+		int fd = bpf_program__fd(
 			bpf_object__find_program_by_name(skel->obj, programs[i].name));
-		if (bpf_obj_get_info_by_fd(g->fds[i], &info, &length) < 0)
+
+		if (fd < 0)
+			continue;
+		if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 			return fail(err, ERROR_OTHER, -errno, NULL, "read the guard's programs");
+		g->fds[i] = fd;
 		g->ids[i] = info.id;
 	}
-	*ret = TAKE_PTR(g);
 	return 0;
+}
+
+int guards_open(struct guards **ret, struct gate *gate, struct error *err)
+{
+	_cleanup_free struct guards *g = calloc(1, sizeof(*g));
+	int r;
+
+	if (!g)
+		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
+	g->gate = gate;
+	g->pins = gate_pins(gate);
+	r = note_programs(g, gate_programs(gate), err);
+	if (!r)
+		*ret = TAKE_PTR(g);
+	return r;
+}
+
+static int load_programs_of(struct guards *g, enum guard_kind kind, struct error *err)
+{
+	const struct vpnleash_bpf *skel;
+
+	if ((kind != KIND_MACVLAN && kind != KIND_IPVLAN) || g->ids[INSIDE_INGRESS])
+		return 0;
+	skel = gate_shared_programs(g->gate, err);
+	return skel ? note_programs(g, skel, err) : -ENOLINK;
 }
 
 void guards_close(struct guards *g)
@@ -105,7 +146,20 @@ static uint32_t slot_of(const struct guards *g, const struct guard_spec *s, stru
 
 static struct guard_slot_key device_key(const struct device *d)
 {
-	return (struct guard_slot_key) { .netns_cookie = d->netns_cookie, .ifindex = d->ifindex };
+	return (struct guard_slot_key) { .who = d->netns_cookie, .ifindex = d->ifindex };
+}
+
+static enum guard_kind kind_of(const struct guard *record)
+{
+	return record->flags & GUARD_MACVLAN  ? KIND_MACVLAN
+	       : record->flags & GUARD_IPVLAN ? KIND_IPVLAN
+	       : record->peer_ifindex	      ? KIND_VETH
+					      : KIND_HOST;
+}
+
+static bool is_of(size_t program, const struct guard_spec *s)
+{
+	return programs[program].kinds & OF(s->kind);
 }
 
 static struct tc_place place_of(const struct guards *g, const struct guard_spec *s, size_t program,
@@ -121,42 +175,121 @@ static struct tc_place place_of(const struct guards *g, const struct guard_spec 
 				   .program = programs[program].name,
 				   .program_fd = g->fds[program],
 				   .program_id = g->ids[program],
-				   .slot = slot };
+				   /* a parent's are of all guards on it, and look for themselves */
+				   .slot = s->kind == KIND_MACVLAN && !programs[program].inside
+						   ? 0
+						   : slot };
+}
+
+/* ------ a macvlan's parent, which several may share ------ */
+
+static struct guard_slot_key netns_key(const struct guard *record)
+{
+	return (struct guard_slot_key) { .who = record->netns_ino,
+					 .ifindex = record->peer_ifindex,
+					 .by = GUARD_SLOT_NETNS };
+}
+
+static struct guard_slot_key mac_key(const struct guard *record)
+{
+	struct guard_slot_key key = { .ifindex = record->peer_ifindex, .by = GUARD_SLOT_MAC };
+
+	memcpy(&key.who, record->mac, sizeof(record->mac));
+	return key;
+}
+
+/* The slot of another guard on that parent, of that netns if it is given; 0: none. */
+static uint32_t find_sibling(const struct guards *g, uint32_t slot, const struct device *parent,
+			     uint32_t netns_ino)
+{
+	struct guard other;
+
+	for (uint32_t i = 1; i < VPNLEASH_GUARDS; i++)
+		if (i != slot && !bpf_map_lookup_elem(g->pins->guards, &i, &other) &&
+		    other.flags & GUARD_MACVLAN && other.peer_ifindex == parent->ifindex &&
+		    other.peer_netns_ino == parent->netns_ino &&
+		    (!netns_ino || other.netns_ino == netns_ino))
+			return i;
+	return 0;
+}
+
+static void forget_slot(const struct guards *g, const struct guard_slot_key *key, uint32_t slot)
+{
+	uint32_t whose;
+
+	if (!bpf_map_lookup_elem(g->pins->guard_slots, key, &whose) && whose == slot)
+		bpf_map_delete_elem(g->pins->guard_slots, key);
+}
+
+static void leave_parent(const struct guards *g, const struct device *parent, uint32_t slot,
+			 const struct guard *record)
+{
+	struct guard_slot_key netns = netns_key(record), mac = mac_key(record);
+	uint32_t sibling = find_sibling(g, slot, parent, record->netns_ino);
+
+	forget_slot(g, &mac, slot);
+	if (sibling)
+		bpf_map_update_elem(g->pins->guard_slots, &netns, &sibling, BPF_ANY);
+	else
+		forget_slot(g, &netns, slot);
+}
+
+/* ------ one guard ------ */
+
+static int write_slots(const struct guards *g, const struct guard_spec *s, uint32_t slot,
+		       const struct guard *record, const struct guard *was)
+{
+	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside),
+			      netns = netns_key(record), mac = mac_key(record), old = mac_key(was);
+	int fd = g->pins->guard_slots;
+
+	if (s->kind == KIND_VETH && bpf_map_update_elem(fd, &outside, &slot, BPF_ANY) < 0)
+		return -errno;
+	if (s->kind == KIND_MACVLAN && (bpf_map_update_elem(fd, &netns, &slot, BPF_ANY) < 0 ||
+					bpf_map_update_elem(fd, &mac, &slot, BPF_ANY) < 0))
+		return -errno;
+	if (was->flags & GUARD_MACVLAN && memcmp(&old, &mac, sizeof(mac)))
+		forget_slot(g, &old, slot);
+	return bpf_map_update_elem(fd, &inside, &slot, BPF_ANY) < 0 ? -errno : 0;
 }
 
 int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 {
-	struct guard_slot_key inside = device_key(&s->inside), outside = device_key(&s->outside);
-	struct guard record = { 0 };
+	struct guard record = { 0 }, was;
 	uint32_t slot = slot_of(g, s, &record);
-	int r = 0;
+	int r = load_programs_of(g, s->kind, err);
 
+	if (r)
+		return r;
 	if (!slot)
 		slot = find_slot(g, 0, 0, &record);
 	if (!slot)
 		return fail(err, ERROR_OTHER, -ENOSPC, NULL, "guard interface %u",
 			    s->inside.ifindex);
+	was = record;
 	record.netns_cookie = s->inside.netns_cookie;
 	record.netns_ino = s->inside.netns_ino;
 	record.ifindex = s->inside.ifindex;
 	record.peer_netns_ino = s->outside.netns_ino;
 	record.peer_ifindex = s->outside.ifindex;
-	record.flags = s->flags;
+	record.flags = s->flags | (s->kind == KIND_MACVLAN  ? GUARD_MACVLAN
+				   : s->kind == KIND_IPVLAN ? GUARD_IPVLAN
+							    : 0);
 	record.levels = s->levels;
 	record.listen_port = s->listen_port;
 	record.n_addresses = (uint32_t)s->n_addresses;
 	memcpy(record.mac, s->mac, sizeof(record.mac));
 	memcpy(record.addresses, s->addresses, sizeof(record.addresses));
 	/* the record before the programs: one without a record would shut the VPN out */
-	if (bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ||
-	    (!s->weak && bpf_map_update_elem(g->pins->guard_slots, &outside, &slot, BPF_ANY) < 0) ||
-	    bpf_map_update_elem(g->pins->guard_slots, &inside, &slot, BPF_ANY) < 0)
-		return fail(err, ERROR_OTHER, -errno, NULL, "record the guard of interface %u",
+	r = bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
+	r = r ? r : write_slots(g, s, slot, &record, &was);
+	if (r)
+		return fail(err, ERROR_OTHER, r, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
 	for (size_t i = 0; !r && i < PROGRAMS; i++) {
 		struct tc_place place = place_of(g, s, i, slot);
 
-		if (programs[i].weak == s->weak && tc_check(&place))
+		if (is_of(i, s) && tc_check(&place))
 			r = tc_attach(&place, err);
 	}
 	return r;
@@ -179,7 +312,7 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 		return -ENOLINK;
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct tc_place place = place_of(g, s, i, slot);
-		int r = programs[i].weak == s->weak ? tc_check(&place) : 0;
+		int r = is_of(i, s) ? tc_check(&place) : 0;
 
 		*ret_which = programs[i].name;
 		if (r)
@@ -197,14 +330,18 @@ static void remove_guard(const struct guards *g, const struct guard_spec *s)
 	/* the underlay may have another end by now: then the rest is that one's */
 	bool other_end = slot && (record.peer_ifindex != s->outside.ifindex ||
 				  record.peer_netns_ino != s->outside.netns_ino);
+	bool shared = s->kind == KIND_MACVLAN && find_sibling(g, slot, &s->outside, 0);
 
 	for (size_t i = PROGRAMS; i-- > 0;) {
 		struct tc_place place = place_of(g, s, i, slot);
 
-		if (!programs[i].inside || !other_end)
+		if (is_of(i, s) && !(programs[i].inside ? other_end : shared))
 			tc_detach(&place);
 	}
-	bpf_map_delete_elem(p->guard_slots, &outside);
+	if (slot && !other_end && s->kind == KIND_MACVLAN)
+		leave_parent(g, &s->outside, slot, &record);
+	if (s->kind == KIND_VETH)
+		bpf_map_delete_elem(p->guard_slots, &outside);
 	if (other_end)
 		return;
 	bpf_map_delete_elem(p->guard_slots, &inside);
@@ -234,9 +371,9 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 
 void guard_lost(struct guards *g, const struct guard_spec *s)
 {
-	struct tc_place outside = place_of(g, s, s->weak ? WEAK : PEER_INGRESS, 0);
+	struct tc_place outside = place_of(g, s, s->kind == KIND_HOST ? WEAK : PEER_INGRESS, 0);
 
-	if (tc_check(&outside) == -ENODEV)
+	if (s->kind == KIND_MACVLAN || s->kind == KIND_IPVLAN || tc_check(&outside) == -ENODEV)
 		remove_guard(g, s);
 }
 
@@ -342,7 +479,42 @@ size_t guard_rules_read(struct guards *g, enum address_trie trie, uint64_t netns
 
 /* ------ what is left of a netns that is gone ------ */
 
-static void sweep_records(struct guards *g)
+static bool has_ino(int netns_fd, void *arg)
+{
+	return netns_ino(netns_fd) == *(uint32_t *)arg;
+}
+
+/* Where the record says it is; the caller closes what was found. */
+static struct guard_spec find_places(const struct guard *record, int ours)
+{
+	struct device in = { -1, record->netns_ino, record->netns_cookie, record->ifindex };
+	struct device out = { -1, record->peer_netns_ino, 0, record->peer_ifindex };
+	uint32_t our_ino = (uint32_t)netns_ino(ours);
+
+	in.netns_fd = netns_find(has_ino, &in.netns_ino);
+	if (out.netns_ino && out.netns_ino != our_ino)
+		out.netns_fd = netns_find(has_ino, &out.netns_ino);
+	if (out.netns_ino == our_ino || out.netns_fd >= 0)
+		netns_cookie(out.netns_fd < 0 ? ours : out.netns_fd, &out.netns_cookie);
+	return (struct guard_spec) { .kind = kind_of(record), .inside = in, .outside = out };
+}
+
+/* One that shares its parent leaves nothing there that says it is gone, and its MAC may soon be
+ * another's. */
+static void sweep_shared(struct guards *g, const struct guard *record, int ours)
+{
+	struct guard_spec s;
+
+	privilege_long_work(true); /* all of /proc */
+	s = find_places(record, ours);
+	privilege_long_work(false);
+	if (s.inside.netns_fd < 0)
+		remove_guard(g, &s);
+	close_fd(s.inside.netns_fd);
+	close_fd(s.outside.netns_fd);
+}
+
+static void sweep_records(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg), void *arg)
 {
 	_cleanup_fd int ours = -1;
 	struct error err;
@@ -354,7 +526,12 @@ static void sweep_records(struct guards *g)
 		struct guard_spec s = { .outside.netns_fd = -1 };
 		struct tc_place place;
 
-		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie ||
+		if (bpf_map_lookup_elem(g->pins->guards, &slot, &record) || !record.netns_cookie)
+			continue;
+		if (record.flags & (GUARD_MACVLAN | GUARD_IPVLAN) &&
+		    !is_known(record.netns_cookie, arg))
+			sweep_shared(g, &record, ours);
+		if (record.flags & (GUARD_MACVLAN | GUARD_IPVLAN) ||
 		    record.peer_netns_ino != (uint32_t)netns_ino(ours))
 			continue;
 		s.outside.ifindex = record.peer_ifindex;
@@ -379,7 +556,8 @@ static void sweep_slots(struct guards *g)
 
 		if (!bpf_map_lookup_elem(g->pins->guard_slots, &key, &slot) &&
 		    !bpf_map_lookup_elem(g->pins->guards, &slot, &record) &&
-		    !(record.netns_cookie == key.netns_cookie && record.ifindex == key.ifindex) &&
+		    !(key.by == GUARD_SLOT_DEVICE && record.netns_cookie == key.who &&
+		      record.ifindex == key.ifindex) &&
 		    !(record.netns_cookie && record.peer_ifindex == key.ifindex))
 			stale[n++] = key;
 		previous = &key;
@@ -427,7 +605,7 @@ static void sweep_rules(struct guards *g, int fd, bool (*is_known)(uint64_t cook
 void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg), void *arg)
 {
 	sweep_links();
-	sweep_records(g);
+	sweep_records(g, is_known, arg);
 	sweep_slots(g);
 	sweep_rules(g, g->pins->endpoints, is_known, arg);
 	sweep_rules(g, g->pins->exceptions, is_known, arg);
@@ -435,36 +613,24 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg),
 
 /* ------ by what the records say ------ */
 
-static bool has_ino(int netns_fd, void *arg)
-{
-	return netns_ino(netns_fd) == *(uint32_t *)arg;
-}
-
 int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 {
 	const struct guards g = { .pins = p };
 	_cleanup_fd int ours = -1;
 	int r = netns_open("host", &ours, err);
-	uint32_t our_ino;
 
 	if (r)
 		return r;
-	our_ino = (uint32_t)netns_ino(ours);
 	for (uint32_t slot = 1; slot < VPNLEASH_GUARDS; slot++) {
 		struct guard record;
-		struct guard_spec s = { 0 };
-		_cleanup_fd int in = -1, out = -1;
+		struct guard_spec s;
 
 		if (bpf_map_lookup_elem(p->guards, &slot, &record) || record.netns_cookie != cookie)
 			continue;
-		in = netns_find(has_ino, &record.netns_ino);
-		if (record.peer_netns_ino != our_ino)
-			out = netns_find(has_ino, &record.peer_netns_ino);
-		s.inside = (struct device) { in, record.netns_ino, cookie, record.ifindex };
-		s.outside = (struct device) { out, record.peer_netns_ino, 0, record.peer_ifindex };
-		if (record.peer_netns_ino == our_ino || out >= 0)
-			netns_cookie(out < 0 ? ours : out, &s.outside.netns_cookie);
+		s = find_places(&record, ours);
 		remove_guard(&g, &s);
+		close_fd(s.inside.netns_fd);
+		close_fd(s.outside.netns_fd);
 	}
 	r = forget_rules(&g, cookie);
 	return r ? fail(err, ERROR_OTHER, r, NULL, "take the guard's rules off") : 0;

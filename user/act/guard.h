@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guard of one underlay: its record, and three tc programs (see bpf/guard.bpf.c). The only
+ * The guard of one underlay: its record, and its tc programs (see bpf/guard.bpf.c). The only
  * writer of `guard_slots`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the
  * daemon, as the gate's do; with its record taken away a program drops everything.
  */
@@ -16,20 +16,28 @@ struct guards;
 int guards_open(struct guards **ret, struct gate *gate, struct error *err);
 void guards_close(struct guards *g); /* takes nothing off */
 
-/* One end of a veth. */
+/* Where an underlay's guard sits. */
+enum guard_kind {
+	KIND_VETH,    /* at its other end, which carries nothing else, and inside */
+	KIND_MACVLAN, /* on its parent, which others have too, and inside */
+	KIND_IPVLAN,  /* inside alone */
+	KIND_HOST,    /* the host's netns: no other end, guard_weak alone */
+};
+
+/* An underlay, or where it leads: a veth's other end, a macvlan's parent. */
 struct device {
-	int netns_fd; /* -1: ours */
+	int netns_fd; /* -1: ours; less: it is not to be found */
 	uint32_t netns_ino;
 	uint64_t netns_cookie;
 	uint32_t ifindex;
 };
 
 struct guard_spec {
+	enum guard_kind kind;
 	struct device inside, outside;
 	uint8_t mac[6];
-	bool weak;	 /* the host's netns: no other end, guard_weak alone */
 	uint32_t levels; /* see struct guard */
-	uint32_t flags;	 /* enum guard_flag */
+	uint32_t flags;	 /* enum guard_flag, but for the kind */
 	__be16 listen_port;
 	size_t n_addresses;
 	struct guard_address addresses[VPNLEASH_ADDRESSES];
@@ -37,13 +45,14 @@ struct guard_spec {
 
 /* Record and programs, made or brought up to date; bootstrap is left as it is. */
 int guard_put(struct guards *g, const struct guard_spec *s, struct error *err);
-/* Are all three programs there and first? 0, -ENOLINK, -ENODEV; then *ret_which names the first
+/* Are all its programs there and first? 0, -ENOLINK, -ENODEV; then *ret_which names the first
  * that is not. */
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which);
 /* Its slot, as counters and events have it; 0: none. */
 unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
 /* The underlay is no longer there: forgotten if its other end is gone too, else left on: an
- * interface that was only moved out of sight must find the same guard at its other end. */
+ * interface that was only moved out of sight must find the same guard at its other end. A parent
+ * outlives its macvlans, and their MACs are given to others: forgotten. */
 void guard_lost(struct guards *g, const struct guard_spec *s);
 /* Forget guards whose devices are gone, and the rules of netns that have no guard and are not known
  * to the caller. A guard that has only lost its program is put anew. */

@@ -238,7 +238,7 @@ static int detach_there(void *place)
 
 static int tc_call(const struct tc_place *p, int (*f)(void *place))
 {
-	return p->netns_fd < 0 ? f((void *)p) : netns_call(p->netns_fd, f, (void *)p);
+	return p->netns_fd == -1 ? f((void *)p) : netns_call(p->netns_fd, f, (void *)p);
 }
 
 int tc_attach(const struct tc_place *p, struct error *err)

@@ -12,7 +12,7 @@
 #include "base/util.h"
 
 struct tc_place {
-	int netns_fd; /* of the device; -1: ours */
+	int netns_fd; /* of the device; -1: ours; less: none, and only a pin is found */
 	uint32_t netns_ino;
 	uint32_t ifindex;
 	bool egress;

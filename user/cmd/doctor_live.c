@@ -16,6 +16,7 @@
 #include "cmd/doctor.h"
 #include "engine/docker.h"
 #include "watch/netlink.h"
+#include "watch/underlay.h"
 
 /* ------ the engine ------ */
 
@@ -273,6 +274,26 @@ static void check_ranges(const struct look *l)
 	l->doctor->tell(l->doctor->owner, r, &line);
 }
 
+/* By which its netns leads out. */
+static void check_underlays(const struct look *l)
+{
+	struct links links;
+	struct error line;
+	char weakness[600];
+
+	if (l->netlink < 0 || links_read(l->netlink, &links, &line))
+		return;
+	for (size_t i = 0; i < links.n; i++) {
+		link_weakness(weakness, sizeof(weakness), &links.links[i]);
+		if (!*weakness)
+			continue;
+		fail(&line, ERROR_OTHER, 0, NULL, "tunnel '%s': its guard can only be weak: %s",
+		     quote(l->tunnel->name), weakness);
+		l->doctor->tell(l->doctor->owner, -EINVAL, &line);
+	}
+	links_free(&links);
+}
+
 /* What keeps it from being looked into; NULL: nothing. */
 static const char *open_look(struct look *l, const char *where)
 {
@@ -310,6 +331,7 @@ static void look_into(const struct doctor *d, const char *where, const struct tu
 		check_resolvers(&l);
 		check_ranges(&l);
 	}
+	check_underlays(&l);
 	close_fd(l.netlink);
 	close_fd(l.ioctls);
 }

@@ -178,7 +178,7 @@ static const char *why_unknown(const struct tunnel *t)
 		return "";
 	if (!t->edge || *vpn_why(t->vpn))
 		return vpn_why(t->vpn);
-	return !edge_state(t->edge).weak && !edge_endpoints(t->edge, endpoint, 1) &&
+	return !edge_state(t->edge).host && !edge_endpoints(t->edge, endpoint, 1) &&
 			       advice_in(edge_why(t->edge), &n)
 		       ? edge_why(t->edge)
 		       : "";
@@ -266,6 +266,13 @@ static void print_probe(FILE *out, const struct tunnel *t)
 	fputs(probes_list(t, probes, sizeof(probes)), out);
 }
 
+static void print_weak(FILE *out, const struct tunnel *t)
+{
+	const char *weakness = t->edge ? edge_state(t->edge).weakness : "";
+
+	fprintf(out, *weakness ? "; its guard is weak: %s" : "%s", weakness);
+}
+
 static void print_opens(FILE *out, const struct workload *w)
 {
 	bool starts = w && (w->state == WORKLOAD_STOPPED || container_is_left(w));
@@ -294,6 +301,8 @@ static void print_word(FILE *out, const char *word, size_t n, const struct tunne
 		print_health(out, t);
 	else if (IS("probe-error"))
 		fputs(t->probes.error, out);
+	else if (IS("weak"))
+		print_weak(out, t);
 	else if (IS("unknown"))
 		fputs(why_unknown(t), out);
 	else if (IS("advice"))

@@ -38,7 +38,7 @@ struct workload;
 
 #define CAUSES_OF_WORKLOAD(X)                                                                      \
 	X(HELD, "an operator holds the workload", "vpnleash release {name} lets it go on")         \
-	X(OPEN, "", "nothing to do")                                                               \
+	X(OPEN, "", "nothing to do{weak}")                                                         \
 	X(NOT_RUNNING, "", "start it; the gate is attached when its cgroup appears")               \
 	X(STARTING, "", "nothing to do, it is started in a moment")                                \
 	X(OPENING, "", "nothing to do, it opens in a moment")

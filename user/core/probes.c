@@ -244,7 +244,7 @@ static bool stays(const struct tunnel *t, const struct probe_rule *rule)
 {
 	struct edge_state e = t->edge ? edge_state(t->edge) : (struct edge_state) { 0 };
 
-	return rule->kind == PROBE_ICMP || (e.complete && !e.weak) ||
+	return rule->kind == PROBE_ICMP || (e.complete && !e.host) ||
 	       watch_netlink_leads(t->link, rule->to);
 }
 

@@ -229,7 +229,9 @@ void workload_configure(struct workload *w, const struct workload_config *config
  * nothing: a leash that its wearer may take off is none. */
 bool workload_may_leave(const struct workload *w)
 {
-	return *w->delegated && !(w->tunnel->edge && !edge_state(w->tunnel->edge).weak);
+	const struct edge *e = w->tunnel->edge;
+
+	return *w->delegated && (!e || edge_state(e).host || *edge_state(e).weakness);
 }
 
 const char *workload_trouble(const struct workload *w, char *buf, size_t size)

@@ -39,7 +39,7 @@ static const char *guard_state(const struct tunnel *t)
 		if (w->tunnel == t && w->audit)
 			return "audit";
 	e = edge_state(t->edge);
-	return !e.complete ? "incomplete" : e.weak ? "weak" : "complete";
+	return !e.complete ? "incomplete" : *e.weakness ? "weak" : "complete";
 }
 
 static json_t *guard_status(const struct tunnel *t)
@@ -64,20 +64,13 @@ static json_t *guard_status(const struct tunnel *t)
 			json_array_append_new(reach, json_pack("{s:s,s:I,s:I}", "to", reached[i].to,
 							       "out", (json_int_t)reached[i].out,
 							       "in", (json_int_t)reached[i].in));
-		n = e.weak ? 0 : edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
+		n = e.host ? 0 : edge_also_confined(t->edge, confined, ARRAY_SIZE(confined));
 		for (size_t i = 0; i < n; i++)
 			json_array_append_new(also, report_text(confined[i]));
-		if (e.weak)
-			why = e.denies_packets
-				      ? "degraded: in the host's netns the kernel's own answers, "
-					"forwarding and foreign sockets pass (give VPN and "
-					"workload a netns of their own)"
-				      : "degraded: in the host's netns the kernel's own answers, "
-					"forwarding, foreign sockets and packet sockets past the "
-					"qdisc pass (give VPN and workload a netns of their own; "
-					"or start the kernel with bpf in lsm=)";
-		else if (t->state != TUNNEL_UP)
+		if (t->state != TUNNEL_UP && !e.host && *edge_why(t->edge))
 			why = edge_why(t->edge);
+		else
+			why = e.weakness;
 		edge_drops(t->edge, gate_pins(t->daemon->gate), dropped);
 	}
 	return json_pack("{s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o}", "state", guard_state(t), "interfaces",

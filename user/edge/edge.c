@@ -121,6 +121,18 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 	return 0;
 }
 
+/* Does that device name the underlay back? A macvlan's parent names none: it can not be gone while
+ * the macvlan is there, and a MAC of its own is all that tells the two apart. */
+static bool is_peer(const struct underlay *u, const struct link *there, int32_t us)
+{
+	if (there->ifindex != u->link.peer_ifindex)
+		return false;
+	if (u->spec.kind == KIND_MACVLAN)
+		return memcmp(there->mac, u->link.mac, sizeof(there->mac));
+	return !strcmp(there->kind, "veth") && there->peer_nsid == us &&
+	       there->peer_ifindex == u->link.ifindex;
+}
+
 /* Is that device there really the other end? An index may have been given away meanwhile. */
 static int check_peer(struct edge *e, const struct underlay *u, struct error *err)
 {
@@ -135,9 +147,7 @@ static int check_peer(struct edge *e, const struct underlay *u, struct error *er
 		return r;
 	nsid_of(rtnl, e->place->netns_fd, &us);
 	for (size_t i = 0; i < l.n; i++)
-		found |= l.links[i].ifindex == u->link.peer_ifindex &&
-			 !strcmp(l.links[i].kind, "veth") && l.links[i].peer_nsid == us &&
-			 l.links[i].peer_ifindex == u->link.ifindex;
+		found |= is_peer(u, &l.links[i], us);
 	links_free(&l);
 	return found ? 0
 		     : SAY(err, -ESTALE, NULL, "the other end of %s is being changed",
@@ -169,13 +179,23 @@ static uint32_t guard_flags(const struct edge *e)
 	return flags;
 }
 
+static enum guard_kind kind_of(const struct edge *e, const struct link *link)
+{
+	enum link_place place = link_place(link);
+
+	return e->weak		       ? KIND_HOST
+	       : place == LINK_MACVLAN ? KIND_MACVLAN
+	       : place == LINK_IPVLAN  ? KIND_IPVLAN
+				       : KIND_VETH;
+}
+
 static void fill_spec(struct edge *e, struct underlay *u)
 {
 	struct guard_spec *s = &u->spec;
 
 	s->inside = (struct device) { e->place->netns_fd, (uint32_t)e->place->netns_ino,
 				      e->place->netns_cookie, u->link.ifindex };
-	s->weak = e->weak;
+	s->kind = kind_of(e, &u->link);
 	s->levels = e->weak ? *e->place->levels : 0;
 	s->flags = guard_flags(e);
 	/* there, of which of them? endpoints do */
@@ -217,7 +237,7 @@ static void note_present(struct edge *e, const struct links *l, const struct lin
 	if (e->weak) { /* as many as there is room for: it can not be all that counts */
 		if (link->type == ARPHRD_ETHER && !is_tunnel)
 			add_present(e, link);
-	} else if (place == LINK_GUARDABLE) {
+	} else if (place != LINK_UNGUARDABLE) {
 		if (!add_present(e, link))
 			snprintf(e->unguardable, sizeof(e->unguardable),
 				 "more than %d interfaces lead out", UNDERLAYS);
@@ -303,7 +323,7 @@ int edge_read(struct edge *e, bool lease_lives, struct error *err)
 	return e->complete ? edge_verify(e, err) : SAY(err, -ESTALE, NULL, "not all is in place");
 }
 
-/* In the host's netns, where no edge stops a packet socket. */
+/* Where no edge stops every packet socket. */
 static void deny_packets(const struct cgroup_ref *c, bool audit, void *arg)
 {
 	struct edge *e = arg;
@@ -318,18 +338,52 @@ static void deny_packets_of_all(struct edge *e)
 	e->place->calls->each_workload(e->place->owner, deny_packets, e);
 }
 
+static const struct underlay *weakest(const struct edge *e)
+{
+	const struct underlay *u = &e->known[0];
+
+	for (size_t i = 1; i < e->n; i++)
+		if (e->known[i].spec.kind > u->spec.kind)
+			u = &e->known[i];
+	return e->n ? u : NULL;
+}
+
+/* What somebody with rights in the netns can do past this guard, and what helps. Said anew when it
+ * is another. */
+static void note_weakness(struct edge *e)
+{
+	const struct underlay *u = weakest(e);
+	char said[sizeof(e->weakness)];
+
+	snprintf(said, sizeof(said), "%s", e->weakness);
+	e->weakness[0] = '\0';
+	if (e->weak || (u && u->spec.kind != KIND_VETH))
+		deny_packets_of_all(e);
+	if (e->weak)
+		snprintf(e->weakness, sizeof(e->weakness),
+			 "degraded: in the host's netns the kernel's own answers, forwarding, %s "
+			 "pass (give VPN and workload a netns of their own%s)",
+			 e->denied ? "and foreign sockets"
+				   : "foreign sockets and packet sockets past the qdisc",
+			 e->denied ? "" : "; or start the kernel with bpf in lsm=");
+	else if (u)
+		link_weakness(e->weakness, sizeof(e->weakness), &u->link);
+	if (*e->weakness && strcmp(said, e->weakness))
+		log_line(LOG_LEVEL_WARNING, "tunnel '%s': guard weak: %s",
+			 e->place->config->interface, e->weakness);
+}
+
 void edge_workloads_changed(struct edge *e)
 {
 	if (!e || !e->complete)
 		return;
 	edge_exceptions(e);
-	if (e->weak)
-		deny_packets_of_all(e);
+	note_weakness(e);
 }
 
 void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit)
 {
-	if (e && e->complete && e->weak)
+	if (e && e->complete && *e->weakness)
 		deny_packets(c, audit, e);
 	edge_sweep(e);
 }
@@ -352,7 +406,8 @@ static int guard_underlay(struct edge *e, struct underlay *u, bool is_new, struc
 {
 	int r = 0;
 
-	if (is_new && !e->weak) {
+	u->spec.kind = kind_of(e, &u->link);
+	if (is_new && (u->spec.kind == KIND_VETH || u->spec.kind == KIND_MACVLAN)) {
 		r = find_peer(e, u, err);
 		r = r ? r : check_peer(e, u, err);
 	}
@@ -425,8 +480,7 @@ int edge_complete(struct edge *e, struct error *err)
 	if (r)
 		return r;
 	edge_exceptions(e);
-	if (e->weak)
-		deny_packets_of_all(e);
+	note_weakness(e);
 	r = confirm_present(e, err);
 	e->complete = !r;
 	if (!r)
@@ -458,10 +512,10 @@ void edge_device_gone(struct edge *e)
 struct edge_state edge_state(const struct edge *e)
 {
 	return (struct edge_state) { .complete = e->complete,
-				     .weak = e->weak,
+				     .host = e->weak,
 				     .closed = edge_is_closed(e),
-				     .denies_packets = e->denied,
-				     .open = e->open };
+				     .open = e->open,
+				     .weakness = e->weakness };
 }
 
 const char *edge_why(const struct edge *e)

@@ -82,10 +82,10 @@ void edge_bound(struct edge *e, const struct cgroup_ref *c, bool audit);
 /* For status. Text is valid until the next call. */
 struct edge_state {
 	bool complete;
-	bool weak;	     /* the host's netns */
-	bool closed;	     /* nothing leads out beside the tunnel: there is nothing to guard */
-	bool denies_packets; /* there, by the kernel's BPF LSM */
-	bool open;	     /* bootstrap is */
+	bool host;	      /* the host's netns */
+	bool closed;	      /* nothing leads out beside the tunnel: there is nothing to guard */
+	bool open;	      /* bootstrap is */
+	const char *weakness; /* what gets past the guard, and what helps; "": nothing does */
 };
 struct edge_state edge_state(const struct edge *e);
 const char *edge_why(const struct edge *e); /* bootstrap's, "" if there is nothing to say */

@@ -48,7 +48,8 @@ struct edge {
 	struct underlay known[UNDERLAYS];   /* guarded */
 	struct underlay present[UNDERLAYS]; /* as last read */
 	bool weak;			    /* the host's netns */
-	bool denied;			    /* there: no workload gets a packet socket */
+	bool denied;			    /* no workload gets a packet socket */
+	char weakness[600];		    /* see edge_state */
 	char unguardable[160];		    /* a link that leads out and has no end; or "" */
 	bool complete;
 

@@ -29,6 +29,14 @@ enum link_place link_place(const struct link *l)
 		return LINK_INSIDE;
 	if (l->elsewhere && l->peer_nsid >= 0 && !strcmp(l->kind, "veth"))
 		return LINK_GUARDABLE;
+	/* passthru has its parent's own MAC; ipvlan's l3 and l3s go round the hooks that are used
+	 */
+	if (l->elsewhere && l->peer_nsid >= 0 && !strcmp(l->kind, "macvlan") &&
+	    (l->mode == MACVLAN_MODE_PRIVATE || l->mode == MACVLAN_MODE_VEPA ||
+	     l->mode == MACVLAN_MODE_BRIDGE))
+		return LINK_MACVLAN;
+	if (l->elsewhere && !strcmp(l->kind, "ipvlan") && l->mode == IPVLAN_MODE_L2)
+		return LINK_IPVLAN;
 	for (size_t i = 0; i < ARRAY_SIZE(inside); i++)
 		if (!strcmp(l->kind, inside[i]))
 			return l->elsewhere ? LINK_UNGUARDABLE : LINK_INSIDE;
@@ -43,17 +51,65 @@ bool openvpn_is_kernel(const char *kind)
 	return !strcmp(kind, "ovpn") || !strncmp(kind, "ovpn-dco", 8);
 }
 
+void link_weakness(char *buf, size_t size, const struct link *l)
+{
+	switch (link_place(l)) {
+	case LINK_MACVLAN:
+		snprintf(buf, size,
+			 "%s (macvlan) has a parent that others use too: who has CAP_NET_ADMIN in "
+			 "the netns gets past its guard, who has CAP_NET_RAW to other macvlans of "
+			 "that parent (give both to the VPN alone; or use a bridge network)",
+			 quote(l->name));
+		return;
+	case LINK_IPVLAN:
+		snprintf(buf, size,
+			 "%s (ipvlan) has its parent's MAC, and can be guarded inside alone: who "
+			 "has CAP_NET_RAW or CAP_NET_ADMIN in the netns gets past its guard (give "
+			 "both to the VPN alone, cap_drop: [NET_RAW]; or use macvlan or a bridge "
+			 "network)",
+			 quote(l->name));
+		return;
+	default:
+		*buf = '\0';
+	}
+}
+
 static void copy_text(char to[16], const struct nlattr *attr)
 {
 	snprintf(to, 16, "%.*s", (int)mnl_attr_get_payload_len(attr),
 		 (const char *)mnl_attr_get_payload(attr));
 }
 
+/* Both kinds have the mode as the first of their attributes. */
+static void read_kind(struct link *link, const struct nlattr *info)
+{
+	const struct nlattr *attr, *data = NULL;
+
+	_Static_assert(IFLA_MACVLAN_MODE == 1 && IFLA_IPVLAN_MODE == 1, "");
+	link->mode = UINT32_MAX;
+	mnl_attr_for_each_nested(attr, info) {
+		if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+			copy_text(link->kind, attr);
+		if (mnl_attr_get_type(attr) == IFLA_INFO_DATA)
+			data = attr;
+	}
+	if (!data || (strcmp(link->kind, "macvlan") && strcmp(link->kind, "ipvlan")))
+		return;
+	mnl_attr_for_each_nested(attr, data) {
+		if (mnl_attr_get_type(attr) != 1)
+			continue;
+		if (!mnl_attr_validate(attr, MNL_TYPE_U32))
+			link->mode = mnl_attr_get_u32(attr);
+		else if (!mnl_attr_validate(attr, MNL_TYPE_U16))
+			link->mode = mnl_attr_get_u16(attr);
+	}
+}
+
 static int on_link(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	struct links *l = arg;
-	const struct nlattr *attr, *in;
+	const struct nlattr *attr;
 	struct link *link;
 
 	if (nlh->nlmsg_type != RTM_NEWLINK || ifi->ifi_family != AF_UNSPEC)
@@ -86,10 +142,7 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 				link->peer_nsid = (int32_t)mnl_attr_get_u32(attr);
 			break;
 		case IFLA_LINKINFO:
-			mnl_attr_for_each_nested(in, attr) {
-				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
-					copy_text(link->kind, in);
-			}
+			read_kind(link, attr);
 			break;
 		}
 	}

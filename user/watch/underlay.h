@@ -17,8 +17,9 @@ struct link {
 	uint32_t ifindex, flags; /* IFF_* */
 	uint16_t type;		 /* ARPHRD_* */
 	char name[16], kind[16]; /* kind empty: none, as with hardware */
+	uint32_t mode;		 /* of a macvlan or ipvlan: IFLA_*VLAN_MODE */
 	uint8_t mac[6];
-	uint32_t peer_ifindex; /* IFLA_LINK: a veth's other end, a vlan's parent; 0: none */
+	uint32_t peer_ifindex; /* IFLA_LINK: a veth's other end, a macvlan's parent; 0: none */
 	bool elsewhere;	       /* in another netns */
 	int32_t peer_nsid;     /* that netns' id in this one; -1: it has none */
 	size_t n_addresses;
@@ -37,10 +38,15 @@ void links_free(struct links *l);
 enum link_place {
 	LINK_INSIDE,	 /* what goes in comes out in this netns, to leave by another link */
 	LINK_GUARDABLE,	 /* a veth whose other end is elsewhere */
+	LINK_MACVLAN,	 /* one whose parent is elsewhere, and others' too */
+	LINK_IPVLAN,	 /* likewise, with its parent's MAC */
 	LINK_UNGUARDABLE /* leads out, and has no end to sit on */
 };
 /* Pure. A kind that is not known is UNGUARDABLE while it is up. */
 enum link_place link_place(const struct link *l);
+/* How a guard of that link can be got past, and what helps, in a sentence that begins with its name
+ * (quoted); "": in no way that is known. */
+void link_weakness(char *buf, size_t size, const struct link *l);
 
 /* OpenVPN's data channel in the kernel: v6.16's, or the module of before. Pure. */
 bool openvpn_is_kernel(const char *kind);
