@@ -241,8 +241,7 @@ void rejoin_look(struct workload *w)
 
 	if (w->container.kind != ENGINE_CONTAINER || !w->daemon->running ||
 	    w->container.watch.request ||
-	    !inventory_reachable(w->daemon->inventory, ENGINE_CONTAINER,
-				 w->container.watch.name))
+	    !inventory_reachable(w->daemon->inventory, ENGINE_CONTAINER, w->container.watch.name))
 		return;
 	if (!i) { /* the file's, of which an earlier daemon has taken the name */
 		snprintf(name, sizeof(name), "%s" CONTAINER_ASIDE, w->container.watch.name);

@@ -26,7 +26,7 @@ int process_cgroup_held(pid_t pid, int pidfd, char ret[PATH_MAX]);
 bool process_lives_in(pid_t pid, uint64_t netns_ino); /* with a thread */
 
 pid_t process_parent(pid_t pid); /* 0: it is not there (any more) */
-bool process_is_new(pid_t pid); /* started within the last second or two */
+bool process_is_new(pid_t pid);	 /* started within the last second or two */
 
 /* Does a signal wait for it that asks it to end: SIGTERM, SIGINT, SIGQUIT, systemd's SIGRTMIN+3? */
 bool process_is_to_end(pid_t pid);
