@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "act/gate.h"
-#include "act/guard.h"
-#include "act/lease.h"
 #include "base/privilege.h"
 #include "config/config.h"
 #include "core/container.h"
@@ -23,6 +20,7 @@
 #include "core/remains.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
+#include "source/labelled_tunnel.h"
 
 #define AGAIN_NS (1 * NS_PER_SEC) /* until who could not be leashed as it wants is judged anew */
 
@@ -31,21 +29,6 @@ static int on_labels_again(sd_event_source *s, uint64_t usec, void *arg);
 static void place_of(const struct engine_item *i, char ret[PATH_MAX])
 {
 	snprintf(ret, PATH_MAX, "container:%s", i->id);
-}
-
-/* "container:NAME" and "container:ID" may be one. */
-static bool same_netns(const struct daemon *d, const char *a, const char *b)
-{
-	const struct engine_item *i, *k;
-	const char *a_name, *b_name;
-
-	if (!strcmp(a, b))
-		return true;
-	if (place_kind(a, &a_name) != PLACE_CONTAINER || place_kind(b, &b_name) != PLACE_CONTAINER)
-		return false;
-	i = inventory_find(d->inventory, ENGINE_CONTAINER, a_name);
-	k = inventory_find(d->inventory, ENGINE_CONTAINER, b_name);
-	return i && i == k;
 }
 
 /* The netns that the container shares, the host's or another's; else its own, and false. */
@@ -157,91 +140,7 @@ static int labels_collect(const struct daemon *d, const struct engine_item *i,
 	return n;
 }
 
-/* ------ its tunnel ------ */
-
-/* One netns may have several containers and each container of VPNs the same interface. */
-static void name_tunnel(const struct daemon *d, struct tunnel_config *c)
-{
-	const char *name;
-	const struct engine_item *owner = NULL;
-
-	if (place_kind(c->netns, &name) == PLACE_CONTAINER)
-		owner = inventory_find(d->inventory, ENGINE_CONTAINER, name);
-	if (owner)
-		snprintf(c->name, sizeof(c->name), "%.40s/%.15s", owner->name, c->interface);
-}
-
-static bool same_keys(const struct tunnel_config *a, const struct tunnel_config *b)
-{
-	struct tunnel_config copy = *a;
-
-	memcpy(copy.name, b->name, sizeof(copy.name));
-	memcpy(copy.netns, b->netns, sizeof(copy.netns));
-	return !memcmp(&copy, b, sizeof(copy));
-}
-
-static int named_tunnel(struct daemon *d, const char *name, const char *netns, struct tunnel **ret,
-			struct error *err)
-{
-	for_each_tunnel(d, t) {
-		if (t->of_labels || strcmp(t->config.name, name))
-			continue;
-		if (!same_netns(d, t->config.netns, netns))
-			return fail(err, ERROR_INPUT, 0, "put it into the network of that VPN",
-				    "it is not in the network namespace of tunnel '%s'",
-				    quote(name));
-		*ret = t;
-		return 0;
-	}
-	return fail(err, ERROR_INPUT, 0, "add [tunnel NAME], or label it with an interface",
-		    "the file has no tunnel '%s'", quote(name));
-}
-
-static struct tunnel *find_like(const struct daemon *d, const struct tunnel_config *c)
-{
-	for_each_tunnel(d, t)
-		if (!strcmp(t->config.interface, c->interface) &&
-		    same_netns(d, t->config.netns, c->netns))
-			return t;
-	return NULL;
-}
-
-static int own_tunnel(struct daemon *d, struct tunnel_config *c, bool keys, struct tunnel **ret,
-		      struct error *err)
-{
-	struct tunnel *t = find_like(d, c);
-	int r;
-
-	if (t && !t->of_labels && keys)
-		log_line(LOG_LEVEL_WARNING,
-			 "tunnel '%s' is the file's, which has its keys: those of the labels are "
-			 "ignored",
-			 quote(t->config.name));
-	/* also if this one has none: what another has set is not its own */
-	if (t && t->of_labels && !same_keys(c, &t->config))
-		return fail(err, ERROR_INPUT, 0, "give both containers the same",
-			    "another container on tunnel '%s' has other labels for it",
-			    quote(t->config.name));
-	*ret = t;
-	if (t)
-		return 0;
-	for_each_tunnel(d, other)
-		if (strcmp(c->netns, "host") && same_netns(d, other->config.netns, c->netns))
-			return fail(err, ERROR_INPUT, 0, "give it the same interface",
-				    "its network has another tunnel already, '%s'",
-				    quote(other->config.name));
-	if (d->n_tunnels >= TUNNELS_MAX)
-		return fail(err, ERROR_INPUT, 0, NULL, "more than %d tunnels", TUNNELS_MAX);
-	name_tunnel(d, c);
-	r = tunnel_new(d, c, &t, err);
-	if (r)
-		return r;
-	t->of_labels = true;
-	r = tunnel_add(t, err);
-	if (!r)
-		*ret = t;
-	return r;
-}
+/* ------ its workload ------ */
 
 static int check_audit(const struct daemon *d, const struct tunnel *t, bool audit,
 		       struct error *err)
@@ -253,34 +152,6 @@ static int check_audit(const struct daemon *d, const struct tunnel *t, bool audi
 				    w->name);
 	return 0;
 }
-
-/* The last workload of its labels is gone, for good: so is what it was guarded for. */
-static void drop_tunnel(struct daemon *d, struct tunnel *t)
-{
-	bool slot_used = false, guard_used = false;
-	struct error err;
-
-	for_each_workload(d, w)
-		if (w->tunnel == t)
-			return;
-	daemon_remove_tunnel(d, t);
-	for_each_tunnel(d, other) {
-		slot_used |= other->slot == t->slot;
-		guard_used |= other->netns_cookie == t->netns_cookie;
-	}
-	if (!slot_used) {
-		lease_revoke(d->leases, t->slot);
-		lease_retire(d->leases, t->slot);
-	}
-	if (any_without_netns(d))
-		d->guards_due = true;
-	else if (t->netns_cookie && !guard_used && !remains_in(d, t->netns_cookie) &&
-		 guard_take_off(gate_pins(d->gate), t->netns_cookie, &err))
-		log_line(LOG_LEVEL_ERR, "%s", err.text);
-	tunnel_free(t);
-}
-
-/* ------ its workload ------ */
 
 static int labels_leash(struct daemon *d, const struct engine_item *i,
 			const struct config_label *labels, size_t n, struct tunnel **ret_tunnel,
@@ -299,9 +170,9 @@ static int labels_leash(struct daemon *d, const struct engine_item *i,
 	*ret = config.workloads[0];
 	r = workload_check_hooks(ret, err);
 	if (!r && *ret->tunnel_name)
-		r = named_tunnel(d, ret->tunnel_name, netns, ret_tunnel, err);
+		r = labelled_tunnel_named(d, ret->tunnel_name, netns, ret_tunnel, err);
 	else if (!r)
-		r = own_tunnel(d, &config.tunnels[0], keys, ret_tunnel, err);
+		r = labelled_tunnel_own(d, &config.tunnels[0], keys, ret_tunnel, err);
 	config_free(&config);
 	return r ? r : check_audit(d, *ret_tunnel, ret->audit, err);
 }
@@ -425,7 +296,7 @@ static void remove_workload(struct daemon *d, struct workload *w)
 	if (is_there(d, t)) /* not one that a reload has replaced */
 		tunnel_workloads_changed(t);
 	if (t->of_labels)
-		drop_tunnel(d, t);
+		labelled_tunnel_drop(d, t);
 }
 
 /* What a unit of systemd has made anew takes the place of the one that was stopped. */
@@ -458,12 +329,12 @@ static void labels_follow_vpn(struct workload *w, const struct engine_item *owne
 		return;
 	memcpy(config, &old->config, sizeof(*config));
 	place_of(owner, config->netns);
-	if (own_tunnel(d, config, false, &new, &err)) {
+	if (labelled_tunnel_own(d, config, false, &new, &err)) {
 		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
 		return;
 	}
 	workload_move(w, new);
-	drop_tunnel(d, old);
+	labelled_tunnel_drop(d, old);
 }
 
 /* Those that share the new one's network may have been judged without it. */
@@ -591,7 +462,7 @@ void labels_detached(struct daemon *d)
 {
 	for (size_t i = d->n_tunnels; i-- > 0;)
 		if (d->tunnels[i]->of_labels)
-			drop_tunnel(d, d->tunnels[i]);
+			labelled_tunnel_drop(d, d->tunnels[i]);
 }
 
 static void labels_gone(void *arg, const char *id)
@@ -631,7 +502,7 @@ void labels_again(struct daemon *d)
 			continue;
 		}
 		if (w->origin == OF_LABELS && !is_there(d, w->tunnel)) {
-			t = find_like(d, &w->tunnel->config);
+			t = labelled_tunnel_like(d, &w->tunnel->config);
 			workload_move(w, t ? t : d->nowhere);
 			snprintf(w->trouble, sizeof(w->trouble), "%s",
 				 t ? "" : "its tunnel is no longer in the file");
