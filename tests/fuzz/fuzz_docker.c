@@ -121,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	d = docker_open("unix:///played", &care, check, NULL);
 	if (!d)
 		abort();
-	d->socket_path = "/played";
+	d->socket = "/played";
 	answers = end ? end + 1 : NULL;
 	if (end)
 		*end = '\0';

@@ -51,7 +51,7 @@ static bool read_dns(char *text, struct probe_rule *ret)
 	*at = '\0';
 	if (!is_name(text))
 		return false;
-	snprintf(ret->name, sizeof(ret->name), "%s", text);
+	memcpy(ret->name, text, strlen(text) + 1); /* of 253 at most */
 	return read_host(at + 1, &ret->to);
 }
 
