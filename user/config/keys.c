@@ -355,7 +355,7 @@ static const struct key keys[] = {
 	{ "probe", "PROBE|none", .section = SECTION_TUNNEL, .set = set_probe, .repeatable = true,
 	  .help = "dns:NAME@IP, icmp:IP, tcp:IP:PORT, handshake:TIME; default: the first three" },
 	{ "route", "IP|none", .section = SECTION_TUNNEL, .set = set_route,
-	  .help = "must resolve through the interface; default: the probe's IP" },
+	  .help = "must resolve through the interface; default: the first probe's IP" },
 	{ "patience", "auto|TIME", .section = SECTION_TUNNEL, .set = set_patience,
 	  .help = "silence tolerated: 1s to 60s; default auto, 3 to 10 s" },
 	{ "guard", "on|off", .section = SECTION_TUNNEL, .set = set_guard,
