@@ -258,7 +258,7 @@ static __always_inline bool was_noted(const struct guard *g, const struct packet
 
 	if (!(g->flags & GUARD_PROCESS) || p->fragment)
 		return false;
-	flow_key(&key, g->netns_cookie, g->ifindex, p, false, true);
+	flow_key(&key, g->netns_cookie, g->ifindex, p, false, FLOW_OUTBOUND);
 	f = bpf_map_lookup_elem(&flows, &key);
 	return f && f->socket_cookie && f->first_ns >= g->bootstrap_since_ns;
 }

@@ -369,11 +369,16 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 	return bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
 }
 
-void guard_lost(struct guards *g, const struct guard_spec *s)
+void guard_lost(struct guards *g, const struct guard_spec *s, bool gone)
 {
-	struct tc_place outside = place_of(g, s, s->kind == KIND_HOST ? WEAK : PEER_INGRESS, 0);
+	bool shared = s->kind == KIND_MACVLAN || s->kind == KIND_IPVLAN;
+	struct tc_place place = place_of(g, s,
+					 s->kind == KIND_HOST ? WEAK
+					 : shared	      ? INSIDE_INGRESS
+							      : PEER_INGRESS,
+					 0);
 
-	if (s->kind == KIND_MACVLAN || s->kind == KIND_IPVLAN || tc_check(&outside) == -ENODEV)
+	if ((gone && shared) || tc_check(&place) == -ENODEV)
 		remove_guard(g, s);
 }
 
@@ -504,10 +509,15 @@ static struct guard_spec find_places(const struct guard *record, int ours)
 static void sweep_shared(struct guards *g, const struct guard *record, int ours)
 {
 	struct guard_spec s;
+	uint64_t cookie;
 
 	privilege_long_work(true); /* all of /proc */
 	s = find_places(record, ours);
 	privilege_long_work(false);
+	/* the inode's number may be another's by now */
+	if (s.inside.netns_fd >= 0 && !netns_cookie(s.inside.netns_fd, &cookie) &&
+	    cookie != record->netns_cookie)
+		s.inside.netns_fd = close_fd(s.inside.netns_fd);
 	if (s.inside.netns_fd < 0)
 		remove_guard(g, &s);
 	close_fd(s.inside.netns_fd);

@@ -53,7 +53,7 @@ unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
 /* The underlay is no longer there: forgotten if its other end is gone too, else left on: an
  * interface that was only moved out of sight must find the same guard at its other end. A parent
  * outlives its macvlans, and their MACs are given to others: forgotten. */
-void guard_lost(struct guards *g, const struct guard_spec *s);
+void guard_lost(struct guards *g, const struct guard_spec *s, bool gone);
 /* Forget guards whose devices are gone, and the rules of netns that have no guard and are not known
  * to the caller. A guard that has only lost its program is put anew. */
 void guard_sweep(struct guards *g, bool (*is_known)(uint64_t netns_cookie, void *arg), void *arg);

@@ -265,7 +265,8 @@ static int record_part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cook
 
 int record_shut(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 {
-	return record_part(l, cgroup_id, netns_cookie, 0, WORKLOAD_ADMITTED);
+	return record_part(l, cgroup_id, netns_cookie, 0,
+			   WORKLOAD_ADMITTED | WORKLOAD_ALLOW | WORKLOAD_REACH);
 }
 
 int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)

@@ -10,6 +10,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "act/pins.h"
@@ -259,9 +260,13 @@ int tc_check(const struct tc_place *p)
 int tc_detach(const struct tc_place *p)
 {
 	char path[PINS_PATH_MAX];
+	struct stat own;
 
 	pin_path(path, p);
 	if (has_tcx())
 		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+	/* its netns is gone, and its filters with it: -1 would mean ours */
+	if (p->netns_fd == -1 && (stat("/proc/self/ns/net", &own) || own.st_ino != p->netns_ino))
+		return 0;
 	return tc_call(p, detach_there);
 }

@@ -437,7 +437,7 @@ static int guard_present(struct edge *e, struct error *err)
 			before->link.ifindex = 0; /* taken over */
 		r = guard_underlay(e, u, !before, &why);
 		if (r && !before) { /* gone half-way: its record and its pins go too */
-			guard_lost(guards, &u->spec);
+			guard_lost(guards, &u->spec, false);
 			u->peer_fd = close_fd(u->peer_fd);
 		} else {
 			e->n++;
@@ -449,7 +449,7 @@ static int guard_present(struct edge *e, struct error *err)
 	}
 	for (size_t i = 0; i < n_was; i++)
 		if (was[i].link.ifindex) {
-			guard_lost(guards, &was[i].spec);
+			guard_lost(guards, &was[i].spec, true);
 			close_fd(was[i].peer_fd);
 		}
 	return result;
@@ -477,9 +477,9 @@ int edge_complete(struct edge *e, struct error *err)
 
 	edge_forget(e);
 	r = guard_present(e, err);
+	edge_exceptions(e); /* also then: what was taken back is so at once */
 	if (r)
 		return r;
-	edge_exceptions(e);
 	note_weakness(e);
 	r = confirm_present(e, err);
 	e->complete = !r;

@@ -168,6 +168,8 @@ void edge_exceptions(struct edge *e)
 	struct error err;
 
 	if (!x || links_read(e->home_rtnl, &x->home, &err)) {
+		guard_rules(p->guards, TRIE_EXCEPTIONS, p->netns_cookie, NULL, 0);
+		e->endpoints_moved = true; /* again at the next look */
 		free(x);
 		return;
 	}
