@@ -137,7 +137,8 @@ int hooks_check(const char *program, struct error *err)
 
 struct running {
 	bool taken;
-	bool old; /* there is something newer to be told */
+	bool old;  /* there is something newer to be told */
+	bool late; /* it was ended, and may not hear it in a file system that hangs */
 	struct hook_call call;
 	int netns_fd;	  /* -1: the host's */
 	pid_t pid;	  /* 0: it waits to be run again */
@@ -264,19 +265,22 @@ static void hook_free(struct running *r)
 static void hook_reap(struct running *r)
 {
 	uint64_t now = now_boot_ns();
-	bool late = now >= r->next_ns, not_yet;
+	bool not_yet;
 	int status;
 
 	read_output(r);
-	if (late)
+	if (now >= r->next_ns) {
 		kill(-r->pid, SIGKILL);
-	if (waitpid(r->pid, &status, late ? 0 : WNOHANG) != r->pid)
+		r->late = true;
+		r->next_ns = now + NS_PER_SEC / 10;
+	}
+	if (waitpid(r->pid, &status, WNOHANG) != r->pid)
 		return;
 	read_output(r);
 	if (r->n_line)
 		end_line(r);
 	not_yet = WIFEXITED(status) && WEXITSTATUS(status) == EX_TEMPFAIL && now < r->give_up_ns;
-	if (late)
+	if (r->late)
 		log_line(LOG_LEVEL_WARNING, "hook %s: ended after 10 s", r->call.program);
 	else if (status && !not_yet)
 		log_line(LOG_LEVEL_WARNING, "hook %s: exit %d%s", r->call.program,
@@ -284,6 +288,7 @@ static void hook_reap(struct running *r)
 			 WIFEXITED(status) ? "" : " (signal)");
 	close_fd(r->output);
 	r->pid = 0;
+	r->late = false;
 	r->next_ns = now + AGAIN_NS;
 	if (!not_yet || r->old)
 		hook_free(r);

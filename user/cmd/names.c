@@ -230,6 +230,9 @@ int names_find(const json_t *report, const char *text, char ret[NAME_LEN], struc
 		resolve(&w);
 		found = find_in(workloads, &w, is_place);
 		found = found ? found : find_in(workloads, &w, is_short_for);
+		/* what follows goes by its name: that must be nobody else's */
+		w.text = found ? get(found, "name") : text;
+		found = found ? find_in(workloads, &w, is_named) : NULL;
 	}
 	if (found) {
 		snprintf(ret, NAME_LEN, "%s", get(found, "name"));
@@ -252,7 +255,7 @@ char *names_plain(char *name)
 	for (const char *from = name; *from; to++) {
 		unsigned int byte;
 
-		if (sscanf(from, "\\x%2x", &byte) == 1) {
+		if (strlen(from) >= 4 && sscanf(from, "\\x%2x", &byte) == 1) {
 			*to = (char)byte;
 			from += 4;
 		} else {

@@ -189,9 +189,10 @@ const char *container_to_type(const struct workload *w, char *buf, size_t size)
 	} else if (!strncmp(i->compose_files, portainer, strlen(portainer))) {
 		snprintf(buf, size, "in Portainer, open the stack '%s' and update it",
 			 quote(i->compose_project));
-	} else if (*i->unit && (out = fmemopen(buf, size, "w"))) {
+	} else if (*w->container.unit && (out = fmemopen(buf, size, "w"))) {
+		/* by the kernel's word: a label alone may say anything */
 		fputs("systemctl restart ", out);
-		add_word(out, i->unit);
+		add_word(out, w->container.unit);
 		fclose(out);
 	} else if (!*i->compose_service || !(out = fmemopen(buf, size, "w")) ||
 		   write_compose(out, i)) {
@@ -270,6 +271,7 @@ int container_stop(struct workload *w)
 {
 	if (*w->container.unit)
 		note_for_another(w);
+	w->container.rejoin.pending = false; /* its answer is not waited for any more */
 	w->container.stopping = true;
 	return container_ask(w, false);
 }
@@ -280,9 +282,10 @@ bool container_start(struct workload *w)
 
 	if (w->container.running || w->container.stopping || container_say_removed(w))
 		return false;
-	/* its unit has just made it, and starts it itself */
-	if (i && *i->unit && !*w->container.unit)
-		return false;
+	/* a unit that has just made it starts it itself; if not, it is asked for then */
+	if (i && *i->unit && !*w->container.unit &&
+	    now_boot_ns() - w->changed_ns < WORKLOAD_AGAIN_NS)
+		return true;
 	i = old_one(w, i);
 	if (i && i->running)
 		return true;

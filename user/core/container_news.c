@@ -250,6 +250,7 @@ static void container_done(void *owner, int result, const char *error)
 {
 	struct workload *w = owner;
 	bool stopping = w->container.stopping;
+	struct error err;
 
 	if (rejoin_done(w, result, error))
 		return;
@@ -264,6 +265,8 @@ static void container_done(void *owner, int result, const char *error)
 							  : strerror(-result));
 	if (!stopping || w->state != WORKLOAD_STOPPED)
 		return;
+	if (*w->container.unit && mark_clear(MARK_UNIT, w->container.unit, &err))
+		log_line(LOG_LEVEL_ERR, "%s", err.text);
 	workload_stop_failed(w);
 	if (w->bound && w->tunnel->state == TUNNEL_UP)
 		workload_tunnel_changed(w);

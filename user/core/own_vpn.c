@@ -69,7 +69,7 @@ static enum own_vpn look_anew(struct workload *w)
 		return w->own_vpn;
 	if (w->bound)
 		w->own_vpn_of = link.ifindex;
-	if (!strcmp(link.kind, "tun") && holds_the_tunnel(w))
+	if (w->bound && !strcmp(link.kind, "tun") && holds_the_tunnel(w))
 		return OWN_VPN_PROGRAM;
 	return is_in_its_container(w) ? OWN_VPN_KERNEL : OWN_VPN_NONE;
 }

@@ -76,7 +76,8 @@ static int on_parked(sd_event_source *s, uint64_t usec, void *arg)
 	bool any = false;
 
 	for (struct parked *p = d->parked; p; p = p->next) {
-		if (d->running && inventory_complete(d->inventory) && !p->asked)
+		if (d->running && !p->asked &&
+		    inventory_reachable(d->inventory, ENGINE_CONTAINER, ""))
 			p->asked = !inventory_ask(&p->watch, true, p->unit);
 		any |= !p->asked || p->watch.request;
 	}

@@ -115,6 +115,9 @@ void probes_unbind(struct tunnel *t)
 	if (t->probes.genl)
 		close_fd(t->probes.genl);
 	t->probes.genl = 0;
+	/* nobody looks meanwhile: the next one is as old as it says, like a first */
+	t->probes.handshake_wall_ns = 0;
+	t->probes.handshake_ns = 0;
 }
 
 /* ------ the prober ------ */
@@ -138,7 +141,9 @@ static void on_news(struct daemon *d, const struct prober_news *news)
 			return;
 		}
 		took = measure_answered(&t->probes.measure, &p->asked, news->number, news->t_ns);
-		if (!took)
+		/* A connection is given up before that, and has no stamp of the kernel's: a prober
+		 * that was stopped takes an old one for new. */
+		if (!took || (t->config.probes.rule[i].kind == PROBE_TCP && took > NS_PER_SEC))
 			return;
 		if (is_handshake(t, t->probes.kept) || kept->beside ||
 		    probe_is_silent(t, t->probes.kept, now_boot_ns()))

@@ -154,7 +154,7 @@ static const struct engine_item *find_vpn(struct workload *w, const struct engin
 
 	if (w->recreate && !w->held && container_network_removed(w, i)) {
 		name = container_network_name(w, i);
-		vpn = name ? find(w, name) : NULL;
+		vpn = name ? inventory_beside(w->daemon->inventory, i->id, name) : NULL;
 	}
 	if (!vpn || !vpn->running || vpn == i || has_failed(w, vpn->id))
 		return NULL;
@@ -193,7 +193,7 @@ static void make_anew(struct workload *w, const struct engine_item *old)
 	struct error err;
 
 	container_name(old, name);
-	other = find(w, name);
+	other = inventory_beside(w->daemon->inventory, old->id, name);
 	if (other && !strcmp(other->replaces, old->id))
 		return; /* that one's workload goes on */
 	if (other) {

@@ -292,8 +292,10 @@ void workload_tunnel_changed(struct workload *w)
 		container_moves(w);
 	else if (in == IN_ASTRAY)
 		container_say_elsewhere(w);
-	else if (in == IN_TUNNEL_UP && w->why == IN_ASTRAY)
+	else if (in == IN_TUNNEL_UP && w->why == IN_ASTRAY) {
 		w->trouble[0] = '\0';
+		w->why = in;
+	}
 	workload_input(w, in);
 }
 

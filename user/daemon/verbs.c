@@ -341,8 +341,11 @@ static json_t *answer_hold(struct daemon *d, const struct request *q, struct err
 	struct workload *w = verbs_find(d, q->workload, err);
 	bool held = q->verb == VERB_HOLD;
 
-	if (!w || workload_hold(w, held, err))
+	if (!w)
 		return NULL;
+	for_each_workload(d, other) /* the mark is by name, and two engines may have one each */
+		if (!strcmp(other->name, w->name) && workload_hold(other, held, err))
+			return NULL;
 	return json_pack("{s:s,s:b}", "state", workload_state_name(w->state), "held", held);
 }
 

@@ -84,6 +84,25 @@ const struct engine_item *inventory_find(struct inventory *v, enum engine_kind k
 	return e ? &e->item : NULL;
 }
 
+static const struct source *source_of(const struct inventory *v, enum engine_kind kind,
+				      const char *name)
+{
+	struct entry *e = *find_entry((struct inventory *)v, kind, name); /* it changes nothing */
+
+	return e ? e->of : NULL;
+}
+
+const struct engine_item *inventory_beside(const struct inventory *v, const char *id,
+					   const char *name)
+{
+	const struct source *of = source_of(v, ENGINE_CONTAINER, id);
+
+	for (const struct entry *e = v->entries; e; e = e->next)
+		if (e->of == of && e->item.kind == ENGINE_CONTAINER && is_called(&e->item, name))
+			return &e->item;
+	return NULL;
+}
+
 const struct engine_item *inventory_at(const struct inventory *v, const char *cgroup)
 {
 	for (const struct entry *e = v->entries; e; e = e->next)
@@ -221,14 +240,6 @@ static void engine_listed(struct source *s, enum engine_kind kind)
 			entry_gone(v, p);
 		else
 			p = &(*p)->next;
-}
-
-static const struct source *source_of(const struct inventory *v, enum engine_kind kind,
-				      const char *name)
-{
-	struct entry *e = *find_entry((struct inventory *)v, kind, name); /* it changes nothing */
-
-	return e ? e->of : NULL;
 }
 
 static void engine_is(struct source *s, enum engine_kind kind, bool there, const char *why)

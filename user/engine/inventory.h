@@ -65,6 +65,9 @@ void inventory_tell(struct inventory_watch *w);
 /* By name or id; NULL: there is none. Valid until the loop goes on. */
 const struct engine_item *inventory_find(struct inventory *v, enum engine_kind kind,
 					 const char *name);
+/* Of the engine that has `id`: the container of that name. NULL: it has none. As valid. */
+const struct engine_item *inventory_beside(const struct inventory *v, const char *id,
+					   const char *name);
 /* The container that has the cgroup, or one above it; NULL: none. As valid. */
 const struct engine_item *inventory_at(const struct inventory *v, const char *cgroup);
 /* Who has it; of one that is not known, or "": any. */
