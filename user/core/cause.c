@@ -5,6 +5,7 @@
 
 #include "core/container.h"
 #include "core/own_vpn.h"
+#include "core/pod.h"
 #include "core/policy.h"
 #include "core/registry.h"
 #include "core/tunnel.h"
@@ -254,8 +255,10 @@ static void print_advice(FILE *out, const struct tunnel *t)
 
 static void print_health(FILE *out, const struct tunnel *t)
 {
-	const struct engine_item *i = tunnel_owner_item(t);
+	const struct engine_item *named = tunnel_owner_item(t), *i;
+	size_t others;
 
+	i = named ? pod_vpn(t->daemon, named, t->owner.pid, &others) : NULL;
 	fputs(i && *i->health_said ? quote(i->health_said) : "not known", out);
 }
 
