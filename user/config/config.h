@@ -227,6 +227,7 @@ int dns_set(struct dns_rule *r, const char *text, struct error *err);
 bool prefix_contains(const struct prefix *p, const uint8_t address[16]);
 /* Is one in the other? */
 bool prefixes_overlap(const struct prefix *a, const struct prefix *b);
+bool is_in_network(const uint8_t address[16], const char *network); /* "10.0.0.0/8" */
 /* Of a private or link-local network, who comes in by default; or of SHARED_NETWORK. */
 bool is_private(const uint8_t address[16]);
 bool is_shared(const uint8_t address[16]);

@@ -154,21 +154,17 @@ static int set_stop_after(struct place *p, const char *value, struct error *err)
  * container, and may say which are to be leashed. NULL, or what to say instead. */
 static const char *check_tcp(const char *where)
 {
-	static const struct {
-		uint32_t network, mask;
-	} private[] = { { 0x7f000000, 0xff000000 },
-			{ 0x0a000000, 0xff000000 },
-			{ 0xac100000, 0xfff00000 },
-			{ 0xc0a80000, 0xffff0000 } };
+	static const char *const networks[] = { "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12",
+						"192.168.0.0/16" };
+	uint8_t mapped[16] = { [10] = 0xff, 0xff };
 	char address[INET_ADDRSTRLEN], end;
-	struct in_addr a;
 	unsigned int port;
 
 	if (sscanf(where, "tcp://%15[0-9.]:%5u%c", address, &port, &end) != 2 || !port ||
-	    port > UINT16_MAX || inet_pton(AF_INET, address, &a) != 1)
+	    port > UINT16_MAX || inet_pton(AF_INET, address, mapped + 12) != 1)
 		return "an IPv4 address and a port, as tcp://127.0.0.1:2375";
-	for (size_t i = 0; i < ARRAY_SIZE(private); i++)
-		if ((ntohl(a.s_addr) & private[i].mask) == private[i].network)
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++)
+		if (is_in_network(mapped, networks[i]))
 			return NULL;
 	return "nothing encrypts that way: use 127.0.0.1, or an address of 10.0.0.0/8, "
 	       "172.16.0.0/12 or 192.168.0.0/16";

@@ -278,7 +278,7 @@ static int add_from(struct allow_rule *a, const char *from, struct error *err)
 static const char *const private_networks[] = { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
 						"169.254.0.0/16" };
 
-static bool is_in(const uint8_t address[16], const char *network)
+bool is_in_network(const uint8_t address[16], const char *network)
 {
 	struct prefix p;
 
@@ -288,14 +288,14 @@ static bool is_in(const uint8_t address[16], const char *network)
 bool is_private(const uint8_t address[16])
 {
 	for (size_t i = 0; i < ARRAY_SIZE(private_networks); i++)
-		if (is_in(address, private_networks[i]))
+		if (is_in_network(address, private_networks[i]))
 			return true;
 	return false;
 }
 
 bool is_shared(const uint8_t address[16])
 {
-	return is_in(address, SHARED_NETWORK);
+	return is_in_network(address, SHARED_NETWORK);
 }
 
 /* Who may come in: the list behind 'from', or without one (NULL) the private networks. */
