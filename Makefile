@@ -216,7 +216,7 @@ check-slow: deps ## the long forms: soaks, every case on every kernel, the mutan
 	$(Q)$(MAKE) --no-print-directory tests && \
 		SOAK=600 TIMES=100 tests/run leak/T53_vpn_lives leak/bootstrap leak/T45_hotplug && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
 		env BOUND_FACTOR=6 tests/run bpf leak && \
-		TIMES=1000 tests/run leak/T84_thousand_dead_cgroups && \
+		TIMES=1000 tests/run leak/T84_thousand_dead_cgroups && FULL=1 tests/run leak/T57_every_step && \
 		TIMES=100 FULL=1 ALL=1 tests/run e2e/containers_start e2e/containers_many e2e/containers_events && \
 		TIMES=10 tests/vm/systemd.d/run && tests/mutants/run
 

@@ -130,11 +130,11 @@ static int create_link(const struct bpf_program *p, const struct cgroup_ref *c)
 			       NULL);
 }
 
-/* One of the programs that look at no cgroup's depth. In place if it is there already. */
-static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct error *err)
+/* One of the programs that look at no cgroup's depth. In place if it is there, unless anew. */
+static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, bool anew, struct error *err)
 {
 	const char *name = bpf_program__name(p);
-	int r = update_hook(name, p, c, err);
+	int r = anew ? 0 : update_hook(name, p, c, err);
 	_cleanup_fd int link = -1;
 	char path[PINS_PATH_MAX];
 
@@ -152,7 +152,7 @@ static int link_dns(struct bpf_program *p, const struct cgroup_ref *c, struct er
 
 int gate_link_witness(struct gate *g, const struct cgroup_ref *c, struct error *err)
 {
-	return link_dns(g->instances[1]->progs.dns_recvmsg4, c, err);
+	return link_dns(g->instances[1]->progs.dns_recvmsg4, c, false, err);
 }
 
 int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct resolver *r,
@@ -163,13 +163,19 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 	int e = 0;
 
 	gate_list_dns(g->instances[1], dns);
-	for (size_t i = 0; !e && i < GATE_DNS_HOOKS; i++)
-		e = link_dns(dns[i], c, err);
-	if (e)
-		return e;
-	if (bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY) < 0)
-		return fail(err, ERROR_OTHER, -errno, NULL, "set the resolver of '%s'", c->name);
-	return 0;
+	/* The kernel makes a cgroup's place in the map when a program of that map is attached, not
+	 * when one replaces, in place, that of another version's map: then a link of its own. */
+	for (bool anew = false;; anew = true) {
+		for (size_t i = 0; !e && i < GATE_DNS_HOOKS; i++)
+			e = link_dns(dns[i], c, anew, err);
+		if (e)
+			return e;
+		if (!bpf_map_update_elem(g->pins.resolvers, &id, r, BPF_ANY))
+			return 0;
+		if (errno != ENOENT || anew)
+			return fail(err, ERROR_OTHER, -errno, NULL, "set the resolver of '%s'",
+				    c->name);
+	}
 }
 
 /* ------ packet sockets ------ */

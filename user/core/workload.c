@@ -127,6 +127,7 @@ static void carry_out_workload(struct workload *w, enum action action)
 		break;
 	case DO_THAW:
 	case DO_THAW_SHUT:
+		w->freeze_timer = sd_event_source_disable_unref(w->freeze_timer);
 		leash_thaw(w, c->fd, action == DO_THAW_SHUT);
 		break;
 	case DO_ALERT:
