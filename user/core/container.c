@@ -373,13 +373,16 @@ const char *container_network(const struct tunnel *t)
 
 void container_say_elsewhere(struct workload *w)
 {
-	if (!strcmp(w->tunnel->where, "host"))
-		container_in_trouble(w, "its tunnel is in the host's network, and it is not",
-				     "nothing of it can pass (network_mode: host; or the VPN in a "
-				     "container, and " CONTAINER_TO_THE_VPN ")");
-	else if (!follows_its_tunnel(w))
-		container_in_trouble(w, "it is not in the network of its tunnel",
-				     "nothing of it can pass (" CONTAINER_TO_THE_VPN ")");
+	bool host = !strcmp(w->tunnel->where, "host");
+	char why[160];
+
+	snprintf(why, sizeof(why), "nothing of it can pass (give it %s)",
+		 container_network(w->tunnel));
+	if (!follows_its_tunnel(w))
+		container_in_trouble(w,
+				     host ? "its tunnel is in the host's network, and it is not"
+					  : "it is not in the network of its tunnel",
+				     why);
 	else if (container_is_lost_by_stop(w))
 		container_in_trouble(w, "it is not in its tunnel's network namespace any more",
 				     "its engine would remove it (--rm): make it anew");
