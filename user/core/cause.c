@@ -193,7 +193,7 @@ static void tunnel_facts(const struct tunnel *t, struct cause_facts *f)
 	f->tunnel = t->state;
 	f->place = find_place(t);
 	f->link = t->link_why;
-	f->unhealthy = t->owner.unhealthy;
+	f->unhealthy = *t->owner.unhealthy;
 	f->vpn_dead = vpn_is_dead(t->vpn);
 	f->link_unneeded = f->link == IN_LINK_GONE && vpn_does_without(t->vpn);
 	f->vpn_unknown = *why_unknown(t);

@@ -178,9 +178,12 @@ static void tunnel_set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
-	t->ready = t->link_ready && t->guarded && !t->owner.unhealthy && !vpn_is_dead(t->vpn);
+	t->ready = t->link_ready && t->guarded && !*t->owner.unhealthy && !vpn_is_dead(t->vpn);
 	if (was && !t->ready)
 		forget_signs(t);
+	/* also if it was so before link and guard were well: they are not why it is shut */
+	if (*t->owner.unhealthy && t->link_ready && t->guarded && t->why != IN_UNHEALTHY)
+		tunnel_input(t, IN_UNHEALTHY, quote(t->owner.unhealthy), now_boot_ns());
 	if (!was && t->ready) /* prove it now */
 		tunnel_look_now(t);
 }
@@ -557,11 +560,10 @@ static void owner_is(void *arg, const struct engine_item *named)
 			 "vpnleash in the host's pid and cgroup namespaces)",
 			 t->config.interface, t->config.netns);
 
-	if (unhealthy != t->owner.unhealthy) {
-		t->owner.unhealthy = unhealthy;
+	if (unhealthy != !!*t->owner.unhealthy) {
+		snprintf(t->owner.unhealthy, sizeof(t->owner.unhealthy), "%s",
+			 unhealthy ? owner->name : "");
 		tunnel_set_ready(t);
-		if (unhealthy)
-			tunnel_input(t, IN_UNHEALTHY, quote(owner->name), now);
 	}
 	if (pid == t->owner.pid)
 		return;

@@ -23,8 +23,8 @@ struct tunnel_owner {
 	pid_t pid; /* 0: not running */
 	int pidfd;
 	sd_event_source *end;
-	bool unhealthy;
-	bool again; /* it runs, and could not be watched */
+	char unhealthy[ENGINE_NAME_LEN]; /* who is; "": nobody */
+	bool again;			 /* it runs, and could not be watched */
 	struct inventory_watch watch;
 	char cgroup[PATH_MAX];	    /* as the engine has it */
 	char name[ENGINE_NAME_LEN]; /* of the container that was named */
