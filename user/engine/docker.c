@@ -312,6 +312,7 @@ struct docker {
 	bool told_down, had_socket;
 	char why[ENGINE_ERROR_LEN]; /* that was told */
 	bool late;		    /* the last GET was not answered in time */
+	bool silent;		    /* nor what it is: not asked again until it has listed */
 	uint64_t retry_ns;
 	unsigned int retry_ms;
 	struct docker_info info;
@@ -612,17 +613,23 @@ static int inspect_container(struct docker *d, const char *id, const json_t *lis
 }
 
 /* A proxy that refuses these, or an engine that is slow, costs foresight: where a cgroup will be is
- * guessed until it runs. */
+ * guessed until it runs. Whom we no longer wait for still works at his answer, for half a minute if
+ * it is Podman on a slow machine: asked again at each try he would never get to the list. */
 static int read_info(struct docker *d, struct error *err)
 {
-	json_t *info;
-	int r = docker_get(d->socket, "/info", &info, err);
+	json_t *info = NULL;
+	int r = d->silent ? -ETIMEDOUT : docker_get(d->socket, "/info", &info, err);
 
 	if (r && r != -EACCES && r != -ETIMEDOUT)
 		return r;
 	d->info.systemd_driver = r ? !access("/run/systemd/system", F_OK)
 				   : !strcmp(docker_text(info, "CgroupDriver"), "systemd");
 	json_decref(info);
+	d->silent = r == -ETIMEDOUT;
+	if (d->silent) {
+		d->info.podman |= !strcmp(d->where, "podman");
+		return 0;
+	}
 	r = docker_get(d->socket, "/version", &info, err);
 	if (!r)
 		d->info.podman = docker_is_podman(info);
@@ -793,7 +800,7 @@ static void connect_anew(struct docker *d)
 		return;
 	}
 	d->retry_ms = 0;
-	d->told_down = false;
+	d->told_down = d->silent = false;
 }
 
 static int look_anew(struct docker *d, struct error *err)
