@@ -6,11 +6,9 @@
  */
 #include "engine/docker.h"
 
+#include "base/libcurl.h"
 #include "engine/docker_remake.h"
 
-#define CURL_DISABLE_TYPECHECK
-#include <curl/curl.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,51 +36,6 @@
 #define CHANGES                                                    \
 	"POST /containers/create, POST /containers/ID/rename and " \
 	"DELETE /containers/ID: let them through (docker-socket-proxy: POST=1)"
-
-/* ------ libcurl ------ */
-
-#define CURL_FUNCTIONS(X)        \
-	X(curl_global_init)      \
-	X(curl_easy_init)        \
-	X(curl_easy_setopt)      \
-	X(curl_easy_perform)     \
-	X(curl_easy_getinfo)     \
-	X(curl_easy_cleanup)     \
-	X(curl_easy_strerror)    \
-	X(curl_slist_append)     \
-	X(curl_multi_init)       \
-	X(curl_multi_add_handle) \
-	X(curl_multi_remove_handle) X(curl_multi_perform) X(curl_multi_poll) X(curl_multi_info_read)
-
-static struct {
-	bool loaded;
-#define X(f) __typeof__(&f) f;
-	CURL_FUNCTIONS(X)
-#undef X
-} lib;
-
-static int load_curl(struct error *err)
-{
-	static const char *const names[] = { "libcurl.so.4", "libcurl-gnutls.so.4" };
-	void *so = NULL;
-
-	if (lib.loaded)
-		return 0;
-	for (size_t i = 0; !so && i < ARRAY_SIZE(names); i++)
-		so = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-	if (!so)
-		return fail(err, ERROR_OTHER, 0, "install libcurl4", "load libcurl: %s", dlerror());
-#define X(f)                                                                        \
-	lib.f = (__typeof__(&f))dlsym(so, #f);                                      \
-	if (!lib.f)                                                                 \
-		return fail(err, ERROR_OTHER, 0, "install libcurl4, 7.66 or newer", \
-			    "libcurl lacks " #f);
-	CURL_FUNCTIONS(X)
-#undef X
-	lib.curl_global_init(CURL_GLOBAL_NOTHING);
-	lib.loaded = true;
-	return 0;
-}
 
 struct body {
 	size_t n, room, max;
@@ -117,17 +70,17 @@ static CURL *new_request(const char *socket, const char *path, curl_write_callba
 
 	if (snprintf(url, sizeof(url), "http://%s%s", tcp ? socket + 6 : "localhost", path) >=
 		    (int)sizeof(url) ||
-	    !(c = lib.curl_easy_init()))
+	    !(c = libcurl.easy_init()))
 		return NULL;
 	if (!tcp)
-		lib.curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, socket);
-	lib.curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L); /* nothing may happen for hours */
-	lib.curl_easy_setopt(c, CURLOPT_URL, url);
-	lib.curl_easy_setopt(c, CURLOPT_PROXY, "");
-	lib.curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	lib.curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, GET_MS);
-	lib.curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, write);
-	lib.curl_easy_setopt(c, CURLOPT_WRITEDATA, to);
+		libcurl.easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, socket);
+	libcurl.easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L); /* nothing may happen for hours */
+	libcurl.easy_setopt(c, CURLOPT_URL, url);
+	libcurl.easy_setopt(c, CURLOPT_PROXY, "");
+	libcurl.easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	libcurl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, GET_MS);
+	libcurl.easy_setopt(c, CURLOPT_WRITEFUNCTION, write);
+	libcurl.easy_setopt(c, CURLOPT_WRITEDATA, to);
 	return c;
 }
 
@@ -186,11 +139,11 @@ static int get_body(const char *socket, const char *path, bool post, struct body
 	if (!c)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "ask the engine");
 	if (post)
-		lib.curl_easy_setopt(c, CURLOPT_POSTFIELDS, "");
-	lib.curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, GET_MS);
-	code = lib.curl_easy_perform(c);
-	lib.curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-	lib.curl_easy_cleanup(c);
+		libcurl.easy_setopt(c, CURLOPT_POSTFIELDS, "");
+	libcurl.easy_setopt(c, CURLOPT_TIMEOUT_MS, GET_MS);
+	code = libcurl.easy_perform(c);
+	libcurl.easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+	libcurl.easy_cleanup(c);
 	if (code == CURLE_OPERATION_TIMEDOUT)
 		return fail(err, ERROR_OTHER, -ETIMEDOUT, NULL, "the engine's answer to %s", path);
 	if (code == CURLE_WRITE_ERROR) {
@@ -199,7 +152,7 @@ static int get_body(const char *socket, const char *path, bool post, struct body
 	}
 	if (code != CURLE_OK)
 		return fail(err, ERROR_OTHER, -EIO, NULL, "ask the engine at %s: %s", socket,
-			    lib.curl_easy_strerror(code));
+			    libcurl.easy_strerror(code));
 	r = result_of(status);
 	if (r == -EACCES)
 		return fail_refused(path, err);
@@ -214,7 +167,7 @@ static int get_body(const char *socket, const char *path, bool post, struct body
 int docker_get(const char *socket, const char *path, json_t **ret, struct error *err)
 {
 	struct body body = { .max = strncmp(path, LIST, strlen(LIST)) ? BODY_MAX : LIST_MAX };
-	int r = load_curl(err);
+	int r = libcurl_load(CURL_GLOBAL_NOTHING, err);
 
 	*ret = NULL;
 	r = r ? r : get_body(socket, path, false, &body, err);
@@ -369,8 +322,8 @@ static void tell_done(struct docker *d, uint32_t request, int result, const char
 
 static void end_job(struct docker *d, struct job *j)
 {
-	lib.curl_multi_remove_handle(d->multi, j->curl);
-	lib.curl_easy_cleanup(j->curl);
+	libcurl.multi_remove_handle(d->multi, j->curl);
+	libcurl.easy_cleanup(j->curl);
 	free(j->body.text);
 	*j = (struct job) { 0 };
 }
@@ -385,8 +338,8 @@ static void docker_go_down(struct docker *d, const char *why)
 	struct engine_event *e;
 
 	if (d->stream) {
-		lib.curl_multi_remove_handle(d->multi, d->stream);
-		lib.curl_easy_cleanup(d->stream);
+		libcurl.multi_remove_handle(d->multi, d->stream);
+		libcurl.easy_cleanup(d->stream);
 		d->stream = NULL;
 	}
 	for (size_t i = 0; i < JOBS; i++)
@@ -737,18 +690,18 @@ static int start_stream(struct docker *d, struct error *err)
 	if (!d->line)
 		d->line = malloc(LINE_MAX_);
 	if (!d->multi)
-		d->multi = lib.curl_multi_init();
+		d->multi = libcurl.multi_init();
 	d->stream = d->line && d->multi ? new_request(d->socket, EVENTS, add_to_stream, d) : NULL;
 	if (!d->stream)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "listen to the engine");
-	lib.curl_multi_add_handle(d->multi, d->stream);
+	libcurl.multi_add_handle(d->multi, d->stream);
 	/* the head of its answer says that from now on nothing is missed; some send it only with
 	 * the first event */
 	while (!status && running && now_boot_ns() < end) {
-		lib.curl_multi_perform(d->multi, &running);
-		lib.curl_easy_getinfo(d->stream, CURLINFO_RESPONSE_CODE, &status);
+		libcurl.multi_perform(d->multi, &running);
+		libcurl.easy_getinfo(d->stream, CURLINFO_RESPONSE_CODE, &status);
 		if (!status && running)
-			lib.curl_multi_poll(d->multi, NULL, 0, 50, NULL);
+			libcurl.multi_poll(d->multi, NULL, 0, 50, NULL);
 	}
 	if (running && (!status || status == 200))
 		return 0;
@@ -774,7 +727,7 @@ static int list_all(struct docker *d, struct error *err)
 
 static int connect_to(struct docker *d, struct error *err)
 {
-	int r = load_curl(err);
+	int r = libcurl_load(CURL_GLOBAL_NOTHING, err);
 
 	r = r ? r : start_stream(d, err);
 	r = r ? r : read_info(d, err);
@@ -854,10 +807,10 @@ static void end_request(struct docker *d, CURL *curl, CURLcode code)
 	long status = 0;
 	char message[200];
 
-	lib.curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	libcurl.easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	if (curl == d->stream) {
 		docker_go_down(d, code == CURLE_OK ? "it closed the connection"
-						   : lib.curl_easy_strerror(code));
+						   : libcurl.easy_strerror(code));
 		return;
 	}
 	for (size_t i = 0; i < JOBS; i++) {
@@ -870,7 +823,7 @@ static void end_request(struct docker *d, CURL *curl, CURLcode code)
 		if (code == CURLE_OK)
 			message_of(&j->body, message, sizeof(message));
 		else
-			snprintf(message, sizeof(message), "%s", lib.curl_easy_strerror(code));
+			snprintf(message, sizeof(message), "%s", libcurl.easy_strerror(code));
 		if (r == -EACCES && !*message)
 			snprintf(message, sizeof(message), "its socket does not allow %s", j->what);
 		end_job(d, j);
@@ -897,10 +850,10 @@ void docker_turn(struct docker *d, struct pollfd *extra, unsigned int n, int tim
 	for (unsigned int i = 0; i < n && i < ARRAY_SIZE(waits); i++)
 		waits[i] = (struct curl_waitfd) { .fd = extra[i].fd, .events = CURL_WAIT_POLLIN };
 	timeout_ms = until_again(d, timeout_ms);
-	lib.curl_multi_poll(d->multi, waits, n, timeout_ms < 0 ? 600000 : timeout_ms, NULL);
+	libcurl.multi_poll(d->multi, waits, n, timeout_ms < 0 ? 600000 : timeout_ms, NULL);
 	poll(extra, n, 0);
-	lib.curl_multi_perform(d->multi, &running);
-	while (d->stream && (msg = lib.curl_multi_info_read(d->multi, &left)))
+	libcurl.multi_perform(d->multi, &running);
+	while (d->stream && (msg = libcurl.multi_info_read(d->multi, &left)))
 		if (msg->msg == CURLMSG_DONE)
 			end_request(d, msg->easy_handle, msg->data.result);
 	if (d->stream && (look_anew(d, &err) || ask_again(d, &err)))
@@ -924,19 +877,19 @@ static void start_job(struct docker *d, uint32_t request, const char *method, co
 	*j = (struct job) { .request = request, .body.max = BODY_MAX, .what = what };
 	j->curl = new_request(d->socket, path, add_to_body, &j->body);
 	if (!json)
-		json = lib.curl_slist_append(NULL, "Content-Type: application/json");
+		json = libcurl.slist_append(NULL, "Content-Type: application/json");
 	if (!j->curl || !json) {
 		tell_done(d, request, -ENOMEM, "no memory");
 		return;
 	}
-	lib.curl_easy_setopt(j->curl, CURLOPT_POST, 1L);
-	lib.curl_easy_setopt(j->curl, CURLOPT_COPYPOSTFIELDS, body ? body : "");
+	libcurl.easy_setopt(j->curl, CURLOPT_POST, 1L);
+	libcurl.easy_setopt(j->curl, CURLOPT_COPYPOSTFIELDS, body ? body : "");
 	if (body)
-		lib.curl_easy_setopt(j->curl, CURLOPT_HTTPHEADER, json);
+		libcurl.easy_setopt(j->curl, CURLOPT_HTTPHEADER, json);
 	if (method)
-		lib.curl_easy_setopt(j->curl, CURLOPT_CUSTOMREQUEST, method);
-	lib.curl_easy_setopt(j->curl, CURLOPT_TIMEOUT_MS, STOP_MS);
-	lib.curl_multi_add_handle(d->multi, j->curl);
+		libcurl.easy_setopt(j->curl, CURLOPT_CUSTOMREQUEST, method);
+	libcurl.easy_setopt(j->curl, CURLOPT_TIMEOUT_MS, STOP_MS);
+	libcurl.multi_add_handle(d->multi, j->curl);
 }
 
 void docker_ask(struct docker *d, bool start, const char *id, uint32_t request)
