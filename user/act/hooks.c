@@ -1,23 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "act/hooks.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/program.h"
 #include "base/root.h"
 #include "paths.h"
 
@@ -25,110 +22,11 @@
 #define AGAIN_NS   (2 * NS_PER_SEC)   /* after EX_TEMPFAIL */
 #define GIVE_UP_NS (300 * NS_PER_SEC) /* and not after that */
 #define OUTPUT_MAX 65536
-#define NOBODY	   65534
-#define LINKS_MAX  40 /* of one path, as the kernel's */
-#define PROGRAM_FD 3
 #define PORT_FILE  "/tmp/gluetun/forwarded_port"
-
-/* ------ the program ------ */
-
-/* A path that is walked name by name: `at` is how far, by directories that only root may change. */
-struct way {
-	int at;
-	char rest[PATH_MAX]; /* empty, or from a slash on */
-	unsigned int links;
-};
-
-/* Only root may write it. In a sticky directory others may add names, and replace none of root's.
- */
-static bool is_roots(const struct stat *st)
-{
-	bool sticky = S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX;
-
-	return !st->st_uid && (S_ISLNK(st->st_mode) || !(st->st_mode & 022) || sticky);
-}
-
-/* Put the target of a link before the rest of the path. 0 or -Exxx. */
-static int way_follow(struct way *w, int link_fd)
-{
-	char rest[PATH_MAX];
-	ssize_t n = readlinkat(link_fd, "", rest, sizeof(rest) - 1);
-
-	if (n < 0)
-		return -errno;
-	if (++w->links > LINKS_MAX)
-		return -ELOOP;
-	if ((size_t)snprintf(rest + n, sizeof(rest) - (size_t)n, "%s", w->rest) >=
-	    sizeof(rest) - (size_t)n)
-		return -ENAMETOOLONG;
-	strcpy(w->rest, rest);
-	if (*rest != '/')
-		return 0;
-	w->at = close_fd(w->at);
-	w->at = open("/", O_PATH | O_CLOEXEC);
-	return w->at < 0 ? -errno : 0;
-}
-
-/* Walk one name further. 0 or -Exxx; -EPERM: others than root may write what has that name. */
-static int way_step(struct way *w, char name[NAME_MAX + 1])
-{
-	char *begin = w->rest + strspn(w->rest, "/");
-	size_t n = strcspn(begin, "/");
-	_cleanup_fd int next = -1;
-	struct stat st;
-
-	if (n > NAME_MAX)
-		return -ENAMETOOLONG;
-	snprintf(name, NAME_MAX + 1, "%.*s", (int)n, begin);
-	memmove(w->rest, begin + n, strlen(begin + n) + 1);
-	next = openat(w->at, n ? name : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (next < 0 || fstat(next, &st) < 0)
-		return -errno;
-	if (!is_roots(&st))
-		return -EPERM;
-	if (S_ISLNK(st.st_mode))
-		return way_follow(w, next);
-	w->at = close_fd(w->at);
-	w->at = TAKE_FD(next);
-	return 0;
-}
-
-/*
- * The program's descriptor (O_PATH), by which it is run, or -Exxx. Each directory and link is
- * judged as it was opened on the way: what comes to have one of these names afterwards is nobody's
- * concern.
- */
-static int hook_open(const char *program, struct error *err)
-{
-	struct way w = { .at = open("/", O_PATH | O_CLOEXEC) };
-	char name[NAME_MAX + 1] = "";
-	_cleanup_fd int fd = -1;
-	int r = w.at < 0 ? -errno : 0;
-	struct stat st = { 0 };
-
-	if (*program != '/' ||
-	    (size_t)snprintf(w.rest, sizeof(w.rest), "/.%s", program) >= sizeof(w.rest))
-		r = -EINVAL;
-	while (!r && *w.rest)
-		r = way_step(&w, name);
-	fd = w.at;
-	if (r == -EPERM)
-		return fail(err, ERROR_INPUT, 0, "chown root, chmod go-w",
-			    "hook '%s': '%s' can be written by others than root", quote(program),
-			    quote(name));
-	if (r)
-		return fail(err, ERROR_INPUT, r == -EINVAL ? 0 : r,
-			    "the full path of a program, or the name of one in " HOOKS_DIR,
-			    "hook '%s'", quote(program));
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
-		return fail(err, ERROR_INPUT, 0, "chmod +x", "hook '%s' is not a program",
-			    quote(program));
-	return TAKE_FD(fd);
-}
 
 int hooks_check(const char *program, struct error *err)
 {
-	_cleanup_fd int fd = hook_open(program, err);
+	_cleanup_fd int fd = program_open("hook", program, err);
 
 	return fd < 0 ? fd : 0;
 }
@@ -181,30 +79,15 @@ static unsigned int forwarded_port(pid_t vpn)
 	return port <= UINT16_MAX && (!*end || *end == '\n') ? (unsigned int)port : 0;
 }
 
-static int become_user(void)
-{
-	const struct passwd *p = getpwnam("vpnleash");
-	uid_t uid = p ? p->pw_uid : NOBODY;
-	gid_t gid = p ? p->pw_gid : NOBODY;
-
-	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-		return -errno;
-	capng_clear(CAPNG_SELECT_ALL);
-	if (capng_apply(CAPNG_SELECT_BOTH) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -EPERM;
-	return 0;
-}
-
 static _Noreturn void hook_become(const struct running *r, int program_fd, int output, pid_t runner)
 {
 	const struct hook_call *c = &r->call;
-	char *argv[] = { (char *)c->program, NULL }, port[16];
+	char port[16];
 	int in = open("/dev/null", O_RDONLY);
 	unsigned int forwarded;
 
 	setsid(); /* it is ended with what it has started */
-	clearenv();
-	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	program_environment();
 	hook_setenv("VPNLEASH_WORKLOAD", c->workload);
 	hook_setenv("VPNLEASH_STATE", c->state);
 	hook_setenv("VPNLEASH_FROM", c->from);
@@ -219,15 +102,7 @@ static _Noreturn void hook_become(const struct running *r, int program_fd, int o
 	snprintf(port, sizeof(port), "%u", forwarded);
 	if (forwarded)
 		setenv("VPNLEASH_FORWARDED_PORT", port, 1);
-	if (become_user() ||
-	    /* a change of the uid takes it back, so it comes after that */
-	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != runner ||
-	    dup2(program_fd, PROGRAM_FD) < 0 || close_range(PROGRAM_FD + 1, ~0U, 0) < 0 ||
-	    chdir("/") < 0)
-		_exit(126);
-	/* it stays open: what interprets a script is told of it as /dev/fd/3 */
-	execveat(PROGRAM_FD, "", argv, environ, AT_EMPTY_PATH);
-	_exit(127);
+	program_become(program_fd, c->program, runner);
 }
 
 static void end_line(struct running *r)
@@ -302,7 +177,7 @@ static void hook_begin(struct running *r)
 	int out[2];
 
 	/* the file that is checked is the one that runs, even if its name is another's by then */
-	program = hook_open(r->call.program, &err);
+	program = program_open("hook", r->call.program, &err);
 	if (program < 0)
 		log_line(LOG_LEVEL_WARNING, "%s", err.text);
 	if (program < 0 || pipe2(out, O_CLOEXEC | O_NONBLOCK) < 0) {

@@ -32,8 +32,5 @@ int hooks_start(struct worker *ret, struct error *err);
 /* Never blocks. netns_fd -1: in the host's network, else in that one. 0, or -EAGAIN: too many are
  * waiting; -EPIPE: the process is gone. */
 int hooks_call(const struct worker *h, const struct hook_call *call, int netns_fd);
-/*
- * Would it be run? An executable regular file that only root may write, by directories and links of
- * which the same holds. Each run asks anew.
- */
+/* Would it be run (see program_open())? Each run asks anew. */
 int hooks_check(const char *program, struct error *err);

@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -11,9 +12,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon_calls.h"
 
+#define NOBODY	 65534
 #define PRIORITY 30 /* above what is ordinary, below the kernel's own threads (50) */
 /* An honest turn takes some ms. One that takes longer goes on as an ordinary process: on a virtual
  * machine that waits for its CPUs, the time that others had is charged to us. */
@@ -192,4 +195,27 @@ int privilege_drop(struct error *err)
 	return r ? fail(err, ERROR_PRIVILEGE, r, "needs a kernel with CONFIG_SECCOMP_FILTER",
 			"enter seccomp")
 		 : 0;
+}
+
+/* ------ a child that is to have nothing ------ */
+
+int privilege_give_up(pid_t parent)
+{
+	struct sched_param normal = { .sched_priority = 0 };
+
+	if (sched_setscheduler(0, SCHED_OTHER, &normal) < 0)
+		return -errno;
+	capng_clear(CAPNG_SELECT_ALL);
+	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
+		return -EPERM;
+	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		return -errno;
+	if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) < 0)
+		return -EPERM;
+	/* After the last change of credentials, which clears both. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	return getppid() == parent ? 0 : -EPIPE;
 }

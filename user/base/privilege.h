@@ -34,3 +34,7 @@ void privilege_long_work(bool begins);
 /* From time to time: a turn that overran its real-time budget made the process an ordinary one.
  * That is said, and it is a real-time process again. */
 void privilege_again(void);
+
+/* In a child that is to have nothing: no user but nobody, no capability, no new privileges; it ends
+ * with `parent`. 0 or -Exxx. */
+int privilege_give_up(pid_t parent);

@@ -5,18 +5,14 @@
  */
 #include "prober/prober.h"
 
-#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/icmp.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -28,7 +24,6 @@
 #include "prober/wire.h"
 #include "prober_calls.h"
 
-#define NOBODY	      65534
 #define NO_SUCH_NAME  3	    /* NXDOMAIN: an answer like any other */
 #define PLACES	      512   /* sockets: each connection is one */
 #define ANSWERS_BOUND 64    /* per socket and turn, so that none starves the others */
@@ -235,27 +230,6 @@ static int drop_descriptors(void)
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
 		return -errno;
 	return close_range(WORKER_FD + 1, ~0U, 0) < 0 ? -errno : 0;
-}
-
-static int drop_privilege(pid_t daemon)
-{
-	struct sched_param normal = { .sched_priority = 0 };
-
-	if (sched_setscheduler(0, SCHED_OTHER, &normal) < 0)
-		return -errno;
-	capng_clear(CAPNG_SELECT_ALL);
-	if (capng_apply(CAPNG_SELECT_BOUNDS) < 0)
-		return -EPERM;
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
-		return -errno;
-	if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) < 0)
-		return -EPERM;
-	/* After the last change of credentials, which clears both. */
-	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	return getppid() == daemon ? 0 : -EPIPE;
 }
 
 struct target {
@@ -475,7 +449,7 @@ static int prober_give_up(pid_t daemon)
 
 	if (r)
 		return r;
-	r = drop_privilege(daemon);
+	r = privilege_give_up(daemon);
 	return r ? r : PRIVILEGE_FILTER(prober_filter);
 }
 
