@@ -85,7 +85,7 @@ $(B)/%_calls.h: bpf/syscalls.c
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
 		$@.gen $* > $@; r=$$?; rm -f $@.gen; exit $$r
 
-$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/paths.h
+$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -c $< -o $@
 

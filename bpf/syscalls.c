@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The system calls of the daemon and of its prober, as classic BPF: run when vpnleash is built,
- * prints syscalls.h. Not at the start: where malloc(3) fails, libseccomp 2.5 leaves rules out and
- * says nothing, or ends itself; and what it frees afterwards may need calls that its filter denies.
+ * The system calls of the daemon, of its prober and of who asks for `identity`, as classic BPF: run
+ * when vpnleash is built, prints syscalls.h. Not at the start: where malloc(3) fails,
+ * libseccomp 2.5 leaves rules out and says nothing, or ends itself; and what it frees afterwards
+ * may need calls that its filter denies.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -106,6 +108,32 @@ static const char *const prober_calls[] = {
 	"getrandom", "exit",	 "exit_group", "rt_sigreturn", "restart_syscall",
 };
 
+/* What libcurl and its TLS call on sockets that are there; what else they try just fails. */
+/* clang-format off */
+static const char *const identity_calls[] = {
+	"read", "readv", "write", "writev", "recvfrom", "recvmsg", "sendto", "sendmsg", "connect",
+	"getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown", "close", "poll", "ppoll",
+	"fcntl", "ioctl", "socketpair", "pipe2", "eventfd2", "fstat", "newfstatat", "statx", "lseek", "pread64",
+	"getdents64", "brk", "munmap", "mremap", "madvise", "futex", "getrandom", "clock_gettime",
+	"clock_nanosleep", "gettimeofday", "time", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid",
+	"sysinfo", "uname", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "restart_syscall", "exit",
+	"exit_group",
+};
+/* clang-format on */
+
+/* Files, such as authorities' certificates, to be read; memory that is no code. */
+static int allow_to_read(scmp_filter_ctx ctx)
+{
+	const struct scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+				  to_read = SCMP_A2(SCMP_CMP_MASKED_EQ,
+						    O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY);
+	int r = allow(ctx, SCMP_SYS(openat), 1, &to_read);
+
+	if (!r)
+		r = allow(ctx, SCMP_SYS(mmap), 1, &no_code);
+	return r ? r : allow(ctx, SCMP_SYS(mprotect), 1, &no_code);
+}
+
 static int allow_all(scmp_filter_ctx ctx, const char *const *names, size_t n)
 {
 	int r = 0;
@@ -137,19 +165,37 @@ static int print_filter(scmp_filter_ctx ctx, const char *name)
 
 int main(int argc, char **argv)
 {
-	bool prober = argc > 1 && !strcmp(argv[1], "prober");
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)
-		    : -ENOMEM;
+	static const struct {
+		const char *name;
+		const char *const *calls;
+		size_t n;
+		int (*more)(scmp_filter_ctx ctx);
+		uint32_t others;
+	} all[] = {
+		{ "daemon", daemon_calls, ARRAY_SIZE(daemon_calls), allow_with_arguments,
+		  SCMP_ACT_KILL_PROCESS },
+		{ "prober", prober_calls, ARRAY_SIZE(prober_calls), NULL, SCMP_ACT_KILL_PROCESS },
+		{ "identity", identity_calls, ARRAY_SIZE(identity_calls), allow_to_read,
+		  SCMP_ACT_ERRNO(EPERM) },
+	};
+	size_t i = 0;
+	char name[32];
+	scmp_filter_ctx ctx;
+	int r;
 
-	if (!r && prober)
-		r = allow_all(ctx, prober_calls, ARRAY_SIZE(prober_calls));
-	if (!r && !prober)
-		r = allow_all(ctx, daemon_calls, ARRAY_SIZE(daemon_calls));
-	if (!r && !prober)
-		r = allow_with_arguments(ctx);
+	while (i < ARRAY_SIZE(all) && (argc < 2 || strcmp(argv[1], all[i].name)))
+		i++;
+	if (i == ARRAY_SIZE(all))
+		return 2;
+	ctx = seccomp_init(all[i].others);
+	r = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) : -ENOMEM;
 	if (!r)
-		r = print_filter(ctx, prober ? "prober_filter" : "daemon_filter");
+		r = allow_all(ctx, all[i].calls, all[i].n);
+	if (!r && all[i].more)
+		r = all[i].more(ctx);
+	snprintf(name, sizeof(name), "%s_filter", all[i].name);
+	if (!r)
+		r = print_filter(ctx, name);
 	seccomp_release(ctx);
 	if (r)
 		fprintf(stderr, "syscalls: %s\n", strerror(-r));

@@ -42,6 +42,20 @@ static void take_named(const char *name, const uint8_t *packet, size_t n, uint64
 	MUST(wire_window_named(&w, name, packet, n, now, &number) == -EBADMSG);
 }
 
+/* The address in an answer: of a host elsewhere, and of bytes that are there. */
+static void take_address(const uint8_t *packet, size_t n)
+{
+	for (size_t question = 17; question <= n; question += 16) {
+		struct in_addr to = { 0 };
+		bool found = !wire_answer_address(packet, n, question, &to);
+
+		MUST(found == (to.s_addr != 0));
+		if (found)
+			MUST(memmem(packet + question, n - question, &to, sizeof(to)) &&
+			     (to.s_addr & 0xff) != 127 && (to.s_addr & 0xff) < 224);
+	}
+}
+
 static void take(struct wire_window *w, const uint8_t *packet, size_t n, uint64_t now)
 {
 	uint8_t *exact = malloc(n ? n : 1), request[WIRE_ECHO_SIZE];
@@ -59,6 +73,7 @@ static void take(struct wire_window *w, const uint8_t *packet, size_t n, uint64_
 		take_named(".", exact, n, now);
 		take_named("aB.example", exact, n, now);
 	}
+	take_address(exact, n);
 	if (n >= 16)
 		memcpy(&from, exact + 12, sizeof(from));
 	if (!wire_echo_parse(exact, n, from, &echo)) {

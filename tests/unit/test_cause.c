@@ -25,6 +25,7 @@ static const enum cause of_evidence[IN_MAX] = {
 	[IN_UNGUARDED] = CAUSE_UNGUARDED,
 	[IN_VPN_DEAD] = CAUSE_VPN_ENDED,
 	[IN_UNHEALTHY] = CAUSE_UNHEALTHY,
+	[IN_IDENTITY_WRONG] = CAUSE_EXIT_WRONG,
 	[IN_LEASE_EXPIRED] = CAUSE_PROBE_UNANSWERED,
 	[IN_SEEN] = CAUSE_PROVING,
 	[IN_PATIENT] = CAUSE_PROVING,
@@ -41,7 +42,8 @@ static struct cause_facts facts_after(enum input in)
 				      .unhealthy = in == IN_UNHEALTHY,
 				      .vpn_dead = in == IN_VPN_DEAD,
 				      .unguarded = in == IN_UNGUARDED,
-				      .probe_unanswered = in == IN_LEASE_EXPIRED };
+				      .probe_unanswered = in == IN_LEASE_EXPIRED,
+				      .exit_wrong = in == IN_IDENTITY_WRONG };
 }
 
 static void each_evidence_has_its_cause(void **state)
@@ -76,7 +78,8 @@ static void check(const struct cause_facts *f, bool reached[CAUSES])
 			    f->vpn_dead);
 	if (c == CAUSE_PROVING) /* nobody waits for what does not come by itself */
 		assert_false(f->unhealthy || f->vpn_dead || f->unguarded || f->vpn_unknown ||
-			     f->probe_unsent || f->probe_unanswered);
+			     f->probe_unsent || f->probe_unanswered || f->exit_wrong ||
+			     f->exit_unknown);
 }
 
 #define BITS 19
@@ -103,6 +106,9 @@ static struct cause_facts facts_of_bits(unsigned int bits)
 		.misplaced = bits & 65536,
 		.vpn_inside = bits & 131072,
 		.link_unneeded = bits & 262144,
+		/* by bits that say nothing where these do */
+		.exit_unknown = bits & 8192,
+		.exit_wrong = (bits & 8192) && (bits & 256),
 	};
 }
 
@@ -138,7 +144,7 @@ static void every_combination_has_a_cause(void **state)
 static void every_word_is_known(void **state)
 {
 	static const char known[] =
-		" {name} {vpn} {interface} {process} {probe} {health} {probe-error} {unknown} "
+		" {name} {vpn} {interface} {process} {probe} {health} {probe-error} {unknown} {identity} "
 		"{advice} {command} {apart} {network} {opens} {weak} ";
 
 	for (int c = 0; c < CAUSES; c++) {

@@ -133,7 +133,23 @@ static void wrong_values_are_refused(void **state)
 		{ "probe", "icmp:1.1.1", "icmp:IP" },
 		{ "probe", "icmp:1.1.1.1 ", "icmp:IP" },
 		{ "probe", "icmp:::1", "IPv4" },
-		{ "probe", "exec:/bin/true", "icmp:IP" },
+		{ "probe", "exec:bin/true", "without arguments" },
+		{ "identity", "", "expect TEXT" },
+		{ "identity", "http://1.1.1.1/", "expect TEXT" },
+		{ "identity", "http://1.1.1.1/ expect ", "empty" },
+		{ "identity", "ftp://1.1.1.1/ expect x", "http://HOST" },
+		{ "identity", "http:///x expect x", "http://HOST" },
+		{ "identity", "http://a@1.1.1.1/ expect x", "http://HOST" },
+		{ "identity", "http://[::1]/ expect x", "http://HOST" },
+		{ "identity", "http://1.1/ expect x", "http://HOST" },
+		{ "identity", "http://0x7f.1/ expect x", "http://HOST" },
+		{ "identity", "http://127.0.0.1/ expect x", "http://HOST" },
+		{ "identity", "http://a..b/ expect x", "http://HOST" },
+		{ "identity", "http://a.b:0/ expect x", "http://HOST" },
+		{ "identity", "http://a.b:65536/ expect x", "http://HOST" },
+		{ "identity", "http://a.b:80x/ expect x", "http://HOST" },
+		{ "identity", "http://a.b/\xc3\xbc expect x", "http://HOST" },
+		{ "identity", "http://a.b/ x expect x", "http://HOST" },
 		{ "probe", "None", "none" },
 		{ "route", "", "IP address" },
 		{ "route", "example.org", "IP address" },
@@ -388,13 +404,27 @@ static void only_containers_are_made_anew(void **state)
 		"'rejoin = recreate'", "is for a container");
 }
 
+static void a_program_needs_the_guard(void **state)
+{
+	assert_refused(RUN("--cgroup=/a", "--interface=w", "--probe=exec:/bin/true"),
+		       "'probe = exec:'", "a network namespace of its own");
+	assert_refused(RUN("--cgroup=/a", "--interface=w", "--probe=exec:/bin/true",
+			   "--netns=/run/netns/x", "--guard=off"),
+		       "'probe = exec:'", "keep the guard");
+	assert_int_equal(RUN("--cgroup=/a", "--interface=w", "--probe=exec:/bin/true",
+			     "--netns=/run/netns/x"),
+			 0);
+	assert_string_equal(config.tunnels[0].route, "");
+}
+
 static void help_names_every_key(void **state)
 {
 	static const char *const keys[] = { "cgroup",	  "interface",	"netns",     "probe",
 					    "route",	  "on-failure", "lease",     "patience",
 					    "guard",	  "endpoint",	"bootstrap", "process",
 					    "allow",	  "ipv6",	"enforce",   "engine",
-					    "stop-after", "health",	"reach",     "rejoin" };
+					    "stop-after", "health",	"reach",     "rejoin",
+					    "identity" };
 	_cleanup_free char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -483,6 +513,7 @@ int main(void)
 		cmocka_unit_test(missing_and_unknown_are_refused),
 		cmocka_unit_test(lock_takes_cgroups_alone),
 		cmocka_unit_test(only_containers_are_made_anew),
+		cmocka_unit_test(a_program_needs_the_guard),
 		cmocka_unit_test(help_names_every_key),
 		cmocka_unit_test(garbage_is_refused_in_one_line),
 	};

@@ -22,13 +22,37 @@ static void load(const char *path)
 		owned = true;
 }
 
-static void a_key_that_does_not_exist(void **state)
+static void the_sample_of_the_design(void **state)
 {
+	const struct identity_rule *identity;
+
 	load(FIXTURES "design-sample.conf");
-	assert_false(owned);
-	assert_string_equal(err.text, FIXTURES "design-sample.conf:5: unknown key 'identity' in "
-					       "[tunnel] (see vpnleash.conf(5))");
-	assert_int_equal(err.kind, ERROR_INPUT);
+	if (!owned)
+		fail_msg("%s", err.text);
+	identity = &config.tunnels[0].identity;
+	assert_string_equal(identity->url, "http://1.1.1.1/cdn-cgi/trace");
+	assert_string_equal(identity->host, "1.1.1.1");
+	assert_int_equal(identity->port, 80);
+	assert_string_equal(identity->expect, "warp=on");
+	assert_int_equal(identity->resolver.s_addr, htonl(0x01010101));
+}
+
+static void identity_by_name(void **state)
+{
+	const struct identity_rule *identity;
+
+	assert_reads("[tunnel t]\ninterface=a\nprobe=dns:.@10.64.0.1\nprobe=dns:.@10.64.0.2\n"
+		     "identity = https://am.i.example:8443?x  expect  You are: in # yes\n"
+		     "[workload w]\ncgroup=/x\ntunnel=t\n");
+	identity = &config.tunnels[0].identity;
+	assert_string_equal(identity->host, "am.i.example");
+	assert_int_equal(identity->port, 8443);
+	assert_string_equal(identity->expect, "You are: in");
+	assert_int_equal(identity->resolver.s_addr, htonl(0x0a400001)); /* the first probe's */
+	assert_wrong(
+		"[tunnel t]\ninterface=a\nidentity=http://a/ expect b\nidentity=http://a/ expect "
+		"b\n",
+		4, "identity");
 }
 
 static void every_built_key_in_a_file(void **state)
@@ -351,7 +375,8 @@ static void at_most_so_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_key_that_does_not_exist),
+		cmocka_unit_test(the_sample_of_the_design),
+		cmocka_unit_test(identity_by_name),
 		cmocka_unit_test(every_built_key_in_a_file),
 		cmocka_unit_test(the_example_parses),
 		cmocka_unit_test(comments),

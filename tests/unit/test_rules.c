@@ -118,8 +118,9 @@ static void allows_add_up(void **state)
 static void probes_are_read(void **state)
 {
 	static const char *const right[] = {
-		"dns:.@9.9.9.9", "dns:Example.org.@10.64.0.1", "dns:_a-b.example@1.2.3.4",
-		"icmp:10.0.0.1", "tcp:192.0.2.1:65535",	       "handshake:180s",
+		"dns:.@9.9.9.9",  "dns:Example.org.@10.64.0.1", "dns:_a-b.example@1.2.3.4",
+		"icmp:10.0.0.1",  "tcp:192.0.2.1:65535",	"handshake:180s",
+		"exec:/bin/true",
 	};
 	static const char *const wrong[] = {
 		"",
@@ -147,7 +148,8 @@ static void probes_are_read(void **state)
 		"handshake:",
 		"handshake:9s",
 		"handshake:2h",
-		"exec:/bin/true",
+		"exec:true",
+		"exec:",
 		"none:",
 	};
 	struct probe_rules r;

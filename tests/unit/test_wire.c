@@ -212,6 +212,61 @@ static void only_its_own_question_is_answered(void **state)
 		}
 }
 
+/* What follows the question of `a.b`: records, and what there is to be found. */
+static void an_address_is_found(void **state)
+{
+#define OF_A_B	"\xc0\x0c"
+#define IN_60_S "\0\1\0\0\0\x3c"
+	static const struct {
+		const char *text;
+		size_t n;
+		int count;
+		const char *found; /* NULL: none */
+	} records[] = {
+#define RECORDS(count, found, text) { text, sizeof(text) - 1, count, found }
+		RECORDS(1, "1.2.3.4", OF_A_B "\0\1" IN_60_S "\0\4\1\2\3\4"),
+		RECORDS(2, "1.2.3.4", /* an alias before it */
+			OF_A_B "\0\5" IN_60_S "\0\3\1x\0"
+			       "\1x\0\0\1" IN_60_S "\0\4\1\2\3\4"),
+		RECORDS(2, "5.6.7.8", /* an address of IPv6 before it */
+			OF_A_B "\0\x1c" IN_60_S "\0\x10"
+			       "0123456789abcdef" OF_A_B "\0\1" IN_60_S "\0\4\5\6\7\10"
+			       "what follows"),
+		RECORDS(0, NULL, OF_A_B "\0\1" IN_60_S "\0\4\1\2\3\4"),
+		RECORDS(1, NULL, ""),
+		RECORDS(65535, NULL, OF_A_B "\0\5" IN_60_S "\0\0"),
+		RECORDS(1, NULL, OF_A_B "\0\1" IN_60_S "\0\4\1\2\3"),
+		RECORDS(1, NULL, OF_A_B "\0\1" IN_60_S "\0\5\1\2\3\4\5"),
+		RECORDS(1, NULL, OF_A_B "\0\1" IN_60_S "\0\4\x7f\0\0\1"),
+		RECORDS(1, NULL, OF_A_B "\0\1" IN_60_S "\0\4\0\0\0\0"),
+		RECORDS(1, NULL, OF_A_B "\0\1" IN_60_S "\0\4\xe0\0\0\1"),
+		RECORDS(1, NULL, "\x80x\0\1" IN_60_S "\0\4\1\2\3\4"),
+		RECORDS(1, NULL, "\x3fx\0\1" IN_60_S "\0\4\1\2\3\4"),
+		RECORDS(1, NULL, OF_A_B),
+		RECORDS(1, NULL, "\xc0"),
+	};
+	uint8_t q[WIRE_QUESTION_SIZE];
+	size_t n = wire_question("a.b", &PROBE, q);
+
+	for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
+		uint8_t *exact = malloc(n + records[i].n);
+		char text[INET_ADDRSTRLEN];
+		struct in_addr to = { 0 };
+		int r;
+
+		memcpy(exact, q, n);
+		memcpy(exact + n, records[i].text, records[i].n);
+		exact[6] = (uint8_t)(records[i].count >> 8);
+		exact[7] = (uint8_t)records[i].count;
+		r = wire_answer_address(exact, n + records[i].n, n, &to);
+		assert_int_equal(r, records[i].found ? 0 : -EBADMSG);
+		if (records[i].found)
+			assert_string_equal(inet_ntop(AF_INET, &to, text, sizeof(text)),
+					    records[i].found);
+		free(exact);
+	}
+}
+
 static void an_answer_by_name_is_found_once(void **state)
 {
 	struct wire_window w = { 0 };
@@ -335,6 +390,7 @@ int main(void)
 		cmocka_unit_test(ten_seconds_of_probes_are_remembered),
 		cmocka_unit_test(questions_are_well_formed),
 		cmocka_unit_test(only_its_own_question_is_answered),
+		cmocka_unit_test(an_address_is_found),
 		cmocka_unit_test(an_answer_by_name_is_found_once),
 		cmocka_unit_test(every_field_of_a_record_is_checked),
 		cmocka_unit_test(garbage_harms_nobody),

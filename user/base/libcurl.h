@@ -9,11 +9,12 @@
 
 #include "base/util.h"
 
-#define LIBCURL_FUNCTIONS(X)                                                        \
-	X(global_init)                                                              \
-	X(easy_init) X(easy_setopt) X(easy_perform) X(easy_getinfo) X(easy_cleanup) \
-		X(easy_strerror) X(slist_append) X(multi_init) X(multi_add_handle)  \
-			X(multi_remove_handle) X(multi_perform) X(multi_poll) X(multi_info_read)
+/* clang-format off */
+#define LIBCURL_FUNCTIONS(X)                                                                       \
+	X(global_init) X(easy_init) X(easy_setopt) X(easy_perform) X(easy_getinfo) X(easy_cleanup) \
+	X(easy_strerror) X(slist_append) X(multi_init) X(multi_add_handle)                         \
+	X(multi_remove_handle) X(multi_perform) X(multi_poll) X(multi_info_read)
+/* clang-format on */
 
 extern struct libcurl {
 #define X(f) __typeof__(&curl_##f) f;

@@ -82,11 +82,17 @@ const char *config_complete_tunnel(struct tunnel_config *t, const char **ret_rem
 		return "interface";
 	}
 	/* a resolver that it must reach anyway, or one that everybody reaches */
-	probe_defaults(&t->probes,
-		       t->dns.mode == DNS_SERVERS ? t->dns.server[0] : htonl(0x01010101));
-	for (size_t i = t->probes.n; i-- && !t->route_given;)
-		if (t->probes.rule[i].kind != PROBE_HANDSHAKE)
-			inet_ntop(AF_INET, &t->probes.rule[i].to, t->route, sizeof(t->route));
+	t->identity.resolver.s_addr =
+		t->dns.mode == DNS_SERVERS ? t->dns.server[0] : htonl(0x01010101);
+	probe_defaults(&t->probes, t->identity.resolver.s_addr);
+	for (size_t i = t->probes.n; i--;) {
+		const struct probe_rule *p = &t->probes.rule[i];
+
+		if (p->to.s_addr && !t->route_given)
+			inet_ntop(AF_INET, &p->to, t->route, sizeof(t->route));
+		if (p->kind == PROBE_DNS)
+			t->identity.resolver = p->to;
+	}
 	return NULL;
 }
 
@@ -127,6 +133,14 @@ const char *config_clash(const struct tunnel_config *t, const struct workload_co
 		*ret_remedy = "take one of the two out";
 		return "'reach' needs the guard, and guard is off";
 	}
+	for (size_t i = 0; i < t->probes.n; i++)
+		if (t->probes.rule[i].kind == PROBE_EXEC &&
+		    (t->guard_off || !strcmp(t->netns, "host"))) {
+			*ret_remedy = "give the VPN a network namespace of its own, and keep the "
+				      "guard; or use another probe";
+			return "'probe = exec:' needs the guard, or it may answer for a dead "
+			       "tunnel";
+		}
 	if (w->recreate && place_kind(w->cgroup, &name) != PLACE_CONTAINER) {
 		*ret_remedy = "leave it out, or name the container";
 		return "'rejoin = recreate' is for a container";

@@ -83,14 +83,14 @@ struct dns_rule {
 };
 
 /* What is asked for a sign of life: `probe`. Any one that answers counts. */
-enum probe_kind { PROBE_DNS = 1, PROBE_ICMP, PROBE_TCP, PROBE_HANDSHAKE };
+enum probe_kind { PROBE_DNS = 1, PROBE_ICMP, PROBE_TCP, PROBE_HANDSHAKE, PROBE_EXEC };
 #define RULES_PROBES 4
 struct probe_rule {
 	enum probe_kind kind;
-	struct in_addr to; /* not PROBE_HANDSHAKE */
+	struct in_addr to; /* PROBE_DNS, _ICMP, _TCP; else 0 */
 	uint64_t age_ns;   /* PROBE_HANDSHAKE */
 	uint32_t port;	   /* PROBE_TCP */
-	char name[260];	   /* PROBE_DNS */
+	char name[260];	   /* PROBE_DNS; PROBE_EXEC: the program's full path */
 };
 struct probe_rules {
 	size_t n; /* 0: none, and link and route decide */
@@ -98,11 +98,21 @@ struct probe_rules {
 	bool none, by_default;
 };
 
+/* By which exit one comes to a page: `identity`. */
+struct identity_rule {
+	char url[256];	  /* "": not given */
+	char expect[128]; /* is in the page */
+	char host[254];	  /* of the URL, */
+	uint32_t port;	  /* and its port */
+	struct in_addr resolver;
+};
+
 struct tunnel_config {
 	char name[CONFIG_NAME_LEN]; /* of its section; on the command line: the interface */
 	char interface[IFNAMSIZ];
 	char netns[PATH_MAX]; /* "host", a netns file, container:NAME or unit:NAME */
 	struct probe_rules probes;
+	struct identity_rule identity;
 	bool route_given;
 	char route[INET6_ADDRSTRLEN]; /* must resolve through the interface; empty: none */
 	uint64_t patience_ns;	      /* 0: what its round trip and loss ask for */
@@ -211,11 +221,13 @@ int config_fail_at(struct config_line at, struct error *err, const char *remedy,
 
 /* ------ probes.c ------ */
 
-/* "dns:NAME@IP", "icmp:IP", "tcp:IP:PORT", "handshake:TIME"; "none" alone */
+/* "dns:NAME@IP", "icmp:IP", "tcp:IP:PORT", "handshake:TIME", "exec:/PATH"; "none" alone */
 int probe_add(struct probe_rules *r, const char *text, struct error *err);
 /* Where nothing was given: what every VPN with a way to the internet has some answer to. */
 void probe_defaults(struct probe_rules *r, uint32_t resolver);
 #define PROBE_TEXT 300
+/* "http://HOST[:PORT]/PATH expect TEXT", or https */
+int identity_set(struct identity_rule *r, const char *text, struct error *err);
 /* As it is written. Returns buf. */
 const char *probe_text(const struct probe_rule *p, char buf[PROBE_TEXT]);
 

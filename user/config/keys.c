@@ -91,11 +91,6 @@ static int set_netns(struct place *p, const char *value, struct error *err)
 	return check_named(kind, name, err);
 }
 
-static int set_probe(struct place *p, const char *value, struct error *err)
-{
-	return probe_add(&p->tunnel->probes, value, err);
-}
-
 static int set_route(struct place *p, const char *value, struct error *err)
 {
 	struct in6_addr any;
@@ -253,6 +248,23 @@ static int set_hook_inside(struct place *p, const char *value, struct error *err
 	return take_hook(p, p->workload->hook_inside, value, err);
 }
 
+static int set_probe(struct place *p, const char *value, struct error *err)
+{
+	char program[256], exec[sizeof(program) + 5];
+	int r;
+
+	if (strncmp(value, "exec:", 5))
+		return probe_add(&p->tunnel->probes, value, err);
+	r = take_hook(p, program, value + 5, err);
+	snprintf(exec, sizeof(exec), "exec:%s", r ? "" : program);
+	return r ? r : probe_add(&p->tunnel->probes, exec, err);
+}
+
+static int set_identity(struct place *p, const char *value, struct error *err)
+{
+	return identity_set(&p->tunnel->identity, value, err);
+}
+
 static int set_guard(struct place *p, const char *value, struct error *err)
 {
 	return set_either(&p->tunnel->guard_off, value, "on", "off", "on or off", err);
@@ -349,7 +361,10 @@ static const struct key keys[] = {
 	{ "netns", "NETNS", .section = SECTION_TUNNEL, .set = set_netns, .no_label = true,
 	  .help = "where it is: host (default), container:NAME, unit:NAME, /run/netns/NAME" },
 	{ "probe", "PROBE|none", .section = SECTION_TUNNEL, .set = set_probe, .repeatable = true,
-	  .help = "dns:NAME@IP, icmp:IP, tcp:IP:PORT, handshake:TIME; default: the first three" },
+	  .help = "dns:NAME@IP, icmp:IP, tcp:IP:PORT, handshake:TIME, exec:PROGRAM; default: "
+		  "the first three" },
+	{ "identity", "PAGE", .section = SECTION_TUNNEL, .set = set_identity,
+	  .help = "'URL expect TEXT': says by which exit one leaves; no lease by another" },
 	{ "route", "IP|none", .section = SECTION_TUNNEL, .set = set_route,
 	  .help = "must resolve through the interface; default: the first probe's IP" },
 	{ "patience", "auto|TIME", .section = SECTION_TUNNEL, .set = set_patience,

@@ -99,7 +99,11 @@ enum cause cause_find_tunnel(const struct cause_facts *f)
 		return CAUSE_UNHEALTHY;
 	if (f->probe_unsent)
 		return CAUSE_PROBE_UNSENT;
-	return f->probe_unanswered ? CAUSE_PROBE_UNANSWERED : CAUSE_PROVING;
+	if (f->probe_unanswered)
+		return CAUSE_PROBE_UNANSWERED;
+	if (f->exit_wrong)
+		return CAUSE_EXIT_WRONG;
+	return f->exit_unknown ? CAUSE_EXIT_UNKNOWN : CAUSE_PROVING;
 }
 
 enum cause cause_find(const struct cause_facts *f)
@@ -201,6 +205,8 @@ static void tunnel_facts(const struct tunnel *t, struct cause_facts *f)
 	f->advised = advice_in(t->why_detail, &n);
 	f->probe_unsent = *t->probes.error;
 	f->probe_unanswered = t->asked_ns && now - t->asked_ns >= probes_late_ns(t);
+	f->exit_wrong = t->identity.exit == EXIT_WRONG;
+	f->exit_unknown = t->identity.error && !identity_is_right(t);
 }
 
 static struct cause_facts facts_of(const struct workload *w)
@@ -269,6 +275,14 @@ static void print_probe(FILE *out, const struct tunnel *t)
 	fputs(probes_list(t, probes, sizeof(probes)), out);
 }
 
+static void print_identity(FILE *out, const struct tunnel *t)
+{
+	char text[700], says[120];
+
+	fprintf(out, "%s: %s", identity_text(t, text, sizeof(text)),
+		identity_says(t, says, sizeof(says)));
+}
+
 static void print_weak(FILE *out, const struct tunnel *t)
 {
 	const char *weakness = t->edge ? edge_state(t->edge).weakness : "";
@@ -302,6 +316,8 @@ static void print_word(FILE *out, const char *word, size_t n, const struct tunne
 		print_probe(out, t);
 	else if (IS("health"))
 		print_health(out, t);
+	else if (IS("identity"))
+		print_identity(out, t);
 	else if (IS("probe-error"))
 		fputs(t->probes.error, out);
 	else if (IS("weak"))

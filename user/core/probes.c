@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/nl.h"
+#include "base/program.h"
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "edge/edge.h"
@@ -20,11 +21,13 @@
 #define RESTART_NS NS_PER_SEC		/* a prober that dies at once is not started more often */
 #define ALL_NS	   (60 * NS_PER_SEC)	/* so `status` says of all of them how they are */
 #define CONNECT_NS (2 * NS_PER_SEC / 5) /* a connection is not asked for more often, */
-#define ASK_NS	   (NS_PER_SEC / 5)	/* nor the others in a silence: five a second */
+#define ASK_NS	   (NS_PER_SEC / 5)	/* nor the others in a silence: five a second, */
+#define EXEC_NS	   NS_PER_SEC		/* and a program one, */
+#define RUNS_NS	   (CHECK_EXEC_NS + NS_PER_SEC) /* if the last has ended, as it must within this */
 
 _Static_assert(TUNNELS_MAX *RULES_PROBES <= PROBER_TARGETS, "each tunnel has its probes");
 
-/* Those that the prober sends. */
+/* Those that are asked, and not looked up. */
 #define for_each_probe(t, i)                              \
 	for (size_t i = 0; i < (t)->config.probes.n; i++) \
 		if (!is_handshake(t, i))
@@ -32,6 +35,11 @@ _Static_assert(TUNNELS_MAX *RULES_PROBES <= PROBER_TARGETS, "each tunnel has its
 static bool is_handshake(const struct tunnel *t, size_t i)
 {
 	return t->config.probes.rule[i].kind == PROBE_HANDSHAKE;
+}
+
+static bool is_exec(const struct tunnel *t, size_t i)
+{
+	return t->config.probes.rule[i].kind == PROBE_EXEC;
 }
 
 static uint32_t target_of(const struct tunnel *t, size_t i)
@@ -87,7 +95,7 @@ static void make_sockets(struct tunnel *t, unsigned int ifindex)
 	{
 		struct probe *p = &t->probes.each[i];
 
-		if (p->socket_ns || t->config.probes.rule[i].kind == PROBE_TCP)
+		if (p->socket_ns || is_exec(t, i) || t->config.probes.rule[i].kind == PROBE_TCP)
 			continue;
 		if (!hand_over(t, i, ifindex, 0, &err))
 			p->socket_ns = now_boot_ns();
@@ -110,7 +118,16 @@ void probes_bind(struct tunnel *t, unsigned int ifindex)
 
 void probes_unbind(struct tunnel *t)
 {
-	for_each_probe(t, i) if (t->daemon->prober) prober_drop(t->daemon->prober, target_of(t, i));
+	for_each_probe(t, i)
+	{
+		struct check drop = { .kind = CHECK_DROP, .target = target_of(t, i) };
+
+		if (is_exec(t, i))
+			checks_ask(&t->daemon->checks, &drop, -1);
+		else if (t->daemon->prober)
+			prober_drop(t->daemon->prober, target_of(t, i));
+		t->probes.each[i].runs_ns = 0;
+	}
 	forget_sockets(t);
 	if (t->probes.genl)
 		close_fd(t->probes.genl);
@@ -120,42 +137,84 @@ void probes_unbind(struct tunnel *t)
 	t->probes.handshake_ns = 0;
 }
 
+int probes_check(const struct probe_rules *rules, struct error *err)
+{
+	int fd;
+
+	for (size_t i = 0; i < rules->n; i++) {
+		if (rules->rule[i].kind != PROBE_EXEC)
+			continue;
+		fd = program_open("probe exec", rules->rule[i].name, err);
+		if (fd < 0)
+			return fd;
+		close_fd(fd);
+	}
+	return 0;
+}
+
 /* ------ the prober ------ */
 
 static void restart_prober(struct daemon *d);
 
+/* How long the answer to that question took, by which it may be kept; 0: it is none. */
+static uint64_t took_of(struct tunnel *t, size_t i, uint32_t number, uint64_t t_ns)
+{
+	struct probes *p = &t->probes;
+	const struct probe *kept = &p->each[p->kept];
+	uint64_t took = measure_answered(&p->measure, &p->each[i].asked, number, t_ns);
+
+	/* A connection is given up before that, and has no stamp of the kernel's: a prober that was
+	 * stopped takes an old one for new. */
+	if (!took || (t->config.probes.rule[i].kind == PROBE_TCP && took > NS_PER_SEC))
+		return 0;
+	if (is_handshake(t, p->kept) || kept->beside || probe_is_silent(t, p->kept, now_boot_ns()))
+		p->kept = i;
+	return took;
+}
+
+/* seen_ns: of what time it tells. */
+static void take_answer(struct tunnel *t, struct probe *p, uint64_t took, uint64_t seen_ns)
+{
+	p->took_ns = took;
+	p->answered_ns = seen_ns;
+	p->waits_ns = 0;
+	p->unanswered = 0;
+	p->error = 0;
+	t->daemon->answered(t, seen_ns);
+}
+
 static void on_news(struct daemon *d, const struct prober_news *news)
 {
 	size_t i = news->target % RULES_PROBES;
-	const struct probe *kept;
-	struct probe *p;
 	uint64_t took;
 
 	for_each_tunnel(d, t) {
 		if (t->id != news->target / RULES_PROBES || i >= t->config.probes.n)
 			continue;
-		p = &t->probes.each[i];
-		kept = &t->probes.each[t->probes.kept];
 		if (!news->t_ns) {
-			p->error = news->error;
+			t->probes.each[i].error = news->error;
 			return;
 		}
-		took = measure_answered(&t->probes.measure, &p->asked, news->number, news->t_ns);
-		/* A connection is given up before that, and has no stamp of the kernel's: a prober
-		 * that was stopped takes an old one for new. */
-		if (!took || (t->config.probes.rule[i].kind == PROBE_TCP && took > NS_PER_SEC))
-			return;
-		if (is_handshake(t, t->probes.kept) || kept->beside ||
-		    probe_is_silent(t, t->probes.kept, now_boot_ns()))
-			t->probes.kept = i;
-		p->took_ns = took;
-		p->answered_ns = news->t_ns;
-		p->waits_ns = 0;
-		p->unanswered = 0;
-		p->error = 0;
-		d->answered(t, news->t_ns);
+		took = took_of(t, i, news->number, news->t_ns);
+		if (took)
+			take_answer(t, &t->probes.each[i], took, news->t_ns);
 		return;
 	}
+}
+
+/* What it found may be as old as its start. */
+void probes_exec_ended(struct tunnel *t, size_t i, const struct check_news *news)
+{
+	struct probe *p = &t->probes.each[i];
+	uint64_t now = now_boot_ns(), took;
+
+	if (!p->runs_ns || news->number != p->asked.next - 1)
+		return;
+	p->runs_ns = 0;
+	p->error = news->result;
+	took = news->result ? 0 : took_of(t, i, news->number, now);
+	if (took)
+		take_answer(t, p, took, now - took);
 }
 
 static int on_prober(sd_event_source *s, int fd, uint32_t events, void *arg)
@@ -240,30 +299,56 @@ void probes_look(struct tunnel *t, uint64_t now)
 	make_sockets(t, link.ifindex);
 }
 
-/*
- * A probe's own packets go by the tunnel or not at all. But to an answer that comes when its socket
- * is closed the kernel itself answers (a reset; "port unreachable"), and that goes by the routes:
- * they must lead by the tunnel as well, or a guard must hold it back.
- */
-static bool stays(const struct tunnel *t, const struct probe_rule *rule)
+bool probes_guarded(const struct tunnel *t)
 {
 	struct edge_state e = t->edge ? edge_state(t->edge) : (struct edge_state) { 0 };
 
-	return rule->kind == PROBE_ICMP || (e.complete && !e.host) ||
-	       watch_netlink_leads(t->link, rule->to);
+	return e.complete && !e.host;
+}
+
+/*
+ * A probe's own packets go by the tunnel or not at all. But to an answer that comes when its socket
+ * is closed the kernel itself answers (a reset; "port unreachable"), and that goes by the routes:
+ * they must lead by the tunnel as well, or a guard must hold it back. A program may send by
+ * whatever way it likes, and answer for a dead tunnel by the wrong one: there a guard must be.
+ */
+static bool stays(const struct tunnel *t, const struct probe_rule *rule)
+{
+	return rule->kind == PROBE_ICMP || probes_guarded(t) ||
+	       (rule->kind != PROBE_EXEC && watch_netlink_leads(t->link, rule->to));
+}
+
+static int run(struct tunnel *t, size_t i, uint32_t number)
+{
+	struct check c = { .kind = CHECK_EXEC, .target = target_of(t, i), .number = number };
+
+	snprintf(c.interface, sizeof(c.interface), "%s", t->config.interface);
+	snprintf(c.text, sizeof(c.text), "%.255s", t->config.probes.rule[i].name);
+	return checks_ask(&t->daemon->checks, &c, t->netns_fd);
+}
+
+/* A question is under way, or the last one was just now. */
+static bool is_early(const struct tunnel *t, size_t i, uint64_t now)
+{
+	const struct probe *p = &t->probes.each[i];
+	uint64_t gap = is_exec(t, i) ? EXEC_NS : CONNECT_NS;
+
+	if (!is_exec(t, i) && t->config.probes.rule[i].kind != PROBE_TCP)
+		return false;
+	return (p->asked_ns && now - p->asked_ns < gap) ||
+	       (p->runs_ns && now - p->runs_ns < RUNS_NS);
 }
 
 static int ask_one(struct tunnel *t, size_t i, uint64_t now)
 {
 	struct probe *p = &t->probes.each[i];
 	const struct probe_rule *rule = &t->config.probes.rule[i];
-	bool connects = rule->kind == PROBE_TCP;
 	struct link_identity link;
 	struct error err;
 	uint32_t number;
 	int r;
 
-	if (connects && p->asked_ns && now - p->asked_ns < CONNECT_NS)
+	if (is_early(t, i, now))
 		return 0;
 	p->beside = !stays(t, rule);
 	if (p->beside)
@@ -273,7 +358,14 @@ static int ask_one(struct tunnel *t, size_t i, uint64_t now)
 		p->waits_ns = now;
 	p->unanswered++;
 	number = measure_ask(&p->asked, now);
-	if (!connects)
+	if (rule->kind == PROBE_EXEC) {
+		r = run(t, i, number);
+		p->runs_ns = r ? 0 : now;
+		if (r)
+			p->error = CHECK_UNASKED;
+		return 0; /* that process can not be started anew */
+	}
+	if (rule->kind != PROBE_TCP)
 		return prober_ask(t->daemon->prober, target_of(t, i), number);
 	r = watch_netlink_identity(t->link, &link);
 	r = r ? r : hand_over(t, i, link.ifindex, number, &err);
@@ -293,7 +385,7 @@ bool probes_ask(struct tunnel *t, bool late, uint64_t now)
 	for_each_probe(t, i)
 	{
 		any = true;
-		if ((!all && i != p->kept) || !t->daemon->prober)
+		if ((!all && i != p->kept) || (!is_exec(t, i) && !t->daemon->prober))
 			continue;
 		if (ask_one(t, i, now) == -EPIPE)
 			restart_prober(t->daemon);
@@ -383,7 +475,8 @@ uint64_t probes_patience_ns(const struct tunnel *t)
 
 	if (t->config.patience_ns)
 		return t->config.patience_ns;
-	return measure_patience_ns(&p->measure, t->config.probes.rule[p->kept].kind == PROBE_TCP
+	return measure_patience_ns(&p->measure, is_exec(t, p->kept) ? EXEC_NS
+						: t->config.probes.rule[p->kept].kind == PROBE_TCP
 							? CONNECT_NS
 							: ASK_NS);
 }
@@ -405,16 +498,21 @@ const char *probe_says(const struct tunnel *t, size_t i, char *buf, size_t size)
 		[1] = "FORMERR", [2] = "SERVFAIL", [4] = "NOTIMP", [5] = "REFUSED"
 	};
 	unsigned int rcode = p->error > WIRE_RCODE ? (unsigned int)p->error - WIRE_RCODE : 0;
-	char why[64] = "";
+	char why[64] = "", result[48];
 
-	if (rcode)
+	if (p->error && is_exec(t, i))
+		snprintf(why, sizeof(why), ": %s",
+			 check_says(CHECK_EXEC, p->error, result, sizeof(result)));
+	else if (rcode)
 		snprintf(why, sizeof(why), ": the resolver says %s",
 			 rcode < ARRAY_SIZE(rcodes) && rcodes[rcode] ? rcodes[rcode] : "no");
 	else if (p->error)
 		snprintf(why, sizeof(why), ": %s", strerror(p->error));
 	if (p->beside)
-		snprintf(buf, size,
-			 "not asked: its route leads beside the tunnel, and no guard is there");
+		snprintf(buf, size, "not asked: %s",
+			 is_exec(t, i)
+				 ? "no guard holds the program in the tunnel"
+				 : "its route leads beside the tunnel, and no guard is there");
 	else if (probe_is_silent(t, i, now_boot_ns()))
 		snprintf(buf, size, "no answer to %u%s", p->unanswered, why);
 	else if (p->took_ns)

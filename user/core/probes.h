@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "core/measure.h"
+#include "prober/check.h"
 
 struct daemon;
 struct tunnel;
@@ -24,7 +25,9 @@ struct probe {
 	uint64_t took_ns;     /* that answer */
 	uint32_t unanswered;  /* how often it was asked since that answer */
 	bool beside;	      /* it is not asked: its route leads beside the tunnel */
-	int error;	      /* of the last one that failed since then; see struct prober_news */
+	int error;	      /* of the last one that failed since then; see struct prober_news, or
+			       * of PROBE_EXEC check_says() */
+	uint64_t runs_ns;     /* PROBE_EXEC: since when it runs, 0: it does not */
 };
 
 struct probes {
@@ -38,7 +41,11 @@ struct probes {
 	uint64_t handshake_ns; /* boot time of WireGuard's last handshake, 0: not known, or none */
 };
 
+/* Would its programs be run? */
+int probes_check(const struct probe_rules *rules, struct error *err);
 int prober_begin(struct daemon *d, struct error *err);
+/* Does a guard hold back all that could leave the netns beside the tunnel? */
+bool probes_guarded(const struct tunnel *t);
 
 /* New sockets, bound to the device that it is now. */
 void probes_bind(struct tunnel *t, unsigned int ifindex);
@@ -49,6 +56,8 @@ void probes_look(struct tunnel *t, uint64_t now);
 bool probes_ask(struct tunnel *t, bool late, uint64_t now);
 /* The sockets are closed: the device has gone, or is another one. */
 void probes_unbind(struct tunnel *t);
+/* The program that is its i-th probe has ended. */
+void probes_exec_ended(struct tunnel *t, size_t i, const struct check_news *news);
 /* Has WireGuard a handshake that is young enough? */
 bool probes_handshake(struct tunnel *t, uint64_t now);
 

@@ -33,7 +33,8 @@ struct daemon {
 	struct audit *audit;
 	struct drops *drops;
 	sd_event_source *drops_source, *summary_timer;
-	struct worker hooks;
+	struct worker hooks, checks;
+	sd_event_source *checks_source;
 	struct remains *remains;
 	struct inventory *inventory;
 	struct parked *parked;	       /* parked.c's */
@@ -47,6 +48,7 @@ struct daemon {
 	const struct inventory_listener *container_news;
 	bool (*slices_touch)(const struct daemon *d, const char *path);
 	void (*answered)(struct tunnel *t, uint64_t seen_ns); /* a probe of it, at that time */
+	void (*exit_told)(struct tunnel *t);		      /* see its identity */
 	size_t n_tunnels, n_workloads;
 	struct tunnel **tunnels;
 	struct workload **workloads;

@@ -68,6 +68,7 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 static void forget_signs(struct tunnel *t)
 {
 	reopen_failed(&t->reopen);
+	identity_forget(t);
 	t->seen_ns = now_boot_ns();
 }
 
@@ -140,6 +141,11 @@ static void tunnel_identify(struct tunnel *t)
 	probes_bind(t, link.ifindex);
 }
 
+static bool is_late(const struct tunnel *t, uint64_t now)
+{
+	return t->asked_ns && now - t->asked_ns >= probes_late_ns(t);
+}
+
 /* What is known of the tunnel's life now, link and route having been read and found good. */
 static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 {
@@ -160,10 +166,12 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 		return;
 	}
 	t->seen_ns = seen_ns;
+	if (is_late(t, now))
+		identity_doubt(t);
 	t->asked_ns = 0;
 	if (t->state == TUNNEL_UP) {
 		tunnel_input(t, IN_SEEN, NULL, 0);
-	} else if (reopen_seen(&t->reopen, seen_ns, now)) {
+	} else if (reopen_seen(&t->reopen, seen_ns, now) && identity_is_right(t)) {
 		struct error err;
 
 		if (t->edge && edge_settle(t->edge, &err))
@@ -591,9 +599,7 @@ static const struct inventory_listener owner_news = { .item = owner_is };
 
 static void tunnel_ask(struct tunnel *t, uint64_t now)
 {
-	bool late = t->asked_ns && now - t->asked_ns >= probes_late_ns(t);
-
-	if (probes_ask(t, late || t->state != TUNNEL_UP, now) && !t->asked_ns)
+	if (probes_ask(t, is_late(t, now) || t->state != TUNNEL_UP, now) && !t->asked_ns)
 		t->asked_ns = now;
 }
 
@@ -638,6 +644,7 @@ static void tunnel_look(struct tunnel *t)
 	if (!t->slot && t->link_ready)
 		tunnel_identify(t);
 	probes_look(t, now);
+	identity_look(t, now);
 	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
 		tunnel_ask(t, now);
 }
@@ -686,6 +693,17 @@ void tunnel_answered(struct tunnel *t, uint64_t seen_ns)
 		return;
 	tunnel_seen(t, seen_ns);
 	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
+}
+
+void tunnel_exit_told(struct tunnel *t)
+{
+	char text[700];
+
+	if (t->identity.exit == EXIT_WRONG)
+		tunnel_input(t, IN_IDENTITY_WRONG, identity_text(t, text, sizeof(text)),
+			     t->identity.answered_ns);
+	else
+		tunnel_look_now(t);
 }
 
 /* What an earlier daemon granted goes on, if the tunnel is still that device and alive. */
@@ -754,9 +772,12 @@ int tunnel_new(struct daemon *d, const struct tunnel_config *config, struct tunn
 	struct tunnel *t = calloc(1, sizeof(*t));
 	enum place_kind kind;
 	const char *name;
+	int r = probes_check(&config->probes, err);
 
-	if (!t)
-		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
+	if (!t || r) {
+		free(t);
+		return r ? r : fail(err, ERROR_OTHER, -ENOMEM, NULL, "start");
+	}
 	*t = (struct tunnel) { .daemon = d,
 			       .id = last_id++,
 			       .state = TUNNEL_ABSENT,

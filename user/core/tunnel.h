@@ -9,6 +9,7 @@
 
 #include "base/loop.h"
 #include "config/config.h"
+#include "core/identity.h"
 #include "core/probes.h"
 #include "core/reopen.h"
 #include "edge/edge.h"
@@ -57,6 +58,7 @@ struct tunnel {
 	unsigned int slot; /* 0: none yet */
 
 	struct probes probes;
+	struct identity identity;
 	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
 	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
 	struct reopen reopen;
@@ -83,3 +85,5 @@ const struct engine_item *tunnel_owner_item(const struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
 /* By a probe. */
 void tunnel_answered(struct tunnel *t, uint64_t seen_ns);
+/* There is an answer of whether its exit is the one expected. */
+void tunnel_exit_told(struct tunnel *t);

@@ -129,6 +129,8 @@ static void close_daemon(struct daemon **p)
 	control_stop(d->control);
 	d->control = NULL;
 	worker_stop(&d->hooks);
+	sd_event_source_disable_unref(d->checks_source);
+	checks_stop(&d->checks);
 	slices_stop(d);
 	remains_close(d);
 	sd_event_source_disable_unref(d->drops_source);
@@ -218,6 +220,7 @@ static int open_daemon(struct daemon **ret, const struct config *config, struct 
 			       .container_news = &container_news,
 			       .slices_touch = slices_touch,
 			       .answered = tunnel_answered,
+			       .exit_told = tunnel_exit_told,
 			       .root.fd = -1,
 			       .lock_fd = -1 };
 	r = open_parts(d, err);
@@ -279,7 +282,9 @@ static int start_loop(struct daemon *d, const char *engine, struct error *err)
 
 	r = r ? r : prober_begin(d, err);
 	r = r ? r : start_drops(d, err);
-	r = r ? r : hooks_start(&d->hooks, err); /* also for those that labels will name */
+	/* also for those that labels will name */
+	r = r ? r : hooks_start(&d->hooks, err);
+	r = r ? r : checks_begin(d, err);
 	_Static_assert(CONFIG_SOCKETS == ENGINES && CONFIG_SOCKET_LEN == ENGINE_WHERE_LEN,
 		       "what can be set can be asked");
 	if (!r)

@@ -115,6 +115,25 @@ static json_t *probes_status(const struct tunnel *t, uint64_t now)
 	return list;
 }
 
+static json_t *identity_status(const struct tunnel *t)
+{
+	static const char *const exits[] = {
+		[EXIT_UNKNOWN] = "unknown", [EXIT_RIGHT] = "right", [EXIT_WRONG] = "wrong"
+	};
+	const struct identity *e = &t->identity;
+	char text[700], says[120];
+
+	if (!*t->config.identity.url)
+		return NULL;
+	return report_identity_json(&(struct report_identity) {
+		.text = identity_text(t, text, sizeof(text)),
+		.exit = exits[e->exit],
+		.says = identity_says(t, says, sizeof(says)),
+		.took_ns = e->took_ns,
+		.answered_ns = e->answered_ns,
+	});
+}
+
 static json_t *tunnel_status(struct tunnel *t)
 {
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(t->daemon->leases, t->slot);
@@ -137,6 +156,7 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .rtt_ns = m->rtt_ns,
 					  .loss_percent = measure_loss_percent(m),
 					  .probes = probes_status(t, now),
+					  .identity = identity_status(t),
 					  .why = cause_tunnel_text(t, why, sizeof(why)),
 					  .changed_ns = t->changed_ns,
 					  .guard = guard_status(t) });

@@ -144,6 +144,43 @@ int wire_answer_parse(const void *buf, size_t len, const uint8_t *question, size
 	return b[3] & 15;
 }
 
+/* Where a name ends that begins at `at`, or 0. It is never followed. */
+static size_t skip_name(const uint8_t *b, size_t len, size_t at)
+{
+	for (; at < len && b[at] < 64; at += 1u + b[at])
+		if (!b[at])
+			return at + 1;
+	return at < len && b[at] >= 192 ? at + 2 : 0;
+}
+
+int wire_answer_address(const void *buf, size_t len, size_t n, struct in_addr *ret)
+{
+	static const uint8_t address_internet[] = { 0, 1, 0, 1 };
+	const uint8_t *b = buf;
+	size_t at = n;
+
+	if (len < n)
+		return -EBADMSG;
+	for (unsigned int left = (unsigned int)b[6] << 8 | b[7]; left; left--) {
+		at = skip_name(b, len, at);
+		if (!at || len < 10 || at > len - 10) /* type, class, time to live, length */
+			return -EBADMSG;
+		n = (size_t)b[at + 8] << 8 | b[at + 9];
+		if (n > len - at - 10)
+			return -EBADMSG;
+		if (!memcmp(b + at, address_internet, 4) && n == 4) {
+			uint8_t first = b[at + 10];
+
+			if (!first || first == 127 || first >= 224) /* no host elsewhere */
+				return -EBADMSG;
+			memcpy(ret, b + at + 10, 4);
+			return 0;
+		}
+		at += 10 + n;
+	}
+	return -EBADMSG;
+}
+
 void wire_window_sent(struct wire_window *w, const struct wire_echo *echo, uint32_t number,
 		      uint64_t sent_ns)
 {

@@ -79,6 +79,10 @@ size_t wire_question(const char *name, const struct wire_echo *echo,
  * response code, or -EBADMSG. */
 int wire_answer_parse(const void *buf, size_t len, const uint8_t *question, size_t n);
 
+/* Of an answer to a question of n bytes: the first address in it, through whatever aliases. 0, or
+ * -EBADMSG: it is malformed, or there is none of a host elsewhere. */
+int wire_answer_address(const void *buf, size_t len, size_t n, struct in_addr *ret);
+
 /* The last so many probes can still be answered, for 10 s, each once: at five a second all of
  * them. */
 #define WIRE_WINDOW    64

@@ -93,13 +93,24 @@ json_t *report_drops(const uint64_t dropped[VPNLEASH_REASON_MAX])
 	return j;
 }
 
+static json_int_t ago_ms(uint64_t at_ns)
+{
+	return at_ns ? (json_int_t)(since(at_ns) / NS_PER_MSEC) : -1;
+}
+
 json_t *report_probe_json(const struct report_probe *p)
 {
 	return json_pack("{s:s,s:s,s:b,s:s,s:f,s:I,s:i}", "probe", p->text, "answers", p->answers,
 			 "kept", p->kept, "says", p->says, "latency_ms",
 			 (double)p->took_ns / NS_PER_MSEC, "answered_ago_ms",
-			 p->answered_ns ? (json_int_t)(since(p->answered_ns) / NS_PER_MSEC) : -1,
-			 "unanswered", (int)p->unanswered);
+			 ago_ms(p->answered_ns), "unanswered", (int)p->unanswered);
+}
+
+json_t *report_identity_json(const struct report_identity *e)
+{
+	return json_pack("{s:s,s:s,s:s,s:f,s:I}", "identity", e->text, "exit", e->exit, "says",
+			 e->says, "latency_ms", (double)e->took_ns / NS_PER_MSEC, "answered_ago_ms",
+			 ago_ms(e->answered_ns));
 }
 
 json_t *report_tunnel_json(const struct report_tunnel *t)
@@ -118,6 +129,7 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "round_trip_ms", json_real((double)t->rtt_ns / NS_PER_MSEC));
 	json_object_set_new(j, "loss_percent", json_integer(t->loss_percent));
 	json_object_set_new(j, "probes", t->probes ? t->probes : json_array());
+	json_object_set_new(j, "identity", t->identity ? t->identity : json_null());
 	json_object_set_new(j, "why", report_known(t->why));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
 	if (t->guard)
@@ -318,11 +330,14 @@ static void print_resolver(FILE *out, const char *tunnel, const json_t *workload
 
 static void print_probes(FILE *out, const json_t *tunnel)
 {
-	const json_t *j;
+	const json_t *j, *identity = json_object_get(tunnel, "identity");
 	size_t i;
 
 	json_array_foreach(json_object_get(tunnel, "probes"), i, j)
 		fprintf(out, "  probe %s: %s\n", get(j, "probe"), get(j, "says"));
+	if (json_is_object(identity))
+		fprintf(out, "  identity %s: %s\n", get(identity, "identity"),
+			get(identity, "says"));
 	fprintf(out, "  round trip %.1f ms, %lld%% of the probes lost\n",
 		json_real_value(json_object_get(tunnel, "round_trip_ms")),
 		json_integer_value(json_object_get(tunnel, "loss_percent")));

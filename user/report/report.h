@@ -18,6 +18,12 @@ struct report_probe {
 	uint32_t unanswered;
 };
 
+struct report_identity {
+	const char *text, *says;
+	const char *exit; /* "right", "wrong", "unknown" */
+	uint64_t took_ns, answered_ns;
+};
+
 struct report_tunnel {
 	const char *name, *interface, *netns, *state; /* state NULL: no daemon to know it */
 	uint32_t ifindex;
@@ -26,6 +32,7 @@ struct report_tunnel {
 	uint64_t patience_ns, rtt_ns;
 	bool fixed; /* the patience is configured */
 	unsigned int loss_percent;
+	json_t *identity;    /* likewise; NULL: none is asked for */
 	json_t *probes;	     /* of report_probe_json(), taken over; NULL: none */
 	const char *why;     /* last evidence, in words; what is foreign in it is escaped */
 	uint64_t changed_ns; /* boot time of the last change of state */
@@ -57,6 +64,7 @@ json_t *report_text(const char *s);  /* escaped; NULL: null */
 json_t *report_known(const char *s); /* of text that is escaped already; NULL or "": null */
 json_t *report_drops(const uint64_t dropped[VPNLEASH_REASON_MAX]);
 json_t *report_probe_json(const struct report_probe *p);
+json_t *report_identity_json(const struct report_identity *e);
 json_t *report_tunnel_json(const struct report_tunnel *t);
 json_t *report_workload_json(const struct report_workload *w);
 /* A workload that no daemon speaks for: by its record, as the gate itself would judge now. */
