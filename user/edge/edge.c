@@ -82,23 +82,9 @@ int edge_open(struct edge **ret, struct vpn *vpn, struct error *err)
 
 /* ------ what leads out ------ */
 
-struct by_nsid {
-	int rtnl;
-	int32_t nsid;
-};
-
-static bool has_nsid(int netns_fd, void *arg)
-{
-	const struct by_nsid *b = arg;
-	int32_t nsid;
-
-	return !nsid_of(b->rtnl, netns_fd, &nsid) && nsid == b->nsid;
-}
-
 /* The netns of the other end: ours in the usual case, else somebody's that can be found. */
 static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 {
-	struct by_nsid b = { .rtnl = e->rtnl, .nsid = u->link.peer_nsid };
 	int32_t ours;
 
 	u->peer_fd = -1;
@@ -108,7 +94,7 @@ static int find_peer(struct edge *e, struct underlay *u, struct error *err)
 		return 0;
 	}
 	privilege_long_work(true); /* all of /proc */
-	u->peer_fd = netns_find(has_nsid, &b);
+	u->peer_fd = netns_by_nsid(e->rtnl, u->link.peer_nsid);
 	privilege_long_work(false);
 	if (u->peer_fd < 0)
 		return SAY(err, -ENOENT,

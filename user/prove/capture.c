@@ -207,9 +207,14 @@ static int send_tokens(int fd, const struct targets *t, int version, uint16_t se
 	int r = 0;
 
 	memcpy(name.ifr_name, t->underlay, sizeof(name.ifr_name));
-	if (ioctl(fd, SIOCGIFINDEX, &name) < 0 ||
-	    set_option(fd, SOL_SOCKET, SO_BINDTODEVICE, t->underlay, IFNAMSIZ) < 0)
+	if (ioctl(fd, SIOCGIFINDEX, &name) < 0)
 		return -errno;
+	if (!t->frames)
+		r = set_option(fd, SOL_SOCKET, SO_BINDTODEVICE, t->underlay, IFNAMSIZ);
+	else if (t->past_qdisc)
+		r = frame_past_qdisc(fd);
+	if (r < 0)
+		return r;
 	size = address_socket(&t->fence[version], port, name.ifr_ifindex, &to);
 	if (sched_getaffinity(0, sizeof(before), &before) < 0)
 		return -errno;
@@ -220,7 +225,10 @@ static int send_tokens(int fd, const struct targets *t, int version, uint16_t se
 			continue; /* no such CPU, or not ours */
 		marker_fill(payload, sizeof(payload), t->marker, KIND_FENCE,
 			    (uint32_t)serial << 16 | (uint32_t)version << 15 | *count);
-		if (sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&to, size) < 0)
+		if ((t->frames ? frame_send_udp(fd, t, &t->fence[version], port, payload,
+						sizeof(payload))
+			       : sendto(fd, payload, sizeof(payload), 0, (struct sockaddr *)&to,
+					size)) < 0)
 			r = -errno;
 		else
 			(*count)++;
@@ -243,7 +251,9 @@ static int raise_fence(struct capture *c, int netns_fd, unsigned int sent[2], st
 
 		if (!family)
 			continue;
-		_cleanup_fd int fd = socket_in(netns_fd, family, SOCK_DGRAM, IPPROTO_UDP);
+		_cleanup_fd int fd = t->frames
+					     ? socket_in(netns_fd, AF_PACKET, SOCK_RAW, 0)
+					     : socket_in(netns_fd, family, SOCK_DGRAM, IPPROTO_UDP);
 		r = fd < 0 ? fd : send_tokens(fd, t, version, c->fence_serial, &sent[version]);
 		if (r < 0)
 			return fail(err, ERROR_OTHER, r, "may this process send over the underlay?",

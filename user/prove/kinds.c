@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <net/ethernet.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -181,6 +182,11 @@ static int begin_connect(int fd, const struct shot *s)
 	return 0;
 }
 
+static int go_past(int fd, const struct shot *s)
+{
+	return frame_past_qdisc(fd);
+}
+
 /* ---- how each packet is sent ---- */
 
 ssize_t fire_bytes(int fd, const struct shot *s, const void *bytes, size_t length, int flags)
@@ -318,6 +324,51 @@ static ssize_t fire_raw6(int fd, const struct shot *s)
 	return fire_bytes(fd, s, &p, sizeof(p), 0);
 }
 
+/* A question for the address of MARKER.invalid (RFC 6761: nobody has it). */
+static ssize_t fire_question(int fd, const struct shot *s)
+{
+	struct __attribute__((packed)) {
+		uint8_t head[12], length, label[sizeof(struct unit)];
+		char end[9]; /* with the root's empty label */
+		uint8_t type[4];
+	} q = { .head = { s->port >> 8, s->port & 255, 1, 0, 0, 1 },
+		.length = sizeof(q.label),
+		.end = "\7invalid",
+		.type = { 0, 1, 0, 1 } };
+
+	memcpy(q.label, s->payload, sizeof(q.label));
+	return fire_bytes(fd, s, &q, sizeof(q), 0);
+}
+
+static ssize_t fire_packet(int fd, const struct shot *s)
+{
+	return frame_send_udp(fd, s->targets, &s->targets->outside[0], s->port, s->payload,
+			      s->length);
+}
+
+/* IEEE's first type for local experiments. */
+static ssize_t fire_ether(int fd, const struct shot *s)
+{
+	return frame_send(fd, s->targets, 0x88b5, s->payload, s->length);
+}
+
+static ssize_t fire_vlan(int fd, const struct shot *s)
+{
+	uint8_t tagged[4 + LENGTH_DEFAULT] = { 0, 7, 0x88, 0xb5 };
+
+	memcpy(tagged + 4, s->payload, LENGTH_DEFAULT);
+	return frame_send(fd, s->targets, ETH_P_8021Q, tagged, sizeof(tagged));
+}
+
+/* A request for 192.0.2.1 that carries something behind its end. */
+static ssize_t fire_arp(int fd, const struct shot *s)
+{
+	uint8_t body[28 + sizeof(struct unit)] = { 0, 1, 8, 0, 6, 4, 0, 1, [24] = 192, 0, 2, 1 };
+
+	memcpy(body + 28, s->payload, sizeof(struct unit));
+	return frame_send(fd, s->targets, ETH_P_ARP, body, sizeof(body));
+}
+
 #define UDP4	 .family = AF_INET, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP
 #define UDP6	 .family = AF_INET6, .type = SOCK_DGRAM, .protocol = IPPROTO_UDP
 #define TCP4	 .family = AF_INET, .type = SOCK_STREAM, .protocol = IPPROTO_TCP
@@ -326,6 +377,8 @@ static ssize_t fire_raw6(int fd, const struct shot *s)
 #define FLOW	 .life = LIFE_KEPT, .setup = begin_connect, .fire = fire_flow, .inexact = true
 #define ECHO4(t) .family = AF_INET, .type = (t), .protocol = IPPROTO_ICMP, .fire = fire_echo
 #define ECHO6(t) .family = AF_INET6, .type = (t), .protocol = IPPROTO_ICMPV6, .fire = fire_echo
+#define PACKET	 .family = AF_PACKET, .type = SOCK_RAW, .apart = true
+#define PAST	 PACKET, .setup = go_past
 #define RAW(f)	 .family = (f), .type = SOCK_RAW, .protocol = IPPROTO_RAW
 
 static const struct kind kinds[] = {
@@ -375,6 +428,13 @@ static const struct kind kinds[] = {
 	  .inexact = true, .setup = enable_gso },
 	{ "zerocopy4", "UDP from the program's own page (MSG_ZEROCOPY)", UDP4,
 	  .setup = enable_zerocopy, .fire = fire_zerocopy },
+	{ "dns4", "a question for a name, to port 53 of the outside address", UDP4, .port = 53,
+	  .apart = true, .fire = fire_question },
+	{ "packet4", "UDP in a frame from a packet socket", PACKET, .fire = fire_packet },
+	{ "past4", "the same past the qdisc (PACKET_QDISC_BYPASS)", PAST, .fire = fire_packet },
+	{ "ether", "a frame of an unknown type past the qdisc", PAST, .fire = fire_ether },
+	{ "vlan", "a frame with a VLAN tag past the qdisc", PAST, .fire = fire_vlan },
+	{ "arp", "an ARP request that carries something past the qdisc", PAST, .fire = fire_arp },
 };
 _Static_assert(ARRAY_SIZE(kinds) <= KINDS_LIMIT, "a set of kinds is 64 bits");
 
@@ -388,7 +448,9 @@ int kinds_parse(const char *list, uint64_t *ret, struct error *err)
 	uint64_t set = 0;
 
 	if (!strcmp(list, "all")) {
-		*ret = (1ULL << ARRAY_SIZE(kinds)) - 1;
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+			set |= kinds[i].apart ? 0 : 1ULL << i;
+		*ret = set;
 		return 0;
 	}
 	for (const char *at = list;; at++) {

@@ -43,6 +43,9 @@ struct targets {
 	struct address onlink[2];  /* IPv4, IPv6: a neighbour on the underlay */
 	struct address fence[2];   /* IPv4, IPv6: where fences go; mostly equal to onlink */
 	uint16_t fence_port;	   /* 0: port; the VPN's where a guard drops all else */
+	bool frames;		   /* fences from a packet socket, past no route or firewall … */
+	bool past_qdisc;	   /* … nor the qdisc: past a guard inside */
+	uint8_t next_hop[6];	   /* to where packet sockets send */
 	uint16_t endpoint_port;	   /* UDP to it, unmarked, is the VPN's own; 0: none */
 	char underlay[IFNAMSIZ];   /* name in the client's netns */
 };
@@ -70,6 +73,8 @@ struct kind {
 	enum destination to;
 	enum socket_life life;
 	size_t length; /* payload bytes; 0: the default of 64 */
+	uint16_t port; /* 0: one of its own */
+	bool apart;    /* not of "all": no socket that a gate sees, or somebody answers it */
 	bool inexact;  /* frames seen are not packets sent: fragments, segments, a TCP stream */
 	int (*setup)(int fd, const struct shot *s);    /* socket options; 0 or -Exxx; or NULL */
 	ssize_t (*fire)(int fd, const struct shot *s); /* sends; < 0: errno; NULL: sendto() */
@@ -78,7 +83,8 @@ struct kind {
 /* The table: kind i, NULL beyond its end. */
 const struct kind *kind_at(unsigned int i);
 
-/* "all" or names separated by commas → set. 0 or -EINVAL with the unknown name. */
+/* "all" (those that a gate holds) or names separated by commas → set. 0 or -EINVAL with the unknown
+ * name. */
 int kinds_parse(const char *list, uint64_t *ret, struct error *err);
 
 /* Fill `length` bytes (a multiple of 16) with marker, kind and sequence over and over, so that

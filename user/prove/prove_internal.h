@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the four files behind prove.h share among themselves. */
+/* What the five files behind prove.h share among themselves. */
 #pragma once
 
 #include <errno.h>
@@ -51,6 +51,14 @@ socklen_t address_socket(const struct address *a, uint16_t port, int ifindex,
 const struct address *kind_address(const struct kind *k, const struct targets *t);
 /* To where the shot is aimed. */
 ssize_t fire_bytes(int fd, const struct shot *s, const void *bytes, size_t length, int flags);
+
+/* An Ethernet frame out of targets.underlay, by a packet socket: IPv4 with UDP to an address; or of
+ * that type with anything in it. Bytes or -1 with errno. */
+ssize_t frame_send_udp(int fd, const struct targets *t, const struct address *to, uint16_t port,
+		       const void *payload, size_t length);
+ssize_t frame_send(int fd, const struct targets *t, uint16_t ethertype, const void *body,
+		   size_t length);
+int frame_past_qdisc(int fd);
 
 /* setsockopt(2): 0 or -Exxx. */
 int set_option(int fd, int level, int name, const void *value, socklen_t size);

@@ -60,7 +60,9 @@ static bool shot_aim(struct shot *s, unsigned int kind, const struct targets *t,
 	s->kind = k;
 	s->targets = t;
 	s->ifindex = ifindex;
-	s->port = k->to == TO_MULTICAST ? MULTICAST_PORT : (uint16_t)(t->port + kind);
+	s->port = k->to == TO_MULTICAST ? MULTICAST_PORT
+		  : k->port		? k->port
+					: (uint16_t)(t->port + kind);
 	s->length = k->length ? k->length : LENGTH_DEFAULT;
 	/* On raw IPv6 sockets the port means the protocol, and must be absent: ipv6(7). */
 	s->to_size = address_socket(a, k->type == SOCK_RAW ? 0 : s->port, ifindex, &s->to);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/netns.h"
 #include "base/nl.h"
 
 #define LINKS_MAX 1024
@@ -136,6 +137,10 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 			if (!mnl_attr_validate(attr, MNL_TYPE_U32))
 				link->peer_ifindex = mnl_attr_get_u32(attr);
 			break;
+		case IFLA_MASTER:
+			if (!mnl_attr_validate(attr, MNL_TYPE_U32))
+				link->master = mnl_attr_get_u32(attr);
+			break;
 		case IFLA_LINK_NETNSID:
 			link->elsewhere = true; /* also where it has no id */
 			if (!mnl_attr_validate(attr, MNL_TYPE_U32))
@@ -236,6 +241,24 @@ int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret)
 	mnl_attr_put_u32(&q.head, NETNSA_FD, (uint32_t)netns_fd);
 	*ret = -1;
 	return nl_ask(rtnl_fd, &q.head, on_nsid, ret);
+}
+
+struct by_nsid {
+	int rtnl;
+	int32_t nsid;
+};
+
+static bool has_nsid(int netns_fd, void *arg)
+{
+	const struct by_nsid *b = arg;
+	int32_t nsid;
+
+	return !nsid_of(b->rtnl, netns_fd, &nsid) && nsid == b->nsid;
+}
+
+int netns_by_nsid(int rtnl_fd, int32_t nsid)
+{
+	return netns_find(has_nsid, &(struct by_nsid) { rtnl_fd, nsid });
 }
 
 struct gateway {

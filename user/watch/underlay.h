@@ -20,6 +20,7 @@ struct link {
 	uint32_t mode;		 /* of a macvlan or ipvlan: IFLA_*VLAN_MODE */
 	uint8_t mac[6];
 	uint32_t peer_ifindex; /* IFLA_LINK: a veth's other end, a macvlan's parent; 0: none */
+	uint32_t master;       /* the bridge that it is a port of; 0: none */
 	bool elsewhere;	       /* in another netns */
 	int32_t peer_nsid;     /* that netns' id in this one; -1: it has none */
 	size_t n_addresses;
@@ -54,6 +55,8 @@ bool openvpn_is_kernel(const char *kind);
 /* The id that the socket's netns has for that one: -1, none assigned; nothing of it is seen then.
  */
 int nsid_of(int rtnl_fd, int netns_fd, int32_t *ret);
+/* The netns of which the socket's has that id, of those that netns_find() finds; -ENOENT. */
+int netns_by_nsid(int rtnl_fd, int32_t nsid);
 
 /* IPv4 gateway of a default route by that interface, network order; 0: none. */
 uint32_t default_gateway(int rtnl_fd, uint32_t ifindex);
