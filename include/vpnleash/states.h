@@ -31,6 +31,7 @@
 	X(VPN_DEAD, vpn_dead, "the VPN's process has ended")         /* hard */                    \
 	X(UNHEALTHY, unhealthy, "the VPN's container is unhealthy")  /* hard */                    \
 	X(IDENTITY_WRONG, identity_wrong, "the exit is not the one expected") /* hard */           \
+	X(REHEARSED, rehearsed, "its failure is rehearsed")          /* hard */                    \
 	X(LEASE_EXPIRED, lease_expired, "no sign of life for the tunnel's patience")               \
 	X(SEEN, seen, "a sign of life")                                                            \
 	X(PATIENT, patient, "silent, and link and route are good")                                 \

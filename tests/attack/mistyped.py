@@ -25,6 +25,7 @@ name = json.dumps(sys.argv[1])
 keys = {  # 1: it must be there
     "status": {},
     "slices": {},
+    "rehearse": {"workload": 1, "over": 0},
     "why": {"workload": 1},
     "hold": {"workload": 1},
     "release": {"workload": 1},
@@ -46,7 +47,7 @@ values = {
     "object": '{"a":%s}' % name,
     "real": "1e3",
 }
-flags = ("follow", "all")
+flags = ("follow", "all", "over")
 asked = 0
 
 
@@ -80,7 +81,7 @@ for verb, known in keys.items():
             refused('{"verb":"%s"%s,"%s":%s}' % (verb, others, key, value))
             refused('{"%s":%s%s,"verb":"%s"}' % (key, value, others, verb))
         refused('{"verb":"%s","%s":%s,"%s":%s}' % (verb, key, name, key, name))
-    for key in ("workload", "all", "follow", "interface", "netns"):
+    for key in ("workload", "all", "follow", "over", "interface", "netns"):
         if key not in known:
             refused('{"verb":"%s"%s,"%s":%s}' % (verb, due, key, "true" if key in flags else name))
 for line in (

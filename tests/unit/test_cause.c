@@ -26,6 +26,7 @@ static const enum cause of_evidence[IN_MAX] = {
 	[IN_VPN_DEAD] = CAUSE_VPN_ENDED,
 	[IN_UNHEALTHY] = CAUSE_UNHEALTHY,
 	[IN_IDENTITY_WRONG] = CAUSE_EXIT_WRONG,
+	[IN_REHEARSED] = CAUSE_REHEARSED,
 	[IN_LEASE_EXPIRED] = CAUSE_PROBE_UNANSWERED,
 	[IN_SEEN] = CAUSE_PROVING,
 	[IN_PATIENT] = CAUSE_PROVING,
@@ -41,6 +42,7 @@ static struct cause_facts facts_after(enum input in)
 				      .link = in,
 				      .unhealthy = in == IN_UNHEALTHY,
 				      .vpn_dead = in == IN_VPN_DEAD,
+				      .rehearsed = in == IN_REHEARSED,
 				      .unguarded = in == IN_UNGUARDED,
 				      .probe_unanswered = in == IN_LEASE_EXPIRED,
 				      .exit_wrong = in == IN_IDENTITY_WRONG };
@@ -82,7 +84,7 @@ static void check(const struct cause_facts *f, bool reached[CAUSES])
 			     f->exit_unknown);
 }
 
-#define BITS 19
+#define BITS 20
 
 static struct cause_facts facts_of_bits(unsigned int bits)
 {
@@ -109,6 +111,7 @@ static struct cause_facts facts_of_bits(unsigned int bits)
 		/* by bits that say nothing where these do */
 		.exit_unknown = bits & 8192,
 		.exit_wrong = (bits & 8192) && (bits & 256),
+		.rehearsed = bits & 524288,
 	};
 }
 

@@ -39,6 +39,8 @@ static void good_ones(void **state)
 	assert_true(got.follow);
 	assert_int_equal(parse("{\"verb\":\"exec\",\"interface\":\"wg0\"}"), 0);
 	assert_null(got.netns);
+	assert_int_equal(parse("{\"verb\":\"rehearse\",\"workload\":\"a\",\"over\":true}"), 0);
+	assert_true(got.over);
 	assert_int_equal(parse("{\"verb\":\"detach\",\"workload\":\"a\"}"), 0);
 	assert_false(got.all);
 	assert_int_equal(parse("{\"verb\":\"detach\",\"all\":false,\"workload\":\"a\"}"), 0);
@@ -63,6 +65,7 @@ static void bad_ones(void **state)
 		{ "{\"verb\":\"events\",\"follow\":\"true\"}", "must be true or false" },
 		{ "{\"verb\":\"exec\",\"netns\":\"host\"}", "'interface' is missing" },
 		{ "{\"verb\":\"exec\",\"interface\":\"wg0\",\"netns\":5}", "must be a text" },
+		{ "{\"verb\":\"rehearse\",\"over\":true}", "'workload' is missing" },
 		{ "{\"verb\":\"detach\"}", "needs 'workload', or 'all'" },
 		{ "{\"verb\":\"detach\",\"workload\":5}", "must be a text" },
 		{ "{\"verb\":\"detach\",\"workload\":null}", "must be a text" },

@@ -87,6 +87,8 @@ enum cause cause_find_tunnel(const struct cause_facts *f)
 		return of_place(f->place);
 	if (f->vpn_dead)
 		return CAUSE_VPN_ENDED;
+	if (f->rehearsed)
+		return CAUSE_REHEARSED;
 	if (f->link_unneeded)
 		return CAUSE_LINK_UNNEEDED;
 	if (f->unguarded)
@@ -199,6 +201,7 @@ static void tunnel_facts(const struct tunnel *t, struct cause_facts *f)
 	f->link = t->link_why;
 	f->unhealthy = *t->owner.unhealthy;
 	f->vpn_dead = vpn_is_dead(t->vpn);
+	f->rehearsed = t->rehearsed_ns;
 	f->link_unneeded = f->link == IN_LINK_GONE && vpn_does_without(t->vpn);
 	f->vpn_unknown = *why_unknown(t);
 	f->unguarded = t->why == IN_UNGUARDED;

@@ -68,6 +68,7 @@ struct workload;
 	X(ROUTE_ELSEWHERE, "",                                                                     \
 	  "restore the VPN's routes, or set route = an address that goes by {interface}; {opens}") \
 	X(BLIND, "", "nothing to do, it passes by itself")                                         \
+	X(REHEARSED, "", "nothing to do, it is over in seconds, also if vpnleash verify is ended") \
 	X(UNGUARDABLE, "", "{advice}; {opens}")                                                    \
 	X(UNGUARDED, "", "nothing to do, it is tried again; {opens}")                              \
 	X(PROBE_UNSENT, "its probe can not be set up: {probe-error}",                              \
@@ -116,7 +117,7 @@ struct cause_facts {
 	enum tunnel_state tunnel;
 	enum place_found place;
 	enum input link; /* what its interface's watcher said last */
-	bool unhealthy, vpn_dead;
+	bool unhealthy, vpn_dead, rehearsed;
 	bool link_unneeded;	 /* the VPN does without */
 	bool vpn_unknown;	 /* so it may not use the underlay */
 	bool unguarded, advised; /* and what was said ends in what to do */

@@ -17,6 +17,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(ABSENT, VPN_DEAD, ABSENT),
 	ROW(ABSENT, UNHEALTHY, ABSENT),
 	ROW(ABSENT, IDENTITY_WRONG, ABSENT),
+	ROW(ABSENT, REHEARSED, ABSENT),
 	ROW(ABSENT, LEASE_EXPIRED, ABSENT),
 	ROW(ABSENT, SEEN, ABSENT),
 	ROW(ABSENT, PATIENT, ABSENT),
@@ -33,6 +34,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(DOWN, VPN_DEAD, DOWN),
 	ROW(DOWN, UNHEALTHY, DOWN),
 	ROW(DOWN, IDENTITY_WRONG, DOWN),
+	ROW(DOWN, REHEARSED, DOWN),
 	ROW(DOWN, LEASE_EXPIRED, DOWN),
 	ROW(DOWN, SEEN, DOWN), /* one sign of life proves nothing; a lease that ended stays ended */
 	ROW(DOWN, PATIENT, DOWN),
@@ -49,6 +51,7 @@ static const struct step tunnel_steps[TUNNEL_MAX][IN_MAX] = {
 	ROW(UP, VPN_DEAD, DOWN, DO_REVOKE),
 	ROW(UP, UNHEALTHY, DOWN, DO_REVOKE),
 	ROW(UP, IDENTITY_WRONG, DOWN, DO_REVOKE),
+	ROW(UP, REHEARSED, DOWN, DO_REVOKE),
 	ROW(UP, LEASE_EXPIRED, DOWN, DO_REVOKE),
 	ROW(UP, SEEN, UP, DO_RENEW),
 	ROW(UP, PATIENT, UP, DO_RENEW), /* patience longer than a lease: up to its own end */

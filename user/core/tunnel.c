@@ -97,6 +97,8 @@ static void tunnel_input(struct tunnel *t, enum input in, const char *detail, ui
 	if (t->state == from)
 		return;
 	t->changed_ns = now_boot_ns();
+	if (t->state == TUNNEL_UP)
+		t->rehearsed_ns = 0;
 	if (from == TUNNEL_UP) {
 		forget_signs(t);
 		t->asked_ns = 0;
@@ -186,7 +188,8 @@ static void tunnel_set_ready(struct tunnel *t)
 {
 	bool was = t->ready;
 
-	t->ready = t->link_ready && t->guarded && !*t->owner.unhealthy && !vpn_is_dead(t->vpn);
+	t->ready = t->link_ready && t->guarded && !*t->owner.unhealthy && !vpn_is_dead(t->vpn) &&
+		   now_boot_ns() >= t->rehearsed_ns;
 	if (was && !t->ready)
 		forget_signs(t);
 	/* also if it was so before link and guard were well: they are not why it is shut */
@@ -194,6 +197,26 @@ static void tunnel_set_ready(struct tunnel *t)
 		tunnel_input(t, IN_UNHEALTHY, quote(t->owner.unhealthy), now_boot_ns());
 	if (!was && t->ready) /* prove it now */
 		tunnel_look_now(t);
+}
+
+void tunnel_rehearse(struct tunnel *t, bool over)
+{
+	if (over && !t->rehearsed_ns)
+		return;
+	t->rehearsed_ns = now_boot_ns() + (over ? 0 : REHEARSAL_NS);
+	tunnel_set_ready(t);
+	if (!over)
+		tunnel_input(t, IN_REHEARSED, NULL, 0);
+	tunnel_look_now(t);
+}
+
+/* Whoever was spared meanwhile is not if the tunnel has really failed. */
+static void rehearsal_look(struct tunnel *t)
+{
+	if (!t->rehearsed_ns || now_boot_ns() < t->rehearsed_ns + REHEARSAL_NS)
+		return;
+	t->rehearsed_ns = 0;
+	tell_workloads(t);
 }
 
 static void tunnel_unguarded(struct tunnel *t, const char *detail, uint64_t evidence_ns)
@@ -628,6 +651,7 @@ static void tunnel_look(struct tunnel *t)
 		if (r)
 			return;
 	}
+	rehearsal_look(t);
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	tunnel_set_ready(t); /* there may be one again */
 	r = follow_workloads(t);
@@ -655,7 +679,7 @@ static uint64_t next_tick_ns(const struct tunnel *t, uint64_t now)
 	uint64_t late_ns = t->asked_ns + probes_late_ns(t);
 
 	if (!t->ready)
-		return now + TICK_NS;
+		return now < t->rehearsed_ns ? t->rehearsed_ns : now + TICK_NS;
 	if (t->state != TUNNEL_UP)
 		return now + TICK_PROVING_NS;
 	if (!t->asked_ns)

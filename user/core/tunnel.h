@@ -62,6 +62,8 @@ struct tunnel {
 	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
 	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
 	struct reopen reopen;
+	/* until then a failure is rehearsed; 0: none is, it has opened again, or has had time to */
+	uint64_t rehearsed_ns;
 	sd_event_source *tick, *expiry;
 	struct log_budget log;
 	struct refused refused[8]; /* daemon/refused.c's */
@@ -83,6 +85,10 @@ void tunnel_workloads_changed(struct tunnel *t);
 /* The container or unit whose netns it is in; NULL: it has none, or it is not there. */
 const struct engine_item *tunnel_owner_item(const struct tunnel *t);
 void tunnel_look_now(struct tunnel *t); /* not at its next tick: something changed around it */
+/* It fails, though nothing is wrong with it: the lease goes, and nobody is frozen or stopped for
+ * it. It ends by itself after REHEARSAL_NS, so that whoever asked may die. over: it ends now. */
+void tunnel_rehearse(struct tunnel *t, bool over);
+#define REHEARSAL_NS (5 * NS_PER_SEC)
 /* By a probe. */
 void tunnel_answered(struct tunnel *t, uint64_t seen_ns);
 /* There is an answer of whether its exit is the one expected. */

@@ -179,6 +179,8 @@ static void arm_stop(struct workload *w)
 	} else if (!w->barred_ns && w->container.kind && w->stop_after_ns != STOP_NEVER &&
 		   !w->audit) {
 		w->barred_ns = now_boot_ns();
+		if (w->tunnel->rehearsed_ns) /* over by then */
+			w->barred_ns = w->tunnel->rehearsed_ns + REHEARSAL_NS;
 		set_timer(w->daemon->loop, &w->stop_timer, w->barred_ns + w->stop_after_ns,
 			  on_stop_due, w);
 	}
@@ -281,6 +283,7 @@ void workload_tunnel_changed(struct workload *w)
 	own_vpn_look(w);
 	f.tunnel_up &= w->own_vpn != OWN_VPN_PROGRAM;
 	f.block |= w->own_vpn != OWN_VPN_NONE;
+	f.block |= w->tunnel->rehearsed_ns;
 	f.orphaned = f.tunnel_up && !f.unreadable && container_is_elsewhere(w);
 	f.may_move = f.orphaned && container_may_move(w);
 	/* nothing is dropped in audit, so nothing is frozen */

@@ -33,6 +33,7 @@ static const struct schema {
 	[VERB_DETACH] = { "detach", { KEY(workload, TEXT), KEY(all, FLAG) } },
 	[VERB_EXEC] = { "exec", { KEY(interface, TEXT_DUE), KEY(netns, TEXT) } },
 	[VERB_SLICES] = { "slices", { { 0 } } },
+	[VERB_REHEARSE] = { "rehearse", { KEY(workload, TEXT_DUE), KEY(over, FLAG) } },
 #undef KEY
 };
 
@@ -45,7 +46,8 @@ static int find_verb(const json_t *j, enum verb_number *ret, struct error *err)
 			*ret = (enum verb_number)i;
 			return 0;
 		}
-	return fail(err, ERROR_INPUT, 0, "status, why, events, hold, release, detach, exec, slices",
+	return fail(err, ERROR_INPUT, 0,
+		    "status, why, events, hold, release, detach, exec, slices, rehearse",
 		    "unknown verb");
 }
 

@@ -19,6 +19,7 @@ enum verb_number {
 	VERB_DETACH,
 	VERB_EXEC,
 	VERB_SLICES,
+	VERB_REHEARSE,
 	VERBS
 };
 
@@ -28,7 +29,7 @@ struct request {
 	enum verb_number verb;
 	const char *name;			  /* of the verb */
 	const char *workload, *interface, *netns; /* NULL: not named; theirs is the JSON's life */
-	bool all, follow;
+	bool all, follow, over;
 	pid_t client; /* who asks: not the request's to say */
 };
 

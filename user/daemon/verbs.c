@@ -415,15 +415,32 @@ static json_t *answer_slices(struct daemon *d, const struct request *q, struct e
 	return json_object();
 }
 
+/* The failure of its tunnel, for whoever shares it as well. */
+static json_t *answer_rehearse(struct daemon *d, const struct request *q, struct error *err)
+{
+	struct workload *w = verbs_find(d, q->workload, err);
+
+	if (!w)
+		return NULL;
+	if (!q->over && w->tunnel->state != TUNNEL_UP) {
+		fail(err, ERROR_ABSENT, 0, "see: vpnleash why", "the tunnel '%s' is not up",
+		     quote(w->tunnel->config.name));
+		return NULL;
+	}
+	tunnel_rehearse(w->tunnel, q->over);
+	return json_pack("{s:s}", "state", tunnel_state_name(w->tunnel->state));
+}
+
 static const struct verb {
 	bool root_only; /* it changes something; the others show */
 	/* NULL: it is refused */
 	json_t *(*answer)(struct daemon *d, const struct request *q, struct error *err);
 } verbs[VERBS] = {
-	[VERB_STATUS] = { false, answer_status }, [VERB_WHY] = { false, answer_why },
-	[VERB_EVENTS] = { false, answer_events }, [VERB_HOLD] = { true, answer_hold },
-	[VERB_RELEASE] = { true, answer_hold },	  [VERB_DETACH] = { true, answer_detach },
-	[VERB_EXEC] = { true, answer_exec },	  [VERB_SLICES] = { true, answer_slices },
+	[VERB_STATUS] = { false, answer_status },    [VERB_WHY] = { false, answer_why },
+	[VERB_EVENTS] = { false, answer_events },    [VERB_HOLD] = { true, answer_hold },
+	[VERB_RELEASE] = { true, answer_hold },	     [VERB_DETACH] = { true, answer_detach },
+	[VERB_EXEC] = { true, answer_exec },	     [VERB_SLICES] = { true, answer_slices },
+	[VERB_REHEARSE] = { true, answer_rehearse },
 };
 
 json_t *verbs_answer(void *daemon, const json_t *request, const struct control_peer *peer)
