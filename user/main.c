@@ -24,6 +24,7 @@ static const struct command {
 	{ "release", "end a hold", cmd_hold },
 	{ "detach", "take the gate off, and thaw what vpnleash froze", cmd_detach },
 	{ "doctor", "what this machine lacks, and what to do about it", cmd_doctor },
+	{ "verify", "prove on this machine that nothing gets past the leash", cmd_verify },
 	{ "demo", "the whole story on this machine, in namespaces of its own", cmd_demo },
 	{ "help", "this list", cmd_help },
 };
