@@ -1,18 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Is it so on this machine what docker-compose.yml and docker-compose.vpnleash.yml promise?
+# Is it so on this machine what these compose files promise?
 #
 #   ./validate.sh [--level N] [-f FILE]...
 #
-#   1  files      syntax, both compose files as Compose reads them, vpnleash's own file
+#   1  files      syntax, the compose files as Compose reads them, vpnleash's own file
 #   2  machine    what the gate needs, with the service's own privileges; every mount's source
-#   3  unhealthy  the tunnel is taken down: neither qBittorrent nor the VPN reaches anything beside it
+#   3  unhealthy  vpnleash verify; then the tunnel is taken down: neither the program nor the VPN
+#                 reaches anything beside it
 #   4  dead       the VPN's daemon is killed: frozen at once, exited, and back with the VPN
 #
 # All four, or those up to N. 3 and 4 need root and the running stack, and interrupt the VPN: where
 # nothing is leashed, what they send leaves beside the tunnel (to 192.0.2.77, which is nobody's).
-# FILE: one more compose file after the two, as an example of examples/.
+# FILE: your compose files, in place of docker-compose.yml and docker-compose.vpnleash.yml. The
+# program is the service with a label vpnleash.interface, or the first that shares another's
+# network; the VPN is whose network it shares. Without a service called vpnleash it is this
+# machine's.
 #
 # From the environment, beside all that .env.example has:
 #   VPN_PROCESS      the VPN's daemon, as `ps -o comm` has it (warp-svc)
@@ -26,7 +30,7 @@ export LC_ALL=C
 
 here=$(cd "$(dirname "$0")" && pwd)
 level=4
-files="-f $here/docker-compose.yml -f $here/docker-compose.vpnleash.yml"
+files=''
 process=${VPN_PROCESS:-warp-svc}
 url=${VALIDATE_URL:-http://1.1.1.1/}
 within=${VALIDATE_WITHIN:-90}
@@ -52,6 +56,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 case $level in [1-4]) ;; *) echo "validate.sh: --level is 1 to 4" >&2; exit 2 ;; esac
+[ -n "$files" ] || files="-f $here/docker-compose.yml -f $here/docker-compose.vpnleash.yml"
 
 # ── The table ───────────────────────────────────────────────────────────────
 
@@ -80,7 +85,9 @@ have() { command -v "$1" >/dev/null; }
 compose() {
 	if docker compose version >/dev/null 2>&1; then docker compose $files "$@"; else docker-compose $files "$@"; fi
 }
-leash() { compose run --rm --no-deps -T vpnleash "$@" </dev/null; }	# vpnleash, as the service runs it
+leash() {	# vpnleash, as the service runs it, or this machine's
+	if has_service vpnleash; then compose run --rm --no-deps -T vpnleash "$@" </dev/null; else vpnleash "$@" </dev/null; fi
+}
 
 until_so() {	# SECONDS COMMAND…
 	local left="$1"
@@ -111,9 +118,12 @@ level_1() {
 			row - "shellcheck ${script##*/}" "not installed"
 		fi
 	done
-	judge "docker-compose.yml" compose_one
-	judge "docker-compose.yml with docker-compose.vpnleash.yml" compose config --quiet
-	config=$(mounted_at /etc/vpnleash)/vpnleash.conf
+	judge "the compose files:$(printf '%s' "$files" | sed 's/ *-f */ /g; s|[^ ]*/||g')" compose config --quiet
+	if [ -n "$(mounted_at /etc/vpnleash)" ]; then
+		config=$(mounted_at /etc/vpnleash)/vpnleash.conf
+	else
+		config=/etc/vpnleash/vpnleash.conf
+	fi
 	if [ ! -e "$config" ]; then
 		row ok "no $config" "containers by their labels alone"
 	else
@@ -127,10 +137,22 @@ reads_well() {	# exit code 2 is the file's; other findings are level 2's
 	printf '%s\n' "$said" | sed -n 's|^finding *\(.*/etc/vpnleash/\)|\1|p'
 	return 1
 }
-compose_one() (
-	files="-f $here/docker-compose.yml"
-	compose config --quiet
-)
+
+# "SERVICE KEY VALUE" for each key of a service, labels too.
+service_keys() {
+	compose config 2>/dev/null | awk '
+		/^[^ ]/ { services = $1 == "services:" }
+		services && /^  [^ ]/ { service = $1; sub(/:$/, "", service); print service, "-" }
+		services && /^    / { gsub(/["'\'']/, ""); key = $1; sub(/:$/, "", key); print service, key, $2 }'
+}
+has_service() { service_keys | grep -qx "$1 -"; }
+the_program() {	# the service that is leashed, or that shares another's network
+	service_keys | awk '
+		$2 ~ /^vpnleash\.(interface|tunnel)$/ && !leashed { leashed = $1 }
+		$2 == "network_mode" && $3 ~ /^service:/ && !shares { shares = $1 }
+		END { print leashed ? leashed : shares }'
+}
+the_vpn() { service_keys | awk -v program="$1" '$1 == program && $2 == "network_mode" { sub(/^service:/, "", $3); print $3; exit }'; }
 
 # Of Compose's own rendering: "SOURCE TARGET" for each directory or file of the host.
 mounts() {
@@ -179,25 +201,27 @@ level_2() {
 of() { docker inspect -f "$2" "$1" 2>/dev/null; }	# CONTAINER TEMPLATE
 is() { [ "$(of "$1" '{{.State.Status}}')" = "$2" ]; }
 health_is() { [ "$(of "$vpn" '{{if .State.Health}}{{.State.Health.Status}}{{end}}')" = "$1" ]; }
+is_well() { health_is healthy || health_is ''; }	# or nobody checks it
 pid_of() { of "$1" '{{.State.Pid}}'; }
 together() {	# both run, in one network namespace
 	is "$vpn" running && is "$app" running &&
 		[ "$(readlink "/proc/$(pid_of "$vpn")/ns/net")" = "$(readlink "/proc/$(pid_of "$app")/ns/net")" ]
 }
 
-# Both are there and the VPN works; $vpn, $app, $interface, $bridge and $mac are set.
+# Both are there and the VPN works; $program, $vpn_is, $vpn, $app, $interface, $bridge, $mac are set.
 stack() {
 	local network
 
 	[ "$(id -u)" = 0 ] || { row MISS "root" "sudo $0"; return 1; }
-	vpn=$(compose ps -aq vpn) app=$(compose ps -aq qbittorrent)
+	program=$(the_program) vpn_is=$(the_vpn "$(the_program)")
+	vpn=$(compose ps -aq "$vpn_is") app=$(compose ps -aq "$program")
 	interface=$(label interface)
 	if [ -z "$vpn" ] || [ -z "$app" ]; then
 		row MISS "the stack is there" "docker compose up -d"
 		return 1
 	fi
-	if ! until_so "$within" health_is healthy || ! until_so "$within" together; then
-		row MISS "vpn is healthy and qbittorrent runs in its network" "docker compose ps -a"
+	if ! until_so "$within" is_well || ! until_so "$within" together; then
+		row MISS "$vpn_is is healthy and $program runs in its network" "docker compose ps -a"
 		return 1
 	fi
 	read -r network mac <<-EOF
@@ -265,44 +289,50 @@ put_back() {
 	captures=''
 	[ "$broken" = 1 ] || return 0
 	docker restart "$vpn" >/dev/null
-	until_so "$within" health_is healthy
+	until_so "$within" is_well
 	until_so "$within" together || docker restart "$app" >/dev/null
 	broken=0
 }
 
 level_3() {
 	stack || return
+	judge "vpnleash verify $program" leash verify --yes "$(of "$app" '{{.Name}}' | sed 's|^/||')"
+	until_so "$within" together
 	if have tcpdump && have nsenter; then
 		capture bridge tcpdump -i "$bridge" -Q in ether src "$mac"
 		capture tunnel nsenter -t "$(pid_of "$vpn")" -n tcpdump -i "$interface"
 		sender "$app" "$from_app"
 		sender "$vpn" "$from_vpn"
-		judge "control: qbittorrent's packets leave by the tunnel" until_so 15 seen tunnel "> $from_app"
-		judge "control: vpn's packets leave by the tunnel" until_so 15 seen tunnel "> $from_vpn"
+		judge "control: $program's packets leave by the tunnel" until_so 15 seen tunnel "> $from_app"
+		judge "control: $vpn_is's packets leave by the tunnel" until_so 15 seen tunnel "> $from_vpn"
 		judge "control: the VPN's own packets are seen on the bridge" until_so 15 seen bridge '>'
 	else
 		row - "packets on the bridge" "tcpdump and nsenter are not installed: judged by answers"
-		judge "control: $url answers qbittorrent" answers "$app"
+		judge "control: $url answers $program" answers "$app"
 	fi
 	broken=1
 	judge "the tunnel is taken down" docker exec "$vpn" ip link set dev "$interface" down
-	judge "vpn is unhealthy" until_so 60 health_is unhealthy
+	if health_is ''; then
+		row - "$vpn_is is unhealthy" "it has no healthcheck"
+	else
+		judge "$vpn_is is unhealthy" until_so 60 health_is unhealthy
+	fi
 	sleep 3
 	if [ -n "$captures" ]; then
-		beyond qbittorrent IPv4 "> ${from_app}[.:]"
-		beyond "qbittorrent or vpn" IPv6 "> $group"
+		beyond "$program" IPv4 "> ${from_app}[.:]"
+		beyond "$program or $vpn_is" IPv6 "> $group"
 		case $(label bootstrap) in
 		vpn | '')
-			row - "vpn by itself" "bootstrap is vpn: what it sends may pass"
-			beyond "qbittorrent" "DNS" "$from_app.*$name|$from_app.53:"
+			row - "$vpn_is by itself" "bootstrap is vpn: what it sends may pass"
+			beyond "$program" "DNS" "$from_app.*$name|$from_app.53:"
 			;;
 		*)
-			beyond "qbittorrent or vpn" "DNS" "$name|\.53:"
-			beyond vpn IPv4 "> ${from_vpn}[.:]"
+			beyond "$program or $vpn_is" "DNS" "$name|\.53:"
+			beyond "$vpn_is" IPv4 "> ${from_vpn}[.:]"
 			;;
 		esac
 	else
-		if answers "$app"; then row MISS "qbittorrent: somebody answers beside the tunnel" "$url"; else row ok "qbittorrent: nobody answers"; fi
+		if answers "$app"; then row MISS "$program: somebody answers beside the tunnel" "$url"; else row ok "$program: nobody answers"; fi
 	fi
 	put_back
 }
@@ -324,10 +354,10 @@ level_4() {
 
 	stack || return
 	cgroup=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)$(sed -n 's/^0:://p' "/proc/$(pid_of "$app")/cgroup")
-	judge "control: $url answers qbittorrent through the tunnel" until_so 30 transfers
+	judge "control: $url answers $program through the tunnel" until_so 30 transfers
 	pids=$(docker top "$vpn" -eo pid,comm | awk -v comm="$process" '$2 == comm { print $1 }')
 	if [ -z "$pids" ]; then
-		row MISS "process $process in vpn" "name the VPN's daemon: VPN_PROCESS=..."
+		row MISS "process $process in $vpn_is" "name the VPN's daemon: VPN_PROCESS=..."
 		return
 	fi
 	broken=1
@@ -336,22 +366,22 @@ level_4() {
 	kill -9 $pids
 	until frozen 2>/dev/null || [ $(($(centiseconds) - start)) -ge 500 ]; do :; done
 	if frozen 2>/dev/null; then
-		row ok "qbittorrent is frozen" "$(($(centiseconds) - start))0 ms after the kill, as seen from here"
+		row ok "$program is frozen" "$(($(centiseconds) - start))0 ms after the kill, as seen from here"
 	else
-		row MISS "qbittorrent is frozen" "not in 5 s"
+		row MISS "$program is frozen" "not in 5 s"
 	fi
-	if is "$vpn" running; then row ok "vpn's container lives on"; else row - "vpn's container lives on" "it ended with its daemon"; fi
+	if is "$vpn" running; then row ok "$vpn_is's container lives on"; else row - "$vpn_is's container lives on" "it ended with its daemon"; fi
 	if until_so "$within" is "$app" exited; then
-		row ok "qbittorrent has exited" "$((($(centiseconds) - start) / 100)) s after the kill, code $(of "$app" '{{.State.ExitCode}}')"
+		row ok "$program has exited" "$((($(centiseconds) - start) / 100)) s after the kill, code $(of "$app" '{{.State.ExitCode}}')"
 	else
-		row MISS "qbittorrent has exited" "$(of "$app" '{{.State.Status}}' || echo gone) after $within s"
+		row MISS "$program has exited" "$(of "$app" '{{.State.Status}}' || echo gone) after $within s"
 	fi
 	start=$(centiseconds)
-	judge "vpn is restarted" docker restart "$vpn"
+	judge "$vpn_is is restarted" docker restart "$vpn"
 	if until_so "$within" together; then
-		row ok "qbittorrent runs again, in vpn's network" "$((($(centiseconds) - start) / 100)) s after the restart began"
+		row ok "$program runs again, in $vpn_is's network" "$((($(centiseconds) - start) / 100)) s after the restart began"
 	else
-		row MISS "qbittorrent runs again, in vpn's network" "not in $within s"
+		row MISS "$program runs again, in $vpn_is's network" "not in $within s"
 	fi
 	if until_so "$within" transfers; then row ok "it transfers"; else row MISS "it transfers" "$url does not answer it"; fi
 	! together || broken=0
