@@ -20,6 +20,7 @@ int cmd_status(int argc, char **argv, struct error *err);
 int cmd_check(int argc, char **argv, struct error *err);
 int cmd_why(int argc, char **argv, struct error *err);
 int cmd_events(int argc, char **argv, struct error *err);
+int cmd_drill(int argc, char **argv, struct error *err);
 int cmd_hold(int argc, char **argv, struct error *err); /* and release */
 int cmd_detach(int argc, char **argv, struct error *err);
 int cmd_doctor(int argc, char **argv, struct error *err);

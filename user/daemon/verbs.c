@@ -157,6 +157,8 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .loss_percent = measure_loss_percent(m),
 					  .probes = probes_status(t, now),
 					  .identity = identity_status(t),
+					  .route = t->config.route,
+					  .gap_ns = reopen_gap_ns(&t->reopen, now),
 					  .why = cause_tunnel_text(t, why, sizeof(why)),
 					  .changed_ns = t->changed_ns,
 					  .guard = guard_status(t) });

@@ -20,19 +20,14 @@ static int no_answer(struct error *err, int r)
 		    "get an answer from " CONTROL_SOCKET);
 }
 
-static int connect_and_send(json_t *request, struct error *err)
+static int connect_to_daemon(struct error *err)
 {
-	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
-	bool given = request;
 	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
 	_cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct timeval patience = { .tv_sec = ANSWER_MSEC / 1000 };
 
-	json_decref(request);
-	if (!given)
-		return fail(err, ERROR_INPUT, 0, NULL, "not the name of anything: no UTF-8 text");
-	if (fd < 0 || !line)
-		return no_answer(err, -ENOMEM);
+	if (fd < 0)
+		return no_answer(err, -errno);
 	/* connect() waits where the queue is full: behind others, or of a daemon that is stopped */
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
@@ -46,6 +41,23 @@ static int connect_and_send(json_t *request, struct error *err)
 			"run as root; status, why, check and events also in group " CONTROL_GROUP,
 			"connect to " CONTROL_SOCKET);
 	}
+	return TAKE_FD(fd);
+}
+
+static int connect_and_send(json_t *request, struct error *err)
+{
+	_cleanup_free char *line = json_dumps(request, JSON_COMPACT);
+	bool given = request;
+	_cleanup_fd int fd = -1;
+
+	json_decref(request);
+	if (!given)
+		return fail(err, ERROR_INPUT, 0, NULL, "not the name of anything: no UTF-8 text");
+	if (!line)
+		return no_answer(err, -ENOMEM);
+	fd = connect_to_daemon(err);
+	if (fd < 0)
+		return fd;
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 || send(fd, "\n", 1, MSG_NOSIGNAL) < 0)
 		return no_answer(err, -errno);
 	return TAKE_FD(fd);
@@ -62,6 +74,20 @@ static int check_answer(const json_t *answer, struct error *err)
 		return 0;
 	return fail(err, (int)json_integer_value(json_object_get(answer, "exit_code")), 0, NULL,
 		    "%s", said);
+}
+
+int control_daemon(pid_t *ret, struct error *err)
+{
+	_cleanup_fd int fd = connect_to_daemon(err);
+	socklen_t size = sizeof(struct ucred);
+	struct ucred listener;
+
+	if (fd < 0)
+		return fd;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0)
+		return no_answer(err, -errno);
+	*ret = listener.pid;
+	return 0;
 }
 
 int control_ask(json_t *request, json_t **ret, struct error *err)

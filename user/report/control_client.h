@@ -6,6 +6,9 @@
 
 #include "base/util.h"
 
+/* Who listens there, in our pid namespace; 0: in none below it. */
+int control_daemon(pid_t *ret, struct error *err);
+
 /* Ask the running daemon. -ESRCH with ERROR_NO_DAEMON: there is none. Takes the request
  * over. */
 int control_ask(json_t *request, json_t **ret, struct error *err);

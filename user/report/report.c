@@ -130,6 +130,8 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "loss_percent", json_integer(t->loss_percent));
 	json_object_set_new(j, "probes", t->probes ? t->probes : json_array());
 	json_object_set_new(j, "identity", t->identity ? t->identity : json_null());
+	json_object_set_new(j, "route", report_known(t->route));
+	json_object_set_new(j, "reopen_gap_ms", milliseconds(t->gap_ns));
 	json_object_set_new(j, "why", report_known(t->why));
 	json_object_set_new(j, "changed_boot_ns", json_integer((json_int_t)t->changed_ns));
 	if (t->guard)

@@ -34,6 +34,8 @@ struct report_tunnel {
 	unsigned int loss_percent;
 	json_t *identity;    /* likewise; NULL: none is asked for */
 	json_t *probes;	     /* of report_probe_json(), taken over; NULL: none */
+	const char *route;   /* that must lead into it; "": none is watched */
+	uint64_t gap_ns;     /* so long its signs of life must span before it is opened */
 	const char *why;     /* last evidence, in words; what is foreign in it is escaped */
 	uint64_t changed_ns; /* boot time of the last change of state */
 	json_t *guard;	     /* of the netns, taken over */
