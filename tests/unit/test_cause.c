@@ -148,7 +148,7 @@ static void every_word_is_known(void **state)
 {
 	static const char known[] =
 		" {name} {vpn} {interface} {process} {probe} {health} {probe-error} {unknown} {identity} "
-		"{advice} {command} {apart} {network} {opens} {weak} ";
+		"{advice} {command} {apart} {network} {opens} {weak} {gap} ";
 
 	for (int c = 0; c < CAUSES; c++) {
 		const char *texts[] = { cause_said(c), cause_remedy(c) };

@@ -79,6 +79,19 @@ static void openings_are_forgotten_after_a_minute(void **state)
 	assert_int_equal(reopen_gap_ns(&r, T0 + 90 * S), 200 * MS);
 }
 
+static void why_says_how_often(void **state)
+{
+	struct reopen r = { 0 };
+
+	assert_int_equal(reopen_recent(&r, T0), 0);
+	reopen_opened(&r, T0);
+	reopen_failed(&r);
+	reopen_opened(&r, T0 + 30 * S);
+	assert_int_equal(reopen_recent(&r, T0 + 59 * S), 2);
+	assert_int_equal(reopen_recent(&r, T0 + 61 * S), 1);
+	assert_int_equal(reopen_recent(&r, T0 + 91 * S), 0);
+}
+
 static void the_gap_can_shrink_while_waiting(void **state)
 {
 	struct reopen r = { 0 };
@@ -158,6 +171,7 @@ int main(void)
 		cmocka_unit_test(a_silence_begins_the_count_anew),
 		cmocka_unit_test(each_opening_doubles_up_to_30_s),
 		cmocka_unit_test(openings_are_forgotten_after_a_minute),
+		cmocka_unit_test(why_says_how_often),
 		cmocka_unit_test(the_gap_can_shrink_while_waiting),
 		cmocka_unit_test(failed_forgets_the_first_sign_but_not_the_openings),
 		cmocka_unit_test(opened_forgets_the_first_sign),

@@ -286,6 +286,28 @@ static void print_identity(FILE *out, const struct tunnel *t)
 		identity_says(t, says, sizeof(says)));
 }
 
+static void print_gap(FILE *out, const struct tunnel *t)
+{
+	uint64_t now = now_boot_ns();
+	unsigned int n = reopen_recent(&t->reopen, now);
+
+	fprintf(out, "%.1f s", (double)reopen_gap_ns(&t->reopen, now) / 1e9);
+	if (n)
+		fprintf(out, ", as it was opened %u time%s within a minute", n, n == 1 ? "" : "s");
+}
+
+/* It is up, and its lease is running out. */
+static void print_silence(FILE *out, const struct tunnel *t)
+{
+	uint64_t now = now_boot_ns();
+
+	if (t->state == TUNNEL_UP && t->asked_ns && now - t->asked_ns >= probes_late_ns(t))
+		fprintf(out,
+			"; no sign of life for %.1f s: its probes are asked five times a second, "
+			"and it is shut after %.1f s",
+			(double)(now - t->seen_ns) / 1e9, (double)probes_patience_ns(t) / 1e9);
+}
+
 static void print_weak(FILE *out, const struct tunnel *t)
 {
 	const char *weakness = t->edge ? edge_state(t->edge).weakness : "";
@@ -323,6 +345,8 @@ static void print_word(FILE *out, const char *word, size_t n, const struct tunne
 		print_identity(out, t);
 	else if (IS("probe-error"))
 		fputs(t->probes.error, out);
+	else if (IS("gap"))
+		print_gap(out, t);
 	else if (IS("weak"))
 		print_weak(out, t);
 	else if (IS("unknown"))
@@ -405,6 +429,7 @@ const char *cause_text(const struct workload *w, char *buf, size_t size)
 	fprintf(out, "tunnel '%s' is %s: ", quote(w->tunnel->config.name),
 		tunnel_state_name(w->tunnel->state));
 	print_tunnel(out, w->tunnel, c);
+	print_silence(out, w->tunnel);
 	if (c == CAUSE_HELD)
 		fprintf(out, "; %s", causes[c].said);
 	if (*said)

@@ -19,9 +19,10 @@ struct workload;
  * the VPN's container, unit or netns, {interface}, {process}, {probe} each, and why it has no
  * answer, {health} what the container's health check said, {probe-error}, {unknown} why nobody is
  * taken for the VPN, {apart} where the VPN is to be instead, {network} the mode that puts it there,
- * {identity} what is asked for, and its last answer, {advice} what stands in brackets at the end of
- * what was said, {command} what to type, {opens} "it opens by itself" or "it is started by itself".
- * Of the first group the workload's trouble says all.
+ * {identity} what is asked for, and its last answer, {gap} how long signs of life must span and
+ * why, {advice} what stands in brackets at the end of what was said, {command} what to type,
+ * {opens} "it opens by itself" or "it is started by itself". Of the first group the workload's
+ * trouble says all.
  */
 /* clang-format off */
 #define CAUSES_OF_TROUBLE(X)                                                                       \
@@ -80,8 +81,7 @@ struct workload;
 	  "see which server the VPN uses and where it leads out, or correct identity; {opens}")    \
 	X(EXIT_UNKNOWN, "its exit is not known to be the one expected: {identity}",                \
 	  "see why that page has no answer through {interface}, or correct identity; {opens}")     \
-	X(PROVING, "",                                                                             \
-	  "nothing to do, it opens after two signs of life, in 30 s at most if it failed often")
+	X(PROVING, "", "nothing to do, it opens when its signs of life span {gap}")
 /* clang-format on */
 
 enum cause {

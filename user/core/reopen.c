@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/reopen.h"
 
-uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns)
+unsigned int reopen_recent(const struct reopen *r, uint64_t now_ns)
 {
-	uint64_t gap = REOPEN_GAP_NS;
+	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < REOPEN_REMEMBER; i++)
-		if (r->openings_ns[i] && now_ns - r->openings_ns[i] < REOPEN_WINDOW_NS)
-			gap *= 2;
+		n += r->openings_ns[i] && now_ns - r->openings_ns[i] < REOPEN_WINDOW_NS;
+	return n;
+}
+
+uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns)
+{
+	uint64_t gap = REOPEN_GAP_NS << reopen_recent(r, now_ns);
+
 	return gap < REOPEN_GAP_MAX_NS ? gap : REOPEN_GAP_MAX_NS;
 }
 

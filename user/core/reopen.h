@@ -23,6 +23,8 @@ struct reopen {
 	uint64_t last_seen_ns;	/* a silence after it begins the count anew */
 };
 
+/* Openings within the last minute, REOPEN_REMEMBER at the most. */
+unsigned int reopen_recent(const struct reopen *r, uint64_t now_ns);
 uint64_t reopen_gap_ns(const struct reopen *r, uint64_t now_ns);
 /* A sign of life at seen_ns while down: does it prove the tunnel, together with an earlier one? */
 bool reopen_seen(struct reopen *r, uint64_t seen_ns, uint64_t now_ns);
