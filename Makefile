@@ -166,7 +166,7 @@ check-vm: deps ## the gate's cases on other kernels: K='5.10 6.1 6.12 sid'
 check-systemd: deps ## systemd's units and real engines, in Debian K='12 13'; T=pattern chooses
 	$(Q)$(MAKE) --no-print-directory tests && T='$(T)' tests/vm/systemd.d/run $(filter 12 13,$(K))
 
-bench: all $(B)/tests/bench/bench ## ratios to peers, latencies, sizes; T='packet udp' chooses (docs/performance.md)
+bench: tests $(B)/tests/bench/bench ## ratios to peers, latencies, sizes; T='packet udp' chooses (docs/performance.md)
 	$(Q)BUILD=$(B) tests/bench/run $(T)
 
 tests: all $(TOOLS) $(UNIT) $(BPFTEST) # build what the cases run
