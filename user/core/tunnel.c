@@ -33,6 +33,7 @@
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe's answer is late: five */
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
+static void wireguard_asked(void *owner);
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -422,6 +423,7 @@ static const struct edge_calls edge_calls = {
 	.each_exception = each_exception,
 	.container_at = container_at,
 	.look_now = look_now,
+	.asked = wireguard_asked,
 	.vpn_ended = vpn_ended,
 };
 
@@ -669,7 +671,12 @@ static void tunnel_look(struct tunnel *t)
 		tunnel_identify(t);
 	probes_look(t, now);
 	identity_look(t, now);
-	if (t->state != TUNNEL_UP || now - t->seen_ns >= TICK_NS / 2)
+	if (t->state == TUNNEL_UP && now - t->seen_ns < TICK_NS / 2)
+		return;
+	/* A probe may make WireGuard shake hands with a server that it has had this instant.
+	 * Dropped by the guard, which is to know it first, that is sent again 5 s later. */
+	t->waits = t->state == TUNNEL_UP && !t->asked_ns && t->edge && edge_asks(t->edge);
+	if (!t->waits)
 		tunnel_ask(t, now);
 }
 
@@ -694,6 +701,18 @@ static int on_tunnel_tick(sd_event_source *s, uint64_t usec, void *arg)
 	tunnel_look(t);
 	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
 	return 0;
+}
+
+static void wireguard_asked(void *owner)
+{
+	struct tunnel *t = owner;
+	uint64_t now = now_boot_ns();
+
+	if (!t->waits)
+		return;
+	t->waits = false;
+	tunnel_ask(t, now);
+	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now), on_tunnel_tick, t);
 }
 
 void tunnel_workloads_changed(struct tunnel *t)

@@ -61,6 +61,7 @@ struct tunnel {
 	struct identity identity;
 	uint64_t seen_ns;  /* newest sign of life; older ones count no more */
 	uint64_t asked_ns; /* first probe since seen_ns, 0: none */
+	bool waits;	   /* with that one, for what WireGuard says */
 	struct reopen reopen;
 	/* until then a failure is rehearsed; 0: none is, it has opened again, or has had time to */
 	uint64_t rehearsed_ns;

@@ -93,7 +93,8 @@ static bool is_same(const struct wireguard *a, const struct wireguard *b)
 	return true;
 }
 
-static void believe(struct edge *e, const struct wireguard *w)
+/* true: it is told that there is news */
+static bool believe(struct edge *e, const struct wireguard *w)
 {
 	uint64_t now = now_boot_ns();
 	bool news = !e->is_wireguard || !is_same(w, &e->wireguard);
@@ -101,10 +102,12 @@ static void believe(struct edge *e, const struct wireguard *w)
 	e->wireguard_why[0] = '\0';
 	e->wireguard = *w;
 	e->is_wireguard = true;
-	if (news && now - e->news_ns >= NEWS_NS) {
+	news &= now - e->news_ns >= NEWS_NS;
+	if (news) {
 		e->news_ns = now;
 		e->place->calls->look_now(e->place->owner);
 	}
+	return news;
 }
 
 static void disbelieve(struct edge *e)
@@ -126,15 +129,18 @@ static void disbelieve(struct edge *e)
 static void on_answer(void *owner, int r, const struct wireguard *w)
 {
 	struct edge *e = owner;
+	bool told = false;
 
 	e->uapi = NULL;
 	if (r == -EXDEV)
 		disbelieve(e);
 	if (!r)
-		believe(e, w);
+		told = believe(e, w);
 	else if (r != -ETIMEDOUT)
 		ask_next(e);
 	e->was_asked |= !e->uapi;
+	if (!told && !e->uapi)
+		e->place->calls->asked(e->place->owner);
 }
 
 static int find_socket(const struct edge *e, size_t place)
@@ -224,6 +230,11 @@ bool edge_leaves_here(struct edge *e, const struct links *l, const struct link *
 		return false;
 	e->transports[e->n_transports++ % ARRAY_SIZE(e->transports)] = t.found.cookie;
 	return true;
+}
+
+bool edge_asks(const struct edge *e)
+{
+	return e->uapi;
 }
 
 void edge_ask_wireguard(struct edge *e)

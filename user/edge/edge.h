@@ -28,6 +28,8 @@ void edge_close(struct edge *e);
  * sentence: it is not, or something changed that edge_complete() has to see to. The lease must be
  * gone before that is called. lease_lives: so what an earlier daemon learnt still holds. */
 int edge_read(struct edge *e, bool lease_lives, struct error *err);
+/* A WireGuard that is a process has not answered yet. */
+bool edge_asks(const struct edge *e);
 /* Guard what edge_read() found. 0, or -Exxx with a sentence: no lease. */
 int edge_complete(struct edge *e, struct error *err);
 /* Before each renewal, cheap: are the programs still there and first? */

@@ -17,7 +17,7 @@
 struct edge;
 
 /* Each is called with `owner` of the place. The first five answer for the present moment, and may
- * be asked at any time; the other two are called by the loop. */
+ * be asked at any time; the other three are called by the loop. */
 struct edge_calls {
 	/* Is the cgroup a workload's or a locked slice's, or above or below one? Such a one is
 	 * never the VPN's, and no stranger's. */
@@ -38,6 +38,8 @@ struct edge_calls {
 	const char *(*container_at)(void *owner, const char *cgroup);
 	/* WireGuard's servers are others now: call edge_read() soon. */
 	void (*look_now)(void *owner);
+	/* They are not, or it does not say: edge_asks() is over. */
+	void (*asked)(void *owner);
 	/* vpn_is_dead() has become true; vpn_look() finds out when it is no longer. */
 	void (*vpn_ended)(void *owner, uint64_t evidence_ns);
 };
