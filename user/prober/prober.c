@@ -267,7 +267,8 @@ static void target_probe(struct target *t)
 	if (getrandom(t->last.token, sizeof(t->last.token), 0) != sizeof(t->last.token))
 		return;
 	if (t->way == WIRE_DNS) {
-		getrandom(&t->last.id, sizeof(t->last.id), 0);
+		if (getrandom(&t->last.id, sizeof(t->last.id), 0) < 0)
+			t->last.id++;
 		n = wire_question(t->name, &t->last, packet);
 	} else {
 		wire_echo_request(&t->last, packet);
@@ -387,7 +388,8 @@ static void take_request(struct target *targets, const struct wire *w, int *fd)
 				       .to.s_addr = (in_addr_t)w->value,
 				       .sent_ns = now_boot_ns() };
 		memcpy(t->name, w->name, sizeof(t->name));
-		getrandom(&t->last.id, sizeof(t->last.id), 0);
+		if (getrandom(&t->last.id, sizeof(t->last.id), 0) < 0)
+			t->last.id++;
 	} else if (w->op == WIRE_ASK && t && t->fd && t->way != WIRE_TCP) {
 		t->asked = true;
 		t->probe = w->number;
