@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/run_check.h"
 #include "config/config.h"
 #include "config/keys.h"
 #include "daemon/daemon.h"
@@ -38,31 +39,48 @@ static int read_config(int argc, char **argv, bool need_tunnel, struct config *r
 			 : config_parse_args(argc, argv, need_tunnel, ret, err);
 }
 
+/* Takes --check out of the arguments, wherever it stands. */
+static bool wants_check(int *argc, char **argv)
+{
+	int n = 1;
+
+	for (int i = 1; i < *argc; i++)
+		if (strcmp(argv[i], "--check"))
+			argv[n++] = argv[i];
+	if (n == *argc)
+		return false;
+	*argc = n;
+	return true;
+}
+
 int cmd_run(int argc, char **argv, struct error *err)
 {
 	struct config config;
 	const char *file;
+	bool check;
 	int r;
 
 	if (wants_help(argc, argv)) {
-		printf("usage: vpnleash run [-c FILE]\n"
-		       "       vpnleash run --cgroup PLACE --interface NAME [--KEY VALUE]...\n\n"
+		printf("usage: vpnleash run [--check] [-c FILE]\n"
+		       "       vpnleash run [--check] --cgroup PLACE --interface NAME [--KEY VALUE]...\n\n"
 		       "The daemon, in the foreground. With options: one tunnel. Else it reads a configuration:\n" CONFIG_FILE
 		       ", or FILE, with conf.d/*.conf beside it; SIGHUP reads it again.\n"
 		       "Containers are also leashed by their labels (vpnleash.interface=NAME), even without a file.\n"
-		       "\n");
+		       "--check: only say what is wrong with the configuration, or what would be done.\n\n");
 		config_print_keys(stdout);
 		printf("\n"
 		       "example: vpnleash run --cgroup /torrent/qb --interface CloudflareWARP \\\n"
 		       "             --netns /run/netns/vpn --probe icmp:1.1.1.1\n\n"
 		       "SIGTERM ends it. The gates stay on, and shut when the last lease runs out.\n"
-		       "Exit codes: 0 ended, 2 usage, 4 missing privilege or kernel feature, 5 other failure.\n");
+		       "Exit codes: 0 ended (or nothing is wrong), 2 usage, 4 missing privilege or kernel feature,\n"
+		       "            5 other failure.\n");
 		return EXIT_GOOD;
 	}
+	check = wants_check(&argc, argv);
 	r = read_config(argc, argv, true, &config, &file, err);
 	if (r)
 		return r;
-	r = daemon_run(&config, file, err);
+	r = check ? run_check(&config, file, err) : daemon_run(&config, file, err);
 	config_free(&config);
 	return r;
 }
