@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # vpnleash: `make help` lists the targets. Every product is under build/; V=1 shows the commands.
 
-VERSION	      := 0.1
+# one place for it and the date of its release
+VERSION	      := $(shell sed -n 's/^\#\# \([0-9][^ ]*\) .*/\1/p' CHANGELOG.md | head -n 1)
 PREFIX	      ?= /usr/local
 SBINDIR	      ?= $(PREFIX)/sbin
 MANDIR	      ?= $(PREFIX)/share/man
 SYSTEMDDIR    ?= $(PREFIX)/lib/systemd/system
-HOOKSDIR      ?= $(PREFIX)/lib/vpnleash/hooks
-EXAMPLESDIR   ?= $(PREFIX)/share/doc/vpnleash/examples
+LIBDIR	      ?= $(PREFIX)/lib/vpnleash
+HOOKSDIR      ?= $(LIBDIR)/hooks
+DOCDIR	      ?= $(PREFIX)/share/doc/vpnleash
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+SYSUSERSDIR   ?= $(PREFIX)/lib/sysusers.d
 B	      := build
 
 CC	      ?= gcc
@@ -39,9 +43,6 @@ FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c user/conf
 		 engine/docker_record.c engine/docker_remake.c report/control.c prober/wire.c watch/process.c watch/wireguard.c))
 FUZZERS	      := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZFLAGS     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-UNITS	      := $(notdir $(wildcard dist/systemd/*))
-HOOKS	      := $(notdir $(wildcard dist/hooks/*))
-EXAMPLES      := $(notdir $(wildcard dist/examples/*))
 TOOLSRC	      := $(wildcard tests/attack/*.c tests/tools/*.c)
 TOOLS	      := $(B)/tests/prove $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(TOOLSRC))) \
 		 $(patsubst %.c,$(B)/%.o,$(filter %.bpf.c,$(TOOLSRC)))
@@ -53,7 +54,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench install uninstall clean format lint help
+.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench deb install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -87,7 +88,9 @@ $(B)/%_calls.h: bpf/syscalls.c
 
 $(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
 	$(call msg,CC,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) -c $< -o $@
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(B)/user/main.o: CHANGELOG.md
 
 $(B)/vpnleash: $(OBJ)
 	$(call msg,LD,$@)
@@ -163,8 +166,8 @@ check-%: deps ## one group alone: check-unit check-bpf check-leak check-e2e; T=p
 check-vm: deps ## the gate's cases on other kernels: K='5.10 6.1 6.12 sid'
 	$(Q)$(MAKE) --no-print-directory tests && tests/vm/check $(K)
 
-check-systemd: deps ## systemd's units and real engines, in Debian K='12 13'; T=pattern chooses
-	$(Q)$(MAKE) --no-print-directory tests && T='$(T)' tests/vm/systemd.d/run $(filter 12 13,$(K))
+check-systemd: deps ## systemd's units, real engines, the package, in Debian K='12 13'; T=pattern chooses
+	$(Q)$(MAKE) --no-print-directory tests deb && T='$(T)' tests/vm/systemd.d/run $(filter 12 13,$(K))
 
 bench: tests $(B)/tests/bench/bench ## ratios to peers, latencies, sizes; T='packet udp' chooses (docs/performance.md)
 	$(Q)BUILD=$(B) tests/bench/run $(T)
@@ -177,19 +180,30 @@ fuzzers: $(FUZZERS) # build them
 sanitized: $(UNIT)
 	$(Q)BUILD=$(B) tests/run unit
 
-install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
-	install -D -m 755 $(B)/vpnleash $(DESTDIR)$(SBINDIR)/vpnleash
-	install -D -m 644 dist/man/vpnleash.8 $(DESTDIR)$(MANDIR)/man8/vpnleash.8
-	install -D -m 644 dist/man/vpnleash.conf.5 $(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5
-	for unit in $(UNITS); do sed 's|@SBINDIR@|$(SBINDIR)|' dist/systemd/$$unit | \
-		install -D -m 644 /dev/stdin $(DESTDIR)$(SYSTEMDDIR)/$$unit || exit; done
-	install -D -m 755 -t $(DESTDIR)$(HOOKSDIR) $(HOOKS:%=dist/hooks/%)
-	install -D -m 755 -t $(DESTDIR)$(EXAMPLESDIR) $(EXAMPLES:%=dist/examples/%)
+deb: ## build/deb/vpnleash_VERSION-1_ARCH.deb, by debhelper; for this Debian and newer ones
+	$(Q)dist/package '$(VERSION)'
 
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(SBINDIR)/vpnleash $(DESTDIR)$(MANDIR)/man8/vpnleash.8 \
-		$(DESTDIR)$(MANDIR)/man5/vpnleash.conf.5 $(UNITS:%=$(DESTDIR)$(SYSTEMDDIR)/%) \
-		$(HOOKS:%=$(DESTDIR)$(HOOKSDIR)/%) $(EXAMPLES:%=$(DESTDIR)$(EXAMPLESDIR)/%)
+# Nothing goes to /etc, and nothing is enabled.
+install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
+	install -D -m 755 -t $(DESTDIR)$(SBINDIR) $(B)/vpnleash
+	for page in dist/man/*; do sed 's|/usr/local/lib/vpnleash|$(LIBDIR)|' $$page | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
+	install -D -m 644 -t $(DESTDIR)$(COMPLETIONDIR) dist/completion/vpnleash
+	install -D -m 644 -t $(DESTDIR)$(SYSUSERSDIR) dist/sysusers/vpnleash.conf
+	for unit in dist/systemd/*; do sed 's|@SBINDIR@|$(SBINDIR)|' $$unit | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(SYSTEMDDIR)/$${unit##*/} || exit; done
+	install -D -m 755 -t $(DESTDIR)$(HOOKSDIR) dist/hooks/*
+	sed 's|@SBINDIR@|$(SBINDIR)|' dist/take-off | install -D -m 755 /dev/stdin $(DESTDIR)$(LIBDIR)/take-off
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) CHANGELOG.md README.md SECURITY.md
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/docs docs/*.md
+	install -D -m 755 -t $(DESTDIR)$(DOCDIR)/examples dist/examples/*
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples dist/vpnleash.conf
+
+uninstall: ## remove what install put there, and no more; see docs/taking-it-off.md first
+	$(Q)rm -rf $(B)/installed && $(MAKE) -s install DESTDIR=$(abspath $(B)/installed) && cd $(B)/installed && \
+		find . -type f | while read -r file; do rm -f "$(DESTDIR)/$$file"; done && \
+		find . -depth -type d -path '*/vpnleash*' | while read -r dir; do \
+			rmdir --ignore-fail-on-non-empty "$(DESTDIR)/$$dir"; done
 
 CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch] user/*/*.[ch] tests/*.c \
 		 tests/*/*.[ch])
@@ -197,7 +211,7 @@ CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch]
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps $(wildcard dist/hooks/* dist/examples/*) dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
+SCRIPTS	      := .ci/run dist/deps dist/package dist/take-off dist/completion/vpnleash $(wildcard dist/debian/*.p*) $(wildcard dist/hooks/* dist/examples/*) dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, who calls whom
@@ -213,7 +227,7 @@ check-mutants: deps ## each one-line mutant must make its named case fail
 	$(Q)tests/mutants/run
 
 check-slow: deps ## the long forms: soaks, every case on every kernel, an hour of fuzzing each, the mutants (hours)
-	$(Q)$(MAKE) --no-print-directory tests && \
+	$(Q)$(MAKE) --no-print-directory tests deb && \
 		SOAK=600 TIMES=100 tests/run leak/T53_vpn_lives leak/bootstrap leak/T45_hotplug && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
 		env BOUND_FACTOR=6 tests/run bpf leak && \
 		TIMES=1000 tests/run leak/T84_thousand_dead_cgroups && FULL=1 tests/run leak/T57_every_step && \
