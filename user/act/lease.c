@@ -161,6 +161,17 @@ uint32_t lease_ifindex(const struct leases *l, unsigned int slot)
 	return l->slots[slot].ifindex;
 }
 
+void lease_passed(const struct leases *l, unsigned int slot, uint64_t *ret_out, uint64_t *ret_in)
+{
+	bool known = !bpf_map_lookup_elem(l->pins->liveness, &slot, l->per_cpu);
+
+	*ret_out = *ret_in = 0;
+	for (int i = 0; known && i < l->cpus; i++) {
+		*ret_out += l->per_cpu[i].tx_packets;
+		*ret_in += l->per_cpu[i].rx_packets;
+	}
+}
+
 uint64_t lease_seen_ns(const struct leases *l, unsigned int slot)
 {
 	uint64_t seen_ns = 0;

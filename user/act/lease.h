@@ -37,6 +37,8 @@ uint64_t lease_expires_ns(const struct leases *l, unsigned int slot);
 uint32_t lease_ifindex(const struct leases *l, unsigned int slot); /* 0: slot 0 */
 /* The newest sign of life that the gates saw on that slot's tunnel, 0 if none. */
 uint64_t lease_seen_ns(const struct leases *l, unsigned int slot);
+/* Packets that the gates have let through since the slot is that tunnel's. */
+void lease_passed(const struct leases *l, unsigned int slot, uint64_t *ret_out, uint64_t *ret_in);
 
 /* Records. All return 0 or -errno. */
 /* New: barred, without a slot; one that is there keeps its flags and slot, but for `made`, which is

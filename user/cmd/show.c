@@ -78,29 +78,11 @@ int cmd_status(int argc, char **argv, struct error *err)
 /* The daemon answers, and of what is there nothing lacks its gate or its guard. */
 static int check_daemon(const json_t *report, bool daemon)
 {
-	const char *lacks = daemon ? NULL : "no daemon", *of = "", *name;
-	json_t *j;
-	size_t i;
+	char lacks[REPORT_LACKS] = "no daemon";
+	bool good = daemon && report_complete(report, lacks);
 
-	json_array_foreach(json_object_get(report, "tunnels"), i, j) {
-		const json_t *guard = json_object_get(j, "guard");
-
-		name = json_string_value(json_object_get(guard, "state"));
-		if (lacks || !name || strcmp(name, "incomplete"))
-			continue;
-		lacks = "the guard is not complete: ";
-		of = json_string_value(json_object_get(j, "name"));
-	}
-	json_array_foreach(json_object_get(report, "workloads"), i, j) {
-		name = json_string_value(json_object_get(j, "state"));
-		if (lacks || !name || !strcmp(name, "waiting") || !strcmp(name, "stopped") ||
-		    json_integer_value(json_object_get(j, "cgroup_id")))
-			continue;
-		lacks = "there is no gate on ";
-		of = json_string_value(json_object_get(j, "name"));
-	}
-	printf("vpnleash: %s%s\n", lacks ? lacks : "gate and guard are in place", lacks ? of : "");
-	return lacks ? EXIT_NEGATIVE : EXIT_GOOD;
+	printf("vpnleash: %s\n", good ? "gate and guard are in place" : lacks);
+	return good ? EXIT_GOOD : EXIT_NEGATIVE;
 }
 
 int cmd_check(int argc, char **argv, struct error *err)

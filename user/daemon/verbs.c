@@ -140,9 +140,11 @@ static json_t *tunnel_status(struct tunnel *t)
 	char watched[PROBE_TEXT] = "silence not watched", why[2000], netns[PATH_MAX];
 	const struct probe_rules *rules = &t->config.probes;
 	const struct measure *m = &t->probes.measure;
+	uint64_t passed_out, passed_in;
 
 	if (rules->n)
 		probe_text(&rules->rule[t->probes.kept], watched);
+	lease_passed(t->daemon->leases, t->slot, &passed_out, &passed_in);
 	return report_tunnel_json(
 		&(struct report_tunnel) { .name = t->config.name,
 					  .interface = t->config.interface,
@@ -150,6 +152,8 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .state = tunnel_state_name(t->state),
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
+					  .passed_out = passed_out,
+					  .passed_in = passed_in,
 					  .watched = watched,
 					  .patience_ns = probes_patience_ns(t),
 					  .fixed = t->config.patience_ns != 0,
@@ -198,7 +202,7 @@ static const char *place_of(const struct workload *w, char buf[PATH_MAX])
 
 static json_t *workload_status(struct workload *w)
 {
-	char dns[64], trouble[2 * DELEGATION_LEN], place[PATH_MAX];
+	char dns[64], trouble[2 * DELEGATION_LEN], place[PATH_MAX], text[2 * CONTAINER_COMMAND_LEN];
 	struct daemon *d = w->daemon;
 	uint64_t now = now_boot_ns(), expires = lease_expires_ns(d->leases, w->tunnel->slot);
 	struct workload_record record = { 0 };
@@ -212,6 +216,7 @@ static json_t *workload_status(struct workload *w)
 				     .ipv6 = w->ipv6,
 				     .lease_left_ns = expires > now ? expires - now : 0,
 				     .changed_ns = w->changed_ns };
+	json_t *j;
 
 	if (w->bound && !record_get(d->leases, w->bound, &record))
 		r.frozen_by_us = record.flags & WORKLOAD_FROZEN_BY_US;
@@ -225,7 +230,13 @@ static json_t *workload_status(struct workload *w)
 	r.held = w->held;
 	r.trouble = workload_trouble(w, trouble, sizeof(trouble));
 	report_read_drops(gate_pins(d->gate), w->bound, r.dropped);
-	return report_workload_json(&r);
+	j = report_workload_json(&r);
+	/* the last decision in words: on which evidence, why, what to do */
+	json_object_set_new(j, "evidence",
+			    json_string(w->why ? input_text(w->why) : "it has not run yet"));
+	json_object_set_new(j, "why", json_string(cause_text(w, text, sizeof(text))));
+	json_object_set_new(j, "remedy", json_string(cause_to_do(w, text, sizeof(text))));
+	return j;
 }
 
 struct left_behind {
@@ -371,21 +382,16 @@ static json_t *answer_hold(struct daemon *d, const struct request *q, struct err
 	return json_pack("{s:s,s:b}", "state", workload_state_name(w->state), "held", held);
 }
 
-/* The last decision in words: what, since when, on which evidence, what to do. */
+/* What `status` says of it, and who of the LAN was kept out. */
 static json_t *answer_why(struct daemon *d, const struct request *q, struct error *err)
 {
 	struct workload *w = verbs_find(d, q->workload, err);
-	char text[2 * CONTAINER_COMMAND_LEN];
 	json_t *j;
 
 	if (!w)
 		return NULL;
 	j = workload_status(w);
-	json_object_set_new(j, "evidence",
-			    json_string(w->why ? input_text(w->why) : "it has not run yet"));
-	json_object_set_new(j, "why", json_string(cause_text(w, text, sizeof(text))));
 	json_object_set_new(j, "refused", refused_list(w->tunnel));
-	json_object_set_new(j, "remedy", json_string(cause_to_do(w, text, sizeof(text))));
 	return j;
 }
 

@@ -123,6 +123,8 @@ json_t *report_tunnel_json(const struct report_tunnel *t)
 	json_object_set_new(j, "state", report_text(t->state));
 	json_object_set_new(j, "ifindex", json_integer(t->ifindex));
 	json_object_set_new(j, "lease_left_ms", milliseconds(t->lease_left_ns));
+	json_object_set_new(j, "passed_out", json_integer((json_int_t)t->passed_out));
+	json_object_set_new(j, "passed_in", json_integer((json_int_t)t->passed_in));
 	json_object_set_new(j, "watched", report_text(t->watched));
 	json_object_set_new(j, "patience_ms", milliseconds(t->patience_ns));
 	json_object_set_new(j, "patience_fixed", json_boolean(t->fixed));
@@ -216,7 +218,7 @@ static const char *get(const json_t *j, const char *key)
 	return s ? s : "-";
 }
 
-static void print_duration(char *buf, size_t size, json_int_t ms)
+void report_duration(char *buf, size_t size, json_int_t ms)
 {
 	if (ms < 10000)
 		snprintf(buf, size, "%lld.%llds", ms / 1000, ms % 1000 / 100);
@@ -228,7 +230,7 @@ static void print_duration(char *buf, size_t size, json_int_t ms)
 		snprintf(buf, size, "%lldd", ms / 86400000);
 }
 
-static void print_drops(FILE *out, const json_t *dropped)
+void report_print_drops(FILE *out, const json_t *dropped)
 {
 	const char *name;
 	json_t *n;
@@ -275,7 +277,7 @@ static void print_guard(FILE *out, const json_t *guard)
 	print_list(out, ", endpoints ", json_object_get(guard, "endpoints"));
 	if (json_object_size(json_object_get(guard, "dropped"))) {
 		fprintf(out, ", dropped ");
-		print_drops(out, json_object_get(guard, "dropped"));
+		report_print_drops(out, json_object_get(guard, "dropped"));
 	} else {
 		fprintf(out, "\n");
 	}
@@ -399,20 +401,20 @@ void report_print(FILE *out, const json_t *report, bool at_length)
 		json_int_t left = json_integer_value(json_object_get(j, "lease_left_ms"));
 		char since[32], lease[32] = "none";
 
-		print_duration(since, sizeof(since),
-			       json_integer_value(json_object_get(j, "since_ms")));
+		report_duration(since, sizeof(since),
+				json_integer_value(json_object_get(j, "since_ms")));
 		if (left)
-			print_duration(lease, sizeof(lease), left);
+			report_duration(lease, sizeof(lease), left);
 		fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s ", get(j, "name"),
 			json_is_true(json_object_get(j, "held")) ? "held" : get(j, "state"), since,
 			get(j, "tunnel"), lease, get(j, "guard"));
-		print_drops(out, json_object_get(j, "dropped"));
+		report_print_drops(out, json_object_get(j, "dropped"));
 	}
 	json_array_foreach(tunnels, i, j) {
 		char patience[32];
 
-		print_duration(patience, sizeof(patience),
-			       json_integer_value(json_object_get(j, "patience_ms")));
+		report_duration(patience, sizeof(patience),
+				json_integer_value(json_object_get(j, "patience_ms")));
 		fprintf(out, "tunnel %s in %s: %s (%s), %s, patience %s\n", get(j, "interface"),
 			get(j, "netns"), get(j, "state"), get(j, "why"), get(j, "watched"),
 			patience);
@@ -445,12 +447,12 @@ void report_print_why(FILE *out, const json_t *why)
 	char since[32];
 	size_t i;
 
-	print_duration(since, sizeof(since), json_integer_value(json_object_get(why, "since_ms")));
+	report_duration(since, sizeof(since), json_integer_value(json_object_get(why, "since_ms")));
 	fprintf(out, "%s is %s since %s: %s\n", get(why, "name"), get(why, "state"), since,
 		get(why, "evidence"));
 	fprintf(out, "because %s\n", get(why, "why"));
 	fprintf(out, "dropped: ");
-	print_drops(out, json_object_get(why, "dropped"));
+	report_print_drops(out, json_object_get(why, "dropped"));
 	json_array_foreach(json_object_get(why, "refused"), i, refused)
 		fprintf(out, "refused: %s\n", json_string_value(refused));
 	fprintf(out, "%s\n", get(why, "remedy"));
@@ -521,5 +523,28 @@ bool report_all_open(const json_t *report)
 	json_array_foreach(json_object_get(report, "workloads"), i, j)
 		if (strcmp(get(j, "state"), "open") && strcmp(get(j, "state"), "locked"))
 			return false;
+	return true;
+}
+
+bool report_complete(const json_t *report, char ret_lacks[REPORT_LACKS])
+{
+	const json_t *j;
+	size_t i;
+
+	json_array_foreach(json_object_get(report, "tunnels"), i, j) {
+		if (strcmp(get(json_object_get(j, "guard"), "state"), "incomplete") != 0)
+			continue;
+		snprintf(ret_lacks, REPORT_LACKS, "the guard is not complete: %s", get(j, "name"));
+		return false;
+	}
+	json_array_foreach(json_object_get(report, "workloads"), i, j) {
+		const char *state = get(j, "state");
+
+		if (!strcmp(state, "waiting") || !strcmp(state, "stopped") ||
+		    json_integer_value(json_object_get(j, "cgroup_id")))
+			continue;
+		snprintf(ret_lacks, REPORT_LACKS, "there is no gate on %s", get(j, "name"));
+		return false;
+	}
 	return true;
 }

@@ -27,8 +27,9 @@ struct report_identity {
 struct report_tunnel {
 	const char *name, *interface, *netns, *state; /* state NULL: no daemon to know it */
 	uint32_t ifindex;
-	uint64_t lease_left_ns; /* 0: no live lease */
-	const char *watched;	/* the probe that is kept, or "silence not watched" */
+	uint64_t lease_left_ns;		/* 0: no live lease */
+	uint64_t passed_out, passed_in; /* packets that the gates let through */
+	const char *watched;		/* the probe that is kept, or "silence not watched" */
 	uint64_t patience_ns, rtt_ns;
 	bool fixed; /* the patience is configured */
 	unsigned int loss_percent;
@@ -82,9 +83,15 @@ json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_r
 
 /* The table for people; at length: with each probe. */
 void report_print(FILE *out, const json_t *report, bool at_length);
+/* "2.4s", "12s", "3h05m", "4d"; "wrong_ifindex 12, ipv6 3" with an end of line, or "none". */
+void report_duration(char *buf, size_t size, json_int_t ms);
+void report_print_drops(FILE *out, const json_t *dropped);
 /* What `why` and `events` show of the daemon's answers. */
 void report_print_why(FILE *out, const json_t *why);
 void report_print_event(FILE *out, const json_t *record);
 /* Is there a workload, and are all open? */
 bool report_any(const json_t *report);
 bool report_all_open(const json_t *report);
+/* Has each workload and each tunnel that is there its gate and its guard? If not: what lacks. */
+#define REPORT_LACKS 600
+bool report_complete(const json_t *report, char ret_lacks[REPORT_LACKS]);
