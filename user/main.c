@@ -17,6 +17,7 @@ static const struct command {
 	{ "exec", "run a command that can use nothing but the tunnel", cmd_exec },
 	{ "lock", "shut cgroups: attach the gate, which passes nothing until `run`", cmd_lock },
 	{ "status", "what is leashed, to which tunnel, and whether it is open", cmd_status },
+	{ "top", "what `status` says, live in the terminal, with packets over time", cmd_top },
 	{ "check", "is this workload open? for health checks", cmd_check },
 	{ "why", "why a workload (a leashed cgroup) is open or shut, in words", cmd_why },
 	{ "events", "state changes and dropped packets, as they happen", cmd_events },
