@@ -71,10 +71,17 @@ $(B)/vpnleash.skel.h: $(B)/linked.bpf.o
 	$(call msg,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name vpnleash_bpf > $@
 
+# a file as a string: $(call embed,NAME,FILE)
+embed	       = { echo 'static const char $(1)[] ='; \
+		 sed 's/\\/\\\\/g; s/"/\\"/g; s/^/\t"/; s/$$/\\n"/' $(2); echo ';'; }
+
 $(B)/lab.sh.h: user/lab.sh
 	$(call msg,EMBED,$@)
-	$(Q)mkdir -p $(@D) && { echo 'static const char lab_sh[] ='; \
-		sed 's/\\/\\\\/g; s/"/\\"/g; s/^/\t"/; s/$$/\\n"/' $<; echo ';'; } > $@
+	$(Q)mkdir -p $(@D) && $(call embed,lab_sh,$<) > $@
+
+$(B)/page.h: $(addprefix user/listen/page.,html css js)
+	$(call msg,EMBED,$@)
+	$(Q)mkdir -p $(@D) && { $(foreach kind,html css js,$(call embed,page_$(kind),user/listen/page.$(kind));) } > $@
 
 # made anew if PREFIX is another than it was
 $(B)/paths.h: FORCE
@@ -86,7 +93,7 @@ $(B)/%_calls.h: bpf/syscalls.c
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
 		$@.gen $* > $@; r=$$?; rm -f $@.gen; exit $$r
 
-$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
+$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/page.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
@@ -197,7 +204,7 @@ install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) CHANGELOG.md README.md SECURITY.md
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/docs docs/*.md
 	install -D -m 755 -t $(DESTDIR)$(DOCDIR)/examples dist/examples/*
-	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples dist/vpnleash.conf
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples dist/vpnleash.conf dist/prometheus/* dist/grafana/*
 
 uninstall: ## remove what install put there, and no more; see docs/taking-it-off.md first
 	$(Q)rm -rf $(B)/installed && $(MAKE) -s install DESTDIR=$(abspath $(B)/installed) && cd $(B)/installed && \

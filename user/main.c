@@ -25,6 +25,7 @@ static const struct command {
 	{ "release", "end a hold", cmd_hold },
 	{ "detach", "take the gate off, and thaw what vpnleash froze", cmd_detach },
 	{ "drill", "rehearse failures on the live system, and time what follows", cmd_drill },
+	{ "listen", "metrics and a page of all this, by HTTP on 127.0.0.1:9469", cmd_listen },
 	{ "doctor", "what this machine lacks, and what to do about it", cmd_doctor },
 	{ "verify", "prove on this machine that nothing gets past the leash", cmd_verify },
 	{ "demo", "the whole story on this machine, in namespaces of its own", cmd_demo },

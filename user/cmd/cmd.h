@@ -24,6 +24,7 @@ int cmd_drill(int argc, char **argv, struct error *err);
 int cmd_hold(int argc, char **argv, struct error *err); /* and release */
 int cmd_detach(int argc, char **argv, struct error *err);
 int cmd_top(int argc, char **argv, struct error *err);
+int cmd_listen(int argc, char **argv, struct error *err);
 int cmd_doctor(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
 int cmd_demo(int argc, char **argv, struct error *err);
