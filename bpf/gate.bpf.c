@@ -30,6 +30,9 @@ const volatile __u32 level = 1;
 /* The kernel can not show the gate a packet's device: `netns_cookies` has the socket's netns. */
 const volatile bool netns_by_socket = false;
 
+/* The object's .bss, a map of one element: it is read without a lookup. */
+struct near_line near_records[VPNLEASH_NEAR_LINES];
+
 /* The first word of struct workload_record, read in one load; see there. */
 union workload_word {
 	__u64 word;
@@ -40,23 +43,33 @@ union workload_word {
 	};
 };
 
-/* The record of that cgroup, as one load has it; all 0 if there is none, or if the element is
- * another cgroup's by now. Slot 0 never has a lease. */
-static __always_inline union workload_word workload_of(__u64 cgroup_id)
+/* The record of that cgroup as it lies near, in one load; all 0: look into the hash. */
+static __always_inline union workload_word near_word(__u64 cgroup_id)
 {
-	__u32 line = near_line(cgroup_id);
-	const struct near_line *near = bpf_map_lookup_elem(&near_records, &line);
-	const struct workload_record *w;
+	const struct near_line *near = &near_records[near_line(cgroup_id)];
 	union workload_word record;
 
 #pragma unroll
-	for (int i = 0; near && i < VPNLEASH_NEAR_WAYS; i++) {
+	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++) {
 		/* the word before the id: a place is free before it is another's */
 		record.word = *(const volatile __u64 *)&near->word[i];
 		if (record.cgroup_tag == (__u32)cgroup_id &&
 		    *(const volatile __u64 *)&near->cgroup_id[i] == cgroup_id)
 			return record;
 	}
+	record.word = 0;
+	return record;
+}
+
+/* All 0 if there is none, or if the element is another cgroup's by now. Slot 0 never has a lease.
+ */
+static __always_inline union workload_word workload_of(__u64 cgroup_id)
+{
+	union workload_word record = near_word(cgroup_id);
+	const struct workload_record *w;
+
+	if (record.word)
+		return record;
 	w = bpf_map_lookup_elem(&workloads, &cgroup_id);
 	record.word = w ? *(const volatile __u64 *)w : 0;
 	if (record.cgroup_tag != (__u32)cgroup_id)
@@ -104,25 +117,6 @@ static __always_inline bool alive(__u64 expires_ns, __u64 now_ns)
 {
 	/* the cap: neither a bug nor a tampered map may open the gate for long */
 	return now_ns < expires_ns && expires_ns - now_ns <= VPNLEASH_LEASE_CAP_NS;
-}
-
-/*
- * Was this very expiry found alive on this CPU in this jiffy? Then so it is still, within a tick;
- * reading the boot clock would be a third of what a passing packet costs. Another expiry is
- * compared anew; none at all is seen on every packet. Jiffies stand still in suspend, so that one
- * tick is also the most that an expiry is late after it.
- */
-static __always_inline bool alive_this_jiffy(struct liveness *life, __u64 expires_ns)
-{
-	__u64 jiffy = bpf_jiffies64();
-
-	if (life->checked_jiffy == jiffy && life->checked_expires_ns == expires_ns)
-		return true;
-	if (!alive(expires_ns, bpf_ktime_get_boot_ns()))
-		return false;
-	life->checked_expires_ns = expires_ns;
-	life->checked_jiffy = jiffy;
-	return true;
 }
 
 /* Loopback may carry 127.0.0.0/8, ::1 and packets to oneself, but nothing to Docker's resolver:
@@ -217,35 +211,79 @@ static __always_inline bool is_exception(struct __sk_buff *skb, __u64 id, __u16 
 }
 
 /* A sign of life, whatever becomes of the packet. Only what was sent to this host: one's own
- * multicast loops back with the tun's ifindex. */
-static __always_inline void note_life(struct __sk_buff *skb, const struct lease *lease,
-				      struct liveness *life)
+ * multicast loops back with the tun's ifindex. True: there was one in this jiffy. */
+static __always_inline bool note_life(struct __sk_buff *skb, const struct lease *lease, __u32 slot,
+				      __u64 jiffy)
 {
-	__u64 jiffy = bpf_jiffies64();
+	struct liveness *life = bpf_map_lookup_elem(&liveness, &slot);
 
-	if (life->seen_jiffy == jiffy || skb->pkt_type != PACKET_HOST ||
-	    !on_interface(skb, lease) || !in_netns(skb, lease))
-		return;
+	if (!life || life->seen_jiffy == jiffy)
+		return life;
+	if (skb->pkt_type != PACKET_HOST || !on_interface(skb, lease) || !in_netns(skb, lease))
+		return false;
 	life->seen_ns = bpf_ktime_get_boot_ns();
 	life->seen_jiffy = jiffy;
+	return true;
+}
+
+/* The packet's device as an address in the kernel, compared and never followed; 0: not shown. */
+static __always_inline __u64 device_of(struct __sk_buff *skb)
+{
+	if (netns_by_socket)
+		return 0;
+	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
+
+	return (__u64)packet->dev;
+}
+
+/*
+ * Did a packet pass under this very expiry, by this very device, in this jiffy? Then so may this
+ * one; the boot clock and the device's identity would be half of what a passing packet costs. All
+ * else that can shut the gate is looked at: no lease, another expiry, the record's flags. What the
+ * jiffy hides is at most a tick late, also after a suspend, in which jiffies stand still.
+ */
+static __always_inline bool passed_this_jiffy(struct __sk_buff *skb, union workload_word record,
+					      bool ingress)
+{
+	/* what the workload of an `allow` sends may be an answer to the LAN */
+	const __u16 looked_at = WORKLOAD_ADMITTED | WORKLOAD_HELD | (ingress ? 0 : WORKLOAD_ALLOW);
+	__u32 slot = record.slot;
+	const struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
+	__u64 jiffy = bpf_jiffies64(), expires_ns;
+	__u16 flags = record.flags;
+
+	if (!lease || (flags & looked_at) != WORKLOAD_ADMITTED)
+		return false;
+	if (!is_ipv4(skb->protocol) && !(flags & WORKLOAD_IPV6))
+		return false;
+	expires_ns = *(const volatile __u64 *)&lease->expires_ns;
+	if (!expires_ns || expires_ns + jiffy != (ingress ? lease->passed_in : lease->passed_out))
+		return false;
+	return netns_by_socket ? on_interface(skb, lease) && in_netns(skb, lease)
+			       : device_of(skb) == lease->device;
+}
+
+/* The stamp is one word, so that no two CPUs can write half of it each. */
+static __always_inline void note_passed(struct __sk_buff *skb, struct lease *lease,
+					__u64 expires_ns, __u64 jiffy, bool ingress)
+{
+	*(volatile __u64 *)&lease->device = device_of(skb);
+	*(volatile __u64 *)(ingress ? &lease->passed_in : &lease->passed_out) = expires_ns + jiffy;
 }
 
 /* May it pass by its tunnel? If not, why; the most telling first. */
-static __always_inline enum reason judge_lease(struct __sk_buff *skb, union workload_word record,
-					       const struct lease *lease, struct liveness *life)
+static __always_inline enum reason judge_lease(struct __sk_buff *skb, __u16 flags,
+					       const struct lease *lease, __u64 expires_ns)
 {
-	/* before the identity: a lease seen alive has its identity in place */
-	__u64 expires_ns = *(const volatile __u64 *)&lease->expires_ns;
-
-	if (record.flags & WORKLOAD_HELD)
+	if (flags & WORKLOAD_HELD)
 		return REASON_HELD;
-	if (!is_ipv4(skb->protocol) && !(record.flags & WORKLOAD_IPV6))
+	if (!is_ipv4(skb->protocol) && !(flags & WORKLOAD_IPV6))
 		return REASON_IPV6;
 	if (!expires_ns)
 		return REASON_NO_LEASE;
-	if (!alive_this_jiffy(life, expires_ns))
+	if (!alive(expires_ns, bpf_ktime_get_boot_ns()))
 		return REASON_EXPIRED;
-	if (!(record.flags & WORKLOAD_ADMITTED))
+	if (!(flags & WORKLOAD_ADMITTED))
 		return REASON_BARRED;
 	if (!in_netns(skb, lease))
 		return REASON_WRONG_NETNS;
@@ -261,22 +299,19 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 		return reason || ingress ? reason : judge_question(skb, id, ret_audit);
 	}
 
+	__u64 jiffy = bpf_jiffies64(); /* before the clock: what is stamped was alive later */
 	union workload_word record = workload_of(id);
-
-	if (!record.word)
-		return REASON_UNKNOWN;
-
 	__u32 slot = record.slot;
 	struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
-	struct liveness *life = bpf_map_lookup_elem(&liveness, &slot);
 
-	if (!lease || !life)
+	if (!record.word || !lease)
 		return REASON_UNKNOWN;
 	*ret_audit = record.flags & WORKLOAD_AUDIT;
-	if (ingress)
-		note_life(skb, lease, life);
 
-	enum reason reason = judge_lease(skb, record, lease, life);
+	bool seen = ingress && note_life(skb, lease, slot, jiffy);
+	/* before the identity: a lease seen alive has its identity in place */
+	__u64 expires_ns = *(const volatile __u64 *)&lease->expires_ns;
+	enum reason reason = judge_lease(skb, record.flags, lease, expires_ns);
 
 	if (reason) {
 		if (record.flags & (WORKLOAD_ALLOW | WORKLOAD_REACH) && !on_interface(skb, lease) &&
@@ -284,12 +319,10 @@ static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool i
 			return REASON_PASS;
 		return reason;
 	}
+	if (!ingress || seen) /* until a sign of life is known, each packet may be one */
+		note_passed(skb, lease, expires_ns, jiffy, ingress);
 	if (record.flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_of(skb)))
 		return REASON_LAN_REPLY;
-	if (ingress)
-		life->rx_packets++;
-	else
-		life->tx_packets++;
 	return REASON_PASS;
 }
 
@@ -304,9 +337,9 @@ static __always_inline __u64 counted_under(struct __sk_buff *skb, __u64 id)
 	return slice;
 }
 
-static __always_inline int gate(struct __sk_buff *skb, bool ingress)
+/* Not inlined: the registers are for the packet that passes. */
+static __noinline int judge_and_count(struct __sk_buff *skb, __u64 cgroup_id, bool ingress)
 {
-	__u64 cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
 	bool audit = false;
 	enum reason reason = judge(skb, cgroup_id, ingress, &audit);
 	struct dropped d = {
@@ -321,6 +354,15 @@ static __always_inline int gate(struct __sk_buff *skb, bool ingress)
 	if (audit)
 		return PASS;
 	return DROP;
+}
+
+static __always_inline int gate(struct __sk_buff *skb, bool ingress)
+{
+	__u64 cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
+
+	if (passed_this_jiffy(skb, near_word(cgroup_id), ingress))
+		return PASS;
+	return judge_and_count(skb, cgroup_id, ingress);
 }
 
 SEC("cgroup_skb/egress")

@@ -35,14 +35,6 @@ MAP struct {
 } workloads SEC(".maps");
 
 MAP struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, VPNLEASH_NEAR_LINES);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32); /* near_line() of the cgroup id */
-	__type(value, struct near_line);
-} near_records SEC(".maps");
-
-MAP struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, VPNLEASH_COUNTERS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 7
+#define VPNLEASH_ABI_VERSION 8
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -35,8 +35,9 @@ struct header {
 
 /*
  * `leases`, by slot: "this interface, in this netns, until then". Written by the daemon alone, by
- * plain stores into the mapped array. netns_cookie, ifindex and link_type are immutable while a
- * gate may read the slot; granting, renewing and revoking is one store to expires_ns.
+ * plain stores into the mapped array, but for what the gate notes once a jiffy. netns_cookie,
+ * ifindex and link_type are immutable while a gate may read the slot; granting, renewing and
+ * revoking is one store to expires_ns.
  */
 struct lease {
 	__u64 netns_cookie; /* 0: slot never used */
@@ -46,9 +47,10 @@ struct lease {
 			  * not read a packet's device (before v6.2) it is not compared */
 	__u32 reserved;
 	__u64 expires_ns; /* 0: no lease */
-	__u64 granted_ns; /* when `down` became `up` */
+	__u64 device;	  /* by the gate: the kernel's address of this tunnel's device */
 	__u64 seen_ns;	  /* the tunnel's last sign of life that the daemon has acted on */
-	__u64 reserved_[2];
+	/* by the gate: expires_ns, plus the jiffy in which a packet passed by `device` */
+	__u64 passed_out, passed_in;
 };
 
 /* workload_record.flags */
@@ -138,15 +140,10 @@ struct drop_event {
 	__u8 source[16], destination[16];     /* IPv4 in the first 4 bytes */
 };
 
-/* `liveness`, per CPU, by slot: what passed, and when the tunnel last showed a sign of life. */
+/* `liveness`, per CPU, by slot: when the tunnel last showed a sign of life. */
 struct liveness {
-	__u64 tx_packets; /* passed by gate_egress */
-	__u64 rx_packets; /* passed by gate_ingress */
 	__u64 seen_ns;	  /* a packet for this host came out of the tunnel, passed or not */
 	__u64 seen_jiffy; /* when seen_ns was stamped: once a jiffy */
-	/* this expires_ns was alive in this jiffy; the gate reads the clock when either differs */
-	__u64 checked_expires_ns;
-	__u64 checked_jiffy;
 };
 
 /*
@@ -318,7 +315,7 @@ _Static_assert(sizeof(struct near_line) == 64, "near_line: one cache line");
 _Static_assert(VPNLEASH_NEAR_LINES == 1 << (64 - 53), "near_line()");
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
-_Static_assert(sizeof(struct liveness) == 48, "liveness");
+_Static_assert(sizeof(struct liveness) == 16, "liveness");
 _Static_assert(sizeof(struct guard_address) == 20 && sizeof(struct guard) == 232, "guard");
 _Static_assert(sizeof(struct address_key) == 32, "address_key");
 _Static_assert(__builtin_offsetof(struct address_key, address) * 8 == 32 + ADDRESS_KEY_BITS,

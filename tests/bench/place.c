@@ -148,7 +148,7 @@ void place_grant(struct place *p)
 {
 	uint64_t now = now_boot_ns();
 
-	lease_grant(p->leases, p->slot, now + 4 * NS_PER_SEC, now);
+	lease_renew(p->leases, p->slot, now + 4 * NS_PER_SEC, now);
 }
 
 void place_join(struct place *p)

@@ -142,7 +142,7 @@ static void grant(uint64_t for_ns)
 {
 	uint64_t now = now_boot_ns();
 
-	lease_grant(t.leases, t.slot, now + for_ns, now);
+	lease_renew(t.leases, t.slot, now + for_ns, now);
 }
 
 static void need_passes(void)
@@ -310,7 +310,7 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 	for (int i = 0; i < 50; i++) {
 		uint64_t now = now_boot_ns(), expires = now + 3 * NS_PER_MSEC, before = now, begun;
 
-		lease_grant(t.leases, t.slot, expires, now);
+		lease_renew(t.leases, t.slot, expires, now);
 		/* before: when the last packet that passed was begun */
 		for (begun = now; passes(t.egress, &p4, t.tunnel.ifindex); begun = now_boot_ns()) {
 			before = begun;
@@ -324,16 +324,53 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
+/* A packet passed just now: that hides nothing but the clock. */
+static void what_changes_counts_at_once(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1");
+	const int programs[] = { t.egress, t.ingress };
+	const uint16_t admitted = WORKLOAD_ADMITTED;
+
+	need_passes();
+	for (int i = 0; i < 20; i++) {
+		int program = programs[i & 1];
+
+		record_flags(t.leases, t.workload.id, admitted | WORKLOAD_IPV6, 0);
+		grant(3 * NS_PER_SEC);
+		assert_true(passes(program, &p4, t.tunnel.ifindex));
+		assert_false(passes(program, &p4, t.eth0));
+		assert_true(passes(program, &p6, t.tunnel.ifindex));
+		record_flags(t.leases, t.workload.id, 0, WORKLOAD_IPV6);
+		assert_false(passes(program, &p6, t.tunnel.ifindex));
+		record_flags(t.leases, t.workload.id, WORKLOAD_HELD, 0);
+		assert_false(passes(program, &p4, t.tunnel.ifindex));
+		record_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD);
+		assert_true(passes(program, &p4, t.tunnel.ifindex));
+		record_flags(t.leases, t.workload.id, 0, admitted);
+		assert_false(passes(program, &p4, t.tunnel.ifindex));
+		record_flags(t.leases, t.workload.id, admitted, 0);
+		assert_true(passes(program, &p4, t.tunnel.ifindex));
+		lease_renew(t.leases, t.slot, now_boot_ns() - 1, 1);
+		assert_false(passes(program, &p4, t.tunnel.ifindex));
+		grant(3 * NS_PER_SEC);
+		assert_true(passes(program, &p4, t.tunnel.ifindex));
+		lease_revoke(t.leases, t.slot);
+		assert_false(passes(program, &p4, t.tunnel.ifindex));
+	}
+	record_flags(t.leases, t.workload.id, 0, admitted);
+	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
+}
+
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
 static void a_lease_that_is_too_long_is_none(void **state)
 {
-	lease_grant(t.leases, t.slot, now_boot_ns() + 3600 * NS_PER_SEC, 1);
+	lease_renew(t.leases, t.slot, now_boot_ns() + 3600 * NS_PER_SEC, 1);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
-	lease_grant(t.leases, t.slot, UINT64_MAX, 1);
+	lease_renew(t.leases, t.slot, UINT64_MAX, 1);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
-	lease_grant(t.leases, t.slot, now_boot_ns() + VPNLEASH_LEASE_CAP_NS + NS_PER_SEC, 1);
+	lease_renew(t.leases, t.slot, now_boot_ns() + VPNLEASH_LEASE_CAP_NS + NS_PER_SEC, 1);
 	expect_all(t.tunnel.ifindex, REASON_EXPIRED);
-	lease_grant(t.leases, t.slot, 0, 1);
+	lease_renew(t.leases, t.slot, 0, 1);
 	expect_all(t.tunnel.ifindex, REASON_NO_LEASE);
 }
 
@@ -345,7 +382,7 @@ static void another_netns_or_device_of_that_index(void **state)
 	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
 	away.netns_cookie += 1000;
 	slot = (unsigned int)lease_slot(t.leases, &away);
-	lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
+	lease_renew(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
 	record_point(t.leases, t.workload.id, slot);
 	expect_all(t.tunnel.ifindex, REASON_WRONG_NETNS);
 	lease_retire(t.leases, slot);
@@ -353,7 +390,7 @@ static void another_netns_or_device_of_that_index(void **state)
 	if (!t.gate->netns_by_socket) {
 		impostor.link_type = ARPHRD_ETHER; /* what the index was before it was a tun's */
 		slot = (unsigned int)lease_slot(t.leases, &impostor);
-		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
+		lease_renew(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
 		record_point(t.leases, t.workload.id, slot);
 		expect_all(t.tunnel.ifindex, REASON_WRONG_IFINDEX);
 		lease_retire(t.leases, slot);
@@ -401,6 +438,18 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 	passes(t.ingress, &p4, t.tunnel.ifindex); /* barred, and a sign of life all the same */
 	seen = lease_seen_ns(t.leases, t.slot);
 	assert_true(seen >= before && seen <= now_boot_ns());
+	/* what passed and was none does not hide one that comes in the same jiffy */
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, 0);
+	for (int i = 0; i < 5; i++) {
+		grant(3 * NS_PER_SEC);
+		usleep(20000);
+		before = now_boot_ns();
+		assert_true(passes(t.ingress, &group, t.tunnel.ifindex));
+		assert_true(passes(t.ingress, &p4, t.tunnel.ifindex));
+		assert_true(lease_seen_ns(t.leases, t.slot) >= before);
+	}
+	lease_revoke(t.leases, t.slot);
+	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
 	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
@@ -753,7 +802,7 @@ static void *regrant(void *arg)
 		record_point(t.leases, t.workload.id, fresh);
 		lease_retire(t.leases, slot);
 		slot = fresh;
-		lease_grant(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
+		lease_renew(t.leases, slot, now_boot_ns() + NS_PER_SEC, 1);
 		atomic_store(&granted, i & 1);
 		atomic_fetch_add(&grants, 1);
 		/* some grants stay for a few packets, the rest goes while one is judged */
@@ -805,6 +854,7 @@ int main(void)
 		cmocka_unit_test(open_only_through_the_tunnel),
 		cmocka_unit_test(a_lease_ends_by_itself),
 		cmocka_unit_test(a_stamp_outlives_its_lease_by_one_jiffy),
+		cmocka_unit_test(what_changes_counts_at_once),
 		cmocka_unit_test(a_lease_that_is_too_long_is_none),
 		cmocka_unit_test(another_netns_or_device_of_that_index),
 		cmocka_unit_test(loopback_is_for_oneself),

@@ -25,7 +25,7 @@
 struct place {
 	uint32_t netns_ino; /* 0: free */
 	bool open;
-	uint64_t begun_ns, shut_ns, expires_ns, granted_ns;
+	uint64_t begun_ns, shut_ns, expires_ns;
 	uint64_t closed, longest_ns, renewed, left_ns;
 };
 
@@ -70,19 +70,18 @@ static void look(struct place *p, const struct lease *leases)
 {
 	uint64_t now = now_ns();
 	struct lease l = living(leases, p->netns_ino, now);
-	bool closed = p->open && l.granted_ns != p->granted_ns;
+	bool closed = p->open && !l.expires_ns;
 
 	if (closed) {
 		p->closed++;
 		p->shut_ns = now;
 	}
-	if (l.expires_ns && p->shut_ns) { /* anew, maybe between two looks */
+	if (l.expires_ns && p->shut_ns) {
 		p->longest_ns = now - p->shut_ns > p->longest_ns ? now - p->shut_ns : p->longest_ns;
 		p->shut_ns = 0;
 	}
 	p->open = l.expires_ns;
 	p->renewed += !closed && p->open && l.expires_ns != p->expires_ns;
-	p->granted_ns = l.granted_ns;
 	p->expires_ns = l.expires_ns;
 	if (p->open && l.expires_ns - now < p->left_ns)
 		p->left_ns = l.expires_ns - now;

@@ -38,8 +38,8 @@ static const struct layout {
 	{ "lease",
 	  sizeof(struct lease),
 	  { M(lease, netns_cookie), M(lease, netns_ino), M(lease, ifindex), M(lease, link_type),
-	    M(lease, reserved), M(lease, expires_ns), M(lease, granted_ns), M(lease, seen_ns),
-	    M(lease, reserved_) } },
+	    M(lease, reserved), M(lease, expires_ns), M(lease, device), M(lease, seen_ns),
+	    M(lease, passed_out), M(lease, passed_in) } },
 	{ "workload_record",
 	  sizeof(struct workload_record),
 	  { M(workload_record, cgroup_tag), M(workload_record, slot), M(workload_record, flags),
@@ -53,11 +53,8 @@ static const struct layout {
 	  sizeof(struct counter),
 	  { M(counter, packets), M(counter, bytes), M(counter, checked_jiffy),
 	    M(counter, event_ns) } },
-	{ "liveness",
-	  sizeof(struct liveness),
-	  { M(liveness, tx_packets), M(liveness, rx_packets), M(liveness, seen_ns),
-	    M(liveness, seen_jiffy), M(liveness, checked_expires_ns),
-	    M(liveness, checked_jiffy) } },
+	{ "liveness", sizeof(struct liveness), { M(liveness, seen_ns), M(liveness, seen_jiffy) } },
+	{ "near_line", sizeof(struct near_line), { M(near_line, cgroup_id), M(near_line, word) } },
 	/* drop_event is in a ring, which has no types: abi.h asserts its size */
 };
 
@@ -124,6 +121,9 @@ static void maps_are_what_the_daemon_expects(void **state)
 		  BPF_F_MMAPABLE, "lease" },
 		{ skel->maps.workloads, BPF_MAP_TYPE_HASH, 8, sizeof(struct workload_record),
 		  VPNLEASH_WORKLOADS, 0, "workload_record" },
+		/* near_records; no other variable may lie there */
+		{ skel->maps.bss, BPF_MAP_TYPE_ARRAY, 4,
+		  sizeof(struct near_line) * VPNLEASH_NEAR_LINES, 1, BPF_F_MMAPABLE, ".bss" },
 		{ skel->maps.counters, BPF_MAP_TYPE_PERCPU_HASH, sizeof(struct counter_key),
 		  sizeof(struct counter), VPNLEASH_COUNTERS, BPF_F_NO_PREALLOC, "counter" },
 		{ skel->maps.liveness, BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct liveness),

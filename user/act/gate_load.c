@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -114,7 +115,11 @@ static int prepare_and_load(struct gate *g, struct vpnleash_bpf *skel, const str
 	if (r)
 		return r;
 	r = vpnleash_bpf__load(skel);
-	return r ? fail(err, ERROR_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate") : 0;
+	if (r)
+		return fail(err, ERROR_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate");
+	/* libbpf has mapped `near_records` too: no child may write a record */
+	madvise(skel->bss, sizeof(*skel->bss), MADV_DONTFORK);
+	return 0;
 }
 
 static int load_instance(struct gate *g, const struct pins *pins, uint32_t level, struct error *err)

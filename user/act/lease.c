@@ -112,7 +112,8 @@ int lease_slot(struct leases *l, const struct lease_identity *identity)
 	l->slots[slot].netns_ino = identity->netns_ino;
 	l->slots[slot].ifindex = identity->ifindex;
 	l->slots[slot].link_type = identity->link_type;
-	l->slots[slot].granted_ns = l->slots[slot].seen_ns = 0;
+	l->slots[slot].device = l->slots[slot].passed_out = l->slots[slot].passed_in = 0;
+	l->slots[slot].seen_ns = 0;
 	memset(l->per_cpu, 0, (size_t)l->cpus * sizeof(*l->per_cpu));
 	bpf_map_update_elem(l->pins->liveness, &slot, l->per_cpu, BPF_ANY);
 	l->use[slot] = SLOT_USED;
@@ -125,12 +126,6 @@ void lease_retire(struct leases *l, unsigned int slot)
 		return;
 	lease_revoke(l, slot);
 	l->use[slot] = SLOT_RESTS;
-}
-
-void lease_grant(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns)
-{
-	l->slots[slot].granted_ns = now_boot_ns();
-	lease_renew(l, slot, expires_ns, seen_ns);
 }
 
 void lease_renew(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns)
@@ -159,17 +154,6 @@ uint64_t lease_expires_ns(const struct leases *l, unsigned int slot)
 uint32_t lease_ifindex(const struct leases *l, unsigned int slot)
 {
 	return l->slots[slot].ifindex;
-}
-
-void lease_passed(const struct leases *l, unsigned int slot, uint64_t *ret_out, uint64_t *ret_in)
-{
-	bool known = !bpf_map_lookup_elem(l->pins->liveness, &slot, l->per_cpu);
-
-	*ret_out = *ret_in = 0;
-	for (int i = 0; known && i < l->cpus; i++) {
-		*ret_out += l->per_cpu[i].tx_packets;
-		*ret_in += l->per_cpu[i].rx_packets;
-	}
 }
 
 uint64_t lease_seen_ns(const struct leases *l, unsigned int slot)

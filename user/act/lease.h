@@ -28,7 +28,7 @@ int lease_slot(struct leases *l, const struct lease_identity *identity);
 /* No workload points at the slot any more: revoke it and let it rest. Slot 0 is ignored. */
 void lease_retire(struct leases *l, unsigned int slot);
 
-void lease_grant(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns);
+/* Granted too. */
 void lease_renew(struct leases *l, unsigned int slot, uint64_t expires_ns, uint64_t seen_ns);
 void lease_revoke(struct leases *l, unsigned int slot);
 /* Revoke every slot for which keep(slot, arg) is false. */
@@ -37,8 +37,6 @@ uint64_t lease_expires_ns(const struct leases *l, unsigned int slot);
 uint32_t lease_ifindex(const struct leases *l, unsigned int slot); /* 0: slot 0 */
 /* The newest sign of life that the gates saw on that slot's tunnel, 0 if none. */
 uint64_t lease_seen_ns(const struct leases *l, unsigned int slot);
-/* Packets that the gates have let through since the slot is that tunnel's. */
-void lease_passed(const struct leases *l, unsigned int slot, uint64_t *ret_out, uint64_t *ret_in);
 
 /* Records. All return 0 or -errno. */
 /* New: barred, without a slot; one that is there keeps its flags and slot, but for `made`, which is

@@ -29,11 +29,16 @@ static const struct row {
 	{                                                                           \
 #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.m) \
 	}
+#define BSS(m)                                                                        \
+	{                                                                             \
+#m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.bss) \
+	}
 	ROW(leases),	    ROW(workloads),    ROW(counters), ROW(liveness),  ROW(events),
 	ROW(netns_cookies), ROW(guard_slots),  ROW(guards),   ROW(endpoints), ROW(exceptions),
 	ROW(flows),	    ROW(flow_sources), ROW(notes),    ROW(resolvers), ROW(asked_resolvers),
-	ROW(near_records),  ROW(header),
+	BSS(near_records),  ROW(header),
 #undef ROW
+#undef BSS
 };
 
 static int *row_fd(struct pins *p, const struct row *row)

@@ -144,7 +144,7 @@ static void print_row(const struct failure *f, const struct rehearsal *r)
 	print_cell(r->stopped_ns);
 	print_cell(r->open_ns);
 	print_cell(r->gap_ns);
-	printf(" %8llu %8llu%s%s\n", (unsigned long long)r->passed, (unsigned long long)r->dropped,
+	printf(" %8s %8llu%s%s\n", r->passed ? "SOME" : "none", (unsigned long long)r->dropped,
 	       *r->wrong ? "  WRONG: " : "", r->wrong);
 }
 
@@ -155,12 +155,12 @@ static json_t *milliseconds(uint64_t ns)
 
 static json_t *row_json(const struct failure *f, const struct rehearsal *r)
 {
-	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:o,s:o}", "failure", f->name, "shut_ms",
+	return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:I,s:o,s:o}", "failure", f->name, "shut_ms",
 			 milliseconds(r->shut_ns), "frozen_ms", milliseconds(r->frozen_ns),
 			 "stopped_ms", milliseconds(r->stopped_ns), "open_ms",
 			 milliseconds(r->open_ns), "reopen_gap_ms", milliseconds(r->gap_ns),
-			 "passed", (json_int_t)r->passed, "dropped", (json_int_t)r->dropped,
-			 "refused", *r->refused ? json_string(r->refused) : json_null(), "wrong",
+			 "passed", r->passed, "dropped", (json_int_t)r->dropped, "refused",
+			 *r->refused ? json_string(r->refused) : json_null(), "wrong",
 			 *r->wrong ? json_string(r->wrong) : json_null());
 }
 

@@ -49,7 +49,7 @@ static void carry_out_tunnel(struct tunnel *t, enum action action)
 
 	switch (action) {
 	case DO_GRANT:
-		lease_grant(d->leases, t->slot, expires, t->seen_ns);
+		lease_renew(d->leases, t->slot, expires, t->seen_ns);
 		reopen_opened(&t->reopen, now);
 		set_timer(d->loop, &t->expiry, expires, on_expiry, t);
 		break;

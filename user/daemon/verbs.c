@@ -140,11 +140,12 @@ static json_t *tunnel_status(struct tunnel *t)
 	char watched[PROBE_TEXT] = "silence not watched", why[2000], netns[PATH_MAX];
 	const struct probe_rules *rules = &t->config.probes;
 	const struct measure *m = &t->probes.measure;
-	uint64_t passed_out, passed_in;
+	struct link_identity link = { 0 };
 
 	if (rules->n)
 		probe_text(&rules->rule[t->probes.kept], watched);
-	lease_passed(t->daemon->leases, t->slot, &passed_out, &passed_in);
+	if (t->link)
+		watch_netlink_identity(t->link, &link);
 	return report_tunnel_json(
 		&(struct report_tunnel) { .name = t->config.name,
 					  .interface = t->config.interface,
@@ -152,8 +153,8 @@ static json_t *tunnel_status(struct tunnel *t)
 					  .state = tunnel_state_name(t->state),
 					  .lease_left_ns = expires > now ? expires - now : 0,
 					  .ifindex = lease_ifindex(t->daemon->leases, t->slot),
-					  .passed_out = passed_out,
-					  .passed_in = passed_in,
+					  .passed_out = link.tx_packets,
+					  .passed_in = link.rx_packets,
 					  .watched = watched,
 					  .patience_ns = probes_patience_ns(t),
 					  .fixed = t->config.patience_ns != 0,

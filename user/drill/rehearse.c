@@ -113,18 +113,12 @@ static int end_keeper(struct keeper *k, struct said *ret)
 
 /* ------ what is seen meanwhile ------ */
 
+/* The gate stamps a lease by which a packet passes, in each jiffy anew. */
 static uint64_t passed(const struct drill *d)
 {
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free struct liveness *life = cpus > 0 ? calloc((size_t)cpus, sizeof(*life)) : NULL;
-	uint64_t n = 0;
-	__u32 slot = d->slot;
+	const volatile struct lease *l = &d->leases[d->slot];
 
-	if (!life || bpf_map_lookup_elem(d->pins.liveness, &slot, life) < 0)
-		return 0;
-	for (int i = 0; i < cpus; i++)
-		n += life[i].tx_packets + life[i].rx_packets;
-	return n;
+	return l->passed_out + l->passed_in;
 }
 
 static uint64_t dropped(const struct drill *d)
@@ -247,11 +241,10 @@ static void watch(const struct drill *d, const struct failure *f, uint64_t began
 
 		ret->stopped_ns = at ? at - began_ns : 0;
 	}
-	ret->passed = passed(d) - passed_before;
+	ret->passed = passed(d) != passed_before;
 	ret->dropped = dropped(d) - dropped_before;
 	if (ret->passed)
-		snprintf(ret->wrong, sizeof(ret->wrong), "%llu packets passed while it was shut",
-			 (unsigned long long)ret->passed);
+		snprintf(ret->wrong, sizeof(ret->wrong), "packets passed while it was shut");
 }
 
 int drill_rehearse(struct drill *d, const struct failure *f, struct rehearsal *ret,

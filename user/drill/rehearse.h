@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One failure, brought about, timed and put back. What is told of the gate is the kernel's: the
- * mapped lease, `frozen 1`, the counters of what passed.
+ * mapped lease, `frozen 1`, the stamp of what passed.
  *
  * A child of our own, the keeper, brings it about and puts it back, when it is told to or when we
  * are no more, however we ended; if the keeper is killed we do. Only with both killed it stays so:
@@ -40,7 +40,9 @@ struct rehearsal {
 	/* since it began; 0: did not happen */
 	uint64_t shut_ns, frozen_ns, stopped_ns;
 	uint64_t open_ns, gap_ns; /* since it was put back; that much of it is caution */
-	uint64_t passed, dropped; /* packets, from when the gate was shut until it was put back */
+	/* from when the gate was shut until it was put back */
+	bool passed;
+	uint64_t dropped; /* packets */
 };
 
 /* 0; -EINTR: it was interrupted, and put back; -Exxx: it could not be put back. */

@@ -224,7 +224,7 @@ static const struct metric metrics[] = {
 	{ "probe_latency_seconds", "of the probe's last answer; 0: none yet", OF_TUNNEL,
 	  .write = write_latency },
 	{ "probe_answers", "1: the probe is answered", OF_TUNNEL, .write = write_answers },
-	{ "passed_packets", "packets of the tunnel's workloads that the gate let through",
+	{ "passed_packets", "packets that the tunnel's interface has carried",
 	  .counter = true, OF_TUNNEL, .write = write_passed },
 	{ "guard_state", "1 for the state that the guard of the tunnel's netns is in", OF_TUNNEL,
 	  .write = write_state, .key = "guard.state", .words = guard_states },

@@ -28,7 +28,7 @@ struct report_tunnel {
 	const char *name, *interface, *netns, *state; /* state NULL: no daemon to know it */
 	uint32_t ifindex;
 	uint64_t lease_left_ns;		/* 0: no live lease */
-	uint64_t passed_out, passed_in; /* packets that the gates let through */
+	uint64_t passed_out, passed_in; /* packets that its interface has carried */
 	const char *watched;		/* the probe that is kept, or "silence not watched" */
 	uint64_t patience_ns, rtt_ns;
 	bool fixed; /* the patience is configured */

@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 
 #include "base/nl.h"
@@ -79,6 +80,7 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *attr, *in, *name = NULL, *kind = NULL;
+	struct rtnl_link_stats64 stats = { 0 };
 	struct link_identity link = { 0 };
 
 	if (!has_payload(nlh, sizeof(*ifi)) || ifi->ifi_index <= 0)
@@ -86,6 +88,9 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
 			name = attr;
+		if (mnl_attr_get_type(attr) == IFLA_STATS64) /* it grows with the kernel */
+			memcpy(&stats, mnl_attr_get_payload(attr),
+			       MIN(sizeof(stats), mnl_attr_get_payload_len(attr)));
 		if (mnl_attr_get_type(attr) == IFLA_LINKINFO)
 			mnl_attr_for_each_nested(in, attr)
 				if (mnl_attr_get_type(in) == IFLA_INFO_KIND)
@@ -97,6 +102,8 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 	link.ifindex = (uint32_t)ifi->ifi_index;
 	link.flags = ifi->ifi_flags;
 	link.type = ifi->ifi_type;
+	link.rx_packets = stats.rx_packets;
+	link.tx_packets = stats.tx_packets;
 	/* A kind may be longer, in a module that nobody here knows: then its beginning. */
 	snprintf(link.kind, sizeof(link.kind), "%s", kind ? mnl_attr_get_str(kind) : "");
 	if ((size_t)snprintf(link.name, sizeof(link.name), "%s", mnl_attr_get_str(name)) >=

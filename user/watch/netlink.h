@@ -34,6 +34,7 @@ struct link_identity {
 	uint16_t type;	/* ARPHRD_* */
 	char name[16];	/* IFNAMSIZ */
 	char kind[16];	/* "tun", "wireguard"; empty: none, as with hardware */
+	uint64_t rx_packets, tx_packets; /* that it has carried, as the kernel counts */
 };
 
 /*
