@@ -111,16 +111,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error err = { 0 };
 	struct docker *d;
 
-	lib.loaded = true;
-	lib.curl_easy_init = play_init;
-	lib.curl_easy_cleanup = play_cleanup;
-	lib.curl_easy_setopt = play_setopt;
-	lib.curl_easy_perform = play_perform;
-	lib.curl_easy_getinfo = play_getinfo;
-	lib.curl_easy_strerror = play_strerror;
 	d = docker_open("unix:///played", &care, check, NULL);
 	if (!d)
 		abort();
+	if (libcurl_load(CURL_GLOBAL_NOTHING, &err)) /* or it would be later, over these */
+		abort();
+	libcurl.easy_init = play_init;
+	libcurl.easy_cleanup = play_cleanup;
+	libcurl.easy_setopt = play_setopt;
+	libcurl.easy_perform = play_perform;
+	libcurl.easy_getinfo = play_getinfo;
+	libcurl.easy_strerror = play_strerror;
 	d->socket = "/played";
 	answers = end ? end + 1 : NULL;
 	if (end)
