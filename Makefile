@@ -193,7 +193,7 @@ deb: ## build/deb/vpnleash_VERSION-1_ARCH.deb, by debhelper; for this Debian and
 # Nothing goes to /etc, and nothing is enabled.
 install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 	install -D -m 755 -t $(DESTDIR)$(SBINDIR) $(B)/vpnleash
-	for page in dist/man/*; do sed 's|/usr/local/lib/vpnleash|$(LIBDIR)|' $$page | \
+	for page in dist/man/*; do sed 's|/usr/local/lib/vpnleash|$(LIBDIR)|; s|/usr/local/share/doc/vpnleash|$(DOCDIR)|' $$page | \
 		install -D -m 644 /dev/stdin $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit; done
 	install -D -m 644 -t $(DESTDIR)$(COMPLETIONDIR) dist/completion/vpnleash
 	install -D -m 644 -t $(DESTDIR)$(SYSUSERSDIR) dist/sysusers/vpnleash.conf
@@ -203,6 +203,7 @@ install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
 	sed 's|@SBINDIR@|$(SBINDIR)|' dist/take-off | install -D -m 755 /dev/stdin $(DESTDIR)$(LIBDIR)/take-off
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) CHANGELOG.md README.md SECURITY.md
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/docs docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/docs/schema docs/schema/*.json
 	install -D -m 755 -t $(DESTDIR)$(DOCDIR)/examples dist/examples/*
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples dist/vpnleash.conf dist/prometheus/* dist/grafana/*
 

@@ -3,7 +3,7 @@
  * focus, selection and a screen reader's place stay; text is set as text, never as markup. */
 "use strict";
 
-const ASK_MS = 1000, TICK_MS = 250, OLD_MS = 8000;
+const ASK_MS = 1000, TICK_MS = 250, OLD_MS = 12000;
 const LADDER = ["open", "blocked", "frozen", "stopped"];
 const COLOURS = 8;
 const SVG = "http://www.w3.org/2000/svg";
@@ -109,6 +109,9 @@ function verdictOf() {
 	const lacks = report.tunnels.find((t) => t.guard && t.guard.state === "incomplete");
 	if (lacks)
 		return ["warn", "The guard of " + lacks.name + " is not complete.", lacks.guard.why || "", ""];
+	const off = report.tunnels.find((t) => t.guard && t.guard.state === "off");
+	if (off)
+		return ["warn", "The guard of " + off.name + " is off.", "Packet sockets, forwarding and sockets opened elsewhere get past the gate.", ""];
 	const leashed = all.filter((w) => w.state !== "locked"), open = leashed.filter((w) => w.state === "open");
 	if (!leashed.length)
 		return ["unknown", "Nothing is leashed.", "", ""];
