@@ -173,9 +173,35 @@ static void announce(const struct drill *d, const struct failure *f)
 		f->by_hand(&d->broken, typed, sizeof(typed)));
 }
 
+/* By what is there now: the failure before it may have brought another interface, cgroup, patience.
+ */
+static int rehearse_one(struct drill *d, const char *name, const struct failure *f,
+			struct rehearsal *ret, struct error *err)
+{
+	json_auto_t *report = NULL;
+	const json_t *workload;
+	bool daemon;
+	int r = names_report(&report, &daemon, err);
+
+	*ret = (struct rehearsal) { 0 };
+	if (r)
+		return r;
+	workload = find(report, "workloads", name);
+	if (check(workload, err)) {
+		snprintf(ret->refused, sizeof(ret->refused), "%s", err->text);
+		return 0;
+	}
+	d->broken = (struct broken) { 0 };
+	r = drill_open(d, workload, find(report, "tunnels", text(workload, "tunnel")), err);
+	r = r ? r : drill_rehearse(d, f, ret, err);
+	broken_forget(&d->broken);
+	drill_close(d);
+	return r;
+}
+
 /* How many were rehearsed, and in *ret_wrong how many of them went wrong. */
-static int rehearse_all(struct drill *d, const struct arguments *args, int *ret_wrong,
-			struct error *err)
+static int rehearse_all(struct drill *d, const char *name, const struct arguments *args,
+			int *ret_wrong, struct error *err)
 {
 	json_auto_t *rows = json_array();
 	struct rehearsal result;
@@ -190,8 +216,7 @@ static int rehearse_all(struct drill *d, const struct arguments *args, int *ret_
 		if (args->only && !(args->only & 1U << i))
 			continue;
 		fflush(stdout);
-		r = drill_rehearse(d, f, &result, err);
-		broken_forget(&d->broken);
+		r = rehearse_one(d, name, f, &result, err);
 		if (r)
 			return r == -EINTR
 				       ? fail(err, ERROR_OTHER, 0, "the workload opens by itself",
@@ -205,8 +230,7 @@ static int rehearse_all(struct drill *d, const struct arguments *args, int *ret_
 		*ret_wrong += *result.wrong != '\0';
 	}
 	if (args->json) {
-		json_auto_t *all =
-			json_pack("{s:s,s:O}", "workload", d->workload, "failures", rows);
+		json_auto_t *all = json_pack("{s:s,s:O}", "workload", name, "failures", rows);
 
 		json_dumpf(all, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -229,14 +253,13 @@ static void catch_signals(void)
 static int drill(const struct arguments *args, const json_t *report, const char *name,
 		 struct error *err)
 {
-	const json_t *workload = find(report, "workloads", name), *tunnel;
+	const json_t *workload = find(report, "workloads", name);
 	struct drill d = { .interrupted = &interrupted,
 			   .wait_for_stop = args->stop,
 			   .announce = announce };
 	_cleanup_fd int lock = -1;
 	int r = check(workload, err), wrong = 0;
 
-	tunnel = find(report, "tunnels", text(workload, "tunnel"));
 	if (!r && !args->yes)
 		r = ask(report, text(workload, "tunnel"), err);
 	if (r)
@@ -246,9 +269,7 @@ static int drill(const struct arguments *args, const json_t *report, const char 
 		return fail(err, ERROR_OTHER, -errno, "wait for the other drill",
 			    "lock " LOCK_FILE);
 	catch_signals();
-	r = drill_open(&d, workload, tunnel, err);
-	r = r ? r : rehearse_all(&d, args, &wrong, err);
-	drill_close(&d);
+	r = rehearse_all(&d, name, args, &wrong, err);
 	if (r < 0)
 		return r;
 	if (!r)

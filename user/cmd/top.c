@@ -158,7 +158,8 @@ static void push(unsigned int counts[SPAN], uint64_t *last, uint64_t now, bool f
 	*last = now;
 }
 
-static void remember(struct top *t)
+/* anew: the last one is no second ago. */
+static void remember(struct top *t, bool anew)
 {
 	const json_t *j, *n;
 	const char *reason;
@@ -169,7 +170,7 @@ static void remember(struct top *t)
 	json_array_foreach(json_object_get(t->report, "workloads"), i, j) {
 		const json_t *tunnel = tunnel_of(t, j);
 		struct row *r = row_of(t, j);
-		bool first = r && r->passed == UINT64_MAX;
+		bool first = anew || (r && r->passed == UINT64_MAX);
 		uint64_t dropped = 0;
 
 		json_object_foreach(json_object_get(j, "dropped"), reason, n)
@@ -189,6 +190,7 @@ static void remember(struct top *t)
 
 static int ask(struct top *t, struct error *err)
 {
+	bool anew = now_boot_ns() - t->asked_ns > 2 * ASK_NS; /* it was paused */
 	json_t *report = NULL;
 	int r = control_ask(json_pack("{s:s}", "verb", "status"), &report, err);
 
@@ -198,7 +200,7 @@ static int ask(struct top *t, struct error *err)
 		return r;
 	json_decref(t->report);
 	t->report = report;
-	remember(t);
+	remember(t, anew);
 	return 0;
 }
 

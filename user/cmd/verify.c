@@ -26,7 +26,8 @@
 
 #define LOOK_MS	 50
 #define OPEN_MS	 30000
-#define LEASE_MS 6000 /* no lease lasts longer: VPNLEASH_LEASE_CAP_NS */
+#define LEASE_MS 6000  /* no lease lasts longer: VPNLEASH_LEASE_CAP_NS */
+#define WAKE_MS	 60000 /* after which the daemon waits for nobody: verify may be suspended */
 
 /* Where the workload is, by what is pinned. */
 struct subject {
@@ -143,6 +144,15 @@ static int run(struct verify *v, const struct subject *s, enum column c, struct 
 	return r;
 }
 
+/* What was tried while it was shut, was it shut to the end? */
+static int check_shut(const struct subject *s, struct error *err)
+{
+	return lease_ends_ns(s) <= now_boot_ns()
+		       ? 0
+		       : fail(err, ERROR_OTHER, 0, "try again",
+			      "its tunnel was open again before all was sent");
+}
+
 static void pause_ms(unsigned int ms)
 {
 	poll(NULL, 0, (int)ms);
@@ -194,6 +204,7 @@ static int run_down(struct verify *v, const struct subject *s, struct error *err
 		r = fail(err, ERROR_OTHER, 0, "see: vpnleash status",
 			 "the lease lives though its tunnel was to fail");
 	r = r ? r : run(v, s, COLUMN_DOWN, err);
+	r = r ? r : check_shut(s, err);
 	rehearse(v, true, NULL); /* it would end by itself */
 	await_open(v, since);
 	return r;
@@ -205,34 +216,28 @@ static int run_down(struct verify *v, const struct subject *s, struct error *err
  * is to outlive us. */
 static void wake(int pidfd, int end_fd)
 {
-	char byte;
+	struct pollfd end = { .fd = end_fd, .events = POLLIN };
 
 	setsid(); /* Ctrl-C is not for it */
-	while (read(end_fd, &byte, 1) < 0 && errno == EINTR)
+	while (poll(&end, 1, WAKE_MS) < 0 && errno == EINTR)
 		;
 	pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
 	_exit(0);
 }
 
-static bool is_daemon(pid_t pid)
-{
-	char path[64], comm[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	return pid > 1 && read_small(AT_FDCWD, path, comm, sizeof(comm)) > 0 &&
-	       !strncmp(comm, "vpnleash", 8);
-}
-
 /* Stopped, it does what a dead one does: nothing. It goes on when *ret_fd is closed, by whatever.
  */
-static int stop_daemon(pid_t pid, int *ret_fd, pid_t *ret_waker, struct error *err)
+static int stop_daemon(int *ret_fd, pid_t *ret_waker, struct error *err)
 {
-	_cleanup_fd int pidfd = pidfd_open(pid, 0);
+	_cleanup_fd int pidfd = -1;
+	pid_t pid = 0; /* by the kernel; 0: of another pid namespace */
 	int ends[2];
 
-	if (pidfd < 0 || !is_daemon(pid))
+	if (!control_daemon(&pid, err) && pid)
+		pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0)
 		return fail(err, ERROR_PRIVILEGE, -ESRCH, "run it in the host's pid namespace",
-			    "find the daemon's process %d", pid);
+			    "find the daemon's process");
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(err, ERROR_OTHER, -errno, NULL, "make a pipe");
 	*ret_waker = fork();
@@ -262,6 +267,8 @@ static int await_lease_end(const struct subject *s, uint64_t *ret_ns, struct err
 				    "the lease is still renewed: by whom?");
 		pause_ms(LOOK_MS);
 	}
+	if (!*ret_ns) /* revoked meanwhile */
+		*ret_ns = now_boot_ns();
 	return 0;
 }
 
@@ -269,12 +276,13 @@ static int run_dead(struct verify *v, const struct subject *s, struct error *err
 {
 	uint64_t since = 0;
 	pid_t waker = 0;
-	int fd = -1, r = v->daemon ? stop_daemon(v->daemon, &fd, &waker, err) : 0;
+	int fd = -1, r = v->daemon ? stop_daemon(&fd, &waker, err) : 0;
 
 	if (r)
 		return r;
 	r = await_lease_end(s, &since, err);
 	r = r ? r : run(v, s, COLUMN_DEAD, err);
+	r = r ? r : check_shut(s, err);
 	if (fd < 0)
 		return r;
 	close_fd(fd);

@@ -157,10 +157,10 @@ static void print_notes(const struct verify *v, const struct verdict *j, const b
 	}
 	for (size_t i = 0; i < p->n_ways; i++)
 		if (!p->ways[i].fenced)
-			printf("not seen, %s: %s\n", i ? p->ways[i].name : "decoy",
+			printf("not seen, %s: %s\n", i ? quote(p->ways[i].name) : "decoy",
 			       p->ways[i].unseen.text);
 	for (size_t i = 0; i < p->n_beyond; i++)
-		printf("watched beyond it: %s %s%s\n", p->beyond[i].what, p->beyond[i].name,
+		printf("watched beyond it: %s %s%s\n", p->beyond[i].what, quote(p->beyond[i].name),
 		       p->beyond[i].fenced ? "" : " (its capture is not proven)");
 	if (ran[COLUMN_UP] && v->names_redirected)
 		printf("names: %s\n", j->names_lost ? "NOT redirected into the tunnel"

@@ -80,7 +80,7 @@ static bool read_handshake(const char *text, struct probe_rule *ret)
 
 static bool read_exec(const char *text, struct probe_rule *ret)
 {
-	return *text == '/' &&
+	return *text == '/' && strlen(text) < 256 && /* see struct check */
 	       snprintf(ret->name, sizeof(ret->name), "%s", text) < (int)sizeof(ret->name);
 }
 

@@ -280,7 +280,7 @@ static void print_probe(FILE *out, const struct tunnel *t)
 
 static void print_identity(FILE *out, const struct tunnel *t)
 {
-	char text[700], says[120];
+	char text[700], says[160];
 
 	fprintf(out, "%s: %s", identity_text(t, text, sizeof(text)),
 		identity_says(t, says, sizeof(says)));

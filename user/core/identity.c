@@ -177,7 +177,7 @@ const char *identity_text(const struct tunnel *t, char *buf, size_t size)
 const char *identity_says(const struct tunnel *t, char *buf, size_t size)
 {
 	const struct identity *e = &t->identity;
-	char why[80];
+	char why[112];
 
 	if (e->error)
 		snprintf(buf, size, "no answer: %s",

@@ -24,6 +24,7 @@
 #define ASK_NS	   (NS_PER_SEC / 5)	/* nor the others in a silence: five a second, */
 #define EXEC_NS	   NS_PER_SEC		/* and a program one, */
 #define RUNS_NS	   (CHECK_EXEC_NS + NS_PER_SEC) /* if the last has ended, as it must within this */
+_Static_assert(CHECK_EXEC_NS + NS_PER_SEC / 2 < REOPEN_SILENCE_NS, "a slow program opens too");
 
 _Static_assert(TUNNELS_MAX *RULES_PROBES <= PROBER_TARGETS, "each tunnel has its probes");
 
@@ -498,7 +499,7 @@ const char *probe_says(const struct tunnel *t, size_t i, char *buf, size_t size)
 		[1] = "FORMERR", [2] = "SERVFAIL", [4] = "NOTIMP", [5] = "REFUSED"
 	};
 	unsigned int rcode = p->error > WIRE_RCODE ? (unsigned int)p->error - WIRE_RCODE : 0;
-	char why[64] = "", result[48];
+	char why[112] = "", result[96];
 
 	if (p->error && is_exec(t, i))
 		snprintf(why, sizeof(why), ": %s",

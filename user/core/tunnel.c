@@ -169,6 +169,9 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 		return;
 	}
 	t->seen_ns = seen_ns;
+	/* the count of signs begins anew, and what the exit was is of before */
+	if (t->state != TUNNEL_UP && seen_ns > t->reopen.last_seen_ns + REOPEN_SILENCE_NS)
+		identity_forget(t);
 	if (is_late(t, now))
 		identity_doubt(t);
 	t->asked_ns = 0;
@@ -318,6 +321,7 @@ static void leave_netns(struct tunnel *t)
 	t->link = NULL;
 	t->netns_fd = close_fd(t->netns_fd); /* or we would keep it alive */
 	probes_unbind(t);
+	identity_forget(t);
 }
 
 /* A netns is guarded for those who are leashed in it, or will be from their first step on. */
@@ -646,6 +650,7 @@ static void tunnel_look(struct tunnel *t)
 		container_look(w);
 		workload_look(w);
 	}
+	rehearsal_look(t); /* also if its netns has gone meanwhile */
 	if (!t->link) {
 		r = enter_netns(t, &err);
 		if (r && r != -ENOENT && may_log(&t->log))
@@ -653,7 +658,6 @@ static void tunnel_look(struct tunnel *t)
 		if (r)
 			return;
 	}
-	rehearsal_look(t);
 	vpn_look(t->vpn, t->state == TUNNEL_UP);
 	tunnel_set_ready(t); /* there may be one again */
 	r = follow_workloads(t);

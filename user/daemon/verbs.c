@@ -121,7 +121,7 @@ static json_t *identity_status(const struct tunnel *t)
 		[EXIT_UNKNOWN] = "unknown", [EXIT_RIGHT] = "right", [EXIT_WRONG] = "wrong"
 	};
 	const struct identity *e = &t->identity;
-	char text[700], says[120];
+	char text[700], says[160];
 
 	if (!*t->config.identity.url)
 		return NULL;

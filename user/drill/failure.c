@@ -35,7 +35,9 @@ static int rename_away(struct broken *b)
 
 static int rename_back(struct broken *b)
 {
-	return link_rename(b, b->interface);
+	int r = link_rename(b, b->interface);
+
+	return r == -EBUSY ? 0 : r; /* before Linux 6.2: it is up, so it was never renamed */
 }
 
 static const char *link_by_hand(const struct broken *b, char *buf, size_t size)

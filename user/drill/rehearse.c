@@ -82,6 +82,15 @@ static void close_ends(struct keeper *k)
 	}
 }
 
+static bool hear(struct keeper *k, struct said *ret)
+{
+	ssize_t n;
+
+	while ((n = read(k->said[0], ret, sizeof(*ret))) < 0 && errno == EINTR)
+		;
+	return n == sizeof(*ret);
+}
+
 static int start_keeper(struct keeper *k, struct said *ret)
 {
 	int r = pipe2(k->go, O_CLOEXEC) < 0 || pipe2(k->said, O_CLOEXEC) < 0
@@ -94,14 +103,14 @@ static int start_keeper(struct keeper *k, struct said *ret)
 	}
 	k->go[0] = close_fd(k->go[0]);
 	k->said[1] = close_fd(k->said[1]);
-	return read(k->said[0], ret, sizeof(*ret)) == sizeof(*ret) ? ret->r : -ECHILD;
+	return hear(k, ret) ? ret->r : -ECHILD;
 }
 
 /* It is put back when this returns 0. */
 static int end_keeper(struct keeper *k, struct said *ret)
 {
 	k->go[1] = close_fd(k->go[1]);
-	if (read(k->said[0], ret, sizeof(*ret)) != sizeof(*ret)) {
+	if (!hear(k, ret)) {
 		child_kill(&k->child);
 		ret->r = k->failure->end(k->broken);
 		ret->at_ns = now_boot_ns();

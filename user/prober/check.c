@@ -75,7 +75,9 @@ const char *check_says(enum check_kind kind, int result, char *buf, size_t size)
 	if (result == CHECK_LATE)
 		snprintf(buf, size, "not done in %u s", seconds);
 	else if (result == CHECK_UNASKED)
-		snprintf(buf, size, "the process that asks is gone: restart vpnleash");
+		snprintf(
+			buf, size,
+			"it could not be asked (has the process ended, by the log? restart vpnleash)");
 	else if (result >= CHECK_SIGNAL)
 		snprintf(buf, size, "ended by a signal");
 	else if (kind == CHECK_EXEC)
@@ -129,12 +131,19 @@ static int check_begin(void *arg)
 	return identity_ask(t->check, t->netns_fd, t->runner);
 }
 
+/* With what it has started; it may not have its group yet. */
+static void end(const struct running *r)
+{
+	if (kill(-r->child.pid, SIGKILL) < 0)
+		kill(r->child.pid, SIGKILL);
+}
+
 static void check_drop(struct running *all, uint32_t target)
 {
 	for (struct running *r = all; r < all + AT_ONCE; r++)
 		if (r->child.pid && r->target == target) {
 			r->dropped = true;
-			kill(-r->child.pid, SIGKILL);
+			end(r);
 		}
 }
 
@@ -198,7 +207,7 @@ static int end_late(struct running *all)
 			continue;
 		if (now >= r->end_ns) {
 			r->late = true; /* and may not hear it in a file system that hangs */
-			kill(-r->child.pid, SIGKILL);
+			end(r);
 		} else if (r->end_ns < next) {
 			next = r->end_ns;
 		}

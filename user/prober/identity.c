@@ -115,9 +115,12 @@ static bool leads(struct in_addr to)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr = to };
 	struct sockaddr_in bound = { 0 }, free = { 0 };
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
 	socklen_t bound_size = sizeof(bound), free_size = sizeof(free);
 
-	return connect(FD_WAY, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+	/* who was connected before keeps that address to send from */
+	return connect(FD_WAY, &none, sizeof(none)) == 0 &&
+	       connect(FD_WAY, (struct sockaddr *)&a, sizeof(a)) == 0 &&
 	       getsockname(FD_WAY, (struct sockaddr *)&free, &free_size) == 0 &&
 	       getsockname(FD_DNS, (struct sockaddr *)&bound, &bound_size) == 0 &&
 	       free.sin_addr.s_addr == bound.sin_addr.s_addr;

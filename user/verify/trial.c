@@ -57,6 +57,15 @@ static struct counts count(const struct place *p, const struct row *r)
 	return c;
 }
 
+/* Only a bridge shows every frame that the guard there lets through; an uplink what is routed. */
+static bool bridge_is_seen(const struct place *p)
+{
+	for (size_t i = 0; i < p->n_beyond; i++)
+		if (p->beyond[i].fenced && !strcmp(p->beyond[i].what, "bridge"))
+			return true;
+	return false;
+}
+
 /* A packet socket's frame may reach the guard's place; a socket's is not to get that far. */
 static void judge(const struct place *p, struct row *r, enum column c, struct counts seen)
 {
@@ -67,7 +76,7 @@ static void judge(const struct place *p, struct row *r, enum column c, struct co
 		cell->seen = seen.end > seen.beyond ? seen.end : seen.beyond;
 	} else {
 		cell->seen = seen.beyond;
-		cell->tried &= p->n_beyond > 0;
+		cell->tried &= bridge_is_seen(p);
 	}
 	/* fragments and segments: of so many packets something was seen */
 	if (kind_at(r->kind)->inexact && cell->seen > cell->sent)
