@@ -106,6 +106,13 @@ static void write_audit(const struct page *p, const json_t *j, const char *name)
 	sample(p, name, NULL, NULL, enforce && !strcmp(enforce, "yes"));
 }
 
+static void write_wrong(const struct page *p, const json_t *j, const char *name)
+{
+	const char *exit = json_string_value(get(j, "identity.exit"));
+
+	sample(p, name, NULL, NULL, exit && !strcmp(exit, "wrong"));
+}
+
 static void write_state(const struct page *p, const json_t *j, const char *name)
 {
 	const char *state = json_string_value(get(j, p->metric->key));
@@ -224,6 +231,8 @@ static const struct metric metrics[] = {
 	{ "probe_latency_seconds", "of the probe's last answer; 0: none yet", OF_TUNNEL,
 	  .write = write_latency },
 	{ "probe_answers", "1: the probe is answered", OF_TUNNEL, .write = write_answers },
+	{ "identity_wrong", "1: identity is asked for, and the exit is another", OF_TUNNEL,
+	  .write = write_wrong },
 	{ "passed_packets", "packets that the tunnel's interface has carried", .counter = true,
 	  OF_TUNNEL, .write = write_passed },
 	{ "guard_state", "1 for the state that the guard of the tunnel's netns is in", OF_TUNNEL,

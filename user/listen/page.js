@@ -207,7 +207,8 @@ const tunnelTerms = {
 	"patience": (t) => (t.patience_ms / 1000).toFixed(1) + " s",
 	"round trip": (t) => t.round_trip_ms ? t.round_trip_ms.toFixed(1) + " ms, " + t.loss_percent + "% of the probes lost" : "not known",
 	"probes": (t) => t.probes.map((p) => p.probe + ": " + p.says).join("; ") || "none",
-	"passed": (t) => t.passed_out.toLocaleString("en") + " packets out, " + t.passed_in.toLocaleString("en") + " in",
+	"exit": (t) => t.identity ? t.identity.says : "not asked for",
+	"carried": (t) => t.passed_out.toLocaleString("en") + " packets out, " + t.passed_in.toLocaleString("en") + " in",
 };
 
 function makeTunnel() {
