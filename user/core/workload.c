@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * See workload.h. What is done to its cgroup is in leash.c; what its container is asked in
- * container.c, and what is told of that in container_news.c.
- */
+/* See workload.h. What is done to its cgroup is in leash.c; what its container is asked in
+ * container.c, and what is told of that in container_news.c. */
 #include "core/workload.h"
 
 #include <errno.h>
