@@ -242,7 +242,7 @@ check-slow: deps ## the long forms: soaks, every case on every kernel, an hour o
 		MINUTES=30 tests/run slow/false_alarms && \
 		TMO=9000 tests/vm/check 6.1 -- env BOUND_FACTOR=6 MINUTES=30 PART='hogs memory' tests/run slow/false_alarms && \
 		TIMES=100 FULL=1 ALL=1 tests/run e2e/containers_start e2e/containers_many e2e/containers_events \
-		e2e/containers_validate && \
+		e2e/containers_validate e2e/containers_first_evening && \
 		SLOW=1 SIEGE=30 CLIENTS=4000 BOUND_FACTOR=3 tests/run e2e/listen e2e/listen_seen && \
 		TIMES=10 tests/vm/systemd.d/run && $(MAKE) --no-print-directory fuzz SECONDS=3600 && tests/mutants/run
 
