@@ -66,10 +66,10 @@ struct place {
 
 /* The workload /PATH/work, admitted, with a slot for `interface` of this netns, and all programs
  * loaded. Ends the process with a sentence if that can not be done. */
-void place_open(struct place *p, const char *cgroup, const char *interface);
+void bench_place_open(struct place *p, const char *cgroup, const char *interface);
 void place_grant(struct place *p); /* for 4 s */
 void place_join(struct place *p);  /* this process is the workload's from now on */
-void place_close(struct place *p);
+void bench_place_close(struct place *p);
 
 /* Links of both hooks on the workload's cgroup, until place_detach(). */
 void place_attach(struct place *p, enum program program, int links[2]);

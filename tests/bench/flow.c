@@ -246,7 +246,7 @@ static void open_flow(struct traffic *f, const char *cgroup)
 	int here, beyond, netns[WAY_MAX], one = 1;
 	struct error err = { 0 };
 
-	place_open(&f->place, cgroup, TUNNEL);
+	bench_place_open(&f->place, cgroup, TUNNEL);
 	if (netns_open("host", &here, &err) || netns_open("/run/netns/far", &beyond, &err))
 		die("%s", err.text);
 	/* made before we join: the far side is no part of the workload */
@@ -368,6 +368,6 @@ int bench_udp(const char *cgroup)
 			series_free(&peers[m][i].series);
 	}
 	run_refused(&f, n);
-	place_close(&f.place);
+	bench_place_close(&f.place);
 	return 0;
 }

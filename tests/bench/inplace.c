@@ -98,7 +98,7 @@ int bench_packet(const char *cgroup)
 	struct place p;
 
 	result_begin("packet");
-	place_open(&p, cgroup, TUNNEL);
+	bench_place_open(&p, cgroup, TUNNEL);
 	place_join(&p);
 	const struct contender c[] = { { p.programs[PROGRAM_EMPTY].egress, true, false },
 				       { p.programs[PROGRAM_LISTED].egress, true, false },
@@ -108,7 +108,7 @@ int bench_packet(const char *cgroup)
 
 	for (size_t n = rounds(101); n; n--)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));
-	place_close(&p);
+	bench_place_close(&p);
 	result_ratios("A passing packet in place, one workload", "ns", peers, ARRAY_SIZE(peers),
 		      (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
@@ -126,7 +126,7 @@ int bench_refused(const char *cgroup)
 	struct place p;
 
 	result_begin("refused");
-	place_open(&p, cgroup, TUNNEL);
+	bench_place_open(&p, cgroup, TUNNEL);
 	place_join(&p);
 	const struct contender c[] = { { p.programs[PROGRAM_EMPTY].egress, true, false },
 				       { p.programs[PROGRAM_BARE].egress, false, false },
@@ -135,7 +135,7 @@ int bench_refused(const char *cgroup)
 
 	for (size_t n = rounds(101); n; n--)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));
-	place_close(&p);
+	bench_place_close(&p);
 	result_ratios("A refused packet in place", "ns", peers, ARRAY_SIZE(peers),
 		      (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
@@ -150,7 +150,7 @@ int bench_scale(const char *cgroup)
 	struct place p;
 
 	result_begin("scale");
-	place_open(&p, cgroup, TUNNEL);
+	bench_place_open(&p, cgroup, TUNNEL);
 	place_join(&p);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		snprintf(names[i], sizeof(names[i]), "gate, %zu records", sizes[i]);
@@ -193,7 +193,7 @@ int bench_scale(const char *cgroup)
 		for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
 			series_add(&peers[i].series, best[i]);
 	}
-	place_close(&p);
+	bench_place_close(&p);
 	result_ratios("A passing packet in place, by records in `workloads`", "ns", peers,
 		      ARRAY_SIZE(peers), (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
@@ -219,7 +219,7 @@ int bench_guard(const char *cgroup)
 	struct place p;
 
 	result_begin("guard");
-	place_open(&p, cgroup, TUNNEL);
+	bench_place_open(&p, cgroup, TUNNEL);
 	place_join(&p);
 	skel = gate_programs(p.gate);
 	pins = gate_pins(p.gate);
@@ -243,7 +243,7 @@ int bench_guard(const char *cgroup)
 
 	for (size_t n = rounds(101); n; n--)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));
-	place_close(&p);
+	bench_place_close(&p);
 	result_ratios("A transport packet at the edge, in place", "ns", peers, ARRAY_SIZE(peers),
 		      (size_t[]) { 0 }, 1);
 	free_all(peers, ARRAY_SIZE(peers));

@@ -152,7 +152,7 @@ int bench_dns(const char *cgroup)
 	struct place p;
 
 	result_begin("dns");
-	place_open(&p, cgroup, "tun0");
+	bench_place_open(&p, cgroup, "tun0");
 	place_join(&p);
 	make_sink(53);
 	make_sink(54);
@@ -173,6 +173,6 @@ int bench_dns(const char *cgroup)
 		for (int i = 0; i < HOOKED_MAX; i++)
 			series_free(&peers[call][i].series);
 	}
-	place_close(&p);
+	bench_place_close(&p);
 	return 0;
 }

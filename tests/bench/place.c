@@ -107,7 +107,7 @@ static uint32_t type_of(const char *interface)
 	return q.ifr_hwaddr.sa_family;
 }
 
-void place_open(struct place *p, const char *cgroup, const char *interface)
+void bench_place_open(struct place *p, const char *cgroup, const char *interface)
 {
 	struct lease_identity tunnel = { .ifindex = if_nametoindex(interface),
 					 .link_type = type_of(interface) };
@@ -159,7 +159,7 @@ void place_join(struct place *p)
 		die("join the workload's cgroup: %s", strerror(-r));
 }
 
-void place_close(struct place *p)
+void bench_place_close(struct place *p)
 {
 	write_small(p->root.fd, "cgroup.procs", "0");
 	peers_bpf__destroy(p->peers);
