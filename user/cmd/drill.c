@@ -11,6 +11,7 @@
 #include "cmd/cmd.h"
 #include "cmd/names.h"
 #include "report/control.h"
+#include "report/report.h"
 
 #define LOCK_FILE CONTROL_RUN_DIR "/drill.lock"
 
@@ -65,35 +66,17 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret, struct 
 	return 0;
 }
 
-static const char *text(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
-static const json_t *find(const json_t *report, const char *list, const char *name)
-{
-	const json_t *j;
-	size_t i;
-
-	json_array_foreach(json_object_get(report, list), i, j)
-		if (!strcmp(text(j, "name"), name))
-			return j;
-	return NULL;
-}
-
 /* Only what is open and would be shut shows anything. */
 static int check(const json_t *workload, struct error *err)
 {
-	const char *name = text(workload, "name"), *state = text(workload, "state");
+	const char *name = report_get(workload, "name"), *state = report_get(workload, "state");
 
 	if (!workload)
 		return fail(err, ERROR_ABSENT, 0, "see: vpnleash status", "its cgroup is gone");
 	if (strcmp(state, "open"))
 		return fail(err, ERROR_ABSENT, 0, "see: vpnleash why", "'%s' is %s, not open", name,
 			    state);
-	if (strcmp(text(workload, "enforce"), "yes"))
+	if (strcmp(report_get(workload, "enforce"), "yes"))
 		return fail(err, ERROR_ABSENT, 0, "set enforce = yes",
 			    "nothing is dropped of '%s', it is only audited", name);
 	return 0;
@@ -113,8 +96,8 @@ static int ask(const json_t *report, const char *tunnel, struct error *err)
 		"This interrupts whatever uses the tunnel '%s', for some seconds each time: ",
 		tunnel);
 	json_array_foreach(json_object_get(report, "workloads"), i, j)
-		if (!strcmp(text(j, "tunnel"), tunnel))
-			fprintf(stderr, "%s%s", printed++ ? ", " : "", text(j, "name"));
+		if (!strcmp(report_get(j, "tunnel"), tunnel))
+			fprintf(stderr, "%s%s", printed++ ? ", " : "", report_get(j, "name"));
 	fprintf(stderr, "\nType yes to go on: ");
 	if (!fgets(answer, sizeof(answer), stdin) || strcmp(answer, "yes\n"))
 		return fail(err, ERROR_ABSENT, 0, NULL, "nothing was done");
@@ -186,13 +169,14 @@ static int rehearse_one(struct drill *d, const char *name, const struct failure 
 	*ret = (struct rehearsal) { 0 };
 	if (r)
 		return r;
-	workload = find(report, "workloads", name);
+	workload = report_find(report, "workloads", name);
 	if (check(workload, err)) {
 		snprintf(ret->refused, sizeof(ret->refused), "%s", err->text);
 		return 0;
 	}
 	d->broken = (struct broken) { 0 };
-	r = drill_open(d, workload, find(report, "tunnels", text(workload, "tunnel")), err);
+	r = drill_open(d, workload, report_find(report, "tunnels", report_get(workload, "tunnel")),
+		       err);
 	r = r ? r : drill_rehearse(d, f, ret, err);
 	broken_forget(&d->broken);
 	drill_close(d);
@@ -253,7 +237,7 @@ static void catch_signals(void)
 static int drill(const struct arguments *args, const json_t *report, const char *name,
 		 struct error *err)
 {
-	const json_t *workload = find(report, "workloads", name);
+	const json_t *workload = report_find(report, "workloads", name);
 	struct drill d = { .interrupted = &interrupted,
 			   .wait_for_stop = args->stop,
 			   .announce = announce };
@@ -261,7 +245,7 @@ static int drill(const struct arguments *args, const json_t *report, const char 
 	int r = check(workload, err), wrong = 0;
 
 	if (!r && !args->yes)
-		r = ask(report, text(workload, "tunnel"), err);
+		r = ask(report, report_get(workload, "tunnel"), err);
 	if (r)
 		return r;
 	lock = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

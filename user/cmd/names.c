@@ -63,25 +63,18 @@ struct wanted {
 	uint64_t id;	     /* of that cgroup, 0: it is not there */
 };
 
-static const char *get(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 /* The report has escaped text. */
 static bool is_shown(const json_t *j, const char *key, const char *text)
 {
 	char shown[2 * PATH_MAX];
 
-	return *text && !strcmp(get(j, key), escape(shown, sizeof(shown), text));
+	return *text && !strcmp(report_get(j, key), escape(shown, sizeof(shown), text));
 }
 
 /* As it is shown: that one can always be typed. */
 static bool is_named(const json_t *j, const struct wanted *w)
 {
-	return !strcmp(get(j, "name"), w->text) || is_shown(j, "name", w->text);
+	return !strcmp(report_get(j, "name"), w->text) || is_shown(j, "name", w->text);
 }
 
 /* In full, as `run --cgroup` takes it. */
@@ -96,13 +89,13 @@ static bool is_place(const json_t *j, const struct wanted *w)
 	names_to_be(w->text, end); /* of one that no daemon speaks for */
 	return is_shown(j, "place", *w->path ? w->path : w->text) ||
 	       (kind == PLACE_CONTAINER && is_shown(j, "container_id", name)) ||
-	       (kind != PLACE_PATH && !*get(j, "place") && is_shown(j, "name", end));
+	       (kind != PLACE_PATH && !*report_get(j, "place") && is_shown(j, "name", end));
 }
 
 /* Without the prefix: a container's or unit's name or id, a path without its '/'. */
 static bool is_short_for(const json_t *j, const struct wanted *w)
 {
-	const char *name, *place = get(j, "place");
+	const char *name, *place = report_get(j, "place");
 	char shown[2 * PATH_MAX];
 
 	place_kind(place, &name);
@@ -179,7 +172,7 @@ static const json_t *find_named(const json_t *list, const struct wanted *w)
 
 static bool is_slice(const json_t *j)
 {
-	return !strncmp(get(j, "name"), "slice:", 6);
+	return !strncmp(report_get(j, "name"), "slice:", 6);
 }
 
 /* "there are: A, B, … (7 more)" */
@@ -192,7 +185,7 @@ static const char *those_there_are(const json_t *workloads, char *buf, size_t si
 		return "nothing is leashed";
 	at = (size_t)snprintf(buf, size, n == 1 ? "there is: " : "there are: ");
 	json_array_foreach(workloads, i, j) {
-		const char *name = get(j, "name");
+		const char *name = report_get(j, "name");
 
 		if (at + strlen(name) + sizeof(", and 1234 more") > size)
 			break;
@@ -231,11 +224,11 @@ int names_find(const json_t *report, const char *text, char ret[NAME_LEN], struc
 		found = find_in(workloads, &w, is_place);
 		found = found ? found : find_in(workloads, &w, is_short_for);
 		/* what follows goes by its name: that must be nobody else's */
-		w.text = found ? get(found, "name") : text;
+		w.text = found ? report_get(found, "name") : text;
 		found = found ? find_in(workloads, &w, is_named) : NULL;
 	}
 	if (found) {
-		snprintf(ret, NAME_LEN, "%s", get(found, "name"));
+		snprintf(ret, NAME_LEN, "%s", report_get(found, "name"));
 		return 0;
 	}
 	if (text && json_integer_value(json_object_get(report, "removed_cgroups")) >

@@ -47,25 +47,7 @@ static void close_subject(struct subject *s)
 	close_fd(s->netns_fd);
 }
 
-static const char *text(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 /* ------ who it is, and where ------ */
-
-static const json_t *find_workload(const json_t *report, const char *name)
-{
-	const json_t *j;
-	size_t i;
-
-	json_array_foreach(json_object_get(report, "workloads"), i, j)
-		if (!strcmp(text(j, "name"), name))
-			return j;
-	return NULL;
-}
 
 static int ask(struct verify *v, uint64_t *ret_cgroup_id, struct error *err)
 {
@@ -77,14 +59,15 @@ static int ask(struct verify *v, uint64_t *ret_cgroup_id, struct error *err)
 	r = r ? r : names_find(report, v->asked_for, v->name, err);
 	if (r)
 		return r;
-	j = find_workload(report, v->name);
+	j = report_find(report, "workloads", v->name);
 	*ret_cgroup_id = (uint64_t)json_integer_value(json_object_get(j, "cgroup_id"));
 	if (!*ret_cgroup_id)
 		return fail(err, ERROR_OTHER, 0, "start it; see: vpnleash why",
 			    "'%s' does not run: nothing can be proved", v->name);
 	v->daemon = daemon ? (pid_t)json_integer_value(json_object_get(report, "daemon")) : 0;
-	snprintf(v->state, sizeof(v->state), "%s", text(j, "state"));
-	v->names_redirected = daemon && *text(j, "dns") && strncmp(text(j, "dns"), "nobody", 6) &&
+	snprintf(v->state, sizeof(v->state), "%s", report_get(j, "state"));
+	v->names_redirected = daemon && *report_get(j, "dns") &&
+			      strncmp(report_get(j, "dns"), "nobody", 6) &&
 			      !json_is_true(json_object_get(j, "audit"));
 	return 0;
 }
@@ -169,8 +152,10 @@ static void await_open(struct verify *v, uint64_t since_ns)
 		bool daemon = false;
 		const json_t *j;
 
-		j = names_report(&report, &daemon, NULL) ? NULL : find_workload(report, v->name);
-		state = daemon && j ? text(j, "state") : "";
+		j = names_report(&report, &daemon, NULL)
+			    ? NULL
+			    : report_find(report, "workloads", v->name);
+		state = daemon && j ? report_get(j, "state") : "";
 		if (!strcmp(state, "open")) {
 			v->disturbed_ns += now_boot_ns() - since_ns;
 			return;

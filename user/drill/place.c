@@ -14,6 +14,7 @@
 #include "base/nl.h"
 #include "drill/rehearse.h"
 #include "report/control_client.h"
+#include "report/report.h"
 #include "watch/process.h"
 
 static int open_record(struct drill *d, struct error *err)
@@ -97,22 +98,15 @@ static int open_netns(struct drill *d, struct error *err)
 	return 0;
 }
 
-static const char *text(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 int drill_open(struct drill *d, const json_t *workload, const json_t *tunnel, struct error *err)
 {
 	int r;
 
 	d->pins = PINS_NONE;
 	d->events = d->broken.netlink = -1;
-	d->workload = text(workload, "name");
-	d->tunnel = text(tunnel, "name");
-	d->broken.route = text(tunnel, "route");
+	d->workload = report_get(workload, "name");
+	d->tunnel = report_get(tunnel, "name");
+	d->broken.route = report_get(tunnel, "route");
 	d->cgroup_id = (uint64_t)json_integer_value(json_object_get(workload, "cgroup_id"));
 	d->patience_ns =
 		(uint64_t)json_integer_value(json_object_get(tunnel, "patience_ms")) * NS_PER_MSEC;

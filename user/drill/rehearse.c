@@ -163,24 +163,19 @@ static bool look_again(const struct drill *d, uint64_t until_ns)
 static uint64_t state_since(const struct drill *d, char ret[16], uint64_t *ret_gap_ns)
 {
 	json_auto_t *report = NULL;
-	json_t *j;
-	size_t i;
+	const json_t *tunnel, *workload;
 
 	*ret = '\0';
 	if (control_ask(json_pack("{s:s}", "verb", "status"), &report, NULL))
 		return 0;
-	json_array_foreach(json_object_get(report, "tunnels"), i, j)
-		if (!strcmp(json_string_value(json_object_get(j, "name")), d->tunnel))
-			*ret_gap_ns =
-				(uint64_t)json_integer_value(json_object_get(j, "reopen_gap_ms")) *
-				NS_PER_MSEC;
-	json_array_foreach(json_object_get(report, "workloads"), i, j) {
-		if (strcmp(json_string_value(json_object_get(j, "name")), d->workload))
-			continue;
-		snprintf(ret, 16, "%.15s", json_string_value(json_object_get(j, "state")));
-		return (uint64_t)json_integer_value(json_object_get(j, "changed_boot_ns"));
-	}
-	return 0;
+	tunnel = report_find(report, "tunnels", d->tunnel);
+	if (tunnel)
+		*ret_gap_ns =
+			(uint64_t)json_integer_value(json_object_get(tunnel, "reopen_gap_ms")) *
+			NS_PER_MSEC;
+	workload = report_find(report, "workloads", d->workload);
+	snprintf(ret, 16, "%.15s", report_get(workload, "state"));
+	return (uint64_t)json_integer_value(json_object_get(workload, "changed_boot_ns"));
 }
 
 /* When it got into that state, after since_ns; 0: not within the bound. */

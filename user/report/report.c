@@ -211,6 +211,24 @@ json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_r
 			 "removed", removed);
 }
 
+const char *report_get(const json_t *j, const char *key)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+
+	return s ? s : "";
+}
+
+const json_t *report_find(const json_t *report, const char *list, const char *name)
+{
+	const json_t *j;
+	size_t i;
+
+	json_array_foreach(json_object_get(report, list), i, j)
+		if (!strcmp(report_get(j, "name"), name))
+			return j;
+	return NULL;
+}
+
 static const char *get(const json_t *j, const char *key)
 {
 	const char *s = json_string_value(json_object_get(j, key));

@@ -81,6 +81,11 @@ json_t *report_removed_json(uint64_t cgroup_id, const struct workload_record *w)
 json_t *report_json(pid_t daemon, json_t *tunnels, json_t *workloads, size_t n_removed,
 		    json_t *removed);
 
+/* Read out of it: the text of a key, "" if it has none; the object of that name in a list, or NULL.
+ */
+const char *report_get(const json_t *j, const char *key);
+const json_t *report_find(const json_t *report, const char *list, const char *name);
+
 /* The table for people; at length: with each probe. */
 void report_print(FILE *out, const json_t *report, bool at_length);
 /* "2.4s", "12s", "3h05m", "4d"; "wrong_ifindex 12, ipv6 3" with an end of line, or "none". */
