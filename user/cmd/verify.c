@@ -68,7 +68,7 @@ static int ask(struct verify *v, uint64_t *ret_cgroup_id, struct error *err)
 	snprintf(v->state, sizeof(v->state), "%s", report_get(j, "state"));
 	v->names_redirected = daemon && *report_get(j, "dns") &&
 			      strncmp(report_get(j, "dns"), "nobody", 6) &&
-			      !json_is_true(json_object_get(j, "audit"));
+			      strcmp(report_get(j, "enforce"), "audit") != 0;
 	return 0;
 }
 
