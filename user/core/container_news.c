@@ -207,7 +207,11 @@ static void container_is(void *owner, const struct engine_item *item)
 		w->container.ended_ns = 0;
 		w->container.stopping = false;
 		workload_leave(w);
-		if (first || container_is_parked(w)) /* not made yet, or not again */
+		if (container_is_parked(w)) { /* not made again yet: its tunnel may be up by now */
+			workload_tunnel_changed(w);
+			return;
+		}
+		if (first) /* not made yet */
 			return;
 		mark_clear(MARK_WANTED, w->name, &err);
 		workload_input(w, IN_GIVEN_UP);

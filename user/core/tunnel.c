@@ -582,7 +582,7 @@ static void owner_is(void *arg, const struct engine_item *named)
 	uint64_t now = now_boot_ns();
 	int r;
 
-	if (named)
+	if (named && !*named->unusable) /* else it may be called by its id */
 		snprintf(t->owner.name, sizeof(t->owner.name), "%s", named->name);
 	if (others > 1 && may_log(&t->log))
 		log_line(LOG_LEVEL_WARNING,

@@ -311,30 +311,41 @@ static void labels_replace_parked(struct daemon *d, const struct engine_item *i)
 	}
 }
 
-/* It waits for its VPN, whose container was made anew. */
-static void labels_follow_vpn(struct workload *w, const struct engine_item *owner)
+/* Its unit is in the network of whoever has that name when it starts. */
+static void labels_follow_vpn(struct workload *w)
 {
 	struct daemon *d = w->daemon;
 	_cleanup_free struct tunnel_config *config = NULL;
 	struct tunnel *old = w->tunnel, *new = NULL;
+	const struct engine_item *owner;
 	const char *place;
 	struct error err;
 
-	if (!old->of_labels || strcmp(old->owner.name, owner->name) ||
-	    place_kind(old->config.netns, &place) != PLACE_CONTAINER ||
+	if (!old->of_labels || place_kind(old->config.netns, &place) != PLACE_CONTAINER ||
 	    inventory_find(d->inventory, ENGINE_CONTAINER, place))
 		return;
-	config = malloc(sizeof(*config));
+	owner = inventory_find(d->inventory, ENGINE_CONTAINER, old->owner.name);
+	config = owner ? malloc(sizeof(*config)) : NULL;
 	if (!config)
 		return;
 	memcpy(config, &old->config, sizeof(*config));
 	place_of(owner, config->netns);
 	if (labelled_tunnel_own(d, config, false, &new, &err)) {
-		log_line(LOG_LEVEL_ERR, "workload '%s': %s", w->name, err.text);
+		container_in_trouble(w, "it can not follow its VPN's container", err.text);
 		return;
 	}
 	workload_move(w, new);
 	labelled_tunnel_drop(d, old);
+	workload_tunnel_changed(w); /* which may be up already */
+}
+
+/* Those that wait for a VPN whose container was made anew. Engines tell in any order: the old one's
+ * end may come last, and the new one's name after its id. */
+static void labels_follow_vpns(struct daemon *d)
+{
+	for (size_t k = 0; k < d->n_workloads; k++)
+		if (d->workloads[k]->origin == OF_LABELS && container_is_parked(d->workloads[k]))
+			labels_follow_vpn(d->workloads[k]);
 }
 
 /* Those that share the new one's network may have been judged without it. */
@@ -342,10 +353,6 @@ static void labels_owner_came(void *arg, const struct engine_item *owner)
 {
 	struct daemon *d = arg;
 	size_t i = 0;
-
-	for (size_t k = 0; k < d->n_workloads; k++)
-		if (d->workloads[k]->origin == OF_LABELS && container_is_parked(d->workloads[k]))
-			labels_follow_vpn(d->workloads[k], owner);
 
 	/* those that are judged anew come last */
 	for (size_t left = d->n_workloads; left; left--) {
@@ -402,6 +409,7 @@ static bool asks(const struct engine_item *i)
 
 static void labels_are(void *arg, const struct engine_item *i, bool first)
 {
+	labels_follow_vpns(arg);
 	if (!asks(i))
 		return;
 	labels_judge(arg, i, first, "");
@@ -470,6 +478,7 @@ static void labels_gone(void *arg, const char *id)
 	struct daemon *d = arg;
 	struct workload *w = workload_of(d, id);
 
+	labels_follow_vpns(d);
 	if (!w || container_is_parked(w))
 		return;
 	leash_shut(w); /* its cgroup may be there a little longer */
