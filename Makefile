@@ -114,9 +114,11 @@ $(B)/tests/attack/%: $(B)/tests/attack/%.o
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
 
+$(B)/tests/tools/systemd: TOOLLIBS = -lsystemd
+
 $(B)/tests/tools/%: $(B)/tests/tools/%.o
 	$(call msg,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ -o $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(TOOLLIBS) -o $@
 
 $(B)/tests/%.bpf.o: tests/%.bpf.c
 	$(call msg,BPF,$@)
