@@ -15,6 +15,7 @@ SYSUSERSDIR   ?= $(PREFIX)/lib/sysusers.d
 B	      := build
 
 CC	      ?= gcc
+BUILD_CC      ?= gcc
 CLANG	      ?= clang
 BPFTOOL	      ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
 PKG_CONFIG    ?= pkg-config
@@ -28,6 +29,8 @@ ifeq ($(SANITIZE),1)
 B	      := build/sanitize
 override CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
+# whom it is for; CC=aarch64-linux-gnu-gcc PKG_CONFIG=aarch64-linux-gnu-pkg-config builds for another
+MACHINE	       = $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 # x86_64-linux-gnu: where <asm/types.h> is for a compiler whose target is bpf
 BPFFLAGS      := -g -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -Iinclude -Ibpf -Ivmlinux \
 		 -I/usr/include/$(shell uname -m)-linux-gnu -MMD -MP
@@ -54,7 +57,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench deb install uninstall clean format lint help
+.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench deb image install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -90,8 +93,8 @@ $(B)/paths.h: FORCE
 
 $(B)/%_calls.h: bpf/syscalls.c
 	$(call msg,SECCOMP,$@)
-	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
-		$@.gen $* > $@; r=$$?; rm -f $@.gen; exit $$r
+	$(Q)mkdir -p $(@D) && $(BUILD_CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
+		$@.gen $* $(MACHINE) > $@; r=$$?; rm -f $@.gen; exit $$r
 
 $(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/page.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
 	$(call msg,CC,$@)
@@ -153,13 +156,12 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz/fuzz_%.o $(B)/fuzz/lib.a
 	$(call msg,LD,$@)
 	$(Q)$(CLANG) $(FUZZFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -ldl -o $@
 
-# What building, demo and tests need, by the command or file that shows it is there; dist/deps
-# installs it and says so first. A machine that has all is not touched.
-deps: ## install the distribution's packages (Debian 12, 13)
+# dist/deps says what is missing before it installs that. A machine that has all is not touched.
+deps: ## install what building, demo and tests need of the distribution's packages (Debian 12, 13)
 	$(Q)dist/deps
 
-demo: deps ## the whole story on this machine, in a minute, in namespaces of its own
-	$(Q)$(MAKE) --no-print-directory all && $(B)/vpnleash demo
+demo: ## the whole story on this machine, in a minute, in namespaces of its own
+	$(Q)dist/deps demo && $(MAKE) --no-print-directory all && $(B)/vpnleash demo
 
 fuzz: deps ## what strangers write, by libFuzzer: SECONDS=20 for each target; T=docker chooses
 	$(Q)$(MAKE) --no-print-directory fuzzers && BUILD=$(B) tests/fuzz/run '$(or $(SECONDS),20)' '$(T)'
@@ -189,8 +191,12 @@ fuzzers: $(FUZZERS) # build them
 sanitized: $(UNIT)
 	$(Q)BUILD=$(B) tests/run unit
 
-deb: ## build/deb/vpnleash_VERSION-1_ARCH.deb, by debhelper; for this Debian and newer ones
-	$(Q)dist/package '$(VERSION)'
+deb: ## build/deb/vpnleash_VERSION-1_ARCH.deb, for this Debian and newer ones; ARCH=arm64 cross-builds
+	$(Q)dist/deps deb $(ARCH) && HOST_ARCH=$(ARCH) dist/package '$(VERSION)'
+
+image: ## the package of `make deb` as an image, vpnleash:VERSION and vpnleash; ENGINE=podman, BASE=debian:12-slim
+	$(Q)$(or $(ENGINE),docker) build -f dist/compose/Dockerfile --build-arg VERSION=$(VERSION) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) -t vpnleash:$(VERSION) -t vpnleash .
 
 # Nothing goes to /etc, and nothing is enabled.
 install: all ## PREFIX=/usr/local, DESTDIR; restarts nothing
@@ -245,8 +251,8 @@ check-slow: deps ## the long forms: soaks, every case on every kernel, an hour o
 		TMO=9000 tests/vm/check 6.1 -- env BOUND_FACTOR=6 MINUTES=30 PART='hogs memory' tests/run slow/false_alarms && \
 		TIMES=100 FULL=1 ALL=1 tests/run e2e/containers_start e2e/containers_many e2e/containers_events \
 		e2e/containers_validate e2e/containers_first_evening && \
-		SLOW=1 SIEGE=30 CLIENTS=4000 BOUND_FACTOR=3 tests/run e2e/listen e2e/listen_seen && \
-		TIMES=10 tests/vm/systemd.d/run && $(MAKE) --no-print-directory fuzz SECONDS=3600 && tests/mutants/run
+		SLOW=1 SIEGE=30 CLIENTS=4000 BOUND_FACTOR=3 tests/run e2e/listen e2e/listen_seen e2e/containers_image && \
+		TIMES=10 tests/vm/systemd.d/run && TMO=3600 tests/vm/arm64 && $(MAKE) --no-print-directory fuzz SECONDS=3600 && tests/mutants/run
 
 help: ## this list
 	@sed -n 's/^\([a-z%-]*\):.*## /\1\t/p' Makefile | expand -t 14

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The system calls of the daemon, of its prober and of who asks for `identity`, as classic BPF: run
- * when vpnleash is built, prints syscalls.h. Not at the start: where malloc(3) fails,
- * libseccomp 2.5 leaves rules out and says nothing, or ends itself; and what it frees afterwards
- * may need calls that its filter denies.
+ * when vpnleash is built, by the machine that builds, prints `LIST`_calls.h for the machine that
+ * it is told. Not at the start: where malloc(3) fails, libseccomp 2.5 leaves rules out and says
+ * nothing, or ends itself; and what it frees afterwards may need calls that its filter denies.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -141,7 +141,8 @@ static int allow_all(scmp_filter_ctx ctx, const char *const *names, size_t n)
 	for (size_t i = 0; !r && i < n; i++) {
 		int nr = seccomp_syscall_resolve_name(names[i]);
 
-		if (nr >= 0) /* below: not on this architecture, or younger than this libseccomp */
+		/* below: another architecture's, and translated */
+		if (nr != __NR_SCMP_ERROR) /* younger than this libseccomp */
 			r = allow(ctx, nr, 0, NULL);
 	}
 	return r;
@@ -181,14 +182,22 @@ int main(int argc, char **argv)
 	size_t i = 0;
 	char name[32];
 	scmp_filter_ctx ctx;
+	uint32_t arch;
 	int r;
 
-	while (i < ARRAY_SIZE(all) && (argc < 2 || strcmp(argv[1], all[i].name)))
+	while (i < ARRAY_SIZE(all) && (argc != 3 || strcmp(argv[1], all[i].name)))
 		i++;
-	if (i == ARRAY_SIZE(all))
+	arch = argc == 3 ? seccomp_arch_resolve_name(argv[2]) : 0;
+	if (i == ARRAY_SIZE(all) || !arch) {
+		fprintf(stderr, "usage: syscalls daemon|prober|identity ARCHITECTURE\n");
 		return 2;
+	}
 	ctx = seccomp_init(all[i].others);
 	r = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) : -ENOMEM;
+	if (!r && arch != seccomp_arch_native())
+		r = seccomp_arch_add(ctx, arch);
+	if (!r && arch != seccomp_arch_native())
+		r = seccomp_arch_remove(ctx, SCMP_ARCH_NATIVE);
 	if (!r)
 		r = allow_all(ctx, all[i].calls, all[i].n);
 	if (!r && all[i].more)
