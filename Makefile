@@ -74,6 +74,10 @@ $(B)/vpnleash.skel.h: $(B)/linked.bpf.o
 	$(call msg,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name vpnleash_bpf > $@
 
+# which object a pinned program is of
+$(B)/object_id.h: $(B)/linked.bpf.o
+	$(Q)printf '#define OBJECT_ID "%.32s"\n' "$$(sha256sum < $<)" > $@
+
 # a file as a string: $(call embed,NAME,FILE)
 embed	       = { echo 'static const char $(1)[] ='; \
 		 sed 's/\\/\\\\/g; s/"/\\"/g; s/^/\t"/; s/$$/\\n"/' $(2); echo ';'; }
@@ -96,7 +100,7 @@ $(B)/%_calls.h: bpf/syscalls.c
 	$(Q)mkdir -p $(@D) && $(BUILD_CC) -std=gnu17 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror $< -lseccomp -o $@.gen && \
 		$@.gen $* $(MACHINE) > $@; r=$$?; rm -f $@.gen; exit $$r
 
-$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/lab.sh.h $(B)/page.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
+$(B)/%.o: %.c | $(B)/vpnleash.skel.h $(B)/object_id.h $(B)/lab.sh.h $(B)/page.h $(B)/daemon_calls.h $(B)/prober_calls.h $(B)/identity_calls.h $(B)/paths.h
 	$(call msg,CC,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
@@ -145,7 +149,7 @@ $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
-$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h $(B)/paths.h
+$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h $(B)/object_id.h $(B)/paths.h
 	$(call msg,FUZZ,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(filter-out -O2,$(CFLAGS)) $(FUZZFLAGS) -c $< -o $@
 

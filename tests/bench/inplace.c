@@ -17,7 +17,6 @@
 #include "base/netns.h"
 
 #include "tests/bench/peers.skel.h"
-#include "vpnleash.skel.h"
 
 #define TUNNEL "tun0"
 #define SLICE  20000 /* packets in one go: about a millisecond, too short for most disturbances */
@@ -206,7 +205,6 @@ int bench_guard(const char *cgroup)
 	struct peer peers[] = { { .name = "empty tc program" },
 				{ .name = "guard_peer_ingress" },
 				{ .name = "guard_inside" } };
-	struct vpnleash_bpf *skel;
 	const struct pins *pins;
 	struct address_rule rule;
 	struct guard_slot_key key = { 0 };
@@ -221,7 +219,6 @@ int bench_guard(const char *cgroup)
 	result_begin("guard");
 	bench_place_open(&p, cgroup, TUNNEL);
 	place_join(&p);
-	skel = gate_programs(p.gate);
 	pins = gate_pins(p.gate);
 	if (netns_open("host", &netns, &err) || netns_cookie(netns, &cookie))
 		die("this netns");
@@ -237,9 +234,8 @@ int bench_guard(const char *cgroup)
 	    bpf_map_update_elem(pins->endpoints, &rule.key, &rule.value, BPF_ANY))
 		die("record a guard");
 	const struct contender c[] = { { bpf_program__fd(p.peers->progs.empty_tc), true, false },
-				       { bpf_program__fd(skel->progs.guard_peer_ingress), true,
-					 false },
-				       { bpf_program__fd(skel->progs.guard_inside), true, false } };
+				       { gate_program(p.gate, "guard_peer_ingress"), true, false },
+				       { gate_program(p.gate, "guard_inside"), true, false } };
 
 	for (size_t n = rounds(101); n; n--)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));

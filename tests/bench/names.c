@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "tests/bench/peers.skel.h"
-#include "vpnleash.skel.h"
 
 #define CALLS  512 /* in one go: about a millisecond, too short for most disturbances */
 #define SLICES 9   /* in turns; the best of them is the round's value */
@@ -58,7 +57,6 @@ static void make_sink(uint16_t port)
 
 static void put_on(struct place *p, enum hooked hooked, int links[2])
 {
-	const struct vpnleash_bpf *skel = gate_programs(p->gate);
 	int connect4 = bpf_program__fd(p->peers->progs.empty_connect4),
 	    sendmsg4 = bpf_program__fd(p->peers->progs.empty_sendmsg4);
 	struct resolver r = { .flags = RESOLVER_SET };
@@ -68,8 +66,8 @@ static void put_on(struct place *p, enum hooked hooked, int links[2])
 	if (hooked == NOTHING)
 		return;
 	if (hooked == REDIRECT) {
-		connect4 = bpf_program__fd(skel->progs.dns_connect4);
-		sendmsg4 = bpf_program__fd(skel->progs.dns_sendmsg4);
+		connect4 = gate_program(p->gate, "dns_connect4");
+		sendmsg4 = gate_program(p->gate, "dns_sendmsg4");
 	}
 	links[0] = bpf_link_create(connect4, p->work.fd, BPF_CGROUP_INET4_CONNECT, NULL);
 	links[1] = bpf_link_create(sendmsg4, p->work.fd, BPF_CGROUP_UDP4_SENDMSG, NULL);

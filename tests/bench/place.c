@@ -121,7 +121,7 @@ void bench_place_open(struct place *p, const char *cgroup, const char *interface
 	if (!r)
 		r = resolve_cgroup(&p->root, path, &p->work, &err);
 	if (!r)
-		r = gate_open(&p->gate, &p->root, &err);
+		r = gate_open(&p->gate, &p->root, p->work.level, &err);
 	if (!r)
 		r = lease_open(&p->leases, gate_pins(p->gate), &err);
 	if (!r)

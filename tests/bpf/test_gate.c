@@ -199,7 +199,7 @@ static int set_up(void **state)
 	assert_int_equal(resolve_cgroup(&t.root, path, &t.workload, &err), 0);
 	assert_int_equal(t.workload.level, 2);
 
-	good(gate_open(&t.gate, &t.root, &err), &err);
+	good(gate_open(&t.gate, &t.root, t.workload.level, &err), &err);
 	good(lease_open(&t.leases, gate_pins(t.gate), &err), &err);
 	assert_int_equal(record_bind(t.leases, t.workload.id, t.workload.level, path, 0), 0);
 	good(gate_attach(t.gate, &t.workload, &err), &err);

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Opens the gate, and puts it on a workload. */
-#include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 
 #include "act/gate_internal.h"
-#include "base/privilege.h"
-
-#include "vpnleash.skel.h"
 
 static int open_pinned(struct gate *g, struct error *err)
 {
@@ -15,17 +10,25 @@ static int open_pinned(struct gate *g, struct error *err)
 
 	if (found && found != -ENOENT && found != -EPROTO)
 		return found;
-	r = gate_load(g, found ? NULL : &g->pins, err);
+	g->pinned = !found;
+	r = gate_load(g, err);
 	if (!r && found == -ENOENT)
-		r = pins_create(g->instances[1], &g->pins, err);
+		r = pins_create(&g->pins, err);
 	if (!r && found == -EPROTO)
 		r = gate_upgrade(g, err);
-	return r ? r : gate_prove(g, err);
+	if (r)
+		return r;
+	if (found) {
+		g->pinned = true;
+		for (uint32_t level = 0; level < GATE_LEVELS; level++)
+			gate_pin_programs(g, level, ~0U);
+	}
+	return gate_prove(g, err);
 }
 
-int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err)
+int gate_open(struct gate **ret, const struct cgroup_root *root, uint32_t level, struct error *err)
 {
-	struct gate *g = gate_new(root);
+	struct gate *g = gate_new(root, level);
 	int r;
 
 	if (!g)
@@ -38,25 +41,16 @@ int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *e
 	return r;
 }
 
-static int load_and_prove(struct gate *g, struct error *err)
-{
-	int r = gate_load(g, NULL, err);
-
-	if (r)
-		return r;
-	/* never pinned: they go with their last descriptor */
-	g->pins.counters = fcntl(bpf_map__fd(g->instances[1]->maps.counters), F_DUPFD_CLOEXEC, 3);
-	return gate_prove(g, err);
-}
-
 int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct error *err)
 {
-	struct gate *g = gate_new(root);
+	struct gate *g = gate_new(root, GATE_LEVEL);
 	int r;
 
 	if (!g)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "try the gate");
-	r = load_and_prove(g, err);
+	/* never pinned: maps and programs go with their last descriptor */
+	r = gate_load(g, err);
+	r = r ? r : gate_prove(g, err);
 	if (!r)
 		*ret_netns_by_socket = g->netns_by_socket;
 	gate_close(g);
@@ -66,21 +60,6 @@ int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct
 const struct pins *gate_pins(const struct gate *g)
 {
 	return &g->pins;
-}
-
-struct vpnleash_bpf *gate_programs(const struct gate *g)
-{
-	return g->instances[1];
-}
-
-struct vpnleash_bpf *gate_shared_programs(struct gate *g, struct error *err)
-{
-	int r;
-
-	privilege_long_work(true);
-	r = gate_load_level(g, GATE_SHARED, err);
-	privilege_long_work(false);
-	return r ? NULL : g->instances[GATE_SHARED];
 }
 
 static int check_alone(struct gate *g, const struct cgroup_ref *c, struct error *err)

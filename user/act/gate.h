@@ -11,11 +11,14 @@
 
 struct gate;
 
+#define GATE_LEVEL 2 /* the depth of a container's cgroup, unless somebody knows better */
+
 /*
- * Adopt the pinned maps, or make and pin them, and find out by loading how this kernel tells a
- * packet's netns. Then prove by a packet that the gate sees what a cgroup sends. `root` is kept.
+ * Adopt the pinned maps and programs, or make and pin them, and find out by loading how this kernel
+ * tells a packet's netns. Then prove by a packet that the gate sees what a cgroup sends. `level`:
+ * the depth of the cgroups that are leashed first. `root` is kept.
  */
-int gate_open(struct gate **ret, const struct cgroup_root *root, struct error *err);
+int gate_open(struct gate **ret, const struct cgroup_root *root, uint32_t level, struct error *err);
 void gate_close(struct gate *g); /* takes nothing off */
 /*
  * Could gate_open() do it here? Loads with maps that are never pinned, proves attribution in the
@@ -23,11 +26,11 @@ void gate_close(struct gate *g); /* takes nothing off */
  */
 int gate_probe(const struct cgroup_root *root, bool *ret_netns_by_socket, struct error *err);
 const struct pins *gate_pins(const struct gate *g);
-/* The loaded object that has the guard's programs too. */
-struct vpnleash_bpf *gate_programs(const struct gate *g);
-/* The guard's for underlays that share their parent, loaded by the first who asks: most have none,
- * and the kernel verifies them for half a second. NULL: it failed. */
-struct vpnleash_bpf *gate_shared_programs(struct gate *g, struct error *err);
+/* Programs that look at no cgroup's depth, by name: have them loaded, by the first who asks, as the
+ * kernel verifies some for a quarter of a second. */
+int gate_load_programs(struct gate *g, const char *const names[], size_t n, struct error *err);
+/* The descriptor of such a one, 0: not loaded. */
+int gate_program(const struct gate *g, const char *name);
 /* Have the gate that looks at cgroups of that depth loaded, so that attaching takes no time. A
  * slice's is its level + 1. */
 int gate_load_level(struct gate *g, uint32_t level, struct error *err);
@@ -50,7 +53,7 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 /* No packet sockets for the cgroup from now on: what they send passes no cgroup hook. Needs BPF
  * among the kernel's LSMs. -EOPNOTSUPP: this kernel does not have it, or was not started with it.
  */
-int gate_deny_packets(const struct cgroup_ref *c);
+int gate_deny_packets(struct gate *g, const struct cgroup_ref *c);
 /* All that is attached to the cgroup comes off. */
 int gate_detach(uint64_t cgroup_id, struct error *err);
 
@@ -75,6 +78,8 @@ int gate_slice_above(const struct pins *pins, int cgroup_fd, struct workload_rec
 
 /* Children of the root by this name are ours, for a moment while a daemon starts. */
 #define GATE_SCRATCH "/vpnleash-scratch-"
+/* Such a one and those in it; false: a process is left there. */
+bool gate_remove_scratch(int root_fd, const char *name);
 
 /* The cookie by which the gate knows that netns, also where SO_NETNS_COOKIE is missing (< v5.14).
  */

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Loads the BPF object: one instance for each depth of cgroups in use, all with the same maps. How
- * this kernel tells a packet's netns is found out by trying.
+ * Loads programs of the BPF object, as they are needed: the gate's once for each depth of cgroups
+ * in use, all with the same maps. How this kernel tells a packet's netns is found out by trying.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "act/gate_internal.h"
+#include "act/object.h"
+#include "base/privilege.h"
 
 #include "vpnleash.skel.h"
 
@@ -31,14 +33,49 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 	return 0;
 }
 
-struct gate *gate_new(const struct cgroup_root *root)
+/* What looks at no cgroup's depth and most need: the names, and the guard of a container's netns.
+ */
+#define HOOKS	 (1U << GATE_EGRESS | 1U << GATE_INGRESS)
+#define OF_DEPTH (HOOKS | 1U << GATE_SOCKET)
+#define NAMES	 ((1U << DENY_PACKET) - (1U << DNS_RECVMSG4))
+#define GUARD	 (1U << GUARD_PEER_INGRESS | 1U << GUARD_PEER_EGRESS | 1U << GUARD_INSIDE)
+
+static const struct {
+	const char *name;
+	enum bpf_attach_type type; /* of those on a cgroup */
+} programs[GATE_PROGRAMS] = {
+	[GATE_EGRESS] = { "gate_egress", BPF_CGROUP_INET_EGRESS },
+	[GATE_INGRESS] = { "gate_ingress", BPF_CGROUP_INET_INGRESS },
+	[GATE_SOCKET] = { "gate_socket", BPF_CGROUP_INET_SOCK_CREATE },
+	[DNS_RECVMSG4] = { "dns_recvmsg4", BPF_CGROUP_UDP4_RECVMSG },
+	[DNS_RECVMSG6] = { "dns_recvmsg6", BPF_CGROUP_UDP6_RECVMSG },
+	[DNS_GETPEERNAME4] = { "dns_getpeername4", BPF_CGROUP_INET4_GETPEERNAME },
+	[DNS_GETPEERNAME6] = { "dns_getpeername6", BPF_CGROUP_INET6_GETPEERNAME },
+	[DNS_CONNECT4] = { "dns_connect4", BPF_CGROUP_INET4_CONNECT },
+	[DNS_CONNECT6] = { "dns_connect6", BPF_CGROUP_INET6_CONNECT },
+	[DNS_SENDMSG4] = { "dns_sendmsg4", BPF_CGROUP_UDP4_SENDMSG },
+	[DNS_SENDMSG6] = { "dns_sendmsg6", BPF_CGROUP_UDP6_SENDMSG },
+	[DENY_PACKET] = { "deny_packet", BPF_LSM_CGROUP },
+	[GUARD_PEER_INGRESS] = { "guard_peer_ingress" },
+	[GUARD_PEER_EGRESS] = { "guard_peer_egress" },
+	[GUARD_INSIDE] = { "guard_inside" },
+	[GUARD_INSIDE_INGRESS] = { "guard_inside_ingress" },
+	[GUARD_PARENT_INGRESS] = { "guard_parent_ingress" },
+	[GUARD_PARENT_EGRESS] = { "guard_parent_egress" },
+	[GUARD_ALONE] = { "guard_alone" },
+	[GUARD_WEAK] = { "guard_weak" },
+};
+
+struct gate *gate_new(const struct cgroup_root *root, uint32_t level)
 {
 	struct gate *g = calloc(1, sizeof(*g));
 
 	if (!g)
 		return NULL;
 	libbpf_set_print(keep_log);
-	*g = (struct gate) { .root = root, .pins = PINS_NONE };
+	*g = (struct gate) { .root = root,
+			     .pins = PINS_NONE,
+			     .level = level && level < GATE_LEVELS ? level : GATE_LEVEL };
 	return g;
 }
 
@@ -46,99 +83,96 @@ void gate_close(struct gate *g)
 {
 	if (!g)
 		return;
-	for (size_t i = 0; i < GATE_LEVELS; i++)
-		vpnleash_bpf__destroy(g->instances[i]);
+	for (size_t level = 0; level < GATE_LEVELS; level++)
+		for (size_t p = 0; p < GATE_PROGRAMS; p++)
+			if (g->programs[level][p])
+				close_fd(g->programs[level][p]);
 	pins_close(&g->pins);
 	free(g);
 }
 
-/* Answers before questions: a question must not be redirected whose answer is not understood. */
-void gate_list_dns(struct vpnleash_bpf *skel, struct bpf_program *ret[GATE_DNS_HOOKS])
+size_t gate_hooks(const struct gate *g)
 {
-	struct bpf_program *all[GATE_DNS_HOOKS] = {
-		skel->progs.dns_recvmsg4,     skel->progs.dns_recvmsg6,
-		skel->progs.dns_getpeername4, skel->progs.dns_getpeername6,
-		skel->progs.dns_connect4,     skel->progs.dns_connect6,
-		skel->progs.dns_sendmsg4,     skel->progs.dns_sendmsg6
-	};
-
-	memcpy(ret, all, sizeof(all));
-}
-
-size_t gate_list_hooks(const struct gate *g, struct vpnleash_bpf *skel,
-		       struct bpf_program *ret[GATE_HOOKS])
-{
-	ret[0] = skel->progs.gate_egress;
-	ret[1] = skel->progs.gate_ingress;
-	ret[2] = skel->progs.gate_socket;
 	return g->netns_by_socket ? GATE_HOOKS : GATE_HOOKS - 1;
 }
 
-static void autoload(struct bpf_program *const programs[], size_t n, bool wanted)
+const char *gate_program_name(enum gate_program p)
 {
-	for (size_t i = 0; i < n; i++)
-		bpf_program__set_autoload(programs[i], wanted);
+	return programs[p].name;
 }
 
-static void choose_programs(struct vpnleash_bpf *skel, uint32_t level, bool netns_by_socket)
+enum bpf_attach_type gate_program_type(enum gate_program p)
 {
-	struct bpf_program *gate[] = { skel->progs.gate_egress, skel->progs.gate_ingress };
-	struct bpf_program *guard[] = { skel->progs.guard_peer_ingress,
-					skel->progs.guard_peer_egress, skel->progs.guard_inside,
-					skel->progs.guard_weak };
-	struct bpf_program *shared[] = { skel->progs.guard_parent_ingress,
-					 skel->progs.guard_parent_egress,
-					 skel->progs.guard_inside_ingress,
-					 skel->progs.guard_alone };
-	struct bpf_program *dns[GATE_DNS_HOOKS];
-
-	gate_list_dns(skel, dns);
-	autoload(gate, ARRAY_SIZE(gate), level != GATE_SHARED);
-	autoload(guard, ARRAY_SIZE(guard), level == 1);
-	autoload(dns, ARRAY_SIZE(dns), level == 1);
-	autoload(shared, ARRAY_SIZE(shared), level == GATE_SHARED);
-	bpf_program__set_autoload(skel->progs.gate_socket, netns_by_socket && level != GATE_SHARED);
-	bpf_program__set_autoload(skel->progs.deny_packet, false);
+	return programs[p].type;
 }
 
-static int prepare_and_load(struct gate *g, struct vpnleash_bpf *skel, const struct pins *pins,
-			    uint32_t level, struct error *err)
+static int *place_of(struct gate *g, uint32_t level, size_t p)
 {
-	int r;
+	return &g->programs[1U << p & OF_DEPTH ? level : 0][p];
+}
 
+static void set_constants(const struct gate *g, struct vpnleash_bpf *skel, uint32_t level)
+{
 	skel->rodata->level = level;
 	skel->rodata->netns_by_socket = g->netns_by_socket;
 	for (size_t i = 0; i < ARRAY_SIZE(g->note_secret); i++)
 		skel->rodata->note_secret[i] = g->note_secret[i];
-	choose_programs(skel, level, g->netns_by_socket);
-	r = pins ? pins_reuse(pins, skel, err) : 0;
-	if (r)
-		return r;
-	r = vpnleash_bpf__load(skel);
-	if (r)
-		return fail(err, ERROR_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate");
-	/* libbpf has mapped `near_records` too: no child may write a record */
-	madvise(skel->bss, sizeof(*skel->bss), MADV_DONTFORK);
-	return 0;
 }
 
-static int load_instance(struct gate *g, const struct pins *pins, uint32_t level, struct error *err)
+static struct bpf_program *find(struct vpnleash_bpf *skel, size_t p)
 {
-	struct vpnleash_bpf *skel = vpnleash_bpf__open();
+	return bpf_object__find_program_by_name(skel->obj, programs[p].name);
+}
+
+/* The maps are those that are there already, if there are any. */
+static int prepare_and_load(struct gate *g, struct vpnleash_bpf *skel, uint32_t level,
+			    uint32_t wanted, struct error *err)
+{
+	int r = g->pins.header < 0 ? 0 : pins_reuse(&g->pins, skel, err);
+
+	if (r)
+		return r;
+	set_constants(g, skel, level);
+	for (size_t p = 0; p < GATE_PROGRAMS; p++)
+		bpf_program__set_autoload(find(skel, p), wanted & 1U << p);
+	r = object_load(skel);
+	if (r)
+		return fail(err, ERROR_PRIVILEGE, r, GATE_REMEDY_LOAD, "load the gate");
+	if (g->pins.header < 0)
+		r = pins_of(skel, &g->pins, err);
+	for (size_t p = 0; !r && p < GATE_PROGRAMS; p++) {
+		int fd = wanted & 1U << p
+				 ? fcntl(bpf_program__fd(find(skel, p)), F_DUPFD_CLOEXEC, 3)
+				 : 0;
+
+		if (fd < 0)
+			return fail(err, ERROR_OTHER, -errno, NULL, "hold %s", programs[p].name);
+		if (fd)
+			*place_of(g, level, p) = fd;
+	}
+	return r;
+}
+
+static int load(struct gate *g, uint32_t level, uint32_t wanted, struct error *err)
+{
+	struct vpnleash_bpf *skel = object_open();
 	int r;
 
 	last_log[0] = '\0';
 	if (!skel)
 		return fail(err, ERROR_OTHER, -errno, NULL, "open the BPF object");
-	r = prepare_and_load(g, skel, pins, level, err);
-	if (r)
-		vpnleash_bpf__destroy(skel);
-	else
-		g->instances[level] = skel;
+	if (wanted & HOOKS && g->netns_by_socket && !*place_of(g, level, GATE_SOCKET))
+		wanted |= 1U << GATE_SOCKET;
+	privilege_long_work(true);
+	r = prepare_and_load(g, skel, level, wanted, err);
+	privilege_long_work(false);
+	object_close(skel);
 	return r;
 }
 
-int gate_load(struct gate *g, const struct pins *pins, struct error *err)
+/* Nothing was adopted that says how this kernel tells a packet's netns. Not by version number: each
+ * of the two ways is tried, the faster one first. */
+static int load_first(struct gate *g, uint32_t level, uint32_t wanted, struct error *err)
 {
 	struct error none;
 	int r;
@@ -151,16 +185,47 @@ int gate_load(struct gate *g, const struct pins *pins, struct error *err)
 	 */
 	if (getrandom(g->note_secret, sizeof(g->note_secret), 0) < 0)
 		return fail(err, ERROR_OTHER, -errno, NULL, "get random bytes");
-	/* Not by version number: each of the two ways is tried, the faster one first. */
-	r = load_instance(g, pins, 1, &none);
+	r = load(g, level, wanted, &none);
 	if (r == -EPERM)
 		return fail(err, ERROR_PRIVILEGE, r,
 			    "run as root, or give CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
 			    "load the gate");
-	if (!r)
+	if (r) {
+		g->netns_by_socket = true;
+		r = load(g, level, wanted, err);
+	}
+	g->known = !r;
+	return r;
+}
+
+int gate_want(struct gate *g, uint32_t level, uint32_t wanted, struct error *err)
+{
+	uint32_t lacking = 0;
+	int r;
+
+	for (size_t p = 0; p < GATE_PROGRAMS; p++) {
+		int *fd = place_of(g, level, p);
+		/* known by now, as the gate's own two come first */
+		bool by_socket = p == GATE_SOCKET && wanted & HOOKS && g->netns_by_socket;
+
+		if (*fd || (!(wanted & 1U << p) && !by_socket))
+			continue;
+		*fd = g->pinned ? gate_adopt(g, fd == &g->programs[0][p] ? 0 : level, p) : 0;
+		lacking |= *fd ? 0 : 1U << p;
+	}
+	if (!lacking)
 		return 0;
-	g->netns_by_socket = true;
-	return load_instance(g, pins, 1, err);
+	r = g->known ? load(g, level, lacking, err) : load_first(g, level, lacking, err);
+	if (r || !g->pinned)
+		return r;
+	gate_pin_programs(g, 0, lacking);
+	gate_pin_programs(g, level, lacking);
+	return 0;
+}
+
+int gate_load(struct gate *g, struct error *err)
+{
+	return gate_want(g, g->level, HOOKS | NAMES | GUARD, err);
 }
 
 int gate_load_level(struct gate *g, uint32_t level, struct error *err)
@@ -168,5 +233,28 @@ int gate_load_level(struct gate *g, uint32_t level, struct error *err)
 	if (level >= GATE_LEVELS)
 		return fail(err, ERROR_INPUT, -ELOOP, "leash a cgroup nearer to the root",
 			    "attach the gate %u levels deep", level);
-	return g->instances[level] ? 0 : load_instance(g, &g->pins, level, err);
+	return gate_want(g, level, HOOKS, err);
+}
+
+static size_t find_name(const char *name)
+{
+	size_t p = 0;
+
+	while (p < GATE_PROGRAMS && strcmp(programs[p].name, name))
+		p++;
+	return p;
+}
+
+int gate_load_programs(struct gate *g, const char *const names[], size_t n, struct error *err)
+{
+	uint32_t wanted = 0;
+
+	for (size_t i = 0; i < n; i++)
+		wanted |= 1U << find_name(names[i]);
+	return gate_want(g, g->level, wanted, err);
+}
+
+int gate_program(const struct gate *g, const char *name)
+{
+	return g->programs[0][find_name(name)];
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A child in a cgroup of our own, with the gate on it: what is sent there shows what it sees. */
 #include <arpa/inet.h>
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,13 +15,12 @@
 #include "base/worker.h"
 #include "vpnleash/reasons.h"
 
-#include "vpnleash.skel.h"
-
-#define COOKIE "read the cookie of the network namespace"
+#define SCRATCH_LEN (64 + 2 * GATE_LEVELS)
+#define COOKIE	    "read the cookie of the network namespace"
 
 struct scratch {
 	struct cgroup_ref cgroup;
-	struct bpf_link *links[GATE_HOOKS];
+	int links[GATE_HOOKS];
 	int (*f)(void *arg);
 	void *arg;
 };
@@ -37,26 +35,51 @@ static int join_and_call(void *arg)
 
 static int attach_to_scratch(struct gate *g, struct scratch *s, struct error *err)
 {
-	struct bpf_program *programs[GATE_HOOKS];
-	size_t n = gate_list_hooks(g, g->instances[1], programs);
-
-	for (size_t i = 0; i < n; i++) {
-		s->links[i] = bpf_program__attach_cgroup(programs[i], s->cgroup.fd);
-		if (!s->links[i])
+	for (size_t i = 0; i < gate_hooks(g); i++) {
+		s->links[i] = bpf_link_create(g->programs[g->level][i], s->cgroup.fd,
+					      gate_program_type(i), NULL);
+		if (s->links[i] < 0)
 			return fail(err, ERROR_PRIVILEGE, -errno, GATE_REMEDY_LOAD,
 				    "attach the gate to '%s%s'", g->root->path, s->cgroup.path);
 	}
 	return 0;
 }
 
-/* The kernel empties a cgroup a moment after its last process was reaped. */
-static void remove_scratch(const struct cgroup_root *root, const char *name)
+/* As deep as the gate looks, the scratch cgroup itself at 1. */
+static void scratch_path(char path[SCRATCH_LEN], const char *name, uint32_t level)
 {
-	for (int i = 0; i < 200; i++) {
-		if (!unlinkat(root->fd, name, AT_REMOVEDIR) || errno != EBUSY)
-			return;
-		usleep(5000);
+	static const char deeper[] = "/0/0/0/0/0/0/0/0/0/0/0/0/0/0";
+
+	_Static_assert(sizeof(deeper) == 2 * (GATE_LEVELS - 2) + 1,
+		       "one for each depth but the first");
+	snprintf(path, SCRATCH_LEN, "%.63s%.*s", name, 2 * (int)(level - 1), deeper);
+}
+
+bool gate_remove_scratch(int root_fd, const char *name)
+{
+	char path[SCRATCH_LEN];
+	bool gone = true;
+
+	for (uint32_t level = GATE_LEVELS - 1; level; level--) {
+		scratch_path(path, name, level);
+		gone = !unlinkat(root_fd, path, AT_REMOVEDIR) || errno != EBUSY;
 	}
+	return gone;
+}
+
+static int make_scratch(const struct gate *g, const char *name, struct cgroup_ref *ret,
+			struct error *err)
+{
+	char path[SCRATCH_LEN];
+
+	for (uint32_t level = 1; level <= g->level; level++) {
+		scratch_path(path, name, level);
+		if (mkdirat(g->root->fd, path + 1, 0755) < 0)
+			return fail(err, ERROR_PRIVILEGE, -errno,
+				    "is the cgroup v2 mount writable?",
+				    "make the scratch cgroup '%s%s'", g->root->path, path);
+	}
+	return resolve_cgroup(g->root, path, ret, err);
 }
 
 /* Run f(arg) in a child that lives in a scratch cgroup with the gate on it: what f returned, or
@@ -64,28 +87,27 @@ static void remove_scratch(const struct cgroup_root *root, const char *name)
 static int in_scratch_cgroup(struct gate *g, int (*f)(void *), void *arg, uint64_t *ret_id,
 			     struct error *err)
 {
-	const struct cgroup_root *root = g->root;
 	struct scratch s = { .cgroup.fd = -1, .f = f, .arg = arg };
-	char path[64];
+	char name[64];
 	int r;
 
 	/* unique: daemons in different pid namespaces may start at once */
-	snprintf(path, sizeof(path), GATE_SCRATCH "%d-%llx", getpid(),
+	snprintf(name, sizeof(name), GATE_SCRATCH "%d-%llx", getpid(),
 		 (unsigned long long)now_boot_ns());
-	if (mkdirat(root->fd, path + 1, 0755) < 0)
-		return fail(err, ERROR_PRIVILEGE, -errno, "is the cgroup v2 mount writable?",
-			    "make the scratch cgroup '%s%s'", root->path, path);
-	r = resolve_cgroup(root, path, &s.cgroup, err);
+	r = make_scratch(g, name, &s.cgroup, err);
 	if (!r)
 		r = attach_to_scratch(g, &s, err);
 	if (!r)
 		r = child_call(join_and_call, &s);
 	for (size_t i = 0; i < ARRAY_SIZE(s.links); i++)
-		bpf_link__destroy(s.links[i]);
+		if (s.links[i] > 0)
+			close_fd(s.links[i]);
 	if (ret_id)
 		*ret_id = s.cgroup.id;
 	close_fd(s.cgroup.fd);
-	remove_scratch(root, path + 1);
+	/* the kernel empties a cgroup a moment after its last process was reaped */
+	for (int i = 0; i < 4000 && !gate_remove_scratch(g->root->fd, name + 1); i++)
+		usleep(250);
 	return r;
 }
 

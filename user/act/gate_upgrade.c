@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Pins of another version of vpnleash are replaced; what is leashed stays shut meanwhile. */
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "act/gate_internal.h"
-
-#include "vpnleash.skel.h"
 
 struct noted {
 	uint64_t cgroup_id;
@@ -43,12 +40,11 @@ static uint32_t level_of(const struct replacing *r, uint64_t cgroup_id)
 	return c.level + was_slice(r, cgroup_id);
 }
 
-static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id,
-		       const struct bpf_program *p)
+static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id, int program)
 {
 	_cleanup_fd int link = pins_open_link(hook, cgroup_id);
 
-	if (link < 0 || bpf_link_update(link, bpf_program__fd(p), NULL) < 0)
+	if (link < 0 || bpf_link_update(link, program, NULL) < 0)
 		return fail(r->err, ERROR_OTHER, link < 0 ? link : -errno, NULL,
 			    "replace %s of cgroup %llu", hook, (unsigned long long)cgroup_id);
 	return 0;
@@ -59,8 +55,8 @@ static int update_link(struct replacing *r, const char *hook, uint64_t cgroup_id
 static int replace_link(uint64_t cgroup_id, void *arg)
 {
 	struct replacing *r = arg;
-	struct vpnleash_bpf *skel;
 	uint32_t level;
+	const int *programs;
 	int e;
 
 	if (!pins_in_force(cgroup_id)) /* removed, and without a socket left */
@@ -69,9 +65,9 @@ static int replace_link(uint64_t cgroup_id, void *arg)
 	e = gate_load_level(r->gate, level, r->err);
 	if (e)
 		return e;
-	skel = r->gate->instances[level];
-	e = update_link(r, "gate_egress", cgroup_id, skel->progs.gate_egress);
-	return e ? e : update_link(r, "gate_ingress", cgroup_id, skel->progs.gate_ingress);
+	programs = r->gate->programs[level];
+	e = update_link(r, "gate_egress", cgroup_id, programs[GATE_EGRESS]);
+	return e ? e : update_link(r, "gate_ingress", cgroup_id, programs[GATE_INGRESS]);
 }
 
 static int note_record(uint64_t cgroup_id, const struct pins_record *record, void *arg)
@@ -121,14 +117,10 @@ static int replace_pins(struct replacing *r)
 
 	if (e)
 		return e;
-	/* instances of other levels share the maps of this one */
-	e = pins_of(g->instances[1], &g->pins, r->err);
-	if (e)
-		return e;
 	e = pins_each_link("gate_egress", replace_link, r, r->err);
 	if (e)
 		return e;
-	e = pins_create(g->instances[1], &g->pins, r->err);
+	e = pins_create(&g->pins, r->err);
 	if (e)
 		return e;
 	for (size_t i = 0; i < r->n; i++)

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +12,6 @@
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "vmlinux/uapi.h"
-
-#include "vpnleash.skel.h"
 
 #define LINKS VPNLEASH_PIN_DIR "/links"
 
@@ -77,16 +74,15 @@ static void sweep_links(void)
 	}
 }
 
-/* Those that this object has, and loaded. */
-static int note_programs(struct guards *g, const struct vpnleash_bpf *skel, struct error *err)
+/* Those that are loaded. */
+static int note_programs(struct guards *g, struct error *err)
 {
 	for (size_t i = 0; i < PROGRAMS; i++) {
 		struct bpf_prog_info info = { 0 };
 		__u32 length = sizeof(info);
-		int fd = bpf_program__fd(
-			bpf_object__find_program_by_name(skel->obj, programs[i].name));
+		int fd = gate_program(g->gate, programs[i].name);
 
-		if (fd < 0)
+		if (!fd)
 			continue;
 		if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 			return fail(err, ERROR_OTHER, -errno, NULL, "read the guard's programs");
@@ -105,7 +101,7 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
 	g->gate = gate;
 	g->pins = gate_pins(gate);
-	r = note_programs(g, gate_programs(gate), err);
+	r = note_programs(g, err);
 	if (!r)
 		*ret = TAKE_PTR(g);
 	return r;
@@ -113,12 +109,15 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 
 static int load_programs_of(struct guards *g, enum guard_kind kind, struct error *err)
 {
-	const struct vpnleash_bpf *skel;
+	const char *lacking[PROGRAMS];
+	size_t n = 0;
+	int r;
 
-	if ((kind != KIND_MACVLAN && kind != KIND_IPVLAN) || g->ids[INSIDE_INGRESS])
-		return 0;
-	skel = gate_shared_programs(g->gate, err);
-	return skel ? note_programs(g, skel, err) : -ENOLINK;
+	for (size_t i = 0; i < PROGRAMS; i++)
+		if (programs[i].kinds & OF(kind) && !g->fds[i])
+			lacking[n++] = programs[i].name;
+	r = n ? gate_load_programs(g->gate, lacking, n, err) : 0;
+	return r || !n ? r : note_programs(g, err);
 }
 
 void guards_close(struct guards *g)

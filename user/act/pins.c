@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "act/near.h"
+#include "act/object.h"
 #include "vpnleash.skel.h"
 
 #define BPFFS	     "/sys/fs/bpf"
@@ -187,11 +188,11 @@ int pins_open(struct pins *ret, struct error *err)
 		return fail(err, ERROR_OTHER, -EPROTO, REMEDY_OTHER,
 			    "adopt pins of ABI version %u (this is %u)", h.abi_version,
 			    VPNLEASH_ABI_VERSION);
-	want = vpnleash_bpf__open();
+	want = object_open();
 	if (!want)
 		return fail(err, ERROR_OTHER, -errno, NULL, "open the BPF object");
 	r = open_maps(&p, want, err);
-	vpnleash_bpf__destroy(want);
+	object_close(want);
 	r = r ? r : map_near(&p, err);
 	if (r)
 		return r;
@@ -266,18 +267,14 @@ static void rename_links(void)
 		}
 }
 
-int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
+int pins_create(struct pins *p, struct error *err)
 {
 	char path[PINS_PATH_MAX];
-	int r;
 
 	if ((mkdir(VPNLEASH_PIN_DIR, 0700) < 0 && errno != EEXIST) ||
 	    (mkdir(LINKS, 0700) < 0 && errno != EEXIST))
 		return fail(err, ERROR_PRIVILEGE, -errno, "run as root", "make " LINKS);
-	r = pins_of(skel, ret, err);
-	if (r)
-		return r;
-	pins_touch(ret);
+	pins_touch(p);
 	/* before the header is pinned: a crash in between is another version's pins again */
 	rename_links();
 	remove_unknown();
@@ -285,7 +282,7 @@ int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err)
 		row_path(path, &rows[i]);
 		/* another version's, or of a run that died before its header */
 		unlink(path);
-		if (bpf_obj_pin(*row_fd(ret, &rows[i]), path) < 0)
+		if (bpf_obj_pin(*row_fd(p, &rows[i]), path) < 0)
 			return fail(err, ERROR_OTHER, -errno, NULL, "pin %s", path);
 	}
 	return 0;
@@ -302,6 +299,19 @@ int pins_reuse(const struct pins *p, struct vpnleash_bpf *skel, struct error *er
 				    rows[i].name);
 	}
 	return 0;
+}
+
+bool pins_have(const struct pins *p, uint32_t map_id)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct bpf_map_info info = { 0 };
+		__u32 length = sizeof(info);
+
+		if (!bpf_obj_get_info_by_fd(*row_fd((struct pins *)p, &rows[i]), &info, &length) &&
+		    info.id == map_id)
+			return true;
+	}
+	return false;
 }
 
 int pins_touch(const struct pins *p)

@@ -42,12 +42,15 @@ struct pins_record {
 };
 int pins_each_record_of_other(int (*f)(uint64_t cgroup_id, const struct pins_record *r, void *arg),
 			      void *arg);
-/* Pin the maps of a freshly loaded object; the header comes last and says that all are there. */
-int pins_create(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
+/* Pin the maps of a freshly loaded object, see pins_of(); the header comes last and says that all
+ * are there. */
+int pins_create(struct pins *p, struct error *err);
 /* The maps of a loaded object, not pinned. */
 int pins_of(struct vpnleash_bpf *skel, struct pins *ret, struct error *err);
 /* Give an opened, not yet loaded object the pinned maps. */
 int pins_reuse(const struct pins *p, struct vpnleash_bpf *skel, struct error *err);
+/* Is the map of that id one of them? */
+bool pins_have(const struct pins *p, uint32_t map_id);
 /* Note in the header that the set of workloads changed, and who did it. */
 int pins_touch(const struct pins *p);
 

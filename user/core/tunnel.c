@@ -443,6 +443,7 @@ static int open_vpn(struct tunnel *t, struct error *err)
 				    .link = t->link,
 				    .loop = d->loop,
 				    .root = &d->root,
+				    .gate = d->gate,
 				    .guards = d->guards,
 				    .audit = d->audit,
 				    .log = &t->log,

@@ -194,6 +194,22 @@ static int open_parts(struct daemon *d, struct error *err)
 	return r ? r : watch_cgroups_new(&d->cgroups, d->loop, PRIORITY_EVIDENCE, &d->root, err);
 }
 
+/* How deep the first of the configuration lies, for which the gate is loaded first. */
+static uint32_t config_level(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_workloads; i++) {
+		const char *name;
+		uint32_t depth = 0;
+
+		if (place_kind(config->workloads[i].cgroup, &name) != PLACE_PATH)
+			continue;
+		for (; *name; name++)
+			depth += *name == '/' && name[1] && name[1] != '/';
+		return depth;
+	}
+	return GATE_LEVEL;
+}
+
 /* The gate on every cgroup, and no lease that was not there. */
 static int open_pins(struct daemon *d, const struct config *config, struct error *err)
 {
@@ -202,7 +218,7 @@ static int open_pins(struct daemon *d, const struct config *config, struct error
 
 	if (pins_lock < 0)
 		return pins_lock;
-	r = gate_open(&d->gate, &d->root, err);
+	r = gate_open(&d->gate, &d->root, config_level(config), err);
 	r = r ? r : lease_open(&d->leases, gate_pins(d->gate), err);
 	r = r ? r : remains_open(d, err);
 	r = r ? r : guards_open(&d->guards, d->gate, err);

@@ -93,7 +93,7 @@ static void remove_scratch(const struct stage *s)
 	snprintf(prefix, sizeof(prefix), GATE_SCRATCH "%d-", s->daemon);
 	while (d && s->daemon && (e = readdir(d)))
 		if (!strncmp(e->d_name, prefix + 1, strlen(prefix + 1)))
-			unlinkat(s->root.fd, e->d_name, AT_REMOVEDIR);
+			gate_remove_scratch(s->root.fd, e->d_name);
 	if (d)
 		closedir(d);
 }

@@ -314,7 +314,7 @@ static void deny_packets(const struct cgroup_ref *c, bool audit, void *arg)
 {
 	struct edge *e = arg;
 
-	if (c && !audit && gate_deny_packets(c))
+	if (c && !audit && gate_deny_packets(e->place->gate, c))
 		e->denied = false;
 }
 

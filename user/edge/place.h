@@ -53,6 +53,7 @@ struct edge_place {
 	const struct watch_netlink *link; /* the tunnel's */
 	sd_event *loop;
 	const struct cgroup_root *root;
+	struct gate *gate;
 	struct guards *guards;
 	struct audit *audit;
 	struct log_budget *log;

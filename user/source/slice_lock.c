@@ -74,7 +74,7 @@ static int open_and_lock(const struct config *config, const struct cgroup_root *
 	struct gate *g;
 	int r = lock < 0 ? lock : check_version(&no_daemon, err);
 
-	r = r ? r : gate_open(&g, root, err);
+	r = r ? r : gate_open(&g, root, GATE_LEVEL, err);
 	if (r)
 		return r;
 	r = slices_lock_with(g, root, config, err);
