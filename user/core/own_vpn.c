@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/own_vpn.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "core/registry.h"
 #include "core/tunnel.h"
 #include "core/workload.h"
+#include "watch/cgroup.h"
 #include "watch/netlink.h"
 #include "watch/process.h"
 
@@ -23,23 +25,45 @@ static void note_descriptor(const struct descriptor *d, void *arg)
 	s->found |= *d->tun && !strcmp(d->tun, s->workload->tunnel->config.interface);
 }
 
-static int note_process(const struct netns_process *p, void *arg)
+static void look_at_processes(struct search *s, int cgroup_fd)
 {
-	struct search *s = arg;
+	int fd = openat(cgroup_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	_cleanup_file FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	pid_t pid;
 
-	if (cgroup_is_below(p->cgroup, s->workload->path))
-		descriptors_each(p->pid, note_descriptor, s);
-	return s->found;
+	while (f && !s->found && fscanf(f, "%d", &pid) == 1)
+		if (process_lives_in(pid, s->workload->tunnel->netns_ino))
+			descriptors_each(pid, note_descriptor, s);
+}
+
+/* And in those below it. */
+static void look_in_cgroup(struct search *s, int cgroup_fd)
+{
+	int fd = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	look_at_processes(s, cgroup_fd);
+	while (d && !s->found && (e = readdir(d))) {
+		_cleanup_fd int below = -1;
+
+		if (e->d_type != DT_DIR || !strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		below = openat(cgroup_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (below >= 0)
+			look_in_cgroup(s, below);
+	}
 }
 
 /* Does a process of the workload hold the tunnel's device? One that was made elsewhere and moved
- * here is held elsewhere. */
+ * here is held elsewhere. Not by a walk over /proc, which a thousand workloads would do each. */
 static bool holds_the_tunnel(const struct workload *w)
 {
+	const struct cgroup_ref *c = watch_cgroup_ref(w->cgroup);
 	struct search s = { .workload = w };
 
-	if (*w->path)
-		netns_processes(w->tunnel->netns_ino, note_process, &s);
+	if (c)
+		look_in_cgroup(&s, c->fd);
 	return s.found;
 }
 
@@ -64,7 +88,7 @@ static enum own_vpn look_anew(struct workload *w)
 		w->own_vpn_of = 0;
 		return is_in_its_container(w) ? OWN_VPN_AWAITED : OWN_VPN_NONE;
 	}
-	/* all of /proc, so once for each device: a tun is held from its first moment on */
+	/* once for each device: a tun is held from its first moment on */
 	if (link.ifindex == w->own_vpn_of && w->own_vpn != OWN_VPN_AWAITED)
 		return w->own_vpn;
 	if (w->bound)
