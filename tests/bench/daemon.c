@@ -18,7 +18,7 @@
 
 #define NOTIFY	  "/run/bench-notify"
 #define IDLE_SEC  20
-#define PROCESSES 4
+#define PROCESSES 16
 
 static int notify_socket(void)
 {
@@ -128,9 +128,11 @@ int bench_daemon(const char *cgroup)
 				 { .name = "later start: pins adopted" },
 				 { .name = "CPU time of a first start" },
 				 { .name = "CPU time of a later start" } };
-	enum { RSS, ANONYMOUS, WAKEUPS, SIZE, WEIGHTS };
+	enum { RSS, PSS, ANONYMOUS, WAKEUPS, SIZE, WEIGHTS };
+	/* proportional: a page that n processes have counts 1/n for each, so all once */
 	struct peer weights[WEIGHTS] = { { .name = "resident, all processes, KiB" },
-					 { .name = "anonymous, all processes, KiB" },
+					 { .name = "proportional, all processes, KiB" },
+					 { .name = "of it anonymous, KiB" },
 					 { .name = "wake-ups per second, idle tunnel" },
 					 { .name = "binary, stripped, KiB" } };
 	int log, notify = notify_socket();
@@ -170,18 +172,20 @@ int bench_daemon(const char *cgroup)
 
 	for (size_t i = 0; i < processes; i++) {
 		double rss = proc_number(pids[i], "status", "VmRSS:"),
-		       anonymous = proc_number(pids[i], "smaps_rollup", "Anonymous:"),
+		       pss = proc_number(pids[i], "smaps_rollup", "Pss:"),
+		       anonymous = proc_number(pids[i], "smaps_rollup", "Pss_Anon:"),
 		       wakeups = (proc_number(pids[i], "status", "voluntary_ctxt_switches:") -
 				  before[i]) /
 				 IDLE_SEC;
 
-		printf("%s: resident %.0f KiB, anonymous %.0f KiB, %.2f wake-ups per second\n",
-		       i ? "child" : "daemon", rss, anonymous, wakeups);
-		json_array_append_new(each, json_pack("{s:s,s:f,s:f,s:f}", "process",
+		printf("%s: resident %.0f KiB, proportional %.0f KiB, %.0f of it anonymous, %.2f wake-ups per second\n",
+		       i ? "child" : "daemon", rss, pss, anonymous, wakeups);
+		json_array_append_new(each, json_pack("{s:s,s:f,s:f,s:f,s:f}", "process",
 						      i ? "child" : "daemon", "rss_kib", rss,
-						      "anonymous_kib", anonymous,
+						      "pss_kib", pss, "anonymous_kib", anonymous,
 						      "wakeups_per_second", wakeups));
 		total[RSS] += rss;
+		total[PSS] += pss;
 		total[ANONYMOUS] += anonymous;
 		total[WAKEUPS] += wakeups;
 	}

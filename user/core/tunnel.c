@@ -27,10 +27,12 @@
 #include "watch/cgroup.h"
 #include "watch/netlink.h"
 
-#define TICK_NS                                                                                    \
-	(1 * NS_PER_SEC)		 /* idle: one look and one probe a second, or, where lease \
+#define TICK_NS                                                                \
+	(1 * NS_PER_SEC)		 /* one look a second, or, where lease \
 					  * or patience are short, three in that time */
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe's answer is late: five */
+/* From an answer until the next probe of an idle tunnel; the patience counts on no less. */
+#define TICK_IDLE_NS (3 * NS_PER_SEC / 2)
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
 static void wireguard_asked(void *owner);
@@ -737,10 +739,18 @@ void tunnel_look_now(struct tunnel *t)
 /* A probe's answer. Never renew on evidence that lies unread. */
 void tunnel_answered(struct tunnel *t, uint64_t seen_ns)
 {
+	uint64_t now, next_ns;
+
 	if (!t->link || !netns_is_there(t) || tunnel_reread(t))
 		return;
 	tunnel_seen(t, seen_ns);
-	set_timer(t->daemon->loop, &t->tick, next_tick_ns(t, now_boot_ns()), on_tunnel_tick, t);
+	/* Nothing else happens, or it would not have been asked. Where the lease is short that is
+	 * too long. */
+	now = now_boot_ns();
+	next_ns = next_tick_ns(t, now);
+	if (next_ns == now + TICK_NS && t->state == TUNNEL_UP)
+		next_ns = now + TICK_IDLE_NS;
+	set_timer(t->daemon->loop, &t->tick, next_ns, on_tunnel_tick, t);
 }
 
 void tunnel_exit_told(struct tunnel *t)

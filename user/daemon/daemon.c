@@ -4,6 +4,7 @@
 #include "daemon/daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,6 +297,8 @@ static int start_loop(struct daemon *d, const char *engine, struct error *err)
 {
 	int r = listen_to_signals(d, err);
 
+	/* of the BPF object, which is closed: each child would have it */
+	malloc_trim(0);
 	r = r ? r : prober_begin(d, err);
 	r = r ? r : start_drops(d, err);
 	/* also for those that labels will name */
