@@ -231,7 +231,7 @@ CSRC	      := $(wildcard bpf/*.[ch] vmlinux/*.h include/vpnleash/*.h user/*.[ch]
 format: ## clang-format in place
 	clang-format -i $(CSRC)
 
-SCRIPTS	      := .ci/run dist/deps dist/package dist/take-off dist/completion/vpnleash $(wildcard dist/debian/*.p*) $(wildcard dist/hooks/* dist/examples/*) dist/compose/validate.sh tests/mutants/run tests/bench/run user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
+SCRIPTS	      := .ci/run dist/deps dist/package dist/take-off dist/completion/vpnleash $(wildcard dist/debian/*.p*) $(wildcard dist/hooks/* dist/examples/*) dist/compose/validate.sh tests/mutants/run tests/bench/run tests/bench/throughput user/lab.sh tests/run tests/check tests/fuzz/run tests/lib.sh tests/lib/*.sh $(filter-out %.d,$(wildcard tests/vm/*)) $(wildcard tests/vm/systemd.d/* \
 		 tests/*/case_* tests/e2e/docker/*.sh tests/e2e/docker/fetch)
 
 lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, who calls whom

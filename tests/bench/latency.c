@@ -31,13 +31,14 @@
 #include "base/child.h"
 #include "base/netns.h"
 
-#define TUNNEL	 "CloudflareWARP"
-#define CLIENT	 "/run/netns/client"
-#define PROBED	 "icmp:198.51.100.1"
-#define SLEEPERS 4  /* processes of the workload */
-#define REOPENED 30 /* runs in which the daemon may live on until it has opened again */
-#define SPIN_NS	 500000
-#define BOUND_NS (20 * NS_PER_SEC)
+#define TUNNEL	  "CloudflareWARP"
+#define CLIENT	  "/run/netns/client"
+#define PROBED	  "icmp:198.51.100.1"
+#define SLEEPERS  4  /* processes of the workload */
+#define REOPENED  30 /* runs in which the daemon may live on until it has opened again */
+#define MANY_FILE "/run/bench-many.conf"
+#define SPIN_NS	  500000
+#define BOUND_NS  (20 * NS_PER_SEC)
 
 struct lab {
 	struct cgroup_root root;
@@ -48,7 +49,8 @@ struct lab {
 	int netlink, freeze, events, epoll;
 	uint64_t old_expiry; /* what an earlier daemon left is not news */
 	const char *cgroup;
-	int log; /* the daemon's output */
+	int log;     /* the daemon's output */
+	size_t many; /* workloads beside it */
 };
 
 enum step { SYSCALL, LEASE_FROM_BEFORE, LEASE, FREEZE, FROZEN, RESOLUTION, OPENED, STEP_MAX };
@@ -114,9 +116,47 @@ static uint64_t newest_expiry(const struct lab *l)
 	return newest;
 }
 
+/* WORKLOADS=N: as many more, children of a slice, on the same tunnel. */
+static void make_many(struct lab *l)
+{
+	const char *asked = getenv("WORKLOADS");
+	_cleanup_file FILE *f = NULL;
+	char path[PATH_MAX];
+
+	l->many = asked ? strtoul(asked, NULL, 10) : 0;
+	if (!l->many)
+		return;
+	snprintf(path, sizeof(path), "%s/many", l->cgroup);
+	for (size_t i = 0; i <= l->many; i++) {
+		if (mkdirat(l->root.fd, path + 1, 0755) < 0 && errno != EEXIST)
+			die("make the cgroup '%s': %s", path, strerror(errno));
+		snprintf(path, sizeof(path), "%s/many/%zu", l->cgroup, i);
+	}
+	f = fopen(MANY_FILE, "we");
+	if (!f)
+		die("write '" MANY_FILE "': %s", strerror(errno));
+	fprintf(f,
+		"[tunnel t]\ninterface = " TUNNEL "\nnetns = " CLIENT "\nprobe = " PROBED
+		"\npatience = 3s\n[workload app]\ncgroup = %s/app\ntunnel = t\n"
+		"[workload many]\ncgroup = slice:%s/many\ntunnel = t\n",
+		l->cgroup, l->cgroup);
+}
+
+static void unmake_many(struct lab *l)
+{
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < l->many; i++) {
+		snprintf(path, sizeof(path), "%s/many/%zu", l->cgroup, i);
+		unlinkat(l->root.fd, path + 1, AT_REMOVEDIR);
+	}
+}
+
 static void start_daemon(struct lab *l)
 {
 	char cgroup[PATH_MAX], binary[PATH_MAX];
+	char *of_file[] = { "sh",      "-c", "exec $WRAP \"$0\" \"$@\"", binary, "run", "-c",
+			    MANY_FILE, NULL };
 	char *argv[] = { "sh",	    "-c",	   "exec $WRAP \"$0\" \"$@\"",
 			 binary,    "run",	   "--cgroup",
 			 cgroup,    "--interface", TUNNEL,
@@ -127,7 +167,7 @@ static void start_daemon(struct lab *l)
 	snprintf(binary, sizeof(binary), "%s", build_path("vpnleash"));
 	snprintf(cgroup, sizeof(cgroup), "%s/app", l->cgroup);
 	l->old_expiry = newest_expiry(l);
-	if (child_spawn(&l->daemon, argv, l->log))
+	if (child_spawn(&l->daemon, l->many ? of_file : argv, l->log))
 		die("start the daemon: %s", strerror(errno));
 }
 
@@ -317,6 +357,7 @@ int bench_latency(const char *cgroup)
 
 	result_begin("latency");
 	open_lab(&l, cgroup, DAEMON_LOG);
+	make_many(&l);
 	run_events(&l, "A tunnel set down, no CPU hogs of ours", n);
 	for (; n_hogs < 2 * cpus && n_hogs < (int)ARRAY_SIZE(hogs); n_hogs++) {
 		int cpu = n_hogs % cpus;
@@ -327,6 +368,7 @@ int bench_latency(const char *cgroup)
 	run_events(&l, "A tunnel set down, two busy loops on each CPU", n);
 	while (n_hogs)
 		child_kill(&hogs[--n_hogs]);
+	unmake_many(&l);
 	write_small(l.app.fd, "cgroup.freeze", "0");
 	for (int i = 0; i < SLEEPERS; i++)
 		child_kill(&l.sleepers[i]);
