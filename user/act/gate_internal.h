@@ -50,6 +50,11 @@ struct gate {
 	int programs[GATE_LEVELS][GATE_PROGRAMS];
 };
 
+/* ------ gate_programs.c ------ */
+
+const char *gate_program_name(enum gate_program p);
+enum bpf_attach_type gate_program_type(enum gate_program p);
+
 /* ------ gate_load.c ------ */
 
 /* Nothing is loaded yet. NULL: no memory. */
@@ -60,8 +65,6 @@ int gate_load(struct gate *g, struct error *err);
 int gate_want(struct gate *g, uint32_t level, uint32_t programs, struct error *err);
 /* Of the gate's own, as many as this kernel needs. */
 size_t gate_hooks(const struct gate *g);
-const char *gate_program_name(enum gate_program p);
-enum bpf_attach_type gate_program_type(enum gate_program p);
 
 /* ------ gate_pins.c: programs that are loaded once for all daemons of this build ------ */
 

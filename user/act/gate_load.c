@@ -40,32 +40,6 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 #define NAMES	 ((1U << DENY_PACKET) - (1U << DNS_RECVMSG4))
 #define GUARD	 (1U << GUARD_PEER_INGRESS | 1U << GUARD_PEER_EGRESS | 1U << GUARD_INSIDE)
 
-static const struct {
-	const char *name;
-	enum bpf_attach_type type; /* of those on a cgroup */
-} programs[GATE_PROGRAMS] = {
-	[GATE_EGRESS] = { "gate_egress", BPF_CGROUP_INET_EGRESS },
-	[GATE_INGRESS] = { "gate_ingress", BPF_CGROUP_INET_INGRESS },
-	[GATE_SOCKET] = { "gate_socket", BPF_CGROUP_INET_SOCK_CREATE },
-	[DNS_RECVMSG4] = { "dns_recvmsg4", BPF_CGROUP_UDP4_RECVMSG },
-	[DNS_RECVMSG6] = { "dns_recvmsg6", BPF_CGROUP_UDP6_RECVMSG },
-	[DNS_GETPEERNAME4] = { "dns_getpeername4", BPF_CGROUP_INET4_GETPEERNAME },
-	[DNS_GETPEERNAME6] = { "dns_getpeername6", BPF_CGROUP_INET6_GETPEERNAME },
-	[DNS_CONNECT4] = { "dns_connect4", BPF_CGROUP_INET4_CONNECT },
-	[DNS_CONNECT6] = { "dns_connect6", BPF_CGROUP_INET6_CONNECT },
-	[DNS_SENDMSG4] = { "dns_sendmsg4", BPF_CGROUP_UDP4_SENDMSG },
-	[DNS_SENDMSG6] = { "dns_sendmsg6", BPF_CGROUP_UDP6_SENDMSG },
-	[DENY_PACKET] = { "deny_packet", BPF_LSM_CGROUP },
-	[GUARD_PEER_INGRESS] = { "guard_peer_ingress" },
-	[GUARD_PEER_EGRESS] = { "guard_peer_egress" },
-	[GUARD_INSIDE] = { "guard_inside" },
-	[GUARD_INSIDE_INGRESS] = { "guard_inside_ingress" },
-	[GUARD_PARENT_INGRESS] = { "guard_parent_ingress" },
-	[GUARD_PARENT_EGRESS] = { "guard_parent_egress" },
-	[GUARD_ALONE] = { "guard_alone" },
-	[GUARD_WEAK] = { "guard_weak" },
-};
-
 struct gate *gate_new(const struct cgroup_root *root, uint32_t level)
 {
 	struct gate *g = calloc(1, sizeof(*g));
@@ -96,16 +70,6 @@ size_t gate_hooks(const struct gate *g)
 	return g->netns_by_socket ? GATE_HOOKS : GATE_HOOKS - 1;
 }
 
-const char *gate_program_name(enum gate_program p)
-{
-	return programs[p].name;
-}
-
-enum bpf_attach_type gate_program_type(enum gate_program p)
-{
-	return programs[p].type;
-}
-
 static int *place_of(struct gate *g, uint32_t level, size_t p)
 {
 	return &g->programs[1U << p & OF_DEPTH ? level : 0][p];
@@ -121,7 +85,7 @@ static void set_constants(const struct gate *g, struct vpnleash_bpf *skel, uint3
 
 static struct bpf_program *find(struct vpnleash_bpf *skel, size_t p)
 {
-	return bpf_object__find_program_by_name(skel->obj, programs[p].name);
+	return bpf_object__find_program_by_name(skel->obj, gate_program_name(p));
 }
 
 /* The maps are those that are there already, if there are any. */
@@ -146,7 +110,8 @@ static int prepare_and_load(struct gate *g, struct vpnleash_bpf *skel, uint32_t 
 				 : 0;
 
 		if (fd < 0)
-			return fail(err, ERROR_OTHER, -errno, NULL, "hold %s", programs[p].name);
+			return fail(err, ERROR_OTHER, -errno, NULL, "hold %s",
+				    gate_program_name(p));
 		if (fd)
 			*place_of(g, level, p) = fd;
 	}
@@ -240,7 +205,7 @@ static size_t find_name(const char *name)
 {
 	size_t p = 0;
 
-	while (p < GATE_PROGRAMS && strcmp(programs[p].name, name))
+	while (p < GATE_PROGRAMS && strcmp(gate_program_name(p), name))
 		p++;
 	return p;
 }
