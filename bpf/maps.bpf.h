@@ -114,6 +114,28 @@ MAP struct {
 } notes SEC(".maps");
 
 MAP struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VPNLEASH_GUARDS);
+	__type(key, __u32); /* slot of the guard */
+	__type(value, struct witness);
+} witnesses SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VPNLEASH_GUARDS);
+	__type(key, __u32); /* slot of the guard */
+	__type(value, struct witnessed);
+} witnessed SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, VPNLEASH_ENDPOINTS + VPNLEASH_EXCEPTIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address_key);
+	__type(value, __u64); /* since when it is expected no more; 0: it is */
+} expected SEC(".maps");
+
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
 	__type(key, __u64); /* cgroup id: one for all hooks on it (v5.9) */
 	__type(value, struct resolver);

@@ -15,6 +15,8 @@
 
 #ifndef BPF_F_BEFORE
 #define BPF_F_BEFORE (1U << 3) /* without a relative: the first of all */
+#define BPF_F_AFTER  (1U << 4)
+#define BPF_F_ID     (1U << 5) /* the relative is a program's id, and no fd */
 #endif
 
 /* struct bpf_link_info of a tcx link. */

@@ -289,6 +289,26 @@ struct note {
 #define VPNLEASH_NOTES	 4096
 #define VPNLEASH_NOTE_NS 1000000000ULL /* a queue holds no frame for longer */
 
+/*
+ * The witness behind a veth's guard, by the guard's slot. What it expects to see is in `expected`,
+ * a trie as `endpoints`: what guard_peer_ingress may pass, written before it and taken back a
+ * second or more after it, so that no frame falls in between.
+ */
+struct witness {
+	__u64 netns_cookie;	/* 0: nothing is expected */
+	__u64 excused_until_ns; /* until then the VPN may use the underlay, for all
+				 * places; ~0: audit */
+	__u64 told;		/* so many strays were */
+};
+#define VPNLEASH_EXPECTED_NS 1000000000ULL
+/* `witnessed`, per CPU: what came past the guard. */
+struct witnessed {
+	__u64 frames;
+	__u64 excused;		/* of these: not judged */
+	__u64 strays;		/* of these: what must never be */
+	struct drop_event last; /* of the strays, for people */
+};
+
 /* `resolvers`, storage of the workload's cgroup: where its questions to port 53 go. */
 enum resolver_flag {
 	RESOLVER_SET = 1 << 0,	/* to `server`; without any flag nothing is changed */

@@ -204,7 +204,10 @@ int bench_guard(const char *cgroup)
 {
 	struct peer peers[] = { { .name = "empty tc program" },
 				{ .name = "guard_peer_ingress" },
-				{ .name = "guard_inside" } };
+				{ .name = "guard_inside" },
+				{ .name = "witness_peer" } };
+	const uint64_t holds = 0;
+	struct witness witness = { 0 };
 	const struct pins *pins;
 	struct address_rule rule;
 	struct guard_slot_key key = { 0 };
@@ -223,6 +226,7 @@ int bench_guard(const char *cgroup)
 	if (netns_open("host", &netns, &err) || netns_cookie(netns, &cookie))
 		die("this netns");
 	record.netns_cookie = cookie;
+	witness.netns_cookie = cookie;
 	record.ifindex = p.ifindex;
 	memcpy(record.addresses[0].address, (uint8_t[16]) { [10] = 0xff, 0xff, 10, 0, 0, 1 }, 16);
 	key.who = record.netns_cookie;
@@ -231,11 +235,14 @@ int bench_guard(const char *cgroup)
 		     128, true, FROM_CONFIG);
 	if (bpf_map_update_elem(pins->guards, &slot, &record, BPF_ANY) ||
 	    bpf_map_update_elem(pins->guard_slots, &key, &slot, BPF_ANY) ||
-	    bpf_map_update_elem(pins->endpoints, &rule.key, &rule.value, BPF_ANY))
+	    bpf_map_update_elem(pins->endpoints, &rule.key, &rule.value, BPF_ANY) ||
+	    bpf_map_update_elem(pins->witnesses, &slot, &witness, BPF_ANY) ||
+	    bpf_map_update_elem(pins->expected, &rule.key, &holds, BPF_ANY))
 		die("record a guard");
 	const struct contender c[] = { { bpf_program__fd(p.peers->progs.empty_tc), true, false },
 				       { gate_program(p.gate, "guard_peer_ingress"), true, false },
-				       { gate_program(p.gate, "guard_inside"), true, false } };
+				       { gate_program(p.gate, "guard_inside"), true, false },
+				       { gate_program(p.gate, "witness_peer"), true, false } };
 
 	for (size_t n = rounds(101); n; n--)
 		run_round(&p, c, peers, ARRAY_SIZE(peers));

@@ -38,7 +38,9 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 #define HOOKS	 (1U << GATE_EGRESS | 1U << GATE_INGRESS)
 #define OF_DEPTH (HOOKS | 1U << GATE_SOCKET)
 #define NAMES	 ((1U << DENY_PACKET) - (1U << DNS_RECVMSG4))
-#define GUARD	 (1U << GUARD_PEER_INGRESS | 1U << GUARD_PEER_EGRESS | 1U << GUARD_INSIDE)
+#define GUARD                                                                      \
+	(1U << GUARD_PEER_INGRESS | 1U << WITNESS_PEER | 1U << GUARD_PEER_EGRESS | \
+	 1U << GUARD_INSIDE)
 
 struct gate *gate_new(const struct cgroup_root *root, uint32_t level)
 {
@@ -77,6 +79,7 @@ static int *place_of(struct gate *g, uint32_t level, size_t p)
 
 static void set_constants(const struct gate *g, struct vpnleash_bpf *skel, uint32_t level)
 {
+
 	skel->rodata->level = level;
 	skel->rodata->netns_by_socket = g->netns_by_socket;
 	for (size_t i = 0; i < ARRAY_SIZE(g->note_secret); i++)

@@ -19,6 +19,7 @@ static const struct {
 	[DNS_SENDMSG6] = { "dns_sendmsg6", BPF_CGROUP_UDP6_SENDMSG },
 	[DENY_PACKET] = { "deny_packet", BPF_LSM_CGROUP },
 	[GUARD_PEER_INGRESS] = { "guard_peer_ingress" },
+	[WITNESS_PEER] = { "witness_peer" },
 	[GUARD_PEER_EGRESS] = { "guard_peer_egress" },
 	[GUARD_INSIDE] = { "guard_inside" },
 	[GUARD_INSIDE_INGRESS] = { "guard_inside_ingress" },

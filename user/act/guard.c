@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "act/tc.h"
+#include "act/witness.h"
 #include "base/netns.h"
 #include "base/privilege.h"
 #include "vmlinux/uapi.h"
@@ -20,6 +21,7 @@
 /* In the order of attaching: the one that counts first. */
 enum {
 	PEER_INGRESS,
+	WITNESS,
 	PEER_EGRESS,
 	PARENT_EGRESS,
 	PARENT_INGRESS,
@@ -34,8 +36,10 @@ static const struct {
 	const char *name;
 	bool inside, egress;
 	uint32_t kinds;
+	bool behind; /* guard_peer_ingress */
 } programs[PROGRAMS] = {
 	[PEER_INGRESS] = { "guard_peer_ingress", false, false, OF(KIND_VETH) },
+	[WITNESS] = { "witness_peer", false, false, OF(KIND_VETH), true },
 	[PEER_EGRESS] = { "guard_peer_egress", false, true, OF(KIND_VETH) },
 	[PARENT_EGRESS] = { "guard_parent_egress", false, true, OF(KIND_MACVLAN) },
 	[PARENT_INGRESS] = { "guard_parent_ingress", false, false, OF(KIND_MACVLAN) },
@@ -51,6 +55,7 @@ struct guards {
 	const struct pins *pins;
 	int fds[PROGRAMS]; /* 0: not loaded */
 	uint32_t ids[PROGRAMS];
+	uint64_t expected_ns; /* when the witness is due to expect less; 0: it is not */
 };
 
 /* A link whose device is gone stays as a pin that sits on nothing. */
@@ -65,7 +70,7 @@ static void sweep_links(void)
 		char path[PINS_PATH_MAX];
 		_cleanup_fd int fd = -1;
 
-		if (strncmp(e->d_name, "guard_", 6) ||
+		if ((strncmp(e->d_name, "guard_", 6) && strncmp(e->d_name, "witness_", 8)) ||
 		    (size_t)snprintf(path, sizeof(path), LINKS "/%.60s", e->d_name) >= sizeof(path))
 			continue;
 		fd = bpf_obj_get(path);
@@ -101,6 +106,7 @@ int guards_open(struct guards **ret, struct gate *gate, struct error *err)
 		return fail(err, ERROR_OTHER, -ENOMEM, NULL, "open the guard");
 	g->gate = gate;
 	g->pins = gate_pins(gate);
+	g->expected_ns = now_boot_ns(); /* an earlier daemon's */
 	r = note_programs(g, err);
 	if (!r)
 		*ret = TAKE_PTR(g);
@@ -170,7 +176,8 @@ static struct tc_place place_of(const struct guards *g, const struct guard_spec 
 				   .netns_ino = d->netns_ino,
 				   .ifindex = d->ifindex,
 				   .egress = programs[program].egress,
-				   .may_gap = programs[program].inside,
+				   .may_gap = programs[program].inside || programs[program].behind,
+				   .behind_id = programs[program].behind ? g->ids[PEER_INGRESS] : 0,
 				   .program = programs[program].name,
 				   .program_fd = g->fds[program],
 				   .program_id = g->ids[program],
@@ -252,6 +259,15 @@ static int write_slots(const struct guards *g, const struct guard_spec *s, uint3
 	return bpf_map_update_elem(fd, &inside, &slot, BPF_ANY) < 0 ? -errno : 0;
 }
 
+/* Before the record says so. Where bootstrap has its hosts, these are expected, and no others. */
+static void excuse(const struct guards *g, uint32_t slot, const struct guard *record)
+{
+	witness_excuse(g->pins, slot,
+		       record->flags & GUARD_AUDIT	       ? UINT64_MAX
+		       : record->flags & GUARD_BOOTSTRAP_HOSTS ? 0
+							       : record->bootstrap_until_ns);
+}
+
 int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 {
 	struct guard record = { 0 }, was;
@@ -279,8 +295,11 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 	record.n_addresses = (uint32_t)s->n_addresses;
 	memcpy(record.mac, s->mac, sizeof(record.mac));
 	memcpy(record.addresses, s->addresses, sizeof(record.addresses));
+	r = s->kind == KIND_VETH ? witness_put(g->pins, slot, record.netns_cookie) : 0;
+	excuse(g, slot, &record);
 	/* the record before the programs: one without a record would shut the VPN out */
-	r = bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
+	if (!r && bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0)
+		r = -errno;
 	r = r ? r : write_slots(g, s, slot, &record, &was);
 	if (r)
 		return fail(err, ERROR_OTHER, r, NULL, "record the guard of interface %u",
@@ -320,6 +339,31 @@ int guard_check(const struct guards *g, const struct guard_spec *s, const char *
 	return 0;
 }
 
+static uint32_t witness_slot(const struct guards *g, const struct guard_spec *s)
+{
+	return s->kind == KIND_VETH ? guard_slot(g, s) : 0;
+}
+
+bool guard_witnessed(const struct guards *g, const struct guard_spec *s, struct witnessed *ret)
+{
+	uint32_t slot = witness_slot(g, s);
+
+	return slot && witness_read(g->pins, slot, ret);
+}
+
+uint64_t guard_strays(struct guards *g, const struct guard_spec *s, struct drop_event *ret_last)
+{
+	uint32_t slot = witness_slot(g, s);
+	struct witnessed w;
+
+	if (g->expected_ns && now_boot_ns() >= g->expected_ns && witness_sweep(g->pins))
+		g->expected_ns = 0;
+	if (!slot || !witness_read(g->pins, slot, &w))
+		return 0;
+	*ret_last = w.last;
+	return witness_tell(g->pins, slot, w.strays);
+}
+
 static void remove_guard(const struct guards *g, const struct guard_spec *s)
 {
 	const struct pins *p = g->pins;
@@ -347,6 +391,7 @@ static void remove_guard(const struct guards *g, const struct guard_spec *s)
 	if (slot) {
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(p->guards, &slot, &record, BPF_ANY);
+		witness_forget(p, slot);
 	}
 }
 
@@ -365,6 +410,7 @@ int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until
 	record.bootstrap_since_ns = since_ns;
 	record.vpn_cgroup = vpn_cgroup;
 	record.vpn_level = vpn_level;
+	excuse(g, slot, &record);
 	return bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0 ? -errno : 0;
 }
 
@@ -406,21 +452,35 @@ static bool is_among(const struct address_key *key, const struct address_rule *r
 	return false;
 }
 
+static void expect_no_more(struct guards *g, const struct address_key *key)
+{
+	witness_expect_no_more(g->pins, key);
+	g->expected_ns = now_boot_ns() + VPNLEASH_EXPECTED_NS + 1;
+}
+
 /* One that is there and says the same is left alone: what it counts goes on. */
-static int put_rule(int fd, const struct address_rule *r, const struct address_key *present,
-		    size_t n)
+static int put_rule(struct guards *g, int fd, const struct address_rule *r,
+		    const struct address_key *present, size_t n)
 {
 	struct address_value is;
+	int result;
 
 	for (size_t i = 0; i < n; i++)
 		if (!memcmp(&present[i], &r->key, sizeof(r->key)) &&
 		    !bpf_map_lookup_elem(fd, &r->key, &is) && is.allowed == r->value.allowed &&
 		    is.source == r->value.source && is.by_gate == r->value.by_gate)
 			return 0;
-	return bpf_map_update_elem(fd, &r->key, &r->value, BPF_ANY) < 0 ? -errno : 0;
+	result = r->value.allowed ? witness_expect(g->pins, &r->key) : 0;
+	if (result)
+		return result;
+	if (bpf_map_update_elem(fd, &r->key, &r->value, BPF_ANY) < 0)
+		return -errno;
+	if (!r->value.allowed)
+		expect_no_more(g, &r->key);
+	return 0;
 }
 
-int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n)
 {
 	int fd = trie == TRIE_ENDPOINTS ? g->pins->endpoints : g->pins->exceptions;
@@ -438,14 +498,16 @@ int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_c
 	for (uint32_t allowed = 0; allowed < 2; allowed++)
 		for (size_t i = 0; !r && i < n; i++)
 			if (rules[i].value.allowed == allowed)
-				r = put_rule(fd, &rules[i], present, n_present);
+				r = put_rule(g, fd, &rules[i], present, n_present);
 	for (size_t i = 0; i < n_present; i++)
-		if (!is_among(&present[i], rules, n))
+		if (!is_among(&present[i], rules, n)) {
 			bpf_map_delete_elem(fd, &present[i]);
+			expect_no_more(g, &present[i]);
+		}
 	return r;
 }
 
-static int forget_rules(const struct guards *g, uint64_t netns_cookie)
+static int forget_rules(struct guards *g, uint64_t netns_cookie)
 {
 	int r = guard_rules(g, TRIE_ENDPOINTS, netns_cookie, NULL, 0);
 
@@ -624,7 +686,7 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg),
 
 int guard_take_off(const struct pins *p, uint64_t cookie, struct error *err)
 {
-	const struct guards g = { .pins = p };
+	struct guards g = { .pins = p };
 	_cleanup_fd int ours = -1;
 	int r = netns_open("host", &ours, err);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The guard of one underlay: its record, and its tc programs (see bpf/guard.bpf.c). The only
- * writer of `guard_slots`, `guards`, `endpoints` and `exceptions`. Attached programs outlive the
- * daemon, as the gate's do; with its record taken away a program drops everything.
+ * writer of `guard_slots`, `guards`, `endpoints` and `exceptions`, and, by way of witness.c, of
+ * what the witness expects. Attached programs outlive the daemon, as the gate's do; with its record
+ * taken away a program drops everything.
  */
 #pragma once
 
@@ -48,6 +49,10 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err);
 /* Are all its programs there and first? 0, -ENOLINK, -ENODEV; then *ret_which names the first
  * that is not. */
 int guard_check(const struct guards *g, const struct guard_spec *s, const char **ret_which);
+/* What its witness has seen. False: it has none. */
+bool guard_witnessed(const struct guards *g, const struct guard_spec *s, struct witnessed *ret);
+/* How many strays were not told yet: from now on they are. */
+uint64_t guard_strays(struct guards *g, const struct guard_spec *s, struct drop_event *ret_last);
 /* Its slot, as counters and events have it; 0: none. */
 unsigned int guard_slot(const struct guards *g, const struct guard_spec *s);
 /* The underlay is no longer there: forgotten if its other end is gone too, else left on: an
@@ -76,7 +81,7 @@ void address_rule(struct address_rule *ret, uint64_t netns_cookie, enum address_
 		  bool allowed, enum endpoint_source source);
 enum address_trie { TRIE_ENDPOINTS, TRIE_EXCEPTIONS };
 /* Exactly these are that netns' rules in the trie: what is missing is added, then the rest goes. */
-int guard_rules(const struct guards *g, enum address_trie trie, uint64_t netns_cookie,
+int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 		const struct address_rule *rules, size_t n);
 
 /* What holds for the key, by the longest prefix, as the programs find it. -ENOENT: nothing. */

@@ -18,7 +18,7 @@
 #include "base/nl.h"
 #include "vmlinux/uapi.h"
 
-#define PRIORITY 1
+#define PRIORITY 1 /* and the next for who is behind */
 #define HANDLE	 1
 #define PROGRAMS 64 /* more than the kernel lets sit on one device (BPF_MPROG_MAX) */
 
@@ -74,12 +74,20 @@ static int check_tcx(const struct tc_place *p)
 
 	if (bpf_prog_query_opts((int)p->ifindex, tcx_type(p), &q) < 0)
 		return errno == ENODEV ? -ENODEV : -ENOLINK;
-	return q.prog_cnt && ids[0] == p->program_id ? 0 : -ENOLINK;
+	if (!p->behind_id)
+		return q.prog_cnt && ids[0] == p->program_id ? 0 : -ENOLINK;
+	for (__u32 i = 1; i < q.prog_cnt; i++)
+		if (ids[i - 1] == p->behind_id && ids[i] == p->program_id)
+			return 0;
+	return -ENOLINK;
 }
 
 static int attach_tcx(const struct tc_place *p)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = BPF_F_BEFORE);
+	/* target_btf_id lies where the kernel has the relative's id */
+	LIBBPF_OPTS(bpf_link_create_opts, opts,
+		    .flags = p->behind_id ? BPF_F_AFTER | BPF_F_ID : BPF_F_BEFORE,
+		    .target_btf_id = p->behind_id);
 	_cleanup_fd int fd = -1;
 	char path[PINS_PATH_MAX];
 
@@ -100,6 +108,11 @@ static int attach_tcx(const struct tc_place *p)
 }
 
 /* ------ clsact ------ */
+
+static uint32_t filter_info(const struct tc_place *p)
+{
+	return TC_H_MAKE((PRIORITY + (p->behind_id ? 1U : 0)) << 16, htons(ETH_P_ALL));
+}
 
 static struct tcmsg *tc_begin(struct nl_question *ret, uint16_t type, uint16_t flags,
 			      const struct tc_place *p)
@@ -134,7 +147,7 @@ static int attach_clsact(const struct tc_place *p)
 		return r;
 	tc = tc_begin(&q, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, p);
 	tc->tcm_handle = HANDLE;
-	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
+	tc->tcm_info = filter_info(p);
 	mnl_attr_put_strz(&q.head, TCA_KIND, "bpf");
 	options = mnl_attr_nest_start(&q.head, TCA_OPTIONS);
 	mnl_attr_put_u32(&q.head, TCA_BPF_FD, (uint32_t)p->program_fd);
@@ -145,8 +158,9 @@ static int attach_clsact(const struct tc_place *p)
 	return tc_talk(&q, NULL, NULL);
 }
 
-/* The first filter that a packet meets. */
+/* The first filter that a packet meets, or, of who is behind, the first of its priority. */
 struct first {
+	uint32_t priority;
 	bool seen;
 	uint32_t handle, info, program_id, classid, flags;
 	bool bpf;
@@ -175,7 +189,8 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 	struct first *f = arg;
 
 	/* a classifier is announced with handle 0, then each of its filters, newest first */
-	if (f->seen || !tc->tcm_handle)
+	if (f->seen || !tc->tcm_handle ||
+	    (f->priority && TC_H_MAJ(tc->tcm_info) != TC_H_MAJ(f->priority)))
 		return MNL_CB_OK;
 	f->seen = true;
 	f->handle = tc->tcm_handle;
@@ -193,7 +208,7 @@ static int note_filter(const struct nlmsghdr *nlh, void *arg)
 static int check_clsact(const struct tc_place *p)
 {
 	struct nl_question q;
-	struct first f = { 0 };
+	struct first f = { .priority = p->behind_id ? filter_info(p) : 0 };
 	int r;
 
 	tc_begin(&q, RTM_GETTFILTER, NLM_F_DUMP, p);
@@ -213,7 +228,7 @@ static int detach_clsact(const struct tc_place *p)
 	int r;
 
 	tc->tcm_handle = HANDLE;
-	tc->tcm_info = TC_H_MAKE(PRIORITY << 16, htons(ETH_P_ALL));
+	tc->tcm_info = filter_info(p);
 	mnl_attr_put_strz(&q.head, TCA_KIND, "bpf");
 	r = tc_talk(&q, NULL, NULL);
 	/* no device, no qdisc, no filter; the qdisc stays: somebody else may use it */

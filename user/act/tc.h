@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One BPF program on one device, before all others: tcx (v6.6), where the link is pinned and
- * outlives the daemon, or a clsact filter, which lives as long as the device and its qdisc. Only
- * guard.c uses it.
+ * One BPF program on one device, before all others, or right behind our own: tcx (v6.6), where the
+ * link is pinned and outlives the daemon, or a clsact filter, which lives as long as the device and
+ * its qdisc. Only guard.c uses it.
  */
 #pragma once
 
@@ -17,6 +17,7 @@ struct tc_place {
 	uint32_t ifindex;
 	bool egress;
 	bool may_gap;	     /* to become the first again it may be off for a moment */
+	uint32_t behind_id;  /* the program that it is right behind; 0: it is the first */
 	const char *program; /* its name, part of the pin's and the filter's */
 	int program_fd;
 	uint32_t program_id;

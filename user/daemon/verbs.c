@@ -50,6 +50,7 @@ static json_t *guard_status(const struct tunnel *t)
 	struct reached reached[64];
 	uint64_t dropped[VPNLEASH_REASON_MAX] = { 0 };
 	const char *interfaces[8], *why = NULL;
+	struct witnessed w = { 0 };
 	size_t n;
 
 	if (t->edge) {
@@ -72,11 +73,13 @@ static json_t *guard_status(const struct tunnel *t)
 		else
 			why = e.weakness;
 		edge_drops(t->edge, gate_pins(t->daemon->gate), dropped);
+		w = edge_witnessed(t->edge);
 	}
-	return json_pack("{s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o}", "state", guard_state(t), "interfaces",
-			 on, "endpoints", to, "reach", reach, "bootstrap", e.open ? "open" : "shut",
-			 "why", report_known(why), "also_confined", also, "dropped",
-			 report_drops(dropped));
+	return json_pack("{s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:I,s:I}", "state", guard_state(t),
+			 "interfaces", on, "endpoints", to, "reach", reach, "bootstrap",
+			 e.open ? "open" : "shut", "why", report_known(why), "also_confined", also,
+			 "dropped", report_drops(dropped), "witnessed", (json_int_t)w.frames,
+			 "strays", (json_int_t)w.strays);
 }
 
 /* A container by the name that people know. Returns buf. */

@@ -385,7 +385,7 @@ int edge_verify(struct edge *e, struct error *err)
 			return SAY(err, -ESTALE, NULL, "%s is off interface %s, or not the first",
 				   which, quote(e->known[i].link.name));
 		}
-	return 0;
+	return edge_hear_witness(e, err);
 }
 
 static int guard_underlay(struct edge *e, struct underlay *u, bool is_new, struct error *err)

@@ -32,7 +32,8 @@ int edge_read(struct edge *e, bool lease_lives, struct error *err);
 bool edge_asks(const struct edge *e);
 /* Guard what edge_read() found. 0, or -Exxx with a sentence: no lease. */
 int edge_complete(struct edge *e, struct error *err);
-/* Before each renewal, cheap: are the programs still there and first? */
+/* Before each renewal, cheap: are the programs still there and first, and did nothing get past them
+ * that should not? */
 int edge_verify(struct edge *e, struct error *err);
 
 /* While no lease lives, or, with endpoint = process, always: the VPN may use the underlay, or may
@@ -99,6 +100,8 @@ struct reached {
 	uint64_t out, in;      /* packets */
 };
 size_t edge_reached(const struct edge *e, struct reached *ret, size_t max);
+/* What its guards' witnesses have seen: since each guard is there. */
+struct witnessed edge_witnessed(const struct edge *e);
 size_t edge_underlays(const struct edge *e, const char **ret_names, size_t max);
 void edge_drops(const struct edge *e, const struct pins *pins,
 		uint64_t ret_dropped[VPNLEASH_REASON_MAX]);

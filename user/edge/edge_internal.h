@@ -9,6 +9,7 @@
  *   noted.c       where the server is of a VPN that does not say so
  *   endpoints.c   where the VPN's server is
  *   vpn.c         who the VPN is
+ *   witness.c     what came past the guard
  */
 #pragma once
 
@@ -89,7 +90,8 @@ static inline bool edge_is_closed(const struct edge *e)
 	return e->complete && !e->n && !e->weak;
 }
 
-void edge_forget(struct edge *e);	    /* what was noted, whatever the configuration says */
+void edge_forget(struct edge *e); /* what was noted, whatever the configuration says */
+int edge_hear_witness(struct edge *e, struct error *err); /* -ESTALE: the guard does not hold */
 void edge_exceptions(struct edge *e);	    /* written anew, from links, endpoints and workloads */
 void edge_follow_endpoints(struct edge *e); /* the same, if endpoints have moved */
 /* What WireGuard says of itself now, or will say. */

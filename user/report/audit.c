@@ -137,8 +137,7 @@ static void print_address(char *buf, size_t size, const struct drop_event *e, co
 		snprintf(buf, size, "%s", ip);
 }
 
-/* "udp 10.0.0.2 -> 1.2.3.4:6881"; returns buf. */
-static const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
+const char *audit_packet(char *buf, size_t size, const struct drop_event *e)
 {
 	char from[64], to[64], number[8];
 
@@ -164,6 +163,21 @@ void audit_foreign(struct audit *a, const char *tunnel, const char *packet, cons
 			 quote(tunnel), container ? "container" : "cgroup",
 			 escape(by, sizeof(by), container ? container : cgroup), packet,
 			 ended ? ": ended" : ": only the guard holds it");
+}
+
+void audit_stray(struct audit *a, const char *tunnel, uint64_t frames,
+		 const struct drop_event *last)
+{
+	char packet[160];
+
+	audit_packet(packet, sizeof(packet), last);
+	audit_keep(a, json_pack("{s:s,s:o,s:I,s:s,s:i,s:i}", "event", "stray", "guard",
+				report_text(tunnel), "frames", (json_int_t)frames, "packet", packet,
+				"ifindex", (int)last->ifindex, "length", (int)last->length));
+	log_line(LOG_LEVEL_ERR,
+		 "tunnel '%s': LEAK: the witness saw %llu frames past the guard that should not be "
+		 "there, last %s (the lease is revoked; keep this log, and report it)",
+		 quote(tunnel), (unsigned long long)frames, packet);
 }
 
 void audit_drop(struct audit *a, const char *workload, const struct drop_source *from,

@@ -42,6 +42,11 @@ void audit_drop(struct audit *a, const char *workload, const struct drop_source 
  * (NULL: nobody's); ended: it is no more. */
 void audit_foreign(struct audit *a, const char *tunnel, const char *packet, const char *cgroup,
 		   const char *container, bool ended, bool quiet);
+/* So many frames came past the guard that should not have, and the last of them. */
+void audit_stray(struct audit *a, const char *tunnel, uint64_t frames,
+		 const struct drop_event *last);
+/* "udp 10.0.0.2 -> 1.2.3.4:6881"; returns buf. */
+const char *audit_packet(char *buf, size_t size, const struct drop_event *e);
 /* What was dropped since the last summary, and the last sample of it (NULL: none). */
 void audit_summary(struct audit *a, const char *workload,
 		   const uint64_t dropped[VPNLEASH_REASON_MAX], const struct drop_event *last);

@@ -307,6 +307,9 @@ static void print_guard(FILE *out, const json_t *guard)
 		print_list(out, "  also confined: ", json_object_get(guard, "also_confined"));
 		fprintf(out, "\n");
 	}
+	if (json_integer_value(json_object_get(guard, "strays")))
+		fprintf(out, "  LEAK: %lld frames came past the guard: vpnleash events\n",
+			json_integer_value(json_object_get(guard, "strays")));
 	if (!strcmp(get(guard, "state"), "off"))
 		fprintf(out,
 			"  GUARD OFF: packet sockets, foreign sockets and forwarding get past the "
@@ -521,6 +524,10 @@ void report_print_event(FILE *out, const json_t *record)
 		fprintf(out, "guard %s: socket %s was opened by %s%s\n", get(record, "guard"),
 			get(record, "packet"), sender_of(record, sender, sizeof(sender)),
 			json_is_true(json_object_get(record, "ended")) ? ": ended" : "");
+	else if (!strcmp(get(record, "event"), "stray"))
+		fprintf(out, "guard %s: LEAK: %lld frames came past it, last %s\n",
+			get(record, "guard"), json_integer_value(json_object_get(record, "frames")),
+			get(record, "packet"));
 	else
 		fprintf(out, "%s %s: %s -> %s: %s%s%s\n", kind, get(record, kind),
 			get(record, "from"), get(record, "to"), get(record, "evidence"),
