@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The two tables: every cell is there, and no walk through them breaks an invariant. */
+/* The two tables: every cell is there. Walks through them: test_model.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -86,115 +86,6 @@ static void an_ended_lease_is_never_renewed(void **state)
 			}
 }
 
-/* The model that the tables are checked against: what the actions did to the world. */
-struct world {
-	enum tunnel_state tunnel;
-	enum workload_state workload;
-	bool leased, admitted, frozen_by_us;
-};
-
-static void carry_out(struct world *w, enum action a)
-{
-	switch (a) {
-	case DO_GRANT:
-		w->leased = true;
-		break;
-	case DO_RENEW:
-		assert_true(w->leased);
-		break;
-	case DO_REVOKE:
-		w->leased = false;
-		break;
-	case DO_ADMIT:
-		assert_true(w->leased);
-		w->admitted = true;
-		break;
-	case DO_BAR:
-		w->admitted = false;
-		break;
-	case DO_FREEZE:
-		/* the gate is shut before a freeze, or retransmits of the frozen would leave */
-		assert_false(w->admitted);
-		w->frozen_by_us = true;
-		break;
-	case DO_THAW:
-		assert_true(w->admitted && w->leased);
-		w->frozen_by_us = false;
-		break;
-	case DO_THAW_SHUT:
-		assert_false(w->admitted);
-		w->frozen_by_us = false;
-		break;
-	case DO_STOP:
-		/* the frozen do not hear it, and would be killed */
-		assert_true(!w->admitted && !w->frozen_by_us);
-		break;
-	case DO_START:
-		assert_true(w->leased && w->workload == WORKLOAD_STOPPED);
-		break;
-	case DO_NOTHING:
-	case DO_ALERT:
-	case DO_MAX:
-		break;
-	}
-}
-
-static void step_workload(struct world *w, enum input in)
-{
-	const struct step *s = policy_workload(w->workload, in);
-
-	for (int i = 0; i < STEP_ACTIONS; i++)
-		carry_out(w, s->actions[i]);
-	w->workload = s->to;
-	if (in == IN_CGROUP_GONE) /* its record goes with it */
-		w->admitted = w->frozen_by_us = false;
-}
-
-static void step_tunnel(struct world *w, enum input in)
-{
-	const struct step *s = policy_tunnel(w->tunnel, in);
-	bool was_up = w->tunnel == TUNNEL_UP;
-
-	for (int i = 0; i < STEP_ACTIONS; i++)
-		carry_out(w, s->actions[i]);
-	w->tunnel = s->to;
-	if (was_up != (w->tunnel == TUNNEL_UP)) /* as the daemon tells the tunnel's workloads */
-		step_workload(w, was_up ? IN_TUNNEL_DOWN : IN_TUNNEL_UP);
-}
-
-static void invariants(const struct world *w)
-{
-	assert_int_equal(w->leased, w->tunnel == TUNNEL_UP);
-	assert_int_equal(w->admitted, w->workload == WORKLOAD_OPEN);
-	if (w->workload == WORKLOAD_OPEN) {
-		assert_true(w->leased);
-		assert_false(w->frozen_by_us);
-	}
-}
-
-static void random_walks_keep_the_invariants(void **state)
-{
-	srandom(20240229);
-	for (int walk = 0; walk < 2000; walk++) {
-		struct world w = { .tunnel = TUNNEL_ABSENT, .workload = WORKLOAD_WAITING };
-
-		for (int i = 0; i < 500; i++) {
-			int in = IN_TUNNEL_FIRST + (int)(random() % (IN_MAX - IN_TUNNEL_FIRST));
-
-			if (in <= IN_TUNNEL_LAST) {
-				step_tunnel(&w, in);
-			} else if (in != IN_TUNNEL_UP && in != IN_TUNNEL_DOWN &&
-				   in != IN_TUNNEL_DOWN_BLOCK) {
-				step_workload(&w, in);
-				if (in == IN_CGROUP_BORN) /* as the daemon does */
-					step_workload(&w, w.tunnel == TUNNEL_UP ? IN_TUNNEL_UP
-										: IN_TUNNEL_DOWN);
-			}
-			invariants(&w);
-		}
-	}
-}
-
 static void every_name_is_there(void **state)
 {
 	assert_string_equal(tunnel_state_name(TUNNEL_UP), "up");
@@ -212,7 +103,6 @@ int main(void)
 		cmocka_unit_test(every_cell_is_written),
 		cmocka_unit_test(hard_evidence_revokes),
 		cmocka_unit_test(an_ended_lease_is_never_renewed),
-		cmocka_unit_test(random_walks_keep_the_invariants),
 		cmocka_unit_test(nothing_in_the_way_or_not_up),
 		cmocka_unit_test(every_name_is_there),
 	};

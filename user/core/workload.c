@@ -353,7 +353,9 @@ static void join_workload(struct workload *w)
 		record_flags(d->leases, w->bound, WORKLOAD_HELD, WORKLOAD_ADMITTED);
 	else
 		record_flags(d->leases, w->bound, 0, WORKLOAD_HELD);
-	if (!record_get(d->leases, w->bound, &record) && record.flags & WORKLOAD_ADMITTED &&
+	/* frozen by us and admitted: a daemon died on the way to the thaw */
+	if (!record_get(d->leases, w->bound, &record) &&
+	    (record.flags & (WORKLOAD_ADMITTED | WORKLOAD_FROZEN_BY_US)) == WORKLOAD_ADMITTED &&
 	    t->state == TUNNEL_UP && !workload_may_leave(w)) {
 		w->state = WORKLOAD_OPEN; /* adopted: its traffic runs on */
 		w->changed_ns = record.since_ns;
