@@ -30,11 +30,10 @@ static void every_cell_is_written(void **state)
 
 static void hard_evidence_revokes(void **state)
 {
-	static const enum input hard[] = { IN_LINK_GONE,     IN_LINK_WRONG, IN_LINK_DOWN,
-					   IN_ROUTE_LOST,    IN_NETNS_GONE, IN_BLIND,
-					   IN_LEASE_EXPIRED, IN_VPN_DEAD,   IN_UNHEALTHY,
-					   IN_IDENTITY_WRONG,
-					   IN_REHEARSED };
+	static const enum input hard[] = { IN_LINK_GONE,      IN_LINK_WRONG, IN_LINK_DOWN,
+					   IN_ROUTE_LOST,     IN_NETNS_GONE, IN_BLIND,
+					   IN_LEASE_EXPIRED,  IN_VPN_DEAD,   IN_UNHEALTHY,
+					   IN_IDENTITY_WRONG, IN_REHEARSED };
 	for (size_t i = 0; i < sizeof(hard) / sizeof(hard[0]); i++) {
 		const struct step *s = policy_tunnel(TUNNEL_UP, hard[i]);
 
