@@ -251,6 +251,8 @@ check-slow: deps ## the long forms: soaks, every case on every kernel, an hour o
 		SOAK=600 TIMES=100 tests/run leak/T53_vpn_lives leak/bootstrap leak/T45_hotplug && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
 		env BOUND_FACTOR=6 tests/run bpf leak && \
 		TIMES=1000 tests/run leak/T84_thousand_dead_cgroups && FULL=1 tests/run leak/T57_every_step && \
+		STEPS=100000000 tests/run unit/test_model && $(MAKE) --no-print-directory SANITIZE=1 all && \
+		VPNLEASH=build/sanitize/vpnleash ASAN_OPTIONS=detect_leaks=0 tests/run leak/guard_story e2e/containers_acceptance && \
 		MINUTES=30 tests/run slow/false_alarms && \
 		TMO=9000 tests/vm/check 6.1 -- env BOUND_FACTOR=6 MINUTES=30 PART='hogs memory' tests/run slow/false_alarms && \
 		TIMES=100 FULL=1 ALL=1 tests/run e2e/containers_start e2e/containers_many e2e/containers_events \

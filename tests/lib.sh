@@ -38,6 +38,11 @@ _finish() {
 	trap '' TERM INT	# a second signal must not cut the clean-up short
 	trap - ERR
 	set +e
+	# the sanitizers' words, of a daemon that may live on
+	if log=$(grep -lE ': runtime error: |Sanitizer: ' "$CASE_DIR"/*.log 2>/dev/null); then
+		echo "FAILED: complaints about memory in ${log//$'\n'/ }" >&2
+		[ "$rc" != 0 ] || rc=1
+	fi
 	# The runner prints the end of our output, so what others wrote goes there.
 	if [ "$rc" != 0 ] && [ "$rc" != 77 ]; then
 		for log in "$CASE_DIR"/*.log; do

@@ -36,10 +36,9 @@ static const struct {
 	const char *name;
 	bool inside, egress;
 	uint32_t kinds;
-	bool behind; /* guard_peer_ingress */
 } programs[PROGRAMS] = {
 	[PEER_INGRESS] = { "guard_peer_ingress", false, false, OF(KIND_VETH) },
-	[WITNESS] = { "witness_peer", false, false, OF(KIND_VETH), true },
+	[WITNESS] = { "witness_peer", false, false, OF(KIND_VETH) },
 	[PEER_EGRESS] = { "guard_peer_egress", false, true, OF(KIND_VETH) },
 	[PARENT_EGRESS] = { "guard_parent_egress", false, true, OF(KIND_MACVLAN) },
 	[PARENT_INGRESS] = { "guard_parent_ingress", false, false, OF(KIND_MACVLAN) },
@@ -176,8 +175,8 @@ static struct tc_place place_of(const struct guards *g, const struct guard_spec 
 				   .netns_ino = d->netns_ino,
 				   .ifindex = d->ifindex,
 				   .egress = programs[program].egress,
-				   .may_gap = programs[program].inside || programs[program].behind,
-				   .behind_id = programs[program].behind ? g->ids[PEER_INGRESS] : 0,
+				   .may_gap = programs[program].inside || program == WITNESS,
+				   .behind_id = program == WITNESS ? g->ids[PEER_INGRESS] : 0,
 				   .program = programs[program].name,
 				   .program_fd = g->fds[program],
 				   .program_id = g->ids[program],
