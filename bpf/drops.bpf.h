@@ -11,11 +11,14 @@
 
 struct dropped {
 	__u64 cgroup_id;
+	__u64 seen_jiffy; /* in which `liveness` has a sign of life, if the packet is one; else 0 */
 	enum reason reason;
 	__u32 guard;  /* slot, 0: the gate */
 	__u32 ip_at;  /* where the IP header begins */
+	__u32 row;    /* of its record, 0: none, or it is not known */
 	bool ingress; /* on its way in */
-	bool audit;
+	__u8 audit; /* not a bool: it would be the gate's verdict as it is, and the verifier's doubt
+		     */
 };
 
 static __always_inline void show_ports(struct __sk_buff *skb, __u32 at, struct drop_event *e)
@@ -96,12 +99,32 @@ static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d,
 	send_event(skb, d, now_ns);
 }
 
-static __always_inline void count_drop(struct __sk_buff *skb, const struct dropped *d)
+/* NULL: it has none. */
+static __always_inline struct near_counters *near_counters_of(__u32 row, __u64 cgroup_id)
+{
+	struct near_counters *near = row ? bpf_map_lookup_elem(&near_counters, &row) : 0;
+
+	return near && near->cgroup_id == cgroup_id ? near : 0;
+}
+
+static __always_inline void count(struct counter *c, const struct __sk_buff *skb)
+{
+	c->packets++;
+	c->bytes += skb->len;
+}
+
+static __always_inline struct counter *counter_of(const struct dropped *d)
 {
 	struct counter_key key = { d->cgroup_id, d->reason, d->guard };
-	struct counter *c = bpf_map_lookup_elem(&counters, &key);
-	__u64 jiffy = bpf_jiffies64();
+	struct near_counters *near = near_counters_of(d->row, d->cgroup_id);
+	struct counter *c;
 
+	if (near && d->reason < VPNLEASH_NEAR_REASONS) {
+		if (d->seen_jiffy)
+			near->seen_jiffy = d->seen_jiffy;
+		return &near->by_reason[d->reason];
+	}
+	c = bpf_map_lookup_elem(&counters, &key);
 	if (!c) {
 		struct counter zero = {};
 
@@ -112,10 +135,17 @@ static __always_inline void count_drop(struct __sk_buff *skb, const struct dropp
 		key.cgroup_id = 0;
 		c = bpf_map_lookup_elem(&counters, &key);
 	}
+	return c;
+}
+
+static __always_inline void count_drop(struct __sk_buff *skb, const struct dropped *d)
+{
+	struct counter *c = counter_of(d);
+	__u64 jiffy = bpf_jiffies64();
+
 	if (!c)
 		return;
-	c->packets++;
-	c->bytes += skb->len;
+	count(c, skb);
 	if (c->checked_jiffy != jiffy) {
 		c->checked_jiffy = jiffy;
 		tell(skb, d, c);

@@ -31,50 +31,43 @@ const volatile __u32 level = 1;
 const volatile bool netns_by_socket = false;
 
 /* The object's .bss, a map of one element: it is read without a lookup. */
-struct near_line near_records[VPNLEASH_NEAR_LINES];
+struct near near_records;
 
-/* The first word of struct workload_record, read in one load; see there. */
-union workload_word {
-	__u64 word;
-	struct {
-		__u32 cgroup_tag;
-		__u16 slot;
-		__u16 flags;
-	};
-};
+/* The first word of struct workload_record, as one number so that it stays in one register. */
+#define TAG(word)   ((__u32)(word))
+#define SLOT(word)  ((__u32)((word) >> 32 & 0xff))
+#define ROW(word)   ((__u32)((word) >> 40 & 0xff))
+#define FLAGS(word) ((__u16)((word) >> 48))
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the word's parts");
 
-/* The record of that cgroup as it lies near, in one load; all 0: look into the hash. */
-static __always_inline union workload_word near_word(__u64 cgroup_id)
+/* The record of that cgroup as it lies near, in one load; 0: look into the hash. */
+static __always_inline __u64 near_word(__u64 cgroup_id)
 {
-	const struct near_line *near = &near_records[near_line(cgroup_id)];
-	union workload_word record;
+	const struct near_line *near = &near_records.lines[near_line(cgroup_id)];
 
 #pragma unroll
 	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++) {
 		/* the word before the id: a place is free before it is another's */
-		record.word = *(const volatile __u64 *)&near->word[i];
-		if (record.cgroup_tag == (__u32)cgroup_id &&
+		__u64 word = *(const volatile __u64 *)&near->word[i];
+
+		if (TAG(word) == TAG(cgroup_id) &&
 		    *(const volatile __u64 *)&near->cgroup_id[i] == cgroup_id)
-			return record;
+			return word;
 	}
-	record.word = 0;
-	return record;
+	return 0;
 }
 
-/* All 0 if there is none, or if the element is another cgroup's by now. Slot 0 never has a lease.
- */
-static __always_inline union workload_word workload_of(__u64 cgroup_id)
+/* 0 if there is none, or if the element is another cgroup's by now. Slot 0 never has a lease. */
+static __always_inline __u64 workload_of(__u64 cgroup_id)
 {
-	union workload_word record = near_word(cgroup_id);
+	__u64 word = near_word(cgroup_id);
 	const struct workload_record *w;
 
-	if (record.word)
-		return record;
+	if (word)
+		return word;
 	w = bpf_map_lookup_elem(&workloads, &cgroup_id);
-	record.word = w ? *(const volatile __u64 *)w : 0;
-	if (record.cgroup_tag != (__u32)cgroup_id)
-		record.word = 0;
-	return record;
+	word = w ? *(const volatile __u64 *)w : 0;
+	return TAG(word) == TAG(cgroup_id) ? word : 0;
 }
 
 /* The cookie of the packet's netns, 0: not known. */
@@ -131,8 +124,8 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 		if (!read_bytes(skb, 0, &ip, sizeof(ip)))
 			return REASON_LOOPBACK;
 		if (ip.saddr == docker || ip.daddr == docker)
-			return workload_of(id).flags & WORKLOAD_DOCKER_DNS ? REASON_PASS
-									   : REASON_DOCKER_DNS;
+			return FLAGS(workload_of(id)) & WORKLOAD_DOCKER_DNS ? REASON_PASS
+									    : REASON_DOCKER_DNS;
 		if ((ip.saddr & mask8) == net127 || (ip.daddr & mask8) == net127 ||
 		    ip.saddr == ip.daddr)
 			return REASON_PASS;
@@ -168,22 +161,22 @@ static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
 	return !p.fragment && p.destination_port == bpf_htons(53);
 }
 
-static __always_inline bool is_leased(__u64 id, bool *ret_audit)
+static __always_inline bool is_leased(struct dropped *d)
 {
-	union workload_word record = workload_of(id);
-	__u32 slot = record.slot;
+	__u64 word = workload_of(d->cgroup_id);
+	__u32 slot = SLOT(word);
 	struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
 
-	*ret_audit = record.flags & WORKLOAD_AUDIT;
-	return lease && record.flags & WORKLOAD_ADMITTED && !(record.flags & WORKLOAD_HELD) &&
+	d->audit = !!(FLAGS(word) & WORKLOAD_AUDIT);
+	return lease && FLAGS(word) & WORKLOAD_ADMITTED && !(FLAGS(word) & WORKLOAD_HELD) &&
 	       alive(*(volatile __u64 *)&lease->expires_ns, bpf_ktime_get_boot_ns());
 }
 
 /* Another resolver on loopback is the VPN's, and what that sends may use the underlay while no
  * lease lives: then it is asked nothing. */
-static __always_inline enum reason judge_question(struct __sk_buff *skb, __u64 id, bool *ret_audit)
+static __always_inline enum reason judge_question(struct __sk_buff *skb, struct dropped *d)
 {
-	return !asks_for_a_name(skb) || is_leased(id, ret_audit) ? REASON_PASS : REASON_RESOLVER;
+	return !asks_for_a_name(skb) || is_leased(d) ? REASON_PASS : REASON_RESOLVER;
 }
 
 /* Does the packet leave with an underlay's address from a port that LAN clients talk to? Into the
@@ -242,22 +235,18 @@ static __always_inline __u64 device_of(struct __sk_buff *skb)
  * else that can shut the gate is looked at: no lease, another expiry, the record's flags. What the
  * jiffy hides is at most a tick late, also after a suspend, in which jiffies stand still.
  */
-static __always_inline bool passed_this_jiffy(struct __sk_buff *skb, union workload_word record,
-					      bool ingress)
+static __always_inline bool passed_this_jiffy(struct __sk_buff *skb, __u16 flags,
+					      const struct lease *lease, __u64 expires_ns,
+					      __u64 jiffy, bool ingress)
 {
 	/* what the workload of an `allow` sends may be an answer to the LAN */
 	const __u16 looked_at = WORKLOAD_ADMITTED | WORKLOAD_HELD | (ingress ? 0 : WORKLOAD_ALLOW);
-	__u32 slot = record.slot;
-	const struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
-	__u64 jiffy = bpf_jiffies64(), expires_ns;
-	__u16 flags = record.flags;
 
-	if (!lease || (flags & looked_at) != WORKLOAD_ADMITTED)
+	if ((flags & looked_at) != WORKLOAD_ADMITTED)
 		return false;
 	if (!is_ipv4(skb->protocol) && !(flags & WORKLOAD_IPV6))
 		return false;
-	expires_ns = *(const volatile __u64 *)&lease->expires_ns;
-	if (!expires_ns || expires_ns + jiffy != (ingress ? lease->passed_in : lease->passed_out))
+	if (expires_ns + jiffy != (ingress ? lease->passed_in : lease->passed_out))
 		return false;
 	return netns_by_socket ? on_interface(skb, lease) && in_netns(skb, lease)
 			       : device_of(skb) == lease->device;
@@ -269,6 +258,30 @@ static __always_inline void note_passed(struct __sk_buff *skb, struct lease *lea
 {
 	*(volatile __u64 *)&lease->device = device_of(skb);
 	*(volatile __u64 *)(ingress ? &lease->passed_in : &lease->passed_out) = expires_ns + jiffy;
+}
+
+/*
+ * There is no lease. Was one refused for that by the long way in this jiffy, which tells and looks
+ * for signs of life? Then this one is but counted. Not who has another reason or an exception.
+ */
+static __always_inline bool refused_this_jiffy(struct __sk_buff *skb, __u64 id, __u64 word,
+					       __u64 jiffy, bool ingress)
+{
+	const __u16 other = WORKLOAD_HELD | WORKLOAD_AUDIT | WORKLOAD_ALLOW | WORKLOAD_REACH;
+	struct near_counters *near;
+	struct counter *c;
+
+	if (FLAGS(word) & other || skb->ifindex == LOOPBACK_IFINDEX ||
+	    (!is_ipv4(skb->protocol) && !(FLAGS(word) & WORKLOAD_IPV6)))
+		return false;
+	near = near_counters_of(ROW(word), id);
+	if (!near)
+		return false;
+	c = &near->by_reason[REASON_NO_LEASE];
+	if (c->checked_jiffy != jiffy || (ingress && near->seen_jiffy != jiffy))
+		return false;
+	count(c, skb);
+	return true;
 }
 
 /* May it pass by its tunnel? If not, why; the most telling first. */
@@ -290,38 +303,44 @@ static __always_inline enum reason judge_lease(struct __sk_buff *skb, __u16 flag
 	return on_interface(skb, lease) ? REASON_PASS : REASON_WRONG_IFINDEX;
 }
 
-static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool ingress,
-					 bool *ret_audit)
+static __always_inline enum reason judge(struct __sk_buff *skb, struct dropped *d)
 {
+	__u64 id = d->cgroup_id;
+	bool ingress = d->ingress;
+
 	if (skb->ifindex == LOOPBACK_IFINDEX) {
 		enum reason reason = judge_loopback(skb, id);
 
-		return reason || ingress ? reason : judge_question(skb, id, ret_audit);
+		return reason || ingress ? reason : judge_question(skb, d);
 	}
 
 	__u64 jiffy = bpf_jiffies64(); /* before the clock: what is stamped was alive later */
-	union workload_word record = workload_of(id);
-	__u32 slot = record.slot;
+	__u64 word = workload_of(id);
+	__u32 slot = SLOT(word);
+	__u16 flags = FLAGS(word);
 	struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
 
-	if (!record.word || !lease)
+	if (!word || !lease)
 		return REASON_UNKNOWN;
-	*ret_audit = record.flags & WORKLOAD_AUDIT;
+	d->audit = !!(flags & WORKLOAD_AUDIT);
+	d->row = ROW(word);
 
 	bool seen = ingress && note_life(skb, lease, slot, jiffy);
+
+	d->seen_jiffy = seen ? jiffy : 0;
 	/* before the identity: a lease seen alive has its identity in place */
 	__u64 expires_ns = *(const volatile __u64 *)&lease->expires_ns;
-	enum reason reason = judge_lease(skb, record.flags, lease, expires_ns);
+	enum reason reason = judge_lease(skb, flags, lease, expires_ns);
 
 	if (reason) {
-		if (record.flags & (WORKLOAD_ALLOW | WORKLOAD_REACH) && !on_interface(skb, lease) &&
-		    is_exception(skb, id, record.flags, netns_of(skb), ingress))
+		if (flags & (WORKLOAD_ALLOW | WORKLOAD_REACH) && !on_interface(skb, lease) &&
+		    is_exception(skb, id, flags, netns_of(skb), ingress))
 			return REASON_PASS;
 		return reason;
 	}
 	if (!ingress || seen) /* until a sign of life is known, each packet may be one */
 		note_passed(skb, lease, expires_ns, jiffy, ingress);
-	if (record.flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_of(skb)))
+	if (flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_of(skb)))
 		return REASON_LAN_REPLY;
 	return REASON_PASS;
 }
@@ -340,18 +359,15 @@ static __always_inline __u64 counted_under(struct __sk_buff *skb, __u64 id)
 /* Not inlined: the registers are for the packet that passes. */
 static __noinline int judge_and_count(struct __sk_buff *skb, __u64 cgroup_id, bool ingress)
 {
-	bool audit = false;
-	enum reason reason = judge(skb, cgroup_id, ingress, &audit);
-	struct dropped d = {
-		.cgroup_id = cgroup_id, .reason = reason, .ingress = ingress, .audit = audit
-	};
+	struct dropped d = { .cgroup_id = cgroup_id, .ingress = ingress };
 
-	if (reason == REASON_PASS)
+	d.reason = judge(skb, &d);
+	if (d.reason == REASON_PASS)
 		return PASS;
-	if (reason == REASON_UNKNOWN || skb->ifindex == LOOPBACK_IFINDEX)
+	if (d.reason == REASON_UNKNOWN || skb->ifindex == LOOPBACK_IFINDEX)
 		d.cgroup_id = counted_under(skb, cgroup_id);
 	count_drop(skb, &d);
-	if (audit)
+	if (d.audit)
 		return PASS;
 	return DROP;
 }
@@ -360,8 +376,20 @@ static __always_inline int gate(struct __sk_buff *skb, bool ingress)
 {
 	__u64 cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
 
-	if (passed_this_jiffy(skb, near_word(cgroup_id), ingress))
-		return PASS;
+	__u64 word = near_word(cgroup_id);
+	__u32 slot = SLOT(word);
+	const struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
+
+	if (lease) {
+		__u64 jiffy = bpf_jiffies64();
+		__u64 expires_ns = *(const volatile __u64 *)&lease->expires_ns;
+
+		if (expires_ns &&
+		    passed_this_jiffy(skb, FLAGS(word), lease, expires_ns, jiffy, ingress))
+			return PASS;
+		if (!expires_ns && refused_this_jiffy(skb, cgroup_id, word, jiffy, ingress))
+			return DROP;
+	}
 	return judge_and_count(skb, cgroup_id, ingress);
 }
 
@@ -390,6 +418,15 @@ int gate_socket(struct bpf_sock *sk)
 }
 
 /* For the guard: bpftool of Debian 12 links a kfunc of one object only. */
+/* The device, as its distance in the kernel's memory: a pointer may not be returned, a difference
+ * of two may. 0: not shown. */
+__u64 device_of_frame(struct __sk_buff *skb)
+{
+	if (netns_by_socket)
+		return 0;
+	return device_of(skb) - (__u64)&near_records;
+}
+
 __u64 netns_of_device(struct __sk_buff *skb)
 {
 	if (netns_by_socket)

@@ -36,6 +36,7 @@
 
 #include "drops.bpf.h"
 #include "flows.bpf.h"
+#include "frames.bpf.h"
 #include "neighbours.bpf.h"
 #include "notes.bpf.h"
 #include "vmlinux.h"
@@ -104,6 +105,7 @@ static __always_inline __u32 slot_of_sender(struct __sk_buff *skb, const __u8 ma
 struct frame {
 	struct ethhdr eth;
 	bool vlan;
+	bool of_endpoint; /* passed as such, which the next of its like may as well */
 	struct packet ip;
 };
 
@@ -226,8 +228,9 @@ static __always_inline void remember(const struct guard *g, const struct packet 
 }
 
 /* Of an endpoint's flow; of another only while the bootstrap lasts in which it began. */
-static __always_inline bool is_answer(const struct guard *g, const struct packet *p)
+static __always_inline bool is_answer(const struct guard *g, struct frame *frame)
 {
+	const struct packet *p = &frame->ip;
 	struct flow_key key;
 	struct flow *f;
 
@@ -235,8 +238,10 @@ static __always_inline bool is_answer(const struct guard *g, const struct packet
 		return false;
 	flow_key(&key, g->netns_cookie, g->ifindex, p, true, FLOW_OUTBOUND);
 	f = flow_goes_on(&key);
-	if (!f || (!is_endpoint(g, p, p->source, p->source_port) &&
-		   (!in_bootstrap(g) || f->first_ns < g->bootstrap_since_ns)))
+	if (!f)
+		return false;
+	frame->of_endpoint = is_endpoint(g, p, p->source, p->source_port);
+	if (!frame->of_endpoint && (!in_bootstrap(g) || f->first_ns < g->bootstrap_since_ns))
 		return false;
 	f->answered_ns = f->last_ns;
 	return true;
@@ -305,6 +310,7 @@ static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, con
 		return REASON_SPOOFED;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port)) {
 		remember(g, &f->ip, 0);
+		f->of_endpoint = true;
 		return REASON_PASS;
 	}
 	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
@@ -367,9 +373,12 @@ static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, cons
 	if (!read_ip(skb, f, true))
 		return REASON_HEADER;
 	if (g->listen_port && f->ip.protocol == IPPROTO_UDP && !f->ip.fragment &&
-	    f->ip.destination_port == g->listen_port)
-		return REASON_PASS; /* WireGuard itself knows its peers, wherever they have moved */
-	if (f->ip.fragment ? is_endpoint(g, &f->ip, f->ip.source, 0) : is_answer(g, &f->ip))
+	    f->ip.destination_port == g->listen_port) {
+		/* WireGuard itself knows its peers, wherever they have moved */
+		f->of_endpoint = true;
+		return REASON_PASS;
+	}
+	if (f->ip.fragment ? is_endpoint(g, &f->ip, f->ip.source, 0) : is_answer(g, f))
 		return REASON_PASS;
 	if (is_too_big(skb, g, f))
 		return REASON_PASS;
@@ -400,8 +409,8 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
-	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
-	    lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
+	f->of_endpoint = is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port);
+	if (f->of_endpoint || lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
 	    reaches(skb, g, f, d, COUNT_NOT))
 		return REASON_PASS;
 	if (is_ipv4(f->eth.h_proto) && in_bootstrap(g) && is_vpns(skb, g)) {
@@ -412,11 +421,12 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	return REASON_NOT_ENDPOINT;
 }
 
-enum place { PEER_INGRESS, PEER_EGRESS, INSIDE };
+enum place { PEER_INGRESS, PEER_EGRESS, INSIDE, WEAK };
 
 static __always_inline int guard_by(struct __sk_buff *skb, enum place place, __u32 slot)
 {
 	struct dropped d = { .ingress = place == PEER_EGRESS, .ip_at = ETH_HLEN, .guard = slot };
+	__u64 generation = guard_generation(), jiffy = bpf_jiffies64();
 	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
 	struct frame f = {};
 
@@ -432,8 +442,11 @@ static __always_inline int guard_by(struct __sk_buff *skb, enum place place, __u
 			   : place == PEER_EGRESS ? judge_peer_egress(skb, g, &f, &d)
 						  : judge_inside(skb, g, &f, &d);
 	}
-	if (d.reason == REASON_PASS)
+	if (d.reason == REASON_PASS) {
+		if (f.of_endpoint && is_ipv4(f.eth.h_proto))
+			remember_frame(skb, place, generation, jiffy);
 		return GUARD_PASS;
+	}
 	count_drop(skb, &d);
 	if (d.audit)
 		return GUARD_PASS;
@@ -442,7 +455,7 @@ static __always_inline int guard_by(struct __sk_buff *skb, enum place place, __u
 
 static __always_inline int guard(struct __sk_buff *skb, enum place place)
 {
-	return guard_by(skb, place, slot_of(skb));
+	return like_has_passed(skb, place) ? GUARD_PASS : guard_by(skb, place, slot_of(skb));
 }
 
 /* In the host's netns no guard can be exclusive: the underlay is everybody's. What a workload sends
@@ -454,8 +467,8 @@ static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struc
 	bool ip = (is_ipv4(f->eth.h_proto) || is_ipv6(f->eth.h_proto)) && read_ip(skb, f, false);
 	const struct workload_record *w = 0;
 
-	if (ip && (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port) ||
-		   lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
+	f->of_endpoint = ip && is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port);
+	if (f->of_endpoint || (ip && lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
 		return REASON_PASS;
 	for (int level = 1; level < 16 && !w; level++) {
 		if (!(g->levels & (1U << level)))
@@ -472,14 +485,21 @@ static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struc
 SEC("tc")
 int guard_weak(struct __sk_buff *skb)
 {
-	struct dropped d = { .ip_at = ETH_HLEN, .guard = slot_of(skb) };
-	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
+	struct dropped d = { .ip_at = ETH_HLEN };
+	__u64 generation = guard_generation(), jiffy = bpf_jiffies64();
+	const struct guard *g;
 	struct frame f = {};
 
+	if (like_has_passed(skb, WEAK))
+		return GUARD_PASS;
+	d.guard = slot_of(skb);
+	g = bpf_map_lookup_elem(&guards, &d.guard);
 	if (!g || !g->netns_cookie || !read_frame(skb, &f))
 		return GUARD_PASS; /* the host's own: nothing to hold back */
 	d.audit = g->flags & GUARD_AUDIT;
 	d.reason = judge_weak(skb, g, &f, &d);
+	if (f.of_endpoint && is_ipv4(f.eth.h_proto))
+		remember_frame(skb, WEAK, generation, jiffy);
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
 	count_drop(skb, &d);

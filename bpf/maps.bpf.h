@@ -44,6 +44,13 @@ MAP struct {
 
 MAP struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VPNLEASH_NEAR_COUNTERS);
+	__type(key, __u32); /* row */
+	__type(value, struct near_counters);
+} near_counters SEC(".maps");
+
+MAP struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, VPNLEASH_SLOTS);
 	__type(key, __u32); /* slot */
 	__type(value, struct liveness);

@@ -20,6 +20,7 @@
 #define ICMP_HLEN	  8 /* ICMPv6's is as long */
 
 #define IP_OFFSET 0x1fff /* of iphdr.frag_off: IP_OFFSET of include/net/ip.h */
+#define IP_MORE	  0x2000 /* IP_MF there */
 
 #define TCP_FLAGS_AT 13 /* in struct tcphdr, where they are bit-fields */
 #define TCP_FIN	     0x01

@@ -12,7 +12,7 @@
 #include <linux/types.h>
 #endif
 
-#define VPNLEASH_ABI_VERSION 8
+#define VPNLEASH_ABI_VERSION 9
 #define VPNLEASH_PIN_DIR     "/sys/fs/bpf/vpnleash"
 
 /* Slots of `leases`. Slot 0 is never granted: a zeroed record points at a lease that cannot live.
@@ -77,7 +77,8 @@ enum workload_flag {
  */
 struct workload_record {
 	__u32 cgroup_tag; /* low half of the key */
-	__u16 slot;	  /* of its tunnel's lease */
+	__u8 slot;	  /* of its tunnel's lease */
+	__u8 row;	  /* in `near_counters`; 0: none */
 	__u16 flags;	  /* enum workload_flag */
 	__u32 level;	  /* depth of the cgroup below the root */
 	__u32 slice_tag; /* low half of the id of the locked slice that it is a child of; 0: none */
@@ -100,6 +101,11 @@ struct near_line {
 	__u64 cgroup_id[VPNLEASH_NEAR_WAYS]; /* 0: free */
 	__u64 word[VPNLEASH_NEAR_WAYS];
 };
+/* The map's one element. */
+struct near {
+	struct near_line lines[VPNLEASH_NEAR_LINES];
+	__u64 guard_generation; /* moves when guards, their slots or rules have changed */
+};
 /* Ids of cgroups are dozens apart, as each file in a cgroup has one too: Fibonacci hashing (Knuth,
  * The Art of Computer Programming 3, 6.4) spreads them. */
 static inline __u32 near_line(__u64 cgroup_id)
@@ -118,6 +124,19 @@ struct counter {
 	__u64 bytes;
 	__u64 checked_jiffy; /* when it was last asked whether an event is due */
 	__u64 event_ns;	     /* of the last event where there is no record to note it in */
+};
+
+/*
+ * `near_counters`, per CPU: what the gate dropped of the workload whose record names this row.
+ * Found without hashing; `counters` has the rest, which is of whom has no row, by a guard, by a
+ * reason that is not here. A row that says another cgroup is another's by now.
+ */
+#define VPNLEASH_NEAR_COUNTERS 256 /* row 0 is nobody's */
+#define VPNLEASH_NEAR_REASONS  12
+struct near_counters {
+	__u64 cgroup_id;
+	__u64 seen_jiffy; /* when a sign of life among them was last stamped in `liveness` */
+	struct counter by_reason[VPNLEASH_NEAR_REASONS];
 };
 
 /* At most one event for each workload in this time; the counters are the truth. */
@@ -334,6 +353,9 @@ _Static_assert(__builtin_offsetof(struct workload_record, level) == 8,
 _Static_assert(sizeof(struct near_line) == 64, "near_line: one cache line");
 _Static_assert(VPNLEASH_NEAR_LINES == 1 << (64 - 53), "near_line()");
 _Static_assert(sizeof(struct counter_key) == 16 && sizeof(struct counter) == 32, "counter");
+_Static_assert(sizeof(struct near_counters) == 16 + VPNLEASH_NEAR_REASONS * sizeof(struct counter),
+	       "near_counters");
+_Static_assert(VPNLEASH_SLOTS == 256 && VPNLEASH_NEAR_COUNTERS == 256, "workload: a byte each");
 _Static_assert(sizeof(struct drop_event) == 72, "drop_event");
 _Static_assert(sizeof(struct liveness) == 16, "liveness");
 _Static_assert(sizeof(struct guard_address) == 20 && sizeof(struct guard) == 232, "guard");

@@ -193,8 +193,7 @@ static bool is_open(struct lab *l, unsigned int *ret_slot)
 			die("map the leases: %s", strerror(errno));
 	}
 	if (bpf_map_lookup_elem(l->pins.workloads, &l->app.id, &w) < 0 ||
-	    !(w.flags & WORKLOAD_ADMITTED) || w.slot >= VPNLEASH_SLOTS ||
-	    l->leases[w.slot].expires_ns <= now_boot_ns() ||
+	    !(w.flags & WORKLOAD_ADMITTED) || l->leases[w.slot].expires_ns <= now_boot_ns() ||
 	    l->leases[w.slot].expires_ns == l->old_expiry)
 		return false;
 	*ret_slot = w.slot;

@@ -35,6 +35,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "act/counters.h"
 #include "act/gate_internal.h"
 #include "act/lease.h"
 #include "act/near.h"
@@ -109,7 +110,7 @@ static void expect(int program, const struct packet *p, uint32_t ifindex, enum r
 	uint64_t now[VPNLEASH_REASON_MAX];
 	bool passed = passes(program, p, ifindex);
 
-	report_read_drops(gate_pins(t.gate), t.workload.id, now);
+	counters_read(gate_pins(t.gate), t.workload.id, now);
 	for (int r = 1; r < VPNLEASH_REASON_MAX; r++) {
 		if (now[r] != t.dropped[r] + (r == (int)reason))
 			print_error("reason %d: %llu → %llu, expected reason %d\n", r,
@@ -321,7 +322,7 @@ static void a_stamp_outlives_its_lease_by_one_jiffy(void **state)
 	}
 	print_message("# passed at most %.1f ms after the end\n", (double)worst_ns / 1e6);
 	assert_true(worst_ns < 30 * NS_PER_MSEC); /* a jiffy is 10 ms at HZ=100 */
-	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
+	counters_read(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
 /* A packet passed just now: that hides nothing but the clock. */
@@ -358,7 +359,7 @@ static void what_changes_counts_at_once(void **state)
 		assert_false(passes(program, &p4, t.tunnel.ifindex));
 	}
 	record_flags(t.leases, t.workload.id, 0, admitted);
-	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
+	counters_read(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
 /* T58: an hour, for ever, and just beyond the cap are no leases. */
@@ -450,7 +451,7 @@ static void a_sign_of_life_is_what_came_in_for_us(void **state)
 	}
 	lease_revoke(t.leases, t.slot);
 	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
-	report_read_drops(gate_pins(t.gate), t.workload.id, t.dropped);
+	counters_read(gate_pins(t.gate), t.workload.id, t.dropped);
 }
 
 static void no_record_is_unknown(void **state)
@@ -484,15 +485,16 @@ static void a_record_that_is_anothers_now(void **state)
 
 static struct near_line *line_of_workload(void)
 {
-	return &gate_pins(t.gate)->near[near_line(t.workload.id)];
+	return &gate_pins(t.gate)->near->lines[near_line(t.workload.id)];
 }
 
 /* A full line, as thousands of workloads make some: the hash decides. */
 static void a_record_that_has_no_room_near(void **state)
 {
 	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
-	struct near_line *near = gate_pins(t.gate)->near, *line = line_of_workload(), was = *line;
-	struct workload_record others = { .flags = WORKLOAD_ADMITTED, .slot = (uint16_t)t.slot };
+	struct near_line *line = line_of_workload(), was = *line;
+	struct near *near = gate_pins(t.gate)->near;
+	struct workload_record others = { .flags = WORKLOAD_ADMITTED, .slot = (uint8_t)t.slot };
 	unsigned int n = 0;
 
 	near_forget(near, t.workload.id);
@@ -529,7 +531,7 @@ static void what_is_near_is_its_own(void **state)
 		uint64_t word;
 	} admitted = { .record = { .cgroup_tag = (uint32_t)t.workload.id,
 				   .flags = WORKLOAD_ADMITTED,
-				   .slot = (uint16_t)t.slot } };
+				   .slot = (uint8_t)t.slot } };
 
 	record_flags(t.leases, t.workload.id, 0, WORKLOAD_ADMITTED);
 	grant(3 * NS_PER_SEC);
@@ -555,7 +557,8 @@ static void what_is_near_is_its_own(void **state)
 /* Two writers took a place each: a record that changes leaves no old word in either. */
 static void no_old_word_stays_near(void **state)
 {
-	struct near_line *near = gate_pins(t.gate)->near, *line = line_of_workload(), was = *line;
+	struct near_line *line = line_of_workload(), was = *line;
+	struct near *near = gate_pins(t.gate)->near;
 	struct workload_record w;
 
 	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
@@ -573,6 +576,111 @@ static void no_old_word_stays_near(void **state)
 	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++)
 		assert_int_equal(line->cgroup_id[i] | line->word[i], 0);
 	*line = was;
+}
+
+/* ------ what is refused ------ */
+
+/* One of that reason was refused in this jiffy: the next ones are counted each by its own. */
+static void refused_each_by_its_own_reason(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1"), p6 = make6("fd00::1", "2001:db8::1"),
+		      docker = make4("127.0.0.1", "127.0.0.11");
+
+	lease_revoke(t.leases, t.slot);
+	record_point(t.leases, t.workload.id, t.slot);
+	record_flags(t.leases, t.workload.id, WORKLOAD_ADMITTED, WORKLOAD_HELD | WORKLOAD_IPV6);
+	for (int i = 0; i < 50; i++) {
+		expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+		expect_both(&p4, t.eth0, REASON_NO_LEASE);
+		expect_both(&p6, t.tunnel.ifindex, REASON_IPV6);
+		expect_both(&docker, 1, REASON_DOCKER_DNS);
+		record_flags(t.leases, t.workload.id, WORKLOAD_HELD, 0);
+		expect_both(&p4, t.tunnel.ifindex, REASON_HELD);
+		record_flags(t.leases, t.workload.id, 0, WORKLOAD_HELD);
+	}
+}
+
+static void audit_is_no_drop(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+
+	for (int i = 0; i < 50; i++) {
+		expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+		record_flags(t.leases, t.workload.id, WORKLOAD_AUDIT, 0);
+		assert_true(passes(t.egress, &p4, t.tunnel.ifindex));
+		assert_true(passes(t.ingress, &p4, t.tunnel.ifindex));
+		record_flags(t.leases, t.workload.id, 0, WORKLOAD_AUDIT);
+		counters_read(gate_pins(t.gate), t.workload.id, t.dropped);
+	}
+}
+
+/* What came in by another interface in the same jiffy hides no sign of life. */
+static void a_refused_sign_of_life_counts(void **state)
+{
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+
+	need_passes();
+	for (int i = 0; i < 50; i++) {
+		uint64_t before;
+
+		usleep(11000);
+		before = now_boot_ns();
+		expect(t.ingress, &p4, t.eth0, REASON_NO_LEASE);
+		expect(t.ingress, &p4, t.eth0, REASON_NO_LEASE);
+		assert_true(lease_seen_ns(t.leases, t.slot) < before);
+		expect(t.ingress, &p4, t.tunnel.ifindex, REASON_NO_LEASE);
+		assert_true(lease_seen_ns(t.leases, t.slot) >= before);
+	}
+}
+
+/* Another's row is left alone, whatever the record says, and no row is given away twice. */
+static void a_row_is_of_one_alone(void **state)
+{
+	const int cpus = libbpf_num_possible_cpus();
+	struct near_counters *row = calloc((size_t)cpus, sizeof(*row));
+	struct near_counters *now = calloc((size_t)cpus, sizeof(*now));
+	struct packet p4 = make4("10.0.0.1", "192.0.2.1");
+	const uint64_t first = 1 << 24;
+	uint64_t owner[VPNLEASH_NEAR_COUNTERS] = { 0 };
+	struct workload_record w;
+	unsigned int without = 0;
+	uint32_t at;
+
+	assert_int_equal(record_get(t.leases, t.workload.id, &w), 0);
+	at = w.row;
+	assert_int_not_equal(at, 0);
+	assert_int_equal(bpf_map_lookup_elem(gate_pins(t.gate)->near_counters, &at, row), 0);
+	assert_int_equal(row->cgroup_id, t.workload.id);
+	for (int i = 0; i < cpus; i++)
+		row[i].cgroup_id = first;
+	bpf_map_update_elem(gate_pins(t.gate)->near_counters, &at, row, 0);
+	counters_read(gate_pins(t.gate), t.workload.id, t.dropped);
+	for (int i = 0; i < 50; i++)
+		expect_both(&p4, t.tunnel.ifindex, REASON_NO_LEASE);
+	assert_int_equal(bpf_map_lookup_elem(gate_pins(t.gate)->near_counters, &at, now), 0);
+	assert_memory_equal(row, now, (size_t)cpus * sizeof(*row));
+	for (int i = 0; i < cpus; i++)
+		row[i].cgroup_id = t.workload.id;
+	bpf_map_update_elem(gate_pins(t.gate)->near_counters, &at, row, 0);
+	counters_read(gate_pins(t.gate), t.workload.id, t.dropped);
+
+	owner[at] = t.workload.id;
+	for (uint64_t id = first; id < first + 600; id++) {
+		assert_int_equal(record_bind(t.leases, id, 2, "filler", 0), 0);
+		assert_int_equal(record_get(t.leases, id, &w), 0);
+		without += !w.row;
+		assert_true(!w.row || !owner[w.row]);
+		owner[w.row] = w.row ? id : 0;
+	}
+	assert_true(without >= 600 - VPNLEASH_NEAR_COUNTERS && without < 400);
+	for (uint64_t id = first; id < first + 600; id++)
+		record_unbind(gate_pins(t.gate), id);
+	assert_int_equal(record_bind(t.leases, first, 2, "filler", 0), 0);
+	assert_int_equal(record_get(t.leases, first, &w), 0);
+	assert_int_not_equal(w.row, 0); /* given back */
+	record_unbind(gate_pins(t.gate), first);
+	free(row);
+	free(now);
 }
 
 /* ------ slices ------ */
@@ -641,9 +749,9 @@ static void expect_under(uint64_t id, const struct slice *s, const struct packet
 		uint64_t before[VPNLEASH_REASON_MAX], now[VPNLEASH_REASON_MAX];
 		bool passed;
 
-		report_read_drops(gate_pins(t.gate), id, before);
+		counters_read(gate_pins(t.gate), id, before);
 		passed = passes(programs[i], p, ifindex);
-		report_read_drops(gate_pins(t.gate), id, now);
+		counters_read(gate_pins(t.gate), id, now);
 		for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
 			assert_int_equal(now[r], before[r] + (r == (int)reason));
 		assert_int_equal(passed, reason == REASON_PASS);
@@ -679,14 +787,14 @@ static void a_slice_drops_whom_it_does_not_know(void **state)
 		enter(&c);
 		close(c.fd);
 	}
-	report_read_drops(gate_pins(t.gate), s.child.id, none);
+	counters_read(gate_pins(t.gate), s.child.id, none);
 	for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
 		assert_int_equal(none[r], 0);
 	enter(&s.slice); /* the slice itself has no ancestor at its children's level */
 	expect_under(s.slice.id, &s, &p4, t.eth0, REASON_UNKNOWN);
 	expect_under(s.slice.id, &s, &p4, t.tunnel.ifindex, REASON_UNKNOWN);
 	expect_under(s.slice.id, &s, &docker, 1, REASON_DOCKER_DNS);
-	report_read_drops(gate_pins(t.gate), 0, none); /* nor under cgroup 0 */
+	counters_read(gate_pins(t.gate), 0, none); /* nor under cgroup 0 */
 	for (int r = 1; r < VPNLEASH_REASON_MAX; r++)
 		assert_int_equal(none[r], 0);
 	unlinkat(t.root.fd, inner + 1, AT_REMOVEDIR);
@@ -864,6 +972,10 @@ int main(void)
 		cmocka_unit_test(a_record_that_has_no_room_near),
 		cmocka_unit_test(what_is_near_is_its_own),
 		cmocka_unit_test(no_old_word_stays_near),
+		cmocka_unit_test(refused_each_by_its_own_reason),
+		cmocka_unit_test(audit_is_no_drop),
+		cmocka_unit_test(a_refused_sign_of_life_counts),
+		cmocka_unit_test(a_row_is_of_one_alone),
 		cmocka_unit_test(a_slice_drops_whom_it_does_not_know),
 		cmocka_unit_test(a_slices_child_by_its_own_record),
 		cmocka_unit_test(one_gate_on_a_path_of_a_slice),

@@ -42,10 +42,10 @@ static const struct layout {
 	    M(lease, passed_out), M(lease, passed_in) } },
 	{ "workload_record",
 	  sizeof(struct workload_record),
-	  { M(workload_record, cgroup_tag), M(workload_record, slot), M(workload_record, flags),
-	    M(workload_record, level), M(workload_record, slice_tag), M(workload_record, since_ns),
-	    M(workload_record, event_ns), M(workload_record, netns_cookie),
-	    M(workload_record, name) } },
+	  { M(workload_record, cgroup_tag), M(workload_record, slot), M(workload_record, row),
+	    M(workload_record, flags), M(workload_record, level), M(workload_record, slice_tag),
+	    M(workload_record, since_ns), M(workload_record, event_ns),
+	    M(workload_record, netns_cookie), M(workload_record, name) } },
 	{ "counter_key",
 	  sizeof(struct counter_key),
 	  { M(counter_key, cgroup_id), M(counter_key, reason), M(counter_key, guard) } },
@@ -55,6 +55,11 @@ static const struct layout {
 	    M(counter, event_ns) } },
 	{ "liveness", sizeof(struct liveness), { M(liveness, seen_ns), M(liveness, seen_jiffy) } },
 	{ "near_line", sizeof(struct near_line), { M(near_line, cgroup_id), M(near_line, word) } },
+	{ "near", sizeof(struct near), { M(near, lines), M(near, guard_generation) } },
+	{ "near_counters",
+	  sizeof(struct near_counters),
+	  { M(near_counters, cgroup_id), M(near_counters, seen_jiffy),
+	    M(near_counters, by_reason) } },
 	/* drop_event is in a ring, which has no types: abi.h asserts its size */
 };
 
@@ -122,10 +127,12 @@ static void maps_are_what_the_daemon_expects(void **state)
 		{ skel->maps.workloads, BPF_MAP_TYPE_HASH, 8, sizeof(struct workload_record),
 		  VPNLEASH_WORKLOADS, 0, "workload_record" },
 		/* near_records; no other variable may lie there */
-		{ skel->maps.bss, BPF_MAP_TYPE_ARRAY, 4,
-		  sizeof(struct near_line) * VPNLEASH_NEAR_LINES, 1, BPF_F_MMAPABLE, ".bss" },
+		{ skel->maps.bss, BPF_MAP_TYPE_ARRAY, 4, sizeof(struct near), 1, BPF_F_MMAPABLE,
+		  ".bss" },
 		{ skel->maps.counters, BPF_MAP_TYPE_PERCPU_HASH, sizeof(struct counter_key),
 		  sizeof(struct counter), VPNLEASH_COUNTERS, BPF_F_NO_PREALLOC, "counter" },
+		{ skel->maps.near_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 4,
+		  sizeof(struct near_counters), VPNLEASH_NEAR_COUNTERS, 0, "near_counters" },
 		{ skel->maps.liveness, BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct liveness),
 		  VPNLEASH_SLOTS, 0, "liveness" },
 	};

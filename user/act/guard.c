@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "act/near.h"
 #include "act/tc.h"
 #include "act/witness.h"
 #include "base/netns.h"
@@ -300,6 +301,7 @@ int guard_put(struct guards *g, const struct guard_spec *s, struct error *err)
 	if (!r && bpf_map_update_elem(g->pins->guards, &slot, &record, BPF_ANY) < 0)
 		r = -errno;
 	r = r ? r : write_slots(g, s, slot, &record, &was);
+	near_guards_changed(g->pins->near);
 	if (r)
 		return fail(err, ERROR_OTHER, r, NULL, "record the guard of interface %u",
 			    s->inside.ifindex);
@@ -384,14 +386,14 @@ static void remove_guard(const struct guards *g, const struct guard_spec *s)
 		leave_parent(g, &s->outside, slot, &record);
 	if (s->kind == KIND_VETH)
 		bpf_map_delete_elem(p->guard_slots, &outside);
-	if (other_end)
-		return;
-	bpf_map_delete_elem(p->guard_slots, &inside);
-	if (slot) {
+	if (!other_end)
+		bpf_map_delete_elem(p->guard_slots, &inside);
+	if (!other_end && slot) {
 		memset(&record, 0, sizeof(record));
 		bpf_map_update_elem(p->guards, &slot, &record, BPF_ANY);
 		witness_forget(p, slot);
 	}
+	near_guards_changed(p->near);
 }
 
 int guard_bootstrap(struct guards *g, const struct guard_spec *s, uint64_t until_ns,
@@ -503,6 +505,7 @@ int guard_rules(struct guards *g, enum address_trie trie, uint64_t netns_cookie,
 			bpf_map_delete_elem(fd, &present[i]);
 			expect_no_more(g, &present[i]);
 		}
+	near_guards_changed(g->pins->near);
 	return r;
 }
 
@@ -677,6 +680,7 @@ void guard_sweep(struct guards *g, bool (*is_known)(uint64_t cookie, void *arg),
 	sweep_links();
 	sweep_records(g, is_known, arg);
 	sweep_slots(g);
+	near_guards_changed(g->pins->near);
 	sweep_rules(g, g->pins->endpoints, is_known, arg);
 	sweep_rules(g, g->pins->exceptions, is_known, arg);
 }

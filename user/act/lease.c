@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "act/counters.h"
 #include "act/near.h"
 #include "vpnleash/reasons.h"
 
@@ -34,8 +35,7 @@ static int mark_used(uint64_t cgroup_id, const struct workload_record *w, void *
 {
 	struct leases *l = arg;
 
-	if (w->slot < VPNLEASH_SLOTS)
-		l->use[w->slot] = SLOT_USED;
+	l->use[w->slot] = SLOT_USED;
 	return 0;
 }
 
@@ -196,6 +196,8 @@ int record_bind(struct leases *l, uint64_t cgroup_id, uint32_t level, const char
 		return -EBUSY;
 	w.flags = (uint16_t)((w.flags & ~(WORKLOAD_EXEC | WORKLOAD_GONE)) | made);
 	w.level = level;
+	if (!w.row)
+		w.row = counters_take_row(l->pins, cgroup_id);
 	snprintf(w.name, sizeof(w.name), "%s", name);
 	return record_put(l, cgroup_id, &w);
 }
@@ -218,7 +220,7 @@ int record_point(struct leases *l, uint64_t cgroup_id, unsigned int slot)
 
 	if (r || w.slot == slot)
 		return r;
-	w.slot = (uint16_t)slot;
+	w.slot = (uint8_t)slot;
 	if (slot)
 		w.netns_cookie = l->slots[slot].netns_cookie;
 	return record_put(l, cgroup_id, &w);
@@ -248,7 +250,7 @@ static int record_part(struct leases *l, uint64_t cgroup_id, uint64_t netns_cook
 
 	if (r)
 		return r;
-	if (!netns_cookie && w.slot && w.slot < VPNLEASH_SLOTS)
+	if (!netns_cookie && w.slot)
 		netns_cookie = l->slots[w.slot].netns_cookie;
 	if (netns_cookie)
 		w.netns_cookie = netns_cookie;
@@ -271,27 +273,13 @@ int record_gone(struct leases *l, uint64_t cgroup_id, uint64_t netns_cookie)
 				   WORKLOAD_FROZEN_BY_US);
 }
 
-static void forget_counters(const struct pins *pins, uint64_t cgroup_id, uint32_t guard)
-{
-	for (__u32 reason = 1; reason < VPNLEASH_REASON_MAX; reason++) {
-		struct counter_key key = { cgroup_id, reason, guard };
-
-		bpf_map_delete_elem(pins->counters, &key);
-	}
-}
-
 void record_unbind(const struct pins *pins, uint64_t cgroup_id)
 {
-	struct guard_slot_key key, *previous = NULL;
+	struct workload_record w = { 0 };
 
+	bpf_map_lookup_elem(pins->workloads, &cgroup_id, &w);
 	near_take_out(pins->near, cgroup_id);
 	bpf_map_delete_elem(pins->workloads, &cgroup_id);
 	near_forget(pins->near, cgroup_id);
-	forget_counters(pins, cgroup_id, 0);
-	for (; !bpf_map_get_next_key(pins->guard_slots, previous, &key); previous = &key) {
-		__u32 slot;
-
-		if (!bpf_map_lookup_elem(pins->guard_slots, &key, &slot))
-			forget_counters(pins, cgroup_id, slot);
-	}
+	counters_forget(pins, cgroup_id, w.row);
 }

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SIZE (sizeof(struct near_line) * VPNLEASH_NEAR_LINES)
+#define SIZE sizeof(struct near)
 
-struct near_line *near_map(int fd)
+struct near *near_map(int fd)
 {
 	void *near = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -17,16 +17,16 @@ struct near_line *near_map(int fd)
 	return near;
 }
 
-void near_unmap(struct near_line *near)
+void near_unmap(struct near *near)
 {
 	if (near)
 		munmap(near, SIZE);
 }
 
 /* All places with that id, should two writers have taken one each: none may keep an old word. */
-static void clear(struct near_line *near, uint64_t cgroup_id, bool forget)
+static void clear(struct near *near, uint64_t cgroup_id, bool forget)
 {
-	struct near_line *l = &near[near_line(cgroup_id)];
+	struct near_line *l = &near->lines[near_line(cgroup_id)];
 
 	for (int i = 0; i < VPNLEASH_NEAR_WAYS; i++) {
 		if (__atomic_load_n(&l->cgroup_id[i], __ATOMIC_RELAXED) != cgroup_id)
@@ -37,19 +37,19 @@ static void clear(struct near_line *near, uint64_t cgroup_id, bool forget)
 	}
 }
 
-void near_take_out(struct near_line *near, uint64_t cgroup_id)
+void near_take_out(struct near *near, uint64_t cgroup_id)
 {
 	clear(near, cgroup_id, false);
 }
 
-void near_forget(struct near_line *near, uint64_t cgroup_id)
+void near_forget(struct near *near, uint64_t cgroup_id)
 {
 	clear(near, cgroup_id, true);
 }
 
-void near_put(struct near_line *near, uint64_t cgroup_id, const struct workload_record *w)
+void near_put(struct near *near, uint64_t cgroup_id, const struct workload_record *w)
 {
-	struct near_line *l = &near[near_line(cgroup_id)];
+	struct near_line *l = &near->lines[near_line(cgroup_id)];
 	int place = -1;
 	uint64_t word;
 
@@ -64,4 +64,9 @@ void near_put(struct near_line *near, uint64_t cgroup_id, const struct workload_
 	memcpy(&word, w, sizeof(word));
 	__atomic_store_n(&l->cgroup_id[place], cgroup_id, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&l->word[place], word, __ATOMIC_RELEASE);
+}
+
+void near_guards_changed(struct near *near)
+{
+	__atomic_add_fetch(&near->guard_generation, 1, __ATOMIC_SEQ_CST);
 }

@@ -34,11 +34,12 @@ static const struct row {
 	{                                                                             \
 #m, offsetof(struct pins, m), offsetof(struct vpnleash_bpf, maps.bss) \
 	}
-	ROW(leases),	ROW(workloads),	    ROW(counters),	  ROW(liveness),
-	ROW(events),	ROW(netns_cookies), ROW(guard_slots),	  ROW(guards),
-	ROW(endpoints), ROW(exceptions),    ROW(flows),		  ROW(flow_sources),
-	ROW(notes),	ROW(resolvers),	    ROW(asked_resolvers), ROW(witnesses),
-	ROW(witnessed), ROW(expected),	    BSS(near_records),	  ROW(header),
+	ROW(leases),	    ROW(workloads),	ROW(counters),	      ROW(liveness),
+	ROW(events),	    ROW(netns_cookies), ROW(guard_slots),     ROW(guards),
+	ROW(endpoints),	    ROW(exceptions),	ROW(flows),	      ROW(flow_sources),
+	ROW(notes),	    ROW(resolvers),	ROW(asked_resolvers), ROW(witnesses),
+	ROW(witnessed),	    ROW(expected),	BSS(near_records),    ROW(near_counters),
+	ROW(passed_frames), ROW(header),
 #undef ROW
 #undef BSS
 };

@@ -15,15 +15,15 @@ struct vpnleash_bpf;
 
 /* File descriptors of the pinned maps. */
 struct pins {
-	int header, leases, workloads, counters, liveness, events, netns_cookies;
+	int header, leases, workloads, counters, near_counters, liveness, events, netns_cookies;
 	int guard_slots, guards, endpoints, exceptions, flows, flow_sources, notes;
-	int witnesses, witnessed, expected;
+	int witnesses, witnessed, expected, passed_frames;
 	int resolvers, asked_resolvers, near_records;
-	struct near_line *near; /* near_records, mapped */
+	struct near *near; /* near_records, mapped */
 };
-#define PINS_NONE                                                     \
-	((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  -1, \
-			 -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL })
+#define PINS_NONE                                                         \
+	((struct pins) { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  -1, \
+			 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, NULL })
 void pins_close(struct pins *p);
 
 /* Is bpffs there and the directory ours alone? -ENOENT: nothing is pinned. */

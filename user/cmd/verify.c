@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "act/counters.h"
 #include "base/cgroup.h"
 #include "base/netns.h"
 #include "cmd/names.h"
@@ -119,9 +120,9 @@ static int run(struct verify *v, const struct subject *s, enum column c, struct 
 	uint64_t before[VPNLEASH_REASON_MAX];
 	int r;
 
-	report_read_drops(&s->pins, s->cgroup.id, before);
+	counters_read(&s->pins, s->cgroup.id, before);
 	r = trial_run(&v->trial, c, c == COLUMN_CONTROL ? -1 : s->cgroup.fd, err);
-	report_read_drops(&s->pins, s->cgroup.id, v->dropped[c]);
+	counters_read(&s->pins, s->cgroup.id, v->dropped[c]);
 	for (int i = 0; i < VPNLEASH_REASON_MAX; i++)
 		v->dropped[c][i] -= before[i];
 	return r;

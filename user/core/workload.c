@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/counters.h"
 #include "act/gate.h"
 #include "act/hooks.h"
 #include "act/lease.h"
@@ -328,7 +329,7 @@ void workload_summary(struct workload *w)
 
 	if (!w->bound)
 		return;
-	report_read_drops(gate_pins(w->daemon->gate), w->bound, now);
+	counters_read(gate_pins(w->daemon->gate), w->bound, now);
 	for (int r = 0; r < VPNLEASH_REASON_MAX; r++) {
 		since[r] = now[r] >= w->summed[r] ? now[r] - w->summed[r] : now[r];
 		total += since[r];
@@ -488,7 +489,7 @@ int workload_new(struct daemon *d, enum workload_origin origin,
 		return r;
 	}
 	/* an earlier daemon told these */
-	report_read_drops(gate_pins(d->gate), w->bound, w->summed);
+	counters_read(gate_pins(d->gate), w->bound, w->summed);
 	*ret = w;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "act/counters.h"
 #include "act/detach.h"
 #include "act/gate.h"
 #include "act/lease.h"
@@ -233,7 +234,7 @@ static json_t *workload_status(struct workload *w)
 	r.container_id = w->container.kind == ENGINE_CONTAINER ? w->container.id : NULL;
 	r.held = w->held;
 	r.trouble = workload_trouble(w, trouble, sizeof(trouble));
-	report_read_drops(gate_pins(d->gate), w->bound, r.dropped);
+	counters_read(gate_pins(d->gate), w->bound, r.dropped);
 	j = report_workload_json(&r);
 	/* the last decision in words: on which evidence, why, what to do */
 	json_object_set_new(j, "evidence",

@@ -25,8 +25,7 @@ static int open_record(struct drill *d, struct error *err)
 
 	if (r)
 		return r;
-	if (bpf_map_lookup_elem(d->pins.workloads, &d->cgroup_id, &w) < 0 || !w.slot ||
-	    w.slot >= VPNLEASH_SLOTS)
+	if (bpf_map_lookup_elem(d->pins.workloads, &d->cgroup_id, &w) < 0 || !w.slot)
 		return fail(err, ERROR_OTHER, -ESTALE, "try again", "read the record of '%s'",
 			    d->workload);
 	leases = mmap(NULL, sizeof(struct lease) * VPNLEASH_SLOTS, PROT_READ, MAP_SHARED,

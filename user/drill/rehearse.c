@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "act/counters.h"
 #include "base/child.h"
 #include "report/control_client.h"
 #include "report/report.h"
@@ -134,7 +135,7 @@ static uint64_t dropped(const struct drill *d)
 {
 	uint64_t by_reason[VPNLEASH_REASON_MAX] = { 0 }, n = 0;
 
-	report_read_drops(&d->pins, d->cgroup_id, by_reason);
+	counters_read(&d->pins, d->cgroup_id, by_reason);
 	for (int i = 0; i < VPNLEASH_REASON_MAX; i++)
 		n += by_reason[i];
 	return n;

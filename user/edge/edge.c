@@ -5,6 +5,7 @@
 #include <net/if_arp.h>
 #include <stdlib.h>
 
+#include "act/counters.h"
 #include "base/netns.h"
 #include "base/nl.h"
 #include "base/privilege.h"
@@ -525,8 +526,8 @@ void edge_drops(const struct edge *e, const struct pins *pins,
 {
 	memset(ret_dropped, 0, sizeof(*ret_dropped) * VPNLEASH_REASON_MAX);
 	for (size_t i = 0; i < e->n; i++)
-		report_add_guard_drops(pins, guard_slot(e->place->guards, &e->known[i].spec),
-				       ret_dropped);
+		counters_add_guard(pins, guard_slot(e->place->guards, &e->known[i].spec),
+				   ret_dropped);
 }
 
 bool edge_has_slot(const struct edge *e, unsigned int slot)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "act/counters.h"
+
 static const char *const reason_names[VPNLEASH_REASON_MAX] = {
 #define X(number, NAME, name, sentence) [number] = #name,
 	VPNLEASH_REASONS(X)
@@ -15,46 +17,6 @@ static const char *const reason_names[VPNLEASH_REASON_MAX] = {
 const char *report_reason(uint32_t reason)
 {
 	return reason && reason < VPNLEASH_REASON_MAX ? reason_names[reason] : "?";
-}
-
-static uint64_t read_counter(const struct pins *p, const struct counter_key *key, struct counter *c,
-			     int cpus)
-{
-	uint64_t packets = 0;
-
-	if (!bpf_map_lookup_elem(p->counters, key, c))
-		for (int i = 0; i < cpus; i++)
-			packets += c[i].packets;
-	return packets;
-}
-
-void report_read_drops(const struct pins *p, uint64_t cgroup_id,
-		       uint64_t ret_dropped[VPNLEASH_REASON_MAX])
-{
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free struct counter *c = calloc((size_t)cpus, sizeof(*c));
-
-	memset(ret_dropped, 0, sizeof(uint64_t) * VPNLEASH_REASON_MAX);
-	for (__u32 reason = 1; c && reason < VPNLEASH_REASON_MAX; reason++)
-		ret_dropped[reason] = read_counter(
-			p, &(struct counter_key) { .cgroup_id = cgroup_id, .reason = reason }, c,
-			cpus);
-}
-
-void report_add_guard_drops(const struct pins *p, unsigned int guard,
-			    uint64_t dropped[VPNLEASH_REASON_MAX])
-{
-	int cpus = libbpf_num_possible_cpus();
-	_cleanup_free struct counter *c = calloc((size_t)cpus, sizeof(*c));
-	struct counter_key key, *previous = NULL;
-
-	/* one that is deleted meanwhile sends us back to the first */
-	for (int n = 0; c && n < VPNLEASH_COUNTERS; n++, previous = &key) {
-		if (bpf_map_get_next_key(p->counters, previous, &key))
-			break;
-		if (key.guard == guard && key.reason < VPNLEASH_REASON_MAX)
-			dropped[key.reason] += read_counter(p, &key, c, cpus);
-	}
 }
 
 json_t *report_text(const char *s)
@@ -192,7 +154,7 @@ json_t *report_record_json(const struct pins *p, uint64_t cgroup_id,
 		  : r.lease_left_ns && w->flags & WORKLOAD_ADMITTED && !r.held ? "open"
 		  : r.frozen_by_us					       ? "frozen"
 									       : "blocked";
-	report_read_drops(p, cgroup_id, r.dropped);
+	counters_read(p, cgroup_id, r.dropped);
 	return report_workload_json(&r);
 }
 

@@ -56,12 +56,6 @@ struct report_workload {
 };
 
 const char *report_reason(uint32_t reason); /* its name, "?" for a number that is none */
-/* What the gate dropped of one cgroup; what the guard in that slot dropped, outside and, whoever
- * sent it, inside. */
-void report_read_drops(const struct pins *p, uint64_t cgroup_id,
-		       uint64_t ret_dropped[VPNLEASH_REASON_MAX]);
-void report_add_guard_drops(const struct pins *p, unsigned int guard,
-			    uint64_t dropped[VPNLEASH_REASON_MAX]);
 
 json_t *report_text(const char *s);  /* escaped; NULL: null */
 json_t *report_known(const char *s); /* of text that is escaped already; NULL or "": null */
