@@ -14,32 +14,6 @@ __u64 device_of_frame(struct __sk_buff *skb);
 extern const volatile bool netns_by_socket;
 extern struct near near_records;
 
-/* All that a verdict on an IPv4 frame to or from an endpoint looks at, but for its length. */
-struct frame_head {
-	__u64 device;	/* or, where the kernel does not show it, the slot that came with the filter
-			 */
-	__u64 words[3]; /* MACs, type, version, IP header's length; addresses */
-	__be16 ports[2];
-	__u32 protocol;
-};
-
-struct passed_frame {
-	struct frame_head head;
-	__u64 generation; /* near.guard_generation before it was looked at */
-	__u64 jiffy;	  /* 0: none, or being written */
-	__u32 written, writers;
-};
-
-#define FRAMES_BY_PLACE 16
-#define FRAME_PLACES	4
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FRAME_PLACES *FRAMES_BY_PLACE);
-	__type(key, __u32);
-	__type(value, struct passed_frame);
-} passed_frames SEC(".maps");
-
 /* False: the frame is none of the usual shape, and goes the long way. */
 static __always_inline bool read_head(struct __sk_buff *skb, struct frame_head *h)
 {
@@ -62,8 +36,8 @@ static __always_inline bool read_head(struct __sk_buff *skb, struct frame_head *
 
 static __always_inline struct passed_frame *passed_frame_of(__u32 place, const struct frame_head *h)
 {
-	__u32 at = place * FRAMES_BY_PLACE +
-		   ((h->ports[0] ^ h->ports[1] ^ h->device >> 12) & (FRAMES_BY_PLACE - 1));
+	__u32 at = place * VPNLEASH_FRAMES +
+		   ((h->ports[0] ^ h->ports[1] ^ h->device >> 12) & (VPNLEASH_FRAMES - 1));
 
 	return bpf_map_lookup_elem(&passed_frames, &at);
 }

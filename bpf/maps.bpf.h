@@ -114,6 +114,13 @@ MAP struct {
 } flow_sources SEC(".maps");
 
 MAP struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VPNLEASH_FRAME_PLACES *VPNLEASH_FRAMES);
+	__type(key, __u32);
+	__type(value, struct passed_frame);
+} passed_frames SEC(".maps");
+
+MAP struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, VPNLEASH_NOTES);
 	__type(key, struct note_key);

@@ -291,6 +291,25 @@ struct flow_source {
 #define VPNLEASH_FLOW_WINDOW_NS 10000000000ULL
 
 /*
+ * `passed_frames`, per CPU: the last frames of endpoints that each of the guard's programs let
+ * pass, by a hash of device and ports. Good for one jiffy.
+ */
+struct frame_head {
+	__u64 device; /* told apart, not followed; before v6.2 the slot that came with the filter */
+	__u64 words[3]; /* MACs, type, version, IP header's length; addresses */
+	__be16 ports[2];
+	__u32 protocol;
+};
+struct passed_frame {
+	struct frame_head head; /* all that a verdict looks at, but for the length */
+	__u64 generation;	/* near.guard_generation before it was looked at */
+	__u64 jiffy;		/* 0: none, or being written */
+	__u32 written, writers;
+};
+#define VPNLEASH_FRAMES	      16 /* of each place */
+#define VPNLEASH_FRAME_PLACES 4
+
+/*
  * `notes`: frames that a socket of the VPN's cgroup has just sent while bootstrap is open. Written
  * by guard_inside, which knows the socket; taken, once, by guard_peer_ingress, which then passes
  * the frame.
@@ -363,6 +382,7 @@ _Static_assert(sizeof(struct address_key) == 32, "address_key");
 _Static_assert(__builtin_offsetof(struct address_key, address) * 8 == 32 + ADDRESS_KEY_BITS,
 	       "address_key: what is compared whole");
 _Static_assert(sizeof(struct flow_key) == 56 && sizeof(struct flow) == 32, "flows");
+_Static_assert(sizeof(struct passed_frame) == 64, "passed_frame");
 _Static_assert(sizeof(struct note_key) == 24 && sizeof(struct note) == 16, "notes");
 
 #endif
