@@ -149,7 +149,7 @@ $(B)/tests/bpf/%: $(B)/tests/bpf/%.o $(LIB)
 	$(call msg,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
-$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h $(B)/object_id.h $(B)/paths.h
+$(B)/fuzz/%.o: %.c | $(B)/vpnleash.skel.h $(B)/object_id.h $(B)/daemon_calls.h $(B)/identity_calls.h $(B)/paths.h
 	$(call msg,FUZZ,$@)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(filter-out -O2,$(CFLAGS)) $(FUZZFLAGS) -c $< -o $@
 

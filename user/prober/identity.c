@@ -191,6 +191,7 @@ static int find_address(const struct check *c, struct in_addr *ret)
 static struct {
 	char text[ANSWER_MAX];
 	size_t n, headers;
+	bool begun; /* the one connection */
 } answer;
 
 static size_t take_text(char *data, size_t size, size_t count, void *nothing)
@@ -216,11 +217,9 @@ static size_t take_header(char *data, size_t size, size_t count, void *nothing)
 
 static curl_socket_t give_socket(void *nothing, curlsocktype of, struct curl_sockaddr *to)
 {
-	static bool given;
-
-	if (given || to->family != AF_INET)
+	if (answer.begun || to->family != AF_INET)
 		return CURL_SOCKET_BAD;
-	given = true;
+	answer.begun = true;
 	return FD_PAGE;
 }
 
