@@ -43,7 +43,7 @@ BPFTEST	      := $(patsubst tests/bpf/%.c,$(B)/tests/bpf/%,$(wildcard tests/bpf/
 BENCH	      := $(patsubst %.c,$(B)/%.o,$(filter-out %.bpf.c,$(wildcard tests/bench/*.c)))
 # what the fuzz targets parse with; one that includes a file itself takes that one's place
 FUZZ_LIB      := $(patsubst %.c,$(B)/fuzz/%.o,$(wildcard user/base/*.c user/config/*.c) $(addprefix user/,daemon/schema.c \
-		 engine/docker_record.c engine/docker_remake.c report/control.c prober/wire.c watch/process.c watch/wireguard.c))
+		 engine/docker_record.c engine/docker_remake.c report/control.c prober/wire.c watch/process.c watch/underlay.c watch/wireguard.c))
 FUZZERS	      := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZFLAGS     := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TOOLSRC	      := $(wildcard tests/attack/*.c tests/tools/*.c)

@@ -26,6 +26,22 @@ int nl_open(int netns_fd, int protocol)
 	return TAKE_FD(fd);
 }
 
+/* libmnl follows a length of 2 GiB to where it points. */
+static bool is_whole(const char *at, size_t n)
+{
+	while (n) {
+		const struct nlmsghdr *nlh = (const struct nlmsghdr *)at;
+
+		if (n < sizeof(*nlh) || nlh->nlmsg_len < sizeof(*nlh) || nlh->nlmsg_len > n)
+			return false;
+		if (NLMSG_ALIGN(nlh->nlmsg_len) >= n)
+			break;
+		at += NLMSG_ALIGN(nlh->nlmsg_len);
+		n -= NLMSG_ALIGN(nlh->nlmsg_len);
+	}
+	return true;
+}
+
 ssize_t nl_receive(int fd, void *buf, size_t size)
 {
 	static bool said;
@@ -48,7 +64,9 @@ ssize_t nl_receive(int fd, void *buf, size_t size)
 		said = true;
 		return 0;
 	}
-	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+	if (msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	return is_whole(buf, (size_t)n) ? n : -EBADMSG;
 }
 
 void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t size)
@@ -60,10 +78,17 @@ void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t si
 	return mnl_nlmsg_put_extra_header(&ret->head, size);
 }
 
+bool nl_has(const struct nlmsghdr *nlh, size_t header)
+{
+	return nlh->nlmsg_len % NLMSG_ALIGNTO == 0 && mnl_nlmsg_get_payload_len(nlh) >= header;
+}
+
 bool nl_u32(const struct nlmsghdr *nlh, size_t header, uint16_t type, uint32_t *ret)
 {
 	const struct nlattr *attr, *found = NULL;
 
+	if (!nl_has(nlh, header))
+		return false;
 	mnl_attr_for_each(attr, nlh, header)
 		if (mnl_attr_get_type(attr) == type)
 			found = attr;

@@ -17,8 +17,12 @@
 int nl_open(int netns_fd, int protocol);
 
 /* One message of the kernel's, its length; 0: somebody else's, to be skipped; -EAGAIN: no more;
- * -EMSGSIZE, -ENOBUFS: something was lost; -Exxx. */
+ * -EMSGSIZE, -ENOBUFS: something was lost; -EBADMSG: its lengths are not so; -Exxx. */
 ssize_t nl_receive(int fd, void *buf, size_t size);
+
+/* Is its payload at least the family's own header, of that size, and padded as the kernel's are?
+ * Of one that is not libmnl would read past the end. */
+bool nl_has(const struct nlmsghdr *nlh, size_t header);
 
 /* The number in the last attribute of that type, behind the family's header of that size; false:
  * there is none, or it is none. */
@@ -36,8 +40,8 @@ void *nl_begin(struct nl_question *ret, uint16_t type, uint16_t flags, size_t si
 
 /*
  * Sends *nlh (its sequence number is set here) and calls each(message, arg), NULL: none, for the
- * messages of the answer, to the end of a dump. The kernel answers in the asker's context: what is
- * not there at once will not come, so this never waits. 0 or -Exxx, -EINTR for a dump that changed
- * meanwhile.
+ * messages of the answer, to the end of a dump; its MNL_CB_ERROR is -EBADMSG, or what it has put
+ * into errno. The kernel answers in the asker's context: what is not there at once will not come,
+ * so this never waits. 0 or -Exxx, -EINTR for a dump that changed meanwhile.
  */
 int nl_ask(int fd, struct nlmsghdr *nlh, mnl_cb_t each, void *arg);

@@ -70,12 +70,6 @@ bool link_is_tunnel(uint16_t type, const char *kind)
 	}
 }
 
-/* The kernel pads its messages; libmnl rounds their end up, and would read past one that is not. */
-static bool has_payload(const struct nlmsghdr *nlh, size_t size)
-{
-	return nlh->nlmsg_len % NLMSG_ALIGNTO == 0 && mnl_nlmsg_get_payload_len(nlh) >= size;
-}
-
 int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
@@ -83,7 +77,7 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 	struct rtnl_link_stats64 stats = { 0 };
 	struct link_identity link = { 0 };
 
-	if (!has_payload(nlh, sizeof(*ifi)) || ifi->ifi_index <= 0)
+	if (!nl_has(nlh, sizeof(*ifi)) || ifi->ifi_index <= 0)
 		return -EBADMSG;
 	mnl_attr_for_each(attr, nlh, sizeof(*ifi)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
@@ -116,7 +110,7 @@ int link_parse(const struct nlmsghdr *nlh, struct link_identity *ret)
 
 int route_parse(const struct nlmsghdr *nlh, uint32_t *ret_oif)
 {
-	return nlh->nlmsg_type == RTM_NEWROUTE && has_payload(nlh, sizeof(struct rtmsg)) &&
+	return nlh->nlmsg_type == RTM_NEWROUTE &&
 			       nl_u32(nlh, sizeof(struct rtmsg), RTA_OIF, ret_oif)
 		       ? 0
 		       : -EBADMSG;
@@ -303,7 +297,7 @@ static int on_message(struct watch_netlink *w, const struct nlmsghdr *nlh)
 		return 0;
 	w->others_changed = true;
 	/* A bridge announces its ports in this group as well, and their end as RTM_DELLINK. */
-	if (has_payload(nlh, sizeof(*ifi)) && ifi->ifi_family != AF_UNSPEC)
+	if (nl_has(nlh, sizeof(*ifi)) && ifi->ifi_family != AF_UNSPEC)
 		return 0;
 	r = link_parse(nlh, &link);
 	if (r < 0)
@@ -334,7 +328,7 @@ static void netlink_follow(struct watch_netlink *w)
 		if (r == -EAGAIN)
 			return netlink_settle(w);
 		for (; r == 0 && left > 0; nlh = mnl_nlmsg_next(nlh, &left))
-			if ((r = mnl_nlmsg_ok(nlh, left) ? on_message(w, nlh) : -EBADMSG) < 0)
+			if ((r = on_message(w, nlh)) < 0)
 				break;
 		if (r < 0)
 			return netlink_go_blind(w, r);

@@ -296,7 +296,7 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	struct open_socket s = { .protocol = e->protocol };
 	const struct nlattr *attr;
 
-	if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY || mnl_nlmsg_get_payload_len(nlh) < sizeof(*m))
+	if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY || !nl_has(nlh, sizeof(*m)))
 		return MNL_CB_OK;
 	map_address(s.local, m->idiag_family, m->id.idiag_src);
 	map_address(s.remote, m->idiag_family, m->id.idiag_dst);

@@ -113,6 +113,8 @@ static int on_link(const struct nlmsghdr *nlh, void *arg)
 	const struct nlattr *attr;
 	struct link *link;
 
+	if (!nl_has(nlh, sizeof(*ifi))) /* skipped, it would be a way out without a guard */
+		return MNL_CB_ERROR;
 	if (nlh->nlmsg_type != RTM_NEWLINK || ifi->ifi_family != AF_UNSPEC)
 		return MNL_CB_OK;
 	if (l->n == LINKS_MAX) {
@@ -170,8 +172,9 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *attr, *address = NULL;
 	struct links *l = arg;
-	size_t size = ifa->ifa_family == AF_INET ? 4 : 16;
 
+	if (!nl_has(nlh, sizeof(*ifa)))
+		return MNL_CB_ERROR;
 	if (nlh->nlmsg_type != RTM_NEWADDR ||
 	    (ifa->ifa_family != AF_INET && ifa->ifa_family != AF_INET6))
 		return MNL_CB_OK;
@@ -181,7 +184,7 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 		    (mnl_attr_get_type(attr) == IFA_ADDRESS && !address))
 			address = attr;
 	}
-	if (!address || mnl_attr_get_payload_len(address) != size)
+	if (!address || mnl_attr_get_payload_len(address) != (ifa->ifa_family == AF_INET ? 4 : 16))
 		return MNL_CB_OK;
 	for (size_t i = 0; i < l->n; i++)
 		if (l->links[i].ifindex == ifa->ifa_index)
@@ -271,7 +274,8 @@ static int on_route(const struct nlmsghdr *nlh, void *arg)
 	uint32_t oif, gateway;
 	struct gateway *g = arg;
 
-	if (rt->rtm_family != AF_INET || rt->rtm_dst_len || rt->rtm_type != RTN_UNICAST)
+	if (!nl_has(nlh, sizeof(*rt)) || rt->rtm_family != AF_INET || rt->rtm_dst_len ||
+	    rt->rtm_type != RTN_UNICAST)
 		return MNL_CB_OK;
 	if (nl_u32(nlh, sizeof(*rt), RTA_OIF, &oif) && oif == g->ifindex &&
 	    nl_u32(nlh, sizeof(*rt), RTA_GATEWAY, &gateway) && gateway)

@@ -37,6 +37,8 @@ static int on_family(const struct nlmsghdr *nlh, void *arg)
 {
 	const struct nlattr *attr;
 
+	if (!nl_has(nlh, sizeof(struct genlmsghdr)))
+		return MNL_CB_ERROR;
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
 		if (mnl_attr_get_type(attr) == CTRL_ATTR_FAMILY_ID &&
 		    !mnl_attr_validate(attr, MNL_TYPE_U16))
@@ -88,6 +90,8 @@ void wireguard_told(const struct nlmsghdr *nlh, struct wireguard *w)
 {
 	const struct nlattr *attr, *peer;
 
+	if (!nl_has(nlh, sizeof(struct genlmsghdr)))
+		return;
 	mnl_attr_for_each(attr, nlh, sizeof(struct genlmsghdr)) {
 		if (mnl_attr_get_type(attr) == WGDEVICE_A_LISTEN_PORT &&
 		    !mnl_attr_validate(attr, MNL_TYPE_U16))
