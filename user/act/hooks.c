@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -250,6 +251,13 @@ static int look_after(struct running *all)
 	return ms;
 }
 
+static void end_all(const struct running *all)
+{
+	for (const struct running *r = all; r < all + HOOKS_AT_ONCE; r++)
+		if (r->pid && kill(-r->pid, SIGKILL) < 0)
+			kill(r->pid, SIGKILL); /* it has no group yet */
+}
+
 static int run_hooks(void *arg)
 {
 	static struct running all[HOOKS_AT_ONCE];
@@ -258,6 +266,7 @@ static int run_hooks(void *arg)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGINT, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, 0); /* or what hooks have started would be left */
 	for (;;) {
 		struct pollfd p = { .fd = WORKER_FD, .events = POLLIN };
 		int ms = look_after(all);
@@ -272,8 +281,10 @@ static int run_hooks(void *arg)
 
 			if (n == -EAGAIN)
 				break;
-			if (n != sizeof(call))
-				return 0; /* the daemon is gone, or not itself */
+			if (n != sizeof(call)) { /* the daemon is gone, or not itself */
+				end_all(all);
+				return 0;
+			}
 			hook_new(all, &call, netns_fd);
 		}
 	}

@@ -27,7 +27,7 @@ struct hook_call {
 	char workload[HOOK_VALUE], state[32], from[32], evidence[HOOK_VALUE], interface[32];
 };
 
-/* Their process: worker_stop() ends it, and what is still running. */
+/* Their process: worker_end() ends it, and what hooks that still run have started. */
 int hooks_start(struct worker *ret, struct error *err);
 /* Never blocks. netns_fd -1: in the host's network, else in that one. 0, or -EAGAIN: too many are
  * waiting; -EPIPE: the process is gone. */

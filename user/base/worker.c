@@ -13,6 +13,7 @@
 #include "base/util.h"
 
 #define START_TIMEOUT_MS 5000
+#define END_TIMEOUT_MS	 1000
 
 /* ------ the child ------ */
 
@@ -78,6 +79,16 @@ int worker_await(const struct worker *w)
 		n = poll(&p, 1, START_TIMEOUT_MS);
 	while (n < 0 && errno == EINTR);
 	return n > 0 ? 0 : n ? -errno : -ETIMEDOUT;
+}
+
+void worker_end(struct worker *w)
+{
+	if (!w->child.pid)
+		return;
+	shutdown(w->fd, SHUT_RDWR);
+	child_wait(&w->child, END_TIMEOUT_MS);
+	worker_stop(w);
+	w->fd = close_fd(w->fd);
 }
 
 void worker_stop(struct worker *w)

@@ -23,6 +23,9 @@ struct worker {
 int worker_start(struct worker *ret, const char *name, int (*f)(void *arg), void *arg);
 /* Until the child has sent its first record, or has ended, for at most 5 s. 0 or -Exxx. */
 int worker_await(const struct worker *w);
+/* By the end of its socket, so that it may end what it has started; after a second as
+ * worker_stop(). */
+void worker_end(struct worker *w);
 /* By SIGKILL, reaped. Idempotent. */
 void worker_stop(struct worker *w);
 

@@ -129,9 +129,9 @@ static void close_daemon(struct daemon **p)
 		return;
 	control_stop(d->control);
 	d->control = NULL;
-	worker_stop(&d->hooks);
+	worker_end(&d->hooks);
 	sd_event_source_disable_unref(d->checks_source);
-	checks_stop(&d->checks);
+	worker_end(&d->checks);
 	slices_stop(d);
 	remains_close(d);
 	sd_event_source_disable_unref(d->drops_source);

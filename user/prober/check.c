@@ -14,8 +14,8 @@
 
 #include "base/program.h"
 
-#define STOP_MS 1000
-#define AT_ONCE 256 /* what is more is not asked: silence */
+#define AGAIN_SEC 1
+#define AT_ONCE	  256 /* what is more is not asked: silence */
 
 /* ------ the daemon's half ------ */
 
@@ -26,16 +26,6 @@ int checks_start(struct worker *ret, struct error *err)
 	int r = worker_start(ret, "vpnleash-checks", run_checks, NULL);
 
 	return r ? fail(err, ERROR_OTHER, r, NULL, "start the checks' process") : 0;
-}
-
-void checks_stop(struct worker *w)
-{
-	if (!w->child.pid)
-		return;
-	shutdown(w->fd, SHUT_RDWR);
-	child_wait(&w->child, STOP_MS);
-	worker_stop(w);
-	w->fd = close_fd(w->fd);
 }
 
 int checks_ask(const struct worker *w, const struct check *c, int netns_fd)
@@ -77,7 +67,7 @@ const char *check_says(enum check_kind kind, int result, char *buf, size_t size)
 	else if (result == CHECK_UNASKED)
 		snprintf(
 			buf, size,
-			"it could not be asked (has the process ended, by the log? restart vpnleash)");
+			"the process that asks has ended meanwhile (by the log), or can not be asked");
 	else if (result >= CHECK_SIGNAL)
 		snprintf(buf, size, "ended by a signal");
 	else if (kind == CHECK_EXEC)
@@ -215,14 +205,10 @@ static int end_late(struct running *all)
 	return next == UINT64_MAX ? -1 : (int)((next - now) / NS_PER_MSEC) + 1;
 }
 
-static int run_checks(void *nothing)
+static int answer_checks(void *nothing)
 {
 	static struct running all[AT_ONCE];
-	sigset_t none;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGINT, SIG_IGN);
 	prctl(PR_SET_PDEATHSIG, 0); /* or what programs have started would be left */
 	for (;;) {
 		struct pollfd fds[AT_ONCE + 1] = { { .fd = WORKER_FD, .events = POLLIN } };
@@ -246,4 +232,22 @@ static int run_checks(void *nothing)
 		if (r->child.pid)
 			kill(-r->child.pid, SIGKILL);
 	return 0;
+}
+
+/* The daemon can not start it anew: it has given up what a program needs. */
+static int run_checks(void *nothing)
+{
+	struct child inner;
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGINT, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, 0);
+	while (child_start(&inner, answer_checks, NULL) || child_wait(&inner, -1)) {
+		log_line(LOG_LEVEL_ERR, "the process that asks for identity and runs the probes "
+					"exec has ended: it is started again");
+		sleep(AGAIN_SEC);
+	}
+	return 0; /* told by the end of its socket */
 }

@@ -65,9 +65,9 @@ enum check_result {
 /* One phrase for people. Returns buf. */
 const char *check_says(enum check_kind kind, int result, char *buf, size_t size);
 
-/* Their process. It ends with its socket, when the daemon is killed too, and ends all that runs. */
+/* Their process, or two: the outer one starts the inner one again. They end with their socket, when
+ * the daemon is killed too, and end all that runs. */
 int checks_start(struct worker *ret, struct error *err);
-void checks_stop(struct worker *w);
 /* Never blocks. The netns, in which it happens, stays the caller's; -1 with CHECK_DROP. 0, or
  * -EAGAIN, -EPIPE as send_record() has it: as good as no answer. */
 int checks_ask(const struct worker *w, const struct check *c, int netns_fd);
