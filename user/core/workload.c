@@ -225,6 +225,10 @@ void workload_configure(struct workload *w, const struct workload_config *config
 	memcpy(w->hook, config->hook, sizeof(w->hook));
 	memcpy(w->hook_inside, config->hook_inside, sizeof(w->hook_inside));
 	leash_set_flags(w);
+	/* what is frozen, or on its way there, need not be any more: the gate holds it */
+	if ((w->audit || w->on_failure == ON_FAILURE_BLOCK) &&
+	    (w->state == WORKLOAD_FROZEN || w->freeze_timer))
+		carry_out_workload(w, DO_THAW_SHUT);
 }
 
 /* Who leaves a cgroup in a netns with a guard of its own is held by that guard. Elsewhere by
