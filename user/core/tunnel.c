@@ -33,6 +33,7 @@
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe's answer is late: five */
 /* From an answer until the next probe of an idle tunnel; the patience counts on no less. */
 #define TICK_IDLE_NS (3 * NS_PER_SEC / 2)
+#define OVERDUE_NS	(NS_PER_SEC / 2)
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
 static void wireguard_asked(void *owner);
@@ -151,6 +152,20 @@ static bool is_late(const struct tunnel *t, uint64_t now)
 	return t->asked_ns && now - t->asked_ns >= probes_late_ns(t);
 }
 
+/* It was silent, or nobody has looked: then the tick is overdue by much of what a patience is. */
+static void tunnel_expired(struct tunnel *t)
+{
+	uint64_t now = now_boot_ns(), due = now / 1000;
+	char text[96] = "";
+
+	sd_event_source_get_time(t->tick, &due);
+	if (now > due * 1000 + OVERDUE_NS)
+		snprintf(text, sizeof(text),
+			 "vpnleash itself was stopped, asleep or starved for %.1f s",
+			 (double)(now - due * 1000) / NS_PER_SEC);
+	tunnel_input(t, IN_LEASE_EXPIRED, text, 0);
+}
+
 /* What is known of the tunnel's life now, link and route having been read and found good. */
 static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 {
@@ -162,7 +177,7 @@ static void tunnel_seen(struct tunnel *t, uint64_t seen_ns)
 		return;
 	if (t->state == TUNNEL_UP && now >= lease_expires_ns(t->daemon->leases, t->slot)) {
 		/* the expired is not renewed, whoever was late */
-		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
+		tunnel_expired(t);
 		return;
 	}
 	if (seen_ns <= t->seen_ns) {
@@ -522,7 +537,7 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *arg)
 	struct tunnel *t = arg;
 
 	if (t->state == TUNNEL_UP && now_boot_ns() >= lease_expires_ns(t->daemon->leases, t->slot))
-		tunnel_input(t, IN_LEASE_EXPIRED, NULL, 0);
+		tunnel_expired(t);
 	return 0;
 }
 
