@@ -33,7 +33,7 @@
 #define TICK_PROVING_NS (NS_PER_SEC / 5) /* down, or a probe's answer is late: five */
 /* From an answer until the next probe of an idle tunnel; the patience counts on no less. */
 #define TICK_IDLE_NS (3 * NS_PER_SEC / 2)
-#define OVERDUE_NS	(NS_PER_SEC / 2)
+#define OVERDUE_NS   (NS_PER_SEC / 2)
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *arg);
 static void wireguard_asked(void *owner);

@@ -30,10 +30,10 @@ struct watch_netlink;
 /* What makes a device this device, as last read. */
 struct link_identity {
 	uint32_t ifindex;
-	uint32_t flags; /* IFF_* */
-	uint16_t type;	/* ARPHRD_* */
-	char name[16];	/* IFNAMSIZ */
-	char kind[16];	/* "tun", "wireguard"; empty: none, as with hardware */
+	uint32_t flags;			 /* IFF_* */
+	uint16_t type;			 /* ARPHRD_* */
+	char name[16];			 /* IFNAMSIZ */
+	char kind[16];			 /* "tun", "wireguard"; empty: none, as with hardware */
 	uint64_t rx_packets, tx_packets; /* that it has carried, as the kernel counts */
 };
 
