@@ -40,8 +40,13 @@ def name_of(q):
     return ".".join(labels)
 
 
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")  # whole, whichever thread says it
+    sys.stdout.flush()
+
+
 def asked(address, who, q, how=""):
-    print("asked", address, who, name_of(q) + how, flush=True)
+    say("asked", address, who, name_of(q) + how)
 
 
 def forwarder(upstream):
@@ -52,7 +57,7 @@ def forwarder(upstream):
                 s.sendto(q, (upstream, 53))
                 return s.recv(2000)
             except OSError as e:
-                print("lost", name_of(q), e, flush=True)
+                say("lost", name_of(q), e)
     return answer
 
 
