@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A signal on the bus only says which unit to ask about again: what it is now, systemd answers. A
- * unit that systemd does not know does not run. */
+/*
+ * A signal on the bus only says which unit to ask about again: what it is now, systemd answers. A
+ * unit that systemd does not know does not run. Where nobody answers nothing is known: systemd
+ * takes seconds to reload on a busy machine, and leaves the bus to execute itself anew. The bus is
+ * lost then, and a unit is what it was until it is asked about over the next connection.
+ */
 #include "engine/engine_internal.h"
 
 #include <errno.h>
@@ -91,18 +95,41 @@ static const char *interface_of(const char *name)
 	return NULL;
 }
 
-static bool get_text(struct units *u, const struct unit *n, const char *interface,
-		     const char *property, char *ret, size_t size)
+/* Of a call: 0, also if systemd says that there is no such thing; else nobody has answered. */
+static int answered(int r, const sd_bus_error *e)
 {
+	bool by_systemd = e->name && !strncmp(e->name, SYSTEMD ".", strlen(SYSTEMD "."));
+
+	if (r >= 0 || by_systemd ||
+	    sd_bus_error_has_names(e, SD_BUS_ERROR_UNKNOWN_OBJECT, SD_BUS_ERROR_UNKNOWN_INTERFACE,
+				   SD_BUS_ERROR_UNKNOWN_PROPERTY, SD_BUS_ERROR_INVALID_ARGS))
+		return 0;
+	return r;
+}
+
+static int get_text(struct units *u, const struct unit *n, const char *interface,
+		    const char *property, char *ret, size_t size)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error e = SD_BUS_ERROR_NULL;
 	char *text = NULL;
-	int r = sd_bus_get_property_string(u->bus, SYSTEMD, n->object, interface, property, NULL,
+	int r = sd_bus_get_property_string(u->bus, SYSTEMD, n->object, interface, property, &e,
 					   &text);
-	bool fits = r >= 0 && strlen(text) < size;
 
 	/* a path that is cut names another cgroup */
-	snprintf(ret, size, "%s", fits ? text : "");
+	snprintf(ret, size, "%s", r >= 0 && strlen(text) < size ? text : "");
 	free(text);
-	return fits;
+	return answered(r, &e);
+}
+
+static int get_main_pid(struct units *u, const struct unit *n, const char *interface, pid_t *ret)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error e = SD_BUS_ERROR_NULL;
+	uint32_t pid = 0;
+	int r = sd_bus_get_property_trivial(u->bus, SYSTEMD, n->object, interface, "MainPID", &e,
+					    'u', &pid);
+
+	*ret = pid <= PID_MAX_ ? (pid_t)pid : 0;
+	return answered(r, &e);
 }
 
 static struct engine_event *unit_item(const char *name)
@@ -121,15 +148,19 @@ static void tell_unit(struct units *u, struct unit *n)
 	struct engine_item *i = &e->item;
 	const char *interface = interface_of(n->name);
 	char state[64] = "";
-	uint32_t pid = 0;
+	int r = 0;
 
 	n->dirty = false;
-	if (interface && get_text(u, n, SYSTEMD ".Unit", "ActiveState", state, sizeof(state)))
-		get_text(u, n, interface, "ControlGroup", i->cgroup, sizeof(i->cgroup));
-	if (interface && !strcmp(interface, SYSTEMD ".Service"))
-		sd_bus_get_property_trivial(u->bus, SYSTEMD, n->object, interface, "MainPID", NULL,
-					    'u', &pid);
-	i->pid = pid <= PID_MAX_ ? (pid_t)pid : 0;
+	if (interface)
+		r = get_text(u, n, SYSTEMD ".Unit", "ActiveState", state, sizeof(state));
+	if (!r && *state)
+		r = get_text(u, n, interface, "ControlGroup", i->cgroup, sizeof(i->cgroup));
+	if (!r && interface && !strcmp(interface, SYSTEMD ".Service"))
+		r = get_main_pid(u, n, interface, &i->pid);
+	if (r) {
+		units_go_down(u, r);
+		return;
+	}
 	/* "activating" and "deactivating" units have processes as well */
 	i->running = *i->cgroup && strcmp(state, "inactive") && strcmp(state, "failed");
 	u->tell(u->owner, e);
@@ -161,10 +192,22 @@ static int on_units_changed(sd_bus_message *m, void *arg, sd_bus_error *e)
 {
 	struct units *u = arg;
 	const char *name = "";
-	bool all = sd_bus_message_read(m, "s", &name) < 0; /* Reloading has a boolean */
 
+	sd_bus_message_read(m, "s", &name);
 	for (size_t i = 0; i < u->n; i++)
-		u->units[i].dirty |= all || !strcmp(name, u->units[i].name);
+		u->units[i].dirty |= !strcmp(name, u->units[i].name);
+	return 0;
+}
+
+/* When it begins nobody answers until it ends. */
+static int on_reloading(sd_bus_message *m, void *arg, sd_bus_error *e)
+{
+	struct units *u = arg;
+	int begins = 0;
+
+	sd_bus_message_read(m, "b", &begins);
+	for (size_t i = 0; i < u->n; i++)
+		u->units[i].dirty |= !begins;
 	return 0;
 }
 
@@ -200,7 +243,7 @@ static int listen_to(struct units *u)
 	} signals[] = { { "org.freedesktop.DBus.Properties", "PropertiesChanged", on_changed },
 			{ MANAGER, "UnitNew", on_units_changed },
 			{ MANAGER, "UnitRemoved", on_units_changed },
-			{ MANAGER, "Reloading", on_units_changed },
+			{ MANAGER, "Reloading", on_reloading },
 			{ MANAGER, "JobRemoved", on_job_removed } };
 	int r = sd_bus_open_system(&u->bus);
 
@@ -229,9 +272,10 @@ static void units_connect(struct units *u)
 	}
 	u->told_down = false;
 	u->tell(u->owner, engine_event(ENGINE_UP, ENGINE_UNIT));
-	for (size_t i = 0; i < u->n; i++)
+	for (size_t i = 0; u->bus && i < u->n; i++)
 		tell_unit(u, &u->units[i]);
-	u->tell(u->owner, engine_event(ENGINE_LISTED, ENGINE_UNIT));
+	if (u->bus)
+		u->tell(u->owner, engine_event(ENGINE_LISTED, ENGINE_UNIT));
 }
 
 int units_prepare(struct units *u, struct pollfd *ret)
@@ -319,4 +363,6 @@ void units_ask(struct units *u, bool start, const char *name, uint32_t request)
 	}
 	tell_done(u, request, sd_bus_error_has_name(&e, SYSTEMD ".NoSuchUnit") ? -ENOENT : r,
 		  e.message ? e.message : strerror(-r));
+	if (u->bus && j && answered(r, &e))
+		units_go_down(u, r);
 }
