@@ -323,8 +323,8 @@ int cmd_demo(int argc, char **argv, struct error *err)
 		       "get out. Takes about 15 s. It all happens in namespaces of its own, beside whatever runs\n"
 		       "here, and nothing is left behind.\n\n"
 		       "example: sudo vpnleash demo\n\n"
-		       "Exit codes: 0 leaks without vpnleash and none with it, 1 a leak, 4 something is missing,\n"
-		       "            5 nothing could be proved.\n");
+		       "Exit codes: 0 leaks without vpnleash and none with it, 1 a leak, 2 usage,\n"
+		       "            4 something is missing, 5 nothing could be proved.\n");
 		return EXIT_GOOD;
 	}
 	if (argc > 1)

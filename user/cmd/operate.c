@@ -83,11 +83,11 @@ int cmd_detach(int argc, char **argv, struct error *err)
 		       "            5 other failure.\n");
 		return EXIT_GOOD;
 	}
-	if (argc != 2)
+	if (argc == 2 && !strcmp(argv[1], "--all"))
+		return detach_all(err);
+	if (argc != 2 || argv[1][0] == '-')
 		return fail(err, ERROR_INPUT, 0, "vpnleash detach WORKLOAD|--all",
 			    "what to detach?");
-	if (!strcmp(argv[1], "--all"))
-		return detach_all(err);
 	r = names_ask(argv[1], name, &daemon, err);
 	if (r)
 		return r;
