@@ -37,14 +37,25 @@ anybody="(port 6881 or udp port 6771 or src host 10.99.0.3) and not src host 10.
 	and not (udp and dst host $endpoint and dst port 51820) and not arp
 	and not icmp and not igmp and not (tcp[tcpflags] & tcp-rst != 0)"
 
-lab_install()
+stack_install()
 {
-	make -s -o all install >/dev/null
-	mkdir -p /script /dist /smoke
+	mkdir -p /script /dist /smoke /usr/local/lib/docker/cli-plugins
 	cp tests/e2e/docker/* tests/vm/systemd.d/*.yml /script/
 	printf '#!/bin/sh\nshift 2\nexec "$@"\n' >/script/engine.sh
 	cp dist/compose/*.yml /dist/
-	ln -sf "$BUILD/docker/root/usr/libexec/docker/cli-plugins/docker-compose" /usr/local/bin/
+	ln -sf "$BUILD/docker/root/usr/libexec/docker/cli-plugins/docker-compose" /usr/local/lib/docker/cli-plugins/
+	ln -sf /usr/local/lib/docker/cli-plugins/docker-compose /usr/local/bin/
+	systemctl start docker
+	docker import -c 'ENV PATH=/usr/sbin:/usr/bin LANG=C.UTF-8' - vpnleash-smoke <build/docker/image.tar >/dev/null
+	write_config seed
+	write_config qbt
+	write_keys
+	docker version -f 'Docker {{.Server.Version}}'
+}
+
+lab_install()
+{
+	make -s -o all install >/dev/null
 	# what is seen at boot, from before the engine until after it; and how its containers ended
 	cat >/etc/systemd/system/vm-witness.service <<-'EOF'
 		[Unit]
@@ -57,12 +68,16 @@ lab_install()
 	EOF
 	systemctl daemon-reload
 	systemctl -q enable docker vm-witness vpnleash
-	systemctl start docker
-	docker import -c 'ENV PATH=/usr/sbin:/usr/bin LANG=C.UTF-8' - vpnleash-smoke <build/docker/image.tar >/dev/null
-	write_config seed
-	write_config qbt
-	write_keys
-	docker version -f 'Docker {{.Server.Version}}'
+	stack_install
+}
+
+# What case_newcomer's user has: a compose file of his own, with which it runs, and leaks.
+users_stack()	# FOLDER
+{
+	mkdir -p /var/lib/docker "$1"
+	mount -t tmpfs tmpfs /var/lib/docker # overlay does not lie on the guest's root
+	stack_install
+	dist config >"$1/docker-compose.yml"
 }
 
 control()
