@@ -228,12 +228,12 @@ static void the_table(void **state)
 	report = report_of(w, 2, &t);
 	text = printed(report);
 	assert_string_equal(text,
-			    "WORKLOAD                         STATE    SINCE   TUNNEL           "
-			    "LEASE  GUARD  DROPPED\n"
-			    "/torrent                         open     0.0s    wg0              "
-			    "2.1s   -      no_lease 3, ipv6 2\n"
-			    "/other                           waiting  0.0s    wg0              "
-			    "none   -      none\n"
+			    "WORKLOAD                 STATE    SINCE   TUNNEL               "
+			    "LEASE  GUARD    DROPPED\n"
+			    "/torrent                 open     0.0s    wg0                  "
+			    "2.1s   -        no_lease 3, ipv6 2\n"
+			    "/other                   waiting  0.0s    wg0                  "
+			    "none   -        none\n"
 			    "tunnel wg0 in /run/netns/vpn: up (two signs of life), icmp:10.0.0.1, "
 			    "patience 3.4s\n");
 	free(text);

@@ -243,7 +243,7 @@ static void draw_workload(struct top *t, FILE *out, const json_t *j, bool chosen
 	char since[32];
 
 	report_duration(since, sizeof(since), number(j, "since_ms") + aged_ms);
-	fprintf(out, "%s%s %-28.28s %s%-8s%s %-7s %-16.16s ", chosen ? "\033[1m" : "",
+	fprintf(out, "%s%s %-24.24s %s%-8s%s %-7s %-20.20s ", chosen ? "\033[1m" : "",
 		chosen ? ">" : " ", get(j, "name"), colour_of(t, j),
 		json_is_true(json_object_get(j, "held")) ? "held" : get(j, "state"),
 		t->colour ? "\033[39m" : "", since, get(j, "tunnel"));
@@ -317,7 +317,7 @@ static void draw_head(const struct top *t, FILE *out, const json_t *workloads)
 	end_line(out);
 	fprintf(out, "\033[1m%s%s\033[0m", t->colour ? "\033[31m" : "", t->trouble);
 	end_line(out);
-	fprintf(out, "  %-28s %-8s %-7s %-16s %-13s %9s %9s", "WORKLOAD", "STATE", "SINCE",
+	fprintf(out, "  %-24s %-8s %-7s %-20s %-13s %9s %9s", "WORKLOAD", "STATE", "SINCE",
 		"TUNNEL", "LEASE", "PASSED/s", "DROPPED/s");
 	end_line(out);
 }

@@ -378,7 +378,7 @@ void report_print(FILE *out, const json_t *report, bool at_length)
 		print_engines(out, json_object_get(report, "engines"));
 		return;
 	}
-	fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s %s\n", "WORKLOAD", "STATE", "SINCE", "TUNNEL",
+	fprintf(out, "%-24s %-8s %-7s %-20s %-6s %-8s %s\n", "WORKLOAD", "STATE", "SINCE", "TUNNEL",
 		"LEASE", "GUARD", "DROPPED");
 	json_array_foreach(workloads, i, j) {
 		json_int_t left = json_integer_value(json_object_get(j, "lease_left_ms"));
@@ -388,7 +388,7 @@ void report_print(FILE *out, const json_t *report, bool at_length)
 				json_integer_value(json_object_get(j, "since_ms")));
 		if (left)
 			report_duration(lease, sizeof(lease), left);
-		fprintf(out, "%-32s %-8s %-7s %-16s %-6s %-6s ", get(j, "name"),
+		fprintf(out, "%-24s %-8s %-7s %-20s %-6s %-8s ", get(j, "name"),
 			json_is_true(json_object_get(j, "held")) ? "held" : get(j, "state"), since,
 			get(j, "tunnel"), lease, get(j, "guard"));
 		report_print_drops(out, json_object_get(j, "dropped"));
