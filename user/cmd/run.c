@@ -20,7 +20,8 @@ bool wants_help(int argc, char **argv)
 	return false;
 }
 
-/* -c FILE, or nothing for CONFIG_FILE; or keys as options. *ret_file is NULL for the latter. */
+/* -c FILE, or nothing for CONFIG_FILE, which may come later, by a reload; or keys as options:
+ * *ret_file is NULL then. */
 static int read_config(int argc, char **argv, bool need_tunnel, struct config *ret,
 		       const char **ret_file, struct error *err)
 {
@@ -29,7 +30,6 @@ static int read_config(int argc, char **argv, bool need_tunnel, struct config *r
 	*ret_file = !from_file ? NULL : argc == 3 ? argv[2] : CONFIG_FILE;
 	if (argc == 1 && need_tunnel && access(CONFIG_FILE, F_OK) && errno == ENOENT) {
 		log_line(LOG_LEVEL_NOTICE, "no " CONFIG_FILE ": containers by their labels alone");
-		*ret_file = NULL;
 		return config_init(ret, err);
 	}
 	if (from_file && argc != 1 && argc != 3)

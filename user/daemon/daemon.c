@@ -266,7 +266,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct error err;
 
 	if (!d->file)
-		log_line(LOG_LEVEL_WARNING, "reload: started without a file, nothing to read");
+		log_line(LOG_LEVEL_WARNING, "reload: started by options, there is no file to read");
 	else if (reload(d, &err))
 		log_line(LOG_LEVEL_ERR, "reload: %s; the old configuration is kept", err.text);
 	else
