@@ -29,6 +29,14 @@ ifeq ($(SANITIZE),1)
 B	      := build/sanitize
 override CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
+# Counters that are a mapping of a file hold up to the last instruction, however a process ends, and
+# need neither a system call nor a right when it does.
+ifeq ($(COVERAGE),1)
+B	      := build/coverage
+CC	      := $(CLANG)
+override CFLAGS += -O1 -DCOVERAGE -Wno-unused-command-line-argument -fcoverage-mapping -fprofile-update=atomic -mllvm -runtime-counter-relocation \
+		 -fprofile-instr-generate=$(abspath $(B))/profile/%m%c.profraw
+endif
 # whom it is for; CC=aarch64-linux-gnu-gcc PKG_CONFIG=aarch64-linux-gnu-pkg-config builds for another
 MACHINE	       = $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
 # x86_64-linux-gnu: where <asm/types.h> is for a compiler whose target is bpf
@@ -57,7 +65,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow fuzz fuzzers tests sanitized demo bench deb image install uninstall clean format lint help
+.PHONY: FORCE all deps check check-vm check-systemd check-mutants check-slow coverage fuzz fuzzers tests sanitized demo bench deb image install uninstall clean format lint help
 
 all: $(B)/vpnleash ## build/vpnleash: BPF objects, linked, in one binary (the default)
 
@@ -246,6 +254,12 @@ lint: tests ## clang-format, clang-tidy, shellcheck, the manual's own warnings, 
 check-mutants: deps ## each one-line mutant must make its named case fail
 	$(Q)tests/mutants/run
 
+# one program runs as other users as well
+coverage: deps ## which lines and branches of user/ the tests run, by room: CASES='unit bpf'; FILES=user/core/tunnel.c
+	$(Q)$(MAKE) --no-print-directory COVERAGE=1 tests && cd build/coverage && rm -rf profile && mkdir -m 777 profile && \
+		./vpnleash --version >/dev/null && chmod 666 profile/*
+	$(Q)r=0; BUILD=build/coverage tests/run $(CASES) || r=1; tests/coverage build/coverage $(FILES) && exit $$r
+
 check-slow: deps ## the long forms: soaks, every case on every kernel, an hour of fuzzing each, the mutants (hours)
 	$(Q)$(MAKE) --no-print-directory tests deb && \
 		SOAK=600 TIMES=100 tests/run leak/T53_vpn_lives leak/bootstrap leak/T45_hotplug && TMO=10800 tests/vm/check 5.10 6.1 6.12 sid -- \
@@ -253,6 +267,7 @@ check-slow: deps ## the long forms: soaks, every case on every kernel, an hour o
 		TIMES=1000 tests/run leak/T84_thousand_dead_cgroups && FULL=1 tests/run leak/T57_every_step && \
 		STEPS=100000000 tests/run unit/test_model && $(MAKE) --no-print-directory SANITIZE=1 all && \
 		VPNLEASH=build/sanitize/vpnleash ASAN_OPTIONS=detect_leaks=0 tests/run leak/guard_story e2e/containers_acceptance && \
+		$(MAKE) --no-print-directory coverage && \
 		MINUTES=30 tests/run slow/false_alarms && \
 		TMO=9000 tests/vm/check 6.1 -- env BOUND_FACTOR=6 MINUTES=30 PART='hogs memory' tests/run slow/false_alarms && \
 		TIMES=100 FULL=1 ALL=1 tests/run e2e/containers_start e2e/containers_many e2e/containers_events \

@@ -96,6 +96,22 @@ static void every_name_is_there(void **state)
 		assert_non_null(action_name(a));
 }
 
+/* What comes from a pinned map of another version, or of a bug, has no way out and does nothing. */
+static void what_is_not_in_the_tables_is_invalid(void **state)
+{
+	assert_int_equal(policy_tunnel(TUNNEL_UP, IN_MAX)->to, TUNNEL_INVALID);
+	assert_int_equal(policy_tunnel(TUNNEL_UP, IN_MAX)->actions[0], DO_NOTHING);
+	assert_int_equal(policy_workload(WORKLOAD_MAX, IN_TUNNEL_UP)->to, WORKLOAD_INVALID);
+	assert_int_equal(policy_workload(WORKLOAD_OPEN, IN_MAX)->to, WORKLOAD_INVALID);
+	assert_int_equal(policy_workload(WORKLOAD_OPEN, IN_MAX)->actions[0], DO_NOTHING);
+	assert_string_equal(tunnel_state_name(TUNNEL_INVALID), "invalid");
+	assert_string_equal(tunnel_state_name(TUNNEL_MAX), "invalid");
+	assert_string_equal(workload_state_name(WORKLOAD_INVALID), "invalid");
+	assert_string_equal(input_text(0), "invalid");
+	assert_string_equal(input_text(IN_MAX), "invalid");
+	assert_string_equal(action_name(DO_MAX), "invalid");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +120,7 @@ int main(void)
 		cmocka_unit_test(an_ended_lease_is_never_renewed),
 		cmocka_unit_test(nothing_in_the_way_or_not_up),
 		cmocka_unit_test(every_name_is_there),
+		cmocka_unit_test(what_is_not_in_the_tables_is_invalid),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
