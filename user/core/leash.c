@@ -39,10 +39,8 @@ void leash_thaw(struct workload *w, int cgroup_fd, bool shut)
 	struct daemon *d = w->daemon;
 	struct workload_record record;
 
-	if (shut) {
+	if (shut)
 		edge_shut(w->tunnel->edge);
-		sd_event_source_set_enabled(w->freeze_timer, SD_EVENT_OFF);
-	}
 	if (record_get(d->leases, w->bound, &record) || !(record.flags & WORKLOAD_FROZEN_BY_US))
 		return;
 	if (!shut && now_boot_ns() >= lease_expires_ns(d->leases, w->tunnel->slot))
