@@ -9,17 +9,39 @@
 #include "packet.bpf.h"
 #include "vpnleash/reasons.h"
 
+/* Several hooks let a packet through by `reach`; one of them counts it. */
+enum counting { COUNT_NOT, COUNT_GUARD, COUNT_GATE };
+
+/* Eight bytes: what is not inlined gets numbers, and no pointer before v5.12. */
 struct dropped {
-	__u64 cgroup_id;
-	__u64 seen_jiffy; /* in which `liveness` has a sign of life, if the packet is one; else 0 */
-	enum reason reason;
-	__u32 guard;  /* slot, 0: the gate */
-	__u32 ip_at;  /* where the IP header begins */
-	__u32 row;    /* of its record, 0: none, or it is not known */
-	bool ingress; /* on its way in */
-	__u8 audit; /* not a bool: it would be the gate's verdict as it is, and the verifier's doubt
-		     */
+	__u8 reason;  /* enum reason */
+	__u8 guard;   /* slot, 0: the gate */
+	__u8 ip_at;   /* where the IP header begins */
+	__u8 row;     /* of its record, 0: none, or it is not known */
+	__u8 ingress; /* on its way in */
+	__u8 audit;
+	__u8 counting; /* enum counting */
+	__u8 reach;    /* by that, and not by `allow` */
 };
+_Static_assert(sizeof(struct dropped) == sizeof(__u64) && VPNLEASH_GUARDS <= 256 &&
+		       VPNLEASH_NEAR_COUNTERS <= 256 && VPNLEASH_REASON_MAX <= 256,
+	       "all of it is in there");
+
+static __always_inline __u64 word_of(const struct dropped *d)
+{
+	__u64 word;
+
+	__builtin_memcpy(&word, d, sizeof(word));
+	return word;
+}
+
+static __always_inline struct dropped dropped_of(__u64 word)
+{
+	struct dropped d;
+
+	__builtin_memcpy(&d, &word, sizeof(d));
+	return d;
+}
 
 static __always_inline void show_ports(struct __sk_buff *skb, __u32 at, struct drop_event *e)
 {
@@ -60,7 +82,8 @@ static __always_inline void show_packet(struct __sk_buff *skb, __u32 at, struct 
 }
 
 /* False: the ring is full. */
-static __always_inline bool send_event(struct __sk_buff *skb, const struct dropped *d, __u64 now_ns)
+static __always_inline bool send_event(struct __sk_buff *skb, __u64 cgroup_id,
+				       const struct dropped *d, __u64 now_ns)
 {
 	struct drop_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
@@ -74,7 +97,7 @@ static __always_inline bool send_event(struct __sk_buff *skb, const struct dropp
 	}
 	__builtin_memset(e, 0, sizeof(*e));
 	e->at_ns = now_ns;
-	e->cgroup_id = d->cgroup_id;
+	e->cgroup_id = cgroup_id;
 	e->reason = d->reason;
 	e->guard = d->guard;
 	e->ingress = d->ingress;
@@ -88,15 +111,16 @@ static __always_inline bool send_event(struct __sk_buff *skb, const struct dropp
 
 /* A sample for people: at most one event in VPNLEASH_EVENT_GAP_NS for each workload. The clock is
  * read only when the jiffy has changed, so a flood of drops costs what a bare drop costs. */
-static __always_inline void tell(struct __sk_buff *skb, const struct dropped *d, struct counter *c)
+static __always_inline void tell(struct __sk_buff *skb, __u64 cgroup_id, const struct dropped *d,
+				 struct counter *c)
 {
-	struct workload_record *w = bpf_map_lookup_elem(&workloads, &d->cgroup_id);
+	struct workload_record *w = bpf_map_lookup_elem(&workloads, &cgroup_id);
 	__u64 now_ns = bpf_ktime_get_boot_ns(), *last_ns = w ? &w->event_ns : &c->event_ns;
 
 	if (now_ns - *last_ns < VPNLEASH_EVENT_GAP_NS)
 		return;
 	*last_ns = now_ns;
-	send_event(skb, d, now_ns);
+	send_event(skb, cgroup_id, d, now_ns);
 }
 
 /* NULL: it has none. */
@@ -113,17 +137,16 @@ static __always_inline void count(struct counter *c, const struct __sk_buff *skb
 	c->bytes += skb->len;
 }
 
-static __always_inline struct counter *counter_of(const struct dropped *d)
+static __always_inline struct counter *counter_of(__u64 cgroup_id, const struct dropped *d)
 {
-	struct counter_key key = { d->cgroup_id, d->reason, d->guard };
-	struct near_counters *near = near_counters_of(d->row, d->cgroup_id);
+	struct counter_key key = { cgroup_id, d->reason, d->guard };
+	struct near_counters *near = near_counters_of(d->row, cgroup_id);
 	struct counter *c;
+	__u32 reason = d->reason;
 
-	if (near && d->reason < VPNLEASH_NEAR_REASONS) {
-		if (d->seen_jiffy)
-			near->seen_jiffy = d->seen_jiffy;
-		return &near->by_reason[d->reason];
-	}
+	asm volatile("" : "+r"(reason)); /* the bound is to be of what is the index */
+	if (near && reason < VPNLEASH_NEAR_REASONS)
+		return &near->by_reason[reason];
 	c = bpf_map_lookup_elem(&counters, &key);
 	if (!c) {
 		struct counter zero = {};
@@ -138,37 +161,43 @@ static __always_inline struct counter *counter_of(const struct dropped *d)
 	return c;
 }
 
-static __always_inline void count_drop(struct __sk_buff *skb, const struct dropped *d)
+/* In gate.bpf.c. */
+int count_drop(struct __sk_buff *skb, __u64 cgroup_id, __u64 dropped);
+
+/* By `reach`; `d` says which way, and at which hook. */
+static __always_inline void note_reached(struct __sk_buff *skb, __u64 cgroup_id,
+					 const struct dropped *d, struct address_value *rule)
 {
-	struct counter *c = counter_of(d);
-	__u64 jiffy = bpf_jiffies64();
-
-	if (!c)
-		return;
-	count(c, skb);
-	if (c->checked_jiffy != jiffy) {
-		c->checked_jiffy = jiffy;
-		tell(skb, d, c);
-	}
-}
-
-/* Several hooks let a packet through; one of them counts it. */
-enum counting { COUNT_NOT, COUNT_GUARD, COUNT_GATE };
-
-/* Does it go to, or come from, what `reach` names? `d` says by whom. */
-static __always_inline bool passes_by_reach(struct __sk_buff *skb, const struct dropped *d,
-					    __u64 netns_cookie, __u32 ifindex,
-					    const struct packet *p, enum counting counting)
-{
-	struct address_value *rule = exception(netns_cookie, ifindex, p, d->ingress, true);
-
-	if (!rule)
-		return false;
-	if (counting == (rule->by_gate ? COUNT_GATE : COUNT_GUARD))
+	if (d->counting == (rule->by_gate ? COUNT_GATE : COUNT_GUARD))
 		__sync_fetch_and_add(d->ingress ? &rule->packets_in : &rule->packets_out, 1);
 	if (!rule->told)
-		rule->told = send_event(skb, d, bpf_ktime_get_boot_ns());
-	return true;
+		rule->told = send_event(skb, cgroup_id, d, bpf_ktime_get_boot_ns());
+}
+
+/* In gate.bpf.c: does it pass beside the tunnel by `allow` or, if `dropped` says so, by `reach`? */
+int passes_beside(struct __sk_buff *skb, __u64 cgroup_id, __u64 dropped, __u64 ends,
+		  __u64 transport);
+
+/* The same for what was read already, of IPv4. */
+static __always_inline bool is_beside(struct __sk_buff *skb, __u64 cgroup_id, struct dropped d,
+				      const struct packet *p, bool reach)
+{
+	const struct ends e = { ((const __u32 *)p->source)[3], ((const __u32 *)p->destination)[3] };
+	const __u8 syn_alone = TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN;
+	const struct transport t = { .source_port = p->source_port,
+				     .destination_port = p->destination_port,
+				     .protocol = p->protocol,
+				     .inbound = d.ingress,
+				     .begins = p->protocol == IPPROTO_UDP ||
+					       (p->tcp_flags & syn_alone) == TCP_SYN };
+	__u64 ends, transport;
+
+	if ((p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) || p->fragment)
+		return false;
+	__builtin_memcpy(&ends, &e, sizeof(ends));
+	__builtin_memcpy(&transport, &t, sizeof(transport));
+	d.reach = reach;
+	return passes_beside(skb, cgroup_id, word_of(&d), ends, transport);
 }
 
 #endif

@@ -33,6 +33,12 @@ static __always_inline bool allowed(void *trie, __u64 netns_cookie, enum address
 	return rule_of(trie, netns_cookie, kind, protocol, port, address);
 }
 
+/* b if `second`, else a; without a branch, which would be one more way for the verifier to walk. */
+static __always_inline __u64 either(__u64 a, __u64 b, bool second)
+{
+	return a ^ ((a ^ b) & -(__u64)second);
+}
+
 static __always_inline void flow_key(struct flow_key *key, __u64 netns_cookie, __u32 ifindex,
 				     const struct packet *p, bool inbound, enum flow_kind kind)
 {
@@ -84,45 +90,52 @@ static __always_inline bool may_begin(const struct flow_key *flow)
 	return ++s->begun <= VPNLEASH_FLOW_BURST; /* a race lets in one more */
 }
 
+/* What decides about an exception, as numbers: of IPv4, and of TCP or UDP. */
+struct ends {
+	__be32 source, destination;
+};
+struct transport {
+	__be16 source_port, destination_port;
+	__u8 protocol;
+	bool begins;  /* a SYN and nothing else, or a datagram */
+	__u8 inbound; /* on its way in */
+	__u8 reserved;
+};
+
 /*
  * An exception: between a LAN client and a port of `allow`, or a port of `reach` and the workload,
  * in a flow that began here on this interface. Only who speaks to that port begins one: by a SYN
  * and nothing else, or any UDP datagram. Its rule; NULL: there is none.
  */
 static __always_inline struct address_value *exception(__u64 netns_cookie, __u32 ifindex,
-						       const struct packet *p, bool inbound,
+						       struct ends e, struct transport t,
 						       bool reach)
 {
-	const bool to_port = inbound != reach;
-	__be16 port = to_port ? p->destination_port : p->source_port;
+	const bool to_port = t.inbound != reach;
+	__be16 port = either(t.source_port, t.destination_port, to_port);
 	struct address_value *rule;
-	struct flow_key key;
+	struct flow_key key = { .netns_cookie = netns_cookie,
+				.ifindex = ifindex,
+				.protocol = t.protocol,
+				.kind = either(FLOW_ALLOW, FLOW_REACH, reach) };
 
-	if ((p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) || p->fragment || !port)
+	if (!port)
 		return 0;
-	rule = rule_of(&exceptions, netns_cookie, reach ? ADDRESS_REACH : ADDRESS_REMOTE,
-		       p->protocol, port, inbound ? p->source : p->destination);
-	if (!rule)
-		return 0;
-	flow_key(&key, netns_cookie, ifindex, p, inbound, reach ? FLOW_REACH : FLOW_ALLOW);
-	if (flow_goes_on(&key))
+	map_ipv4(key.local, either(e.source, e.destination, t.inbound));
+	map_ipv4(key.remote, either(e.destination, e.source, t.inbound));
+	key.local_port = either(t.source_port, t.destination_port, t.inbound);
+	key.remote_port = either(t.destination_port, t.source_port, t.inbound);
+	rule = rule_of(&exceptions, netns_cookie, either(ADDRESS_REMOTE, ADDRESS_REACH, reach),
+		       t.protocol, port, key.remote);
+	if (!rule || flow_goes_on(&key))
 		return rule;
-	if (!to_port || !allowed(&exceptions, netns_cookie, reach ? ADDRESS_REACH_OWN : ADDRESS_OWN,
-				 p->protocol, port, inbound ? p->destination : p->source))
-		return 0;
-	if (p->protocol == IPPROTO_TCP &&
-	    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
-		return 0;
-	if (!may_begin(&key))
+	if (!to_port || !t.begins ||
+	    !allowed(&exceptions, netns_cookie, either(ADDRESS_OWN, ADDRESS_REACH_OWN, reach),
+		     t.protocol, port, key.local) ||
+	    !may_begin(&key))
 		return 0;
 	flow_begins(&key, 0);
 	return rule;
-}
-
-static __always_inline bool lan_exception(__u64 netns_cookie, __u32 ifindex, const struct packet *p,
-					  bool inbound)
-{
-	return exception(netns_cookie, ifindex, p, inbound, false);
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include <linux/if_packet.h>
 #include <stdbool.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
@@ -70,6 +71,33 @@ static __always_inline __u64 workload_of(__u64 cgroup_id)
 	return TAG(word) == TAG(cgroup_id) ? word : 0;
 }
 
+/*
+ * What is `__noinline` and not static the verifier walks through once, and not for each state in
+ * which it is called, so that is how the rare ways are made. It gets numbers: before v5.12 no
+ * pointer could be handed over.
+ */
+
+/* Where to follow pointers from. By the cast the verifier does not trust them, each read may fault,
+ * and it does not search all of the kernel's types by name for each: 0.7 ms of a load. */
+static __always_inline const struct sk_buff *packet_of(struct __sk_buff *skb)
+{
+	return bpf_rdonly_cast(bpf_cast_to_kern_ctx(skb), bpf_core_type_id_kernel(struct sk_buff));
+}
+
+__noinline __u64 netns_of_device(struct __sk_buff *skb)
+{
+	if (netns_by_socket)
+		return 0;
+	return packet_of(skb)->dev->nd_net.net->net_cookie;
+}
+
+__noinline __u32 link_type_of(struct __sk_buff *skb)
+{
+	if (netns_by_socket)
+		return 0;
+	return packet_of(skb)->dev->type;
+}
+
 /* The cookie of the packet's netns, 0: not known. */
 static __always_inline __u64 netns_of(struct __sk_buff *skb)
 {
@@ -84,9 +112,7 @@ static __always_inline __u64 netns_of(struct __sk_buff *skb)
 		made_in = bpf_sk_storage_get(&netns_cookies, sk, 0, 0);
 		return made_in ? *made_in : 0;
 	}
-	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
-
-	return packet->dev->nd_net.net->net_cookie;
+	return netns_of_device(skb);
 }
 
 /* The index alone can have been given to another device since the lease was granted. */
@@ -94,9 +120,7 @@ static __always_inline bool on_interface(struct __sk_buff *skb, const struct lea
 {
 	if (netns_by_socket)
 		return skb->ifindex == lease->ifindex;
-	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
-
-	return skb->ifindex == lease->ifindex && packet->dev->type == lease->link_type;
+	return skb->ifindex == lease->ifindex && link_type_of(skb) == lease->link_type;
 }
 
 static __always_inline bool in_netns(struct __sk_buff *skb, const struct lease *lease)
@@ -114,7 +138,7 @@ static __always_inline bool alive(__u64 expires_ns, __u64 now_ns)
 
 /* Loopback may carry 127.0.0.0/8, ::1 and packets to oneself, but nothing to Docker's resolver:
  * dockerd would ask the question from the host's side. */
-static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 id)
+__noinline int judge_loopback(struct __sk_buff *skb, __u64 id)
 {
 	if (is_ipv4(skb->protocol)) {
 		const __be32 docker = bpf_htonl(0x7f00000b), net127 = bpf_htonl(0x7f000000),
@@ -141,7 +165,7 @@ static __always_inline enum reason judge_loopback(struct __sk_buff *skb, __u64 i
 }
 
 /* Is it for port 53? What can not be read may be. */
-static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
+__noinline int asks_for_a_name(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
@@ -161,9 +185,9 @@ static __always_inline bool asks_for_a_name(struct __sk_buff *skb)
 	return !p.fragment && p.destination_port == bpf_htons(53);
 }
 
-static __always_inline bool is_leased(struct dropped *d)
+static __always_inline bool is_leased(__u64 id, struct dropped *d)
 {
-	__u64 word = workload_of(d->cgroup_id);
+	__u64 word = workload_of(id);
 	__u32 slot = SLOT(word);
 	struct lease *lease = bpf_map_lookup_elem(&leases, &slot);
 
@@ -174,33 +198,62 @@ static __always_inline bool is_leased(struct dropped *d)
 
 /* Another resolver on loopback is the VPN's, and what that sends may use the underlay while no
  * lease lives: then it is asked nothing. */
-static __always_inline enum reason judge_question(struct __sk_buff *skb, struct dropped *d)
+static __always_inline enum reason judge_question(struct __sk_buff *skb, __u64 id,
+						  struct dropped *d)
 {
-	return !asks_for_a_name(skb) || is_leased(d) ? REASON_PASS : REASON_RESOLVER;
+	return !asks_for_a_name(skb) || is_leased(id, d) ? REASON_PASS : REASON_RESOLVER;
 }
 
 /* Does the packet leave with an underlay's address from a port that LAN clients talk to? Into the
  * tunnel it would carry the LAN's address to the VPN's provider. */
-static __always_inline bool is_lan_reply(struct __sk_buff *skb, __u64 netns_cookie)
+__noinline int is_lan_reply(struct __sk_buff *skb)
 {
 	struct packet p = {};
 
 	return is_ipv4(skb->protocol) && read_ipv4(skb, 0, &p) &&
-	       allowed(&exceptions, netns_cookie, ADDRESS_OWN, p.protocol, p.source_port, p.source);
+	       allowed(&exceptions, netns_of(skb), ADDRESS_OWN, p.protocol, p.source_port,
+		       p.source);
+}
+
+/* Here for the guard as well, whose slot `dropped` has. */
+__noinline int passes_beside(struct __sk_buff *skb, __u64 cgroup_id, __u64 dropped, __u64 ends,
+			     __u64 transport)
+{
+	const struct dropped d = dropped_of(dropped);
+	__u64 netns_cookie = 0;
+	struct address_value *rule;
+	__u32 slot = d.guard, ifindex = skb->ifindex;
+	struct transport t;
+	struct ends e;
+
+	if (slot) {
+		const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
+
+		netns_cookie = g ? g->netns_cookie : 0;
+		ifindex = g ? g->ifindex : 0;
+	} else {
+		netns_cookie = netns_of(skb);
+	}
+	if (!netns_cookie)
+		return false;
+	__builtin_memcpy(&e, &ends, sizeof(e));
+	__builtin_memcpy(&t, &transport, sizeof(t));
+	rule = exception(netns_cookie, ifindex, e, t, d.reach);
+	if (rule && d.reach)
+		note_reached(skb, cgroup_id, &d, rule);
+	return !!rule;
 }
 
 /* Beside the tunnel: by `allow` or by `reach`? */
-static __always_inline bool is_exception(struct __sk_buff *skb, __u64 id, __u16 flags,
-					 __u64 netns_cookie, bool ingress)
+__noinline int is_exception(struct __sk_buff *skb, __u64 id, __u16 flags, bool ingress)
 {
-	const struct dropped d = { .cgroup_id = id, .ingress = ingress };
+	const struct dropped d = { .ingress = ingress, .counting = COUNT_GATE };
 	struct packet p = {};
 
 	if (!is_ipv4(skb->protocol) || !read_ipv4(skb, 0, &p))
 		return false;
-	return (flags & WORKLOAD_ALLOW && lan_exception(netns_cookie, skb->ifindex, &p, ingress)) ||
-	       (flags & WORKLOAD_REACH &&
-		passes_by_reach(skb, &d, netns_cookie, skb->ifindex, &p, COUNT_GATE));
+	return (flags & WORKLOAD_ALLOW && is_beside(skb, id, d, &p, false)) ||
+	       (flags & WORKLOAD_REACH && is_beside(skb, id, d, &p, true));
 }
 
 /* A sign of life, whatever becomes of the packet. Only what was sent to this host: one's own
@@ -303,15 +356,14 @@ static __always_inline enum reason judge_lease(struct __sk_buff *skb, __u16 flag
 	return on_interface(skb, lease) ? REASON_PASS : REASON_WRONG_IFINDEX;
 }
 
-static __always_inline enum reason judge(struct __sk_buff *skb, struct dropped *d)
+/* *ret_seen_jiffy: of this jiffy there is a sign of life; 0: there is none. */
+static __always_inline enum reason judge(struct __sk_buff *skb, __u64 id, bool ingress,
+					 struct dropped *d, __u64 *ret_seen_jiffy)
 {
-	__u64 id = d->cgroup_id;
-	bool ingress = d->ingress;
-
 	if (skb->ifindex == LOOPBACK_IFINDEX) {
 		enum reason reason = judge_loopback(skb, id);
 
-		return reason || ingress ? reason : judge_question(skb, d);
+		return reason || ingress ? reason : judge_question(skb, id, d);
 	}
 
 	__u64 jiffy = bpf_jiffies64(); /* before the clock: what is stamped was alive later */
@@ -327,20 +379,20 @@ static __always_inline enum reason judge(struct __sk_buff *skb, struct dropped *
 
 	bool seen = ingress && note_life(skb, lease, slot, jiffy);
 
-	d->seen_jiffy = seen ? jiffy : 0;
+	*ret_seen_jiffy = seen ? jiffy : 0;
 	/* before the identity: a lease seen alive has its identity in place */
 	__u64 expires_ns = *(const volatile __u64 *)&lease->expires_ns;
 	enum reason reason = judge_lease(skb, flags, lease, expires_ns);
 
 	if (reason) {
 		if (flags & (WORKLOAD_ALLOW | WORKLOAD_REACH) && !on_interface(skb, lease) &&
-		    is_exception(skb, id, flags, netns_of(skb), ingress))
+		    is_exception(skb, id, flags, ingress))
 			return REASON_PASS;
 		return reason;
 	}
 	if (!ingress || seen) /* until a sign of life is known, each packet may be one */
 		note_passed(skb, lease, expires_ns, jiffy, ingress);
-	if (flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb, netns_of(skb)))
+	if (flags & WORKLOAD_ALLOW && !ingress && is_lan_reply(skb))
 		return REASON_LAN_REPLY;
 	return REASON_PASS;
 }
@@ -356,17 +408,39 @@ static __always_inline __u64 counted_under(struct __sk_buff *skb, __u64 id)
 	return slice;
 }
 
+/* Here for the guard as well. */
+__noinline int count_drop(struct __sk_buff *skb, __u64 cgroup_id, __u64 dropped)
+{
+	const struct dropped d = dropped_of(dropped);
+	struct counter *c = counter_of(cgroup_id, &d);
+	__u64 jiffy = bpf_jiffies64();
+
+	if (!c)
+		return 0;
+	count(c, skb);
+	if (c->checked_jiffy != jiffy) {
+		c->checked_jiffy = jiffy;
+		tell(skb, cgroup_id, &d, c);
+	}
+	return 0;
+}
+
 /* Not inlined: the registers are for the packet that passes. */
 static __noinline int judge_and_count(struct __sk_buff *skb, __u64 cgroup_id, bool ingress)
 {
-	struct dropped d = { .cgroup_id = cgroup_id, .ingress = ingress };
+	struct dropped d = { .ingress = ingress };
+	struct near_counters *near;
+	__u64 seen_jiffy = 0;
 
-	d.reason = judge(skb, &d);
+	d.reason = judge(skb, cgroup_id, ingress, &d, &seen_jiffy);
 	if (d.reason == REASON_PASS)
 		return PASS;
+	near = seen_jiffy ? near_counters_of(d.row, cgroup_id) : 0;
+	if (near)
+		near->seen_jiffy = seen_jiffy;
 	if (d.reason == REASON_UNKNOWN || skb->ifindex == LOOPBACK_IFINDEX)
-		d.cgroup_id = counted_under(skb, cgroup_id);
-	count_drop(skb, &d);
+		cgroup_id = counted_under(skb, cgroup_id);
+	count_drop(skb, cgroup_id, word_of(&d));
 	if (d.audit)
 		return PASS;
 	return DROP;
@@ -425,15 +499,6 @@ __u64 device_of_frame(struct __sk_buff *skb)
 	if (netns_by_socket)
 		return 0;
 	return device_of(skb) - (__u64)&near_records;
-}
-
-__u64 netns_of_device(struct __sk_buff *skb)
-{
-	if (netns_by_socket)
-		return 0;
-	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
-
-	return packet->dev->nd_net.net->net_cookie;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -142,20 +142,28 @@ static __always_inline bool read_arp(struct __sk_buff *skb, struct arp *a)
 	       (a->operation == bpf_htons(ARPOP_REQUEST) || a->operation == bpf_htons(ARPOP_REPLY));
 }
 
-/* About itself, about a neighbour, and not a byte more than it must have. */
-static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g)
+__noinline int is_arp(struct __sk_buff *skb)
 {
-	const struct guard_address *own;
-	__u8 sender[16], target[16];
 	struct arp a;
 
-	if (skb->len != ETH_HLEN + sizeof(a) || !read_arp(skb, &a) ||
+	return read_arp(skb, &a);
+}
+
+/* About itself, about a neighbour, and not a byte more than it must have. */
+__noinline int own_arp(struct __sk_buff *skb, __u32 slot)
+{
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
+	__u8 sender[16], target[16];
+	struct arp a;
+	int own;
+
+	if (!g || skb->len != ETH_HLEN + sizeof(a) || !read_arp(skb, &a) ||
 	    !same_mac(a.sender_mac, g->mac))
 		return false;
 	map_ipv4(sender, a.sender);
 	map_ipv4(target, a.target);
-	own = own_address(g, sender);
-	if (!own || !is_in_network(own, target))
+	own = own_address(slot, sender);
+	if (!own || !is_in_network(slot, own, target))
 		return false;
 	return a.operation == bpf_htons(ARPOP_REPLY) ||
 	       !(a.target_mac[0] | a.target_mac[1] | a.target_mac[2] | a.target_mac[3] |
@@ -164,16 +172,22 @@ static __always_inline bool own_arp(struct __sk_buff *skb, const struct guard *g
 
 /* ------ IP ------ */
 
-/* *f is zeroed but for the Ethernet header. A short frame may be padded where it comes in (hardware
- * does that), and never where it leaves: padding can carry something. */
+/* *f is zeroed but for the Ethernet header. */
+static __always_inline bool read_packet(struct __sk_buff *skb, struct frame *f)
+{
+	return is_ipv4(f->eth.h_proto) ? read_ipv4(skb, ETH_HLEN, &f->ip)
+				       : read_ipv6(skb, ETH_HLEN, &f->ip);
+}
+
+/* The same. A short frame may be padded where it comes in (hardware does that), and never where it
+ * leaves: padding can carry something. */
 static __always_inline bool read_ip(struct __sk_buff *skb, struct frame *f, bool padding)
 {
 	__u32 length;
 
 	if (f->eth.h_dest[0] & 1) /* multicast, broadcast */
 		return false;
-	if (!(is_ipv4(f->eth.h_proto) ? read_ipv4(skb, ETH_HLEN, &f->ip)
-				      : read_ipv6(skb, ETH_HLEN, &f->ip)))
+	if (!read_packet(skb, f))
 		return false;
 	length = ETH_HLEN + f->ip.length;
 	return skb->len == length || (padding && length < skb->len && skb->len <= ETH_ZLEN);
@@ -247,12 +261,12 @@ static __always_inline bool is_answer(const struct guard *g, struct frame *frame
 	return true;
 }
 
-static __always_inline bool reaches(struct __sk_buff *skb, const struct guard *g,
-				    const struct frame *f, const struct dropped *d,
-				    enum counting counting)
+/* Beside the tunnel: by `allow` or by `reach`? */
+static __always_inline bool is_exception(struct __sk_buff *skb, const struct frame *f,
+					 __u64 cgroup_id, const struct dropped *d)
 {
-	return is_ipv4(f->eth.h_proto) &&
-	       passes_by_reach(skb, d, g->netns_cookie, g->ifindex, &f->ip, counting);
+	return is_ipv4(f->eth.h_proto) && (is_beside(skb, cgroup_id, *d, &f->ip, false) ||
+					   is_beside(skb, cgroup_id, *d, &f->ip, true));
 }
 
 /* A flow of which a frame was noted since, where that is enough. */
@@ -298,23 +312,22 @@ static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, con
 	if (!same_mac(f->eth.h_source, g->mac))
 		return REASON_SPOOFED;
 	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
-		return own_arp(skb, g) ? REASON_PASS : REASON_ARP;
+		return own_arp(skb, d->guard) ? REASON_PASS : REASON_ARP;
 	reason = judge_ethertype(g, f);
 	if (reason)
 		return reason;
-	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, g))
+	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, d->guard))
 		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
-	if (!own_address(g, f->ip.source))
+	if (!own_address(d->guard, f->ip.source))
 		return REASON_SPOOFED;
 	if (is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port)) {
 		remember(g, &f->ip, 0);
 		f->of_endpoint = true;
 		return REASON_PASS;
 	}
-	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
-	    reaches(skb, g, f, d, COUNT_GUARD))
+	if (is_exception(skb, f, 0, d))
 		return REASON_PASS;
 	if (may_bootstrap(skb, g, f, &socket_cookie)) {
 		remember(g, &f->ip, socket_cookie);
@@ -325,50 +338,57 @@ static __always_inline enum reason judge_peer_ingress(struct __sk_buff *skb, con
 
 /* ------ what comes in ------ */
 
-/* A router says that our packet to an endpoint was too large for it. */
-static __always_inline bool is_too_big(struct __sk_buff *skb, const struct guard *g,
-				       const struct frame *f)
+/* The packet that an ICMP error quotes: was it ours, to an endpoint? */
+__noinline int is_about_endpoint(struct __sk_buff *skb, __u32 slot, bool ipv4)
 {
-	__u32 at = ETH_HLEN + ICMP_HLEN +
-		   (is_ipv4(f->eth.h_proto) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
 	__u8 source[16], destination[16], protocol;
 	struct ipv6hdr ip6;
 	struct iphdr ip;
 
-	if (f->ip.protocol == IPPROTO_ICMP && f->ip.icmp_type == ICMP_DEST_UNREACH &&
-	    f->ip.icmp_code == ICMP_FRAG_NEEDED) {
-		if (!read_bytes(skb, at, &ip, sizeof(ip)))
+	if (!g)
+		return false;
+	if (ipv4) {
+		if (!read_bytes(skb, ETH_HLEN + sizeof(ip) + ICMP_HLEN, &ip, sizeof(ip)))
 			return false;
 		map_ipv4(source, ip.saddr);
 		map_ipv4(destination, ip.daddr);
 		protocol = ip.protocol;
-	} else if (f->ip.protocol == IPPROTO_ICMPV6 && f->ip.icmp_type == ICMPV6_PKT_TOOBIG) {
-		if (!read_bytes(skb, at, &ip6, sizeof(ip6)))
+	} else {
+		if (!read_bytes(skb, ETH_HLEN + sizeof(ip6) + ICMP_HLEN, &ip6, sizeof(ip6)))
 			return false;
 		__builtin_memcpy(source, &ip6.saddr, 16);
 		__builtin_memcpy(destination, &ip6.daddr, 16);
 		protocol = ip6.nexthdr;
-	} else {
-		return false;
 	}
-	return own_address(g, source) &&
+	return own_address(slot, source) &&
 	       allowed(&endpoints, g->netns_cookie, ADDRESS_HOST, protocol, 0, destination);
+}
+
+/* A router says that our packet to an endpoint was too large for it. */
+static __always_inline bool is_too_big(struct __sk_buff *skb, __u32 slot, const struct frame *f)
+{
+	bool ipv4 = is_ipv4(f->eth.h_proto);
+
+	return (ipv4 ? f->ip.protocol == IPPROTO_ICMP && f->ip.icmp_type == ICMP_DEST_UNREACH &&
+				f->ip.icmp_code == ICMP_FRAG_NEEDED
+		     : f->ip.protocol == IPPROTO_ICMPV6 && f->ip.icmp_type == ICMPV6_PKT_TOOBIG) &&
+	       is_about_endpoint(skb, slot, ipv4);
 }
 
 static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, const struct guard *g,
 						     struct frame *f, const struct dropped *d)
 {
 	enum reason reason;
-	struct arp a;
 
 	if (f->vlan)
 		return REASON_ETHERTYPE;
 	if (f->eth.h_proto == bpf_htons(ETH_P_ARP))
-		return read_arp(skb, &a) ? REASON_PASS : REASON_ARP;
+		return is_arp(skb) ? REASON_PASS : REASON_ARP;
 	reason = judge_ethertype(g, f);
 	if (reason)
 		return reason;
-	if (is_ipv6(f->eth.h_proto) && neighbour_comes_in(skb, g))
+	if (is_ipv6(f->eth.h_proto) && neighbour_comes_in(skb, d->guard))
 		return REASON_PASS;
 	if (!read_ip(skb, f, true))
 		return REASON_HEADER;
@@ -380,10 +400,9 @@ static __always_inline enum reason judge_peer_egress(struct __sk_buff *skb, cons
 	}
 	if (f->ip.fragment ? is_endpoint(g, &f->ip, f->ip.source, 0) : is_answer(g, f))
 		return REASON_PASS;
-	if (is_too_big(skb, g, f))
+	if (is_too_big(skb, d->guard, f))
 		return REASON_PASS;
-	if (lan_exception(g->netns_cookie, g->ifindex, &f->ip, true) ||
-	    reaches(skb, g, f, d, COUNT_GUARD))
+	if (is_exception(skb, f, 0, d))
 		return REASON_PASS;
 	return REASON_UNSOLICITED;
 }
@@ -396,7 +415,8 @@ static __always_inline bool is_vpns(struct __sk_buff *skb, const struct guard *g
 }
 
 static __always_inline enum reason judge_inside(struct __sk_buff *skb, const struct guard *g,
-						struct frame *f, const struct dropped *d)
+						struct frame *f, __u64 cgroup_id,
+						const struct dropped *d)
 {
 	enum reason reason;
 
@@ -405,13 +425,12 @@ static __always_inline enum reason judge_inside(struct __sk_buff *skb, const str
 	reason = judge_ethertype(g, f);
 	if (reason)
 		return reason;
-	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, g))
+	if (is_ipv6(f->eth.h_proto) && own_neighbour_discovery(skb, d->guard))
 		return REASON_PASS;
 	if (!read_ip(skb, f, false))
 		return REASON_HEADER;
 	f->of_endpoint = is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port);
-	if (f->of_endpoint || lan_exception(g->netns_cookie, g->ifindex, &f->ip, false) ||
-	    reaches(skb, g, f, d, COUNT_NOT))
+	if (f->of_endpoint || is_exception(skb, f, cgroup_id, d))
 		return REASON_PASS;
 	if (is_ipv4(f->eth.h_proto) && in_bootstrap(g) && is_vpns(skb, g)) {
 		if (!was_noted(g, &f->ip))
@@ -425,29 +444,31 @@ enum place { PEER_INGRESS, PEER_EGRESS, INSIDE, WEAK };
 
 static __always_inline int guard_by(struct __sk_buff *skb, enum place place, __u32 slot)
 {
-	struct dropped d = { .ingress = place == PEER_EGRESS, .ip_at = ETH_HLEN, .guard = slot };
+	struct dropped d = { .ingress = place == PEER_EGRESS,
+			     .ip_at = ETH_HLEN,
+			     .guard = slot,
+			     .counting = place == INSIDE ? COUNT_NOT : COUNT_GUARD };
 	__u64 generation = guard_generation(), jiffy = bpf_jiffies64();
-	const struct guard *g = bpf_map_lookup_elem(&guards, &d.guard);
+	__u64 cgroup_id = place == INSIDE ? bpf_skb_cgroup_id(skb) : 0;
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
 	struct frame f = {};
 
-	if (place == INSIDE)
-		d.cgroup_id = bpf_skb_cgroup_id(skb);
 	if (!g || !g->netns_cookie)
 		d.reason = REASON_UNGUARDED;
 	else if (!read_frame(skb, &f))
 		d.reason = REASON_ETHERTYPE;
 	else {
-		d.audit = g->flags & GUARD_AUDIT;
+		d.audit = !!(g->flags & GUARD_AUDIT);
 		d.reason = place == PEER_INGRESS  ? judge_peer_ingress(skb, g, &f, &d)
 			   : place == PEER_EGRESS ? judge_peer_egress(skb, g, &f, &d)
-						  : judge_inside(skb, g, &f, &d);
+						  : judge_inside(skb, g, &f, cgroup_id, &d);
 	}
 	if (d.reason == REASON_PASS) {
 		if (f.of_endpoint && is_ipv4(f.eth.h_proto))
 			remember_frame(skb, place, generation, jiffy);
 		return GUARD_PASS;
 	}
-	count_drop(skb, &d);
+	count_drop(skb, cgroup_id, word_of(&d));
 	if (d.audit)
 		return GUARD_PASS;
 	return GUARD_DROP;
@@ -458,26 +479,36 @@ static __always_inline int guard(struct __sk_buff *skb, enum place place)
 	return like_has_passed(skb, place) ? GUARD_PASS : guard_by(skb, place, slot_of(skb));
 }
 
+/* The cgroup of the workload, `levels` of which there are, that sent it; 0: none did. */
+__noinline __u64 workload_that_sent(struct __sk_buff *skb, __u32 levels)
+{
+	for (int level = 1; level < 16; level++) {
+		__u64 id = levels & 1U << level ? bpf_skb_ancestor_cgroup_id(skb, level) : 0;
+
+		if (id && bpf_map_lookup_elem(&workloads, &id))
+			return id;
+	}
+	return 0;
+}
+
 /* In the host's netns no guard can be exclusive: the underlay is everybody's. What a workload sends
  * by a packet socket is dropped; endpoints first, for a kernel tunnel's outer packet carries the
  * application's socket. */
 static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struct guard *g,
-					      struct frame *f, struct dropped *d)
+					      struct frame *f, const struct dropped *d,
+					      __u64 *ret_cgroup_id)
 {
-	bool ip = (is_ipv4(f->eth.h_proto) || is_ipv6(f->eth.h_proto)) && read_ip(skb, f, false);
-	const struct workload_record *w = 0;
+	bool ip4 = is_ipv4(f->eth.h_proto);
+	bool ip = (ip4 || is_ipv6(f->eth.h_proto)) && read_ip(skb, f, false);
+	const struct workload_record *w;
 
 	f->of_endpoint = ip && is_endpoint(g, &f->ip, f->ip.destination, f->ip.destination_port);
-	if (f->of_endpoint || (ip && lan_exception(g->netns_cookie, g->ifindex, &f->ip, false)))
+	if (f->of_endpoint || (ip && ip4 && is_beside(skb, 0, *d, &f->ip, false)))
 		return REASON_PASS;
-	for (int level = 1; level < 16 && !w; level++) {
-		if (!(g->levels & (1U << level)))
-			continue;
-		d->cgroup_id = bpf_skb_ancestor_cgroup_id(skb, level);
-		if (d->cgroup_id)
-			w = bpf_map_lookup_elem(&workloads, &d->cgroup_id);
-	}
-	if (!w || (ip && w->flags & WORKLOAD_REACH && reaches(skb, g, f, d, COUNT_NOT)))
+	*ret_cgroup_id = workload_that_sent(skb, g->levels);
+	w = bpf_map_lookup_elem(&workloads, ret_cgroup_id);
+	if (!w || (ip && ip4 && w->flags & WORKLOAD_REACH &&
+		   is_beside(skb, *ret_cgroup_id, *d, &f->ip, true)))
 		return REASON_PASS;
 	return REASON_PACKET_SOCKET;
 }
@@ -485,24 +516,26 @@ static __always_inline enum reason judge_weak(struct __sk_buff *skb, const struc
 SEC("tc")
 int guard_weak(struct __sk_buff *skb)
 {
-	struct dropped d = { .ip_at = ETH_HLEN };
-	__u64 generation = guard_generation(), jiffy = bpf_jiffies64();
+	__u64 generation = guard_generation(), jiffy = bpf_jiffies64(), cgroup_id = 0;
+	struct dropped d = { .ip_at = ETH_HLEN, .counting = COUNT_NOT };
 	const struct guard *g;
 	struct frame f = {};
+	__u32 slot;
 
 	if (like_has_passed(skb, WEAK))
 		return GUARD_PASS;
-	d.guard = slot_of(skb);
-	g = bpf_map_lookup_elem(&guards, &d.guard);
+	slot = slot_of(skb);
+	g = bpf_map_lookup_elem(&guards, &slot);
 	if (!g || !g->netns_cookie || !read_frame(skb, &f))
 		return GUARD_PASS; /* the host's own: nothing to hold back */
-	d.audit = g->flags & GUARD_AUDIT;
-	d.reason = judge_weak(skb, g, &f, &d);
+	d.guard = slot;
+	d.audit = !!(g->flags & GUARD_AUDIT);
+	d.reason = judge_weak(skb, g, &f, &d, &cgroup_id);
 	if (f.of_endpoint && is_ipv4(f.eth.h_proto))
 		remember_frame(skb, WEAK, generation, jiffy);
 	if (d.reason == REASON_PASS)
 		return GUARD_PASS;
-	count_drop(skb, &d);
+	count_drop(skb, cgroup_id, word_of(&d));
 	if (d.audit)
 		return GUARD_PASS;
 	return GUARD_DROP;

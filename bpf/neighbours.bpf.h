@@ -14,28 +14,42 @@
 
 /* ------ what is the namespace's own ------ */
 
-/* The address in addresses[] that it is, or NULL. */
-static __always_inline const struct guard_address *own_address(const struct guard *g,
-							       const __u8 address[16])
+/* The number from 1 of the address that it is, in addresses[]; 0: it is none. Not static, as others
+ * here: see netns_of_device(). */
+__noinline int own_number(__u32 slot, __u64 first, __u64 last)
 {
-	const __u64 *a = (const __u64 *)address;
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
 
+	if (!g)
+		return 0;
 #pragma unroll
 	for (__u32 i = 0; i < VPNLEASH_ADDRESSES; i++) {
-		const __u32 *own = (const __u32 *)g->addresses[i].address;
+		const __u8 *own = g->addresses[i].address;
 
-		if (i < g->n_addresses && own[0] == (__u32)a[0] && own[1] == a[0] >> 32 &&
-		    own[2] == (__u32)a[1] && own[3] == a[1] >> 32)
-			return &g->addresses[i];
+		if (i < g->n_addresses && half(own, 0) == first && half(own, 1) == last)
+			return (int)i + 1;
 	}
 	return 0;
 }
 
-/* Is it in the network of that address? */
-static __always_inline bool is_in_network(const struct guard_address *own, const __u8 address[16])
+static __always_inline int own_address(__u32 slot, const __u8 address[16])
 {
-	const __u32 *a = (const __u32 *)address, *b = (const __u32 *)own->address;
-	__u32 differ = 0;
+	return own_number(slot, half(address, 0), half(address, 1));
+}
+
+/* Is it in the network of its own address of that number? */
+__noinline int is_in_network_of(__u32 slot, __u32 number, __u64 first, __u64 last)
+{
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
+	__u32 a[4] = { first, first >> 32, last, last >> 32 }, differ = 0;
+
+	number--;
+	asm volatile("" : "+r"(number)); /* the bound is to be of what is the index */
+	if (!g || number >= VPNLEASH_ADDRESSES)
+		return false;
+
+	const struct guard_address *own = &g->addresses[number];
+	const __u32 *b = (const __u32 *)own->address;
 
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
@@ -45,6 +59,11 @@ static __always_inline bool is_in_network(const struct guard_address *own, const
 			differ |= (a[i] ^ b[i]) & bpf_htonl(bits >= 32 ? ~0U : ~(~0U >> bits));
 	}
 	return !differ;
+}
+
+static __always_inline bool is_in_network(__u32 slot, __u32 number, const __u8 address[16])
+{
+	return is_in_network_of(slot, number, half(address, 0), half(address, 1));
 }
 
 static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
@@ -107,11 +126,10 @@ static __always_inline bool is_unspecified(const __u8 address[16])
 }
 
 /* By its own addresses' networks. */
-static __always_inline bool is_on_link(const struct guard *g, const __u8 address[16])
+static __always_inline bool is_on_link(const struct guard *g, __u32 slot, const __u8 address[16])
 {
-#pragma unroll
-	for (__u32 i = 0; i < VPNLEASH_ADDRESSES; i++)
-		if (i < g->n_addresses && is_in_network(&g->addresses[i], address))
+	for (__u32 i = 0; i < VPNLEASH_ADDRESSES && i < g->n_addresses; i++)
+		if (is_in_network(slot, i + 1, address))
 			return true;
 	return is_link_local(address);
 }
@@ -127,12 +145,13 @@ static __always_inline void neighbour_key(struct flow_key *key, const struct gua
 }
 
 /* ff02::1:ffXX:XXXX of the target; to one neighbour: that one itself, and a neighbour. */
-static __always_inline bool asks_on_link(const struct guard *g, const struct neighbour *n)
+static __always_inline bool asks_on_link(const struct guard *g, __u32 slot,
+					 const struct neighbour *n)
 {
 	const __u32 *d = n->ip.daddr.s6_addr32, *t = (const __u32 *)n->target;
 	struct flow_key key;
 
-	if (!is_on_link(g, n->target))
+	if (!is_on_link(g, slot, n->target))
 		return false;
 	if (d[0] == bpf_htonl(0xff020000) && !d[1] && d[2] == bpf_htonl(1) &&
 	    d[3] == (t[3] | bpf_htonl(0xff000000)))
@@ -165,35 +184,37 @@ static __always_inline bool has_option(const struct neighbour *n, __u8 option, c
 	       (n->option == option && n->option_length == 1 && same_mac(n->mac, mac));
 }
 
-static __always_inline bool own_neighbour_discovery(struct __sk_buff *skb, const struct guard *g)
+__noinline int own_neighbour_discovery(struct __sk_buff *skb, __u32 slot)
 {
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
 	struct neighbour n;
 
-	if (!read_neighbour(skb, &n) || n.ip.priority ||
+	if (!g || !read_neighbour(skb, &n) || n.ip.priority ||
 	    (n.ip.flow_lbl[0] | n.ip.flow_lbl[1] | n.ip.flow_lbl[2]))
 		return false;
 	/* R, S and O of an answer, nothing else that is reserved */
 	if (n.type == ICMP6_NA)
-		return !(n.flags & bpf_htonl(0x1fffffff)) && own_address(g, n.ip.saddr.s6_addr) &&
-		       own_address(g, n.target) && has_option(&n, ND_TARGET_MAC, g->mac) &&
-		       answers_on_link(g, &n);
-	if (n.flags || !asks_on_link(g, &n))
+		return !(n.flags & bpf_htonl(0x1fffffff)) &&
+		       own_address(slot, n.ip.saddr.s6_addr) && own_address(slot, n.target) &&
+		       has_option(&n, ND_TARGET_MAC, g->mac) && answers_on_link(g, &n);
+	if (n.flags || !asks_on_link(g, slot, &n))
 		return false;
 	if (is_unspecified(n.ip.saddr.s6_addr)) /* is this address free? */
 		return !n.option || (n.option == ND_NONCE && n.option_length == 1);
-	return own_address(g, n.ip.saddr.s6_addr) && has_option(&n, ND_SOURCE_MAC, g->mac);
+	return own_address(slot, n.ip.saddr.s6_addr) && has_option(&n, ND_SOURCE_MAC, g->mac);
 }
 
 /* A neighbour asks, or answers; if it is about us it may be spoken to from now on. */
-static __always_inline bool neighbour_comes_in(struct __sk_buff *skb, const struct guard *g)
+__noinline int neighbour_comes_in(struct __sk_buff *skb, __u32 slot)
 {
+	const struct guard *g = bpf_map_lookup_elem(&guards, &slot);
 	struct flow_key key;
 	struct neighbour n;
 
-	if (!read_neighbour(skb, &n))
+	if (!g || !read_neighbour(skb, &n))
 		return false;
-	if (is_link_local(n.ip.saddr.s6_addr) || !is_on_link(g, n.ip.saddr.s6_addr) ||
-	    !own_address(g, n.type == ICMP6_NS ? n.target : n.ip.daddr.s6_addr))
+	if (is_link_local(n.ip.saddr.s6_addr) || !is_on_link(g, slot, n.ip.saddr.s6_addr) ||
+	    !own_address(slot, n.type == ICMP6_NS ? n.target : n.ip.daddr.s6_addr))
 		return true;
 	neighbour_key(&key, g, n.ip.saddr.s6_addr);
 	if (!flow_goes_on(&key))

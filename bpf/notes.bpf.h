@@ -11,16 +11,17 @@
 #include "maps.bpf.h"
 #include "packet.bpf.h"
 
-#define NOTE_CHUNK 64
+#define NOTE_CHUNK 128
 #define NOTE_CHUNKS \
-	160 /* 10 KiB, so a jumbo frame; longer is not noted, and TCP sends it in parts */
+	80 /* 10 KiB, so a jumbo frame; longer is not noted, and TCP sends it in parts */
 
 /* Set by the daemon at random, so that nobody can find another frame of the same digest. */
 const volatile __u64 note_secret[2];
 
 #define ROTATE(x, n) ((x) << (n) | (x) >> (64 - (n)))
 
-/* SipHash (Aumasson, Bernstein 2012), one round for each word and three at the end. */
+/* SipHash (Aumasson, Bernstein 2012), one round for each word and three at the end: of each chunk
+ * of a frame and the digest of those before. */
 static __always_inline void sip_round(__u64 v[4])
 {
 	v[0] += v[1];
@@ -43,60 +44,64 @@ static __always_inline void sip_word(__u64 v[4], __u64 word)
 }
 
 /* The sum of TCP or UDP is there at one hook and may not yet be there at the other: a device's
- * work. It follows from the rest. */
-static __always_inline void leave_out_checksum(__u8 first[NOTE_CHUNK])
+ * work. It follows from the rest. By masks, for each branch would be one more way for the verifier
+ * to walk. */
+static __always_inline void leave_out_checksum(__u64 words[NOTE_CHUNK / 8], __u32 at)
 {
-	struct iphdr *ip = (struct iphdr *)(first + ETH_HLEN);
-	__u8 *transport = (__u8 *)(ip + 1);
+	const struct iphdr *ip = (const struct iphdr *)((__u8 *)words + ETH_HLEN);
+	/* in a later chunk is no header, nor in a later fragment */
+	__u32 protocol = at || ip->frag_off & bpf_htons(IP_OFFSET) ? 0 : ip->protocol;
 
-	if (ip->frag_off & bpf_htons(IP_OFFSET))
-		return; /* a later fragment: no header is in it */
-	if (ip->protocol == IPPROTO_TCP)
-		__builtin_memset(transport + offsetof(struct tcphdr, check), 0, 2);
-	else if (ip->protocol == IPPROTO_UDP)
-		__builtin_memset(transport + offsetof(struct udphdr, check), 0, 2);
+	words[5] &= protocol == IPPROTO_UDP ? ~0xffffULL : ~0ULL;
+	words[6] &= protocol == IPPROTO_TCP ? ~0xffff0000ULL : ~0ULL;
 }
+_Static_assert(ETH_HLEN + sizeof(struct iphdr) + offsetof(struct udphdr, check) == 40 &&
+		       ETH_HLEN + sizeof(struct iphdr) + offsetof(struct tcphdr, check) == 50,
+	       "the words they are in");
 
-static __always_inline void sip_chunk(__u64 v[4], const __u64 words[NOTE_CHUNK / 8])
-{
-#pragma unroll
-	for (int w = 0; w < NOTE_CHUNK / 8; w++)
-		sip_word(v, words[w]);
-}
-
-/* Of an IPv4 frame without options; 0: too long, or not to be read. Not static: so the verifier
- * walks through it once, and not for each state in which it is called. */
-__noinline __u64 digest(struct __sk_buff *skb)
+/* One chunk of the frame, and with it all before it: a link of the chain. 0: not to be read. Not
+ * static: so the verifier walks through it once, and not for each chunk. */
+__noinline __u64 digest_chunk(struct __sk_buff *skb, __u32 at, __u64 before)
 {
 	__u64 v[4] = { note_secret[0] ^ 0x736f6d6570736575ULL,
 		       note_secret[1] ^ 0x646f72616e646f6dULL,
 		       note_secret[0] ^ 0x6c7967656e657261ULL,
 		       note_secret[1] ^ 0x7465646279746573ULL };
-	__u32 length = skb->len, rest = length % NOTE_CHUNK;
-	__u64 words[NOTE_CHUNK / 8];
+	__u64 words[NOTE_CHUNK / 8] = {};
+	__u32 n = skb->len - at;
 
-	if (length > NOTE_CHUNK * NOTE_CHUNKS)
+	if (n > NOTE_CHUNK)
+		n = NOTE_CHUNK;
+	asm volatile("" : "+r"(n)); /* the verifier is to see the bounds, the compiler not */
+	if (!n || !read_bytes(skb, at, words, ((n - 1) & (NOTE_CHUNK - 1)) + 1))
 		return 0;
-	for (__u32 i = 0; i < NOTE_CHUNKS && i < length / NOTE_CHUNK; i++) {
-		if (!read_bytes(skb, i * NOTE_CHUNK, words, NOTE_CHUNK))
-			return 0;
-		if (!i)
-			leave_out_checksum((__u8 *)words);
-		sip_chunk(v, words);
-	}
-	__builtin_memset(words, 0, sizeof(words));
-	asm volatile("" : "+r"(rest)); /* the verifier is to see the bounds, the compiler not */
-	if (rest && !read_bytes(skb, length - rest, words, ((rest - 1) & (NOTE_CHUNK - 1)) + 1))
-		return 0;
-	if (length < NOTE_CHUNK)
-		leave_out_checksum((__u8 *)words);
-	sip_chunk(v, words);
-	sip_word(v, length);
+	leave_out_checksum(words, at);
+	sip_word(v, before);
+#pragma unroll
+	for (int w = 0; w < NOTE_CHUNK / 8; w++)
+		sip_word(v, words[w]);
 	v[2] ^= 0xff;
 	sip_round(v);
 	sip_round(v);
 	sip_round(v);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+/* Of an IPv4 frame without options; 0: too long, or not to be read. The length goes first, so that
+ * no frame's chain is the beginning of another's. */
+__noinline __u64 digest(struct __sk_buff *skb)
+{
+	__u32 length = skb->len;
+	__u64 d = length;
+
+	if (length > NOTE_CHUNK * NOTE_CHUNKS)
+		return 0;
+	for (__u32 at = 0; at < length; at += NOTE_CHUNK) {
+		d = digest_chunk(skb, at, d);
+		if (!d)
+			return 0;
+	}
+	return d;
 }
 
 static __always_inline bool note_key(struct __sk_buff *skb, const struct guard *g,

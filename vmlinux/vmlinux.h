@@ -48,5 +48,7 @@ struct sk_buff {
  * does not load, the gate compares the cookie that gate_socket stored when the socket was made.
  */
 void *bpf_cast_to_kern_ctx(void *obj) __weak __ksym;
+/* v6.2 too: a35b9af4ec2c ("bpf: Add a kfunc for generic type cast"). */
+void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __weak __ksym;
 
 #endif
