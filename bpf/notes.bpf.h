@@ -96,7 +96,8 @@ __noinline __u64 digest(struct __sk_buff *skb)
 
 	if (length > NOTE_CHUNK * NOTE_CHUNKS)
 		return 0;
-	for (__u32 at = 0; at < length; at += NOTE_CHUNK) {
+	asm volatile("" : "+r"(length)); /* or the loop's bound would be left out: see 5.10 */
+	for (__u32 at = 0; at < NOTE_CHUNK * NOTE_CHUNKS && at < length; at += NOTE_CHUNK) {
 		d = digest_chunk(skb, at, d);
 		if (!d)
 			return 0;

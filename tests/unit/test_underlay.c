@@ -264,7 +264,7 @@ static void the_newest_handshake_counts(void **state)
 }
 
 /* A server that behaves as told: 'e' endless, 's' silent, 'g' good, 'h' half an answer, 'c' closes
- * at once, 'n' accepts nobody. */
+ * at once, 'n' accepts nobody, 'a' answers again and again by its first connection alone. */
 static pid_t serve(const char *path, char how)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -282,8 +282,13 @@ static pid_t serve(const char *path, char how)
 
 		if (how == 'c')
 			_exit(0);
-		if (how != 'n' && recv(client, get, 7, MSG_WAITALL) == 7 && how == 'g')
+		if (how != 'n' && recv(client, get, 7, MSG_WAITALL) == 7 && strchr("ga", how))
 			write(client, text, sizeof(text) - 1);
+		for (; how == 'a' && recv(client, get, 7, MSG_WAITALL) == 7;) {
+			strchr(text, '7')[0]++;
+			write(client, text, sizeof(text) - 1);
+			strchr(text, '8')[0]--;
+		}
 		if (how == 'h')
 			write(client, text, 10);
 		while (how == 'e' && send(client, "a=b\n", 4, MSG_NOSIGNAL) > 0)
@@ -296,7 +301,9 @@ static pid_t serve(const char *path, char how)
 
 struct talk {
 	pid_t server; /* 0: whoever it is, it is not believed */
+	pid_t before; /* is believed as well; 0: none */
 	pid_t listener;
+	int diag_fd;
 	bool done;
 	int r;
 	struct wireguard w;
@@ -328,7 +335,7 @@ static bool is_believed(void *owner, pid_t listener, uint64_t inode)
 
 	a->listener = listener;
 	assert_false(holds(getpid(), inode)); /* who listened, and does not hold the other end */
-	return a->server && holds(a->server, inode);
+	return (a->server && holds(a->server, inode)) || (a->before && holds(a->before, inode));
 }
 
 static void on_done(void *owner, int r, const struct wireguard *w)
@@ -343,36 +350,107 @@ static void on_done(void *owner, int r, const struct wireguard *w)
 }
 
 /* How it ended; no turn of the loop may have waited for the other end. */
-static int hold_talk(struct talk *a, const char *path)
+static int ask(struct talk *a, sd_event *loop, struct uapi **u, const char *path)
 {
-	struct uapi_question q = { .owner = a, .is_believed = is_believed, .done = on_done };
+	struct uapi_question q = {
+		.loop = loop, .owner = a, .is_believed = is_believed, .done = on_done
+	};
 	int root = open("/", O_PATH | O_DIRECTORY), socket_fd = uapi_find(root, path + 1), r;
 	uint64_t start, longest = 0;
-	struct uapi *u;
 
 	close(root);
 	if (socket_fd < 0)
 		return socket_fd;
 	q.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	q.diag_fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
-	assert_true(sd_event_new(&q.loop) >= 0);
+	q.diag_fd = a->diag_fd;
 	start = now_boot_ns();
 	a->done = false;
-	r = uapi_ask(&u, socket_fd, &q);
+	r = uapi_ask(u, socket_fd, &q);
 	close(socket_fd);
 	while (!r && !a->done) {
 		uint64_t before;
 
-		assert_true(sd_event_prepare(q.loop) > 0 || sd_event_wait(q.loop, UINT64_MAX) > 0);
+		assert_true(uapi_asks(*u));
+		assert_true(sd_event_prepare(loop) > 0 || sd_event_wait(loop, UINT64_MAX) > 0);
 		before = now_boot_ns();
-		assert_true(sd_event_dispatch(q.loop) >= 0);
+		assert_true(sd_event_dispatch(loop) >= 0);
 		longest = now_boot_ns() - before > longest ? now_boot_ns() - before : longest;
 	}
 	assert_true(now_boot_ns() - start < 2 * NS_PER_SEC);
 	assert_true(longest < 20 * NS_PER_MSEC);
-	sd_event_unref(q.loop);
-	close(q.diag_fd);
+	if (r || a->r)
+		*u = NULL; /* it is gone */
+	assert_false(uapi_asks(*u));
 	return r ? r : a->r;
+}
+
+static void talk_begins(struct talk *a, sd_event **loop)
+{
+	a->diag_fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
+	assert_true(sd_event_new(loop) >= 0);
+}
+
+static void talk_ends(struct talk *a, sd_event *loop, struct uapi *u)
+{
+	uapi_stop(u);
+	sd_event_unref(loop);
+	close(a->diag_fd);
+}
+
+static int hold_talk(struct talk *a, const char *path)
+{
+	struct uapi *u = NULL;
+	sd_event *loop;
+	int r;
+
+	talk_begins(a, &loop);
+	r = ask(a, loop, &u, path);
+	talk_ends(a, loop, u);
+	return r;
+}
+
+static void end_server(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void asked_again(void **state)
+{
+	char dir[] = "/tmp/vpnleash-XXXXXX", path[64];
+	struct talk a = { 0 };
+	struct uapi *u = NULL;
+	sd_event *loop;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/wg9.sock", dir);
+	talk_begins(&a, &loop);
+	a.server = serve(path, 'a');
+	assert_int_equal(ask(&a, loop, &u, path), 0);
+	assert_int_equal(a.w.listen_port, 7);
+	for (int i = 0; i < 3; i++) { /* by the first connection: another it does not accept */
+		assert_int_equal(ask(&a, loop, &u, path), 0);
+		assert_int_equal(a.w.listen_port, 8);
+	}
+	/* another has that name by now: it is asked, and not who had it */
+	a.before = a.server;
+	a.server = serve(path, 'g');
+	assert_int_equal(ask(&a, loop, &u, path), 0);
+	assert_int_equal(a.w.listen_port, 7);
+	end_server(a.before);
+	a.before = 0;
+	/* who answers but once is waited for, and connected to anew the next time */
+	assert_int_equal(ask(&a, loop, &u, path), -ETIMEDOUT);
+	end_server(a.server);
+	assert_int_equal(ask(&a, loop, &u, path), -ENOENT);
+
+	a.server = serve(path, 'a');
+	assert_int_equal(ask(&a, loop, &u, path), 0);
+	end_server(a.server); /* its end of the connection is gone, its name is not */
+	assert_int_equal(ask(&a, loop, &u, path), -ENOENT);
+	talk_ends(&a, loop, u);
+	unlink(path);
+	rmdir(dir);
 }
 
 static void hostile_sockets(void **state)
@@ -397,16 +475,14 @@ static void hostile_sockets(void **state)
 			assert_int_equal(a.listener, servers[i].how == 'n' ? 0 : getpid());
 		if (!r)
 			assert_int_equal(a.w.listen_port, 7);
-		kill(a.server, SIGKILL);
-		waitpid(a.server, NULL, 0);
+		end_server(a.server);
 	}
 	{ /* not the one that is believed: it is not even asked */
 		pid_t pid = serve(path, 'g');
 		struct talk a = { .server = 0 };
 
 		assert_int_equal(hold_talk(&a, path), -EXDEV);
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
+		end_server(pid);
 		assert_int_equal(hold_talk(&a, path), -ENOENT); /* nobody listens */
 	}
 	unlink(path);
@@ -574,6 +650,7 @@ int main(void)
 		cmocka_unit_test(what_wireguard_says),
 		cmocka_unit_test(the_newest_handshake_counts),
 		cmocka_unit_test(hostile_sockets),
+		cmocka_unit_test(asked_again),
 		cmocka_unit_test(who_lives_there),
 		cmocka_unit_test(hostile_paths),
 		cmocka_unit_test(threads_without_a_leader),

@@ -131,15 +131,16 @@ static void on_answer(void *owner, int r, const struct wireguard *w)
 	struct edge *e = owner;
 	bool told = false;
 
-	e->uapi = NULL;
+	if (r)
+		e->uapi = NULL;
 	if (r == -EXDEV)
 		disbelieve(e);
 	if (!r)
 		told = believe(e, w);
 	else if (r != -ETIMEDOUT)
 		ask_next(e);
-	e->was_asked |= !e->uapi;
-	if (!told && !e->uapi)
+	e->was_asked |= !edge_asks(e);
+	if (!told && !edge_asks(e))
 		e->place->calls->asked(e->place->owner);
 }
 
@@ -234,7 +235,7 @@ bool edge_leaves_here(struct edge *e, const struct links *l, const struct link *
 
 bool edge_asks(const struct edge *e)
 {
-	return e->uapi;
+	return uapi_asks(e->uapi);
 }
 
 void edge_ask_wireguard(struct edge *e)
@@ -242,7 +243,7 @@ void edge_ask_wireguard(struct edge *e)
 	struct link_identity link;
 	struct wireguard w;
 
-	if (e->uapi || watch_netlink_identity(e->place->link, &link))
+	if (edge_asks(e) || watch_netlink_identity(e->place->link, &link))
 		return; /* no tunnel: a new one will find its server where the old one was */
 	if (!wireguard_kernel(e->genl, link.kind, link.ifindex, &w)) {
 		e->wireguard = w;

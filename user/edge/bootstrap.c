@@ -155,7 +155,7 @@ int edge_settle(struct edge *e, struct error *err)
 		return 0;
 	if (e->place->config->endpoint_process)
 		return e->open ? 0 : no_endpoint(e, err);
-	if (e->uapi && !e->was_asked && !e->place->config->endpoints.n)
+	if (edge_asks(e) && !e->was_asked && !e->place->config->endpoints.n)
 		return SAY(err, -EAGAIN, NULL, "WireGuard is being asked for its peers");
 	r = write_bootstrap(e, 0); /* from here on no flow is noted nor answered */
 	if (r)

@@ -56,7 +56,7 @@ struct edge {
 
 	struct wireguard wireguard;
 	bool is_wireguard;
-	struct uapi *uapi;	 /* it is being asked; NULL: it is not */
+	struct uapi *uapi;	 /* asked, or to be asked again; NULL: neither */
 	bool was_asked;		 /* since the device is there */
 	size_t socket_place;	 /* the next of its sockets that is tried */
 	char asked_for[16];	 /* the interface */

@@ -25,6 +25,9 @@ struct uapi {
 	struct uapi_question q;
 	sd_event_source *readable, *clock;
 	uint64_t deadline_ns, pause_ns;
+	dev_t device; /* of the name it is connected to */
+	ino_t inode;
+	bool rests; /* it has answered, and may be asked again */
 	size_t at;
 	char buf[ANSWER_MAX];
 };
@@ -43,6 +46,13 @@ int uapi_find(int root_fd, const char *path)
 	return S_ISSOCK(st.st_mode) ? TAKE_FD(fd) : -ENOTSOCK;
 }
 
+/* The private key is in there. */
+static void uapi_forget(struct uapi *u)
+{
+	explicit_bzero(u->buf, u->at);
+	u->at = 0;
+}
+
 void uapi_stop(struct uapi *u)
 {
 	if (!u)
@@ -50,8 +60,28 @@ void uapi_stop(struct uapi *u)
 	sd_event_source_disable_unref(u->readable);
 	sd_event_source_disable_unref(u->clock);
 	u->q.fd = close_fd(u->q.fd);
-	explicit_bzero(u->buf, sizeof(u->buf)); /* the private key is in there */
+	uapi_forget(u);
 	free(u);
+}
+
+bool uapi_asks(const struct uapi *u)
+{
+	return u && !u->rests;
+}
+
+static int uapi_wait(struct uapi *u, uint64_t at_ns)
+{
+	sd_event_source_set_time(u->clock, at_ns / 1000);
+	return sd_event_source_set_enabled(u->clock, SD_EVENT_ONESHOT);
+}
+
+/* To connect is to be waited for twice: until it was accepted, and for the answer. */
+static void uapi_rest(struct uapi *u)
+{
+	sd_event_source_set_enabled(u->readable, SD_EVENT_OFF);
+	sd_event_source_set_enabled(u->clock, SD_EVENT_OFF);
+	uapi_forget(u);
+	u->rests = true;
 }
 
 static void uapi_end(struct uapi *u, int r)
@@ -61,7 +91,10 @@ static void uapi_end(struct uapi *u, int r)
 
 	if (!r) /* the answer is whole */
 		r = wireguard_parse(u->buf, &w);
-	uapi_stop(u);
+	if (r)
+		uapi_stop(u);
+	else
+		uapi_rest(u);
 	q.done(q.owner, r, &w);
 }
 
@@ -107,12 +140,6 @@ static int uapi_send(struct uapi *u)
 		return -EBADMSG;
 	r = sd_event_source_set_enabled(u->readable, SD_EVENT_ON);
 	return r < 0 ? r : 0;
-}
-
-static int uapi_wait(struct uapi *u, uint64_t at_ns)
-{
-	sd_event_source_set_time(u->clock, at_ns / 1000);
-	return sd_event_source_set_enabled(u->clock, SD_EVENT_ONESHOT);
 }
 
 /* That a socket was accepted is no event: it is looked for, more and more seldom. */
@@ -169,7 +196,22 @@ static int uapi_connect(int fd, int socket_fd)
 	return errno == EAGAIN ? -ETIMEDOUT : errno == ECONNREFUSED ? -ENOENT : -errno;
 }
 
-int uapi_ask(struct uapi **ret, int socket_fd, const struct uapi_question *q)
+/* By the connection that is there, if it is still that name's, and nothing was said unasked. */
+static bool uapi_ask_again(struct uapi *u, const struct stat *name)
+{
+	char nothing;
+
+	if (!u || name->st_dev != u->device || name->st_ino != u->inode ||
+	    recv(u->q.fd, &nothing, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN ||
+	    uapi_send(u))
+		return false;
+	u->rests = false;
+	u->deadline_ns = now_boot_ns() + DEADLINE_NS;
+	return uapi_wait(u, u->deadline_ns) >= 0;
+}
+
+static int uapi_begin(struct uapi **ret, int socket_fd, const struct stat *name,
+		      const struct uapi_question *q)
 {
 	struct uapi *u = calloc(1, sizeof(*u));
 	uint64_t now = now_boot_ns();
@@ -180,6 +222,8 @@ int uapi_ask(struct uapi **ret, int socket_fd, const struct uapi_question *q)
 		return -ENOMEM;
 	}
 	u->q = *q;
+	u->device = name->st_dev;
+	u->inode = name->st_ino;
 	u->deadline_ns = now + DEADLINE_NS;
 	u->pause_ns = PAUSE_NS;
 	r = uapi_connect(u->q.fd, socket_fd);
@@ -197,4 +241,21 @@ int uapi_ask(struct uapi **ret, int socket_fd, const struct uapi_question *q)
 	sd_event_source_set_priority(u->clock, q->priority);
 	*ret = u;
 	return 0;
+}
+
+int uapi_ask(struct uapi **u, int socket_fd, const struct uapi_question *q)
+{
+	struct stat name;
+
+	if (fstat(socket_fd, &name) < 0) {
+		close(q->fd);
+		return -errno;
+	}
+	if (uapi_ask_again(*u, &name)) {
+		close(q->fd);
+		return 0;
+	}
+	uapi_stop(*u);
+	*u = NULL;
+	return uapi_begin(u, socket_fd, &name, q);
 }

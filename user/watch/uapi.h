@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "watch/wireguard.h"
@@ -21,8 +22,8 @@ struct uapi_question {
 	/* Who holds the other end, the socket of that number (as /proc/PID/fd shows it)? listener:
 	 * once listened there; it may have ended, or be another by now. */
 	bool (*is_believed)(void *owner, pid_t listener, uint64_t inode);
-	/* Once, by the loop; the conversation is gone by then. 0: `w` is the answer; -EXDEV: not
-	 * believed; -ETIMEDOUT; -EBADMSG; or -Exxx. */
+	/* Once, by the loop. 0: `w` is the answer, and the connection stays, to be asked again;
+	 * else it is gone by then: -EXDEV: not believed; -ETIMEDOUT; -EBADMSG; or -Exxx. */
 	void (*done)(void *owner, int r, const struct wireguard *w);
 };
 
@@ -31,7 +32,9 @@ struct uapi_question {
  * and nothing is opened but the name itself. -ENOENT; -ENOTSOCK; or -Exxx.
  */
 int uapi_find(int root_fd, const char *path);
-/* socket_fd: of uapi_find(). 0: done() will be called; else it will not, -ETIMEDOUT: as many wait
- * for an answer as may wait there, -ENOENT: nobody listens. */
-int uapi_ask(struct uapi **ret, int socket_fd, const struct uapi_question *q);
-void uapi_stop(struct uapi *u); /* NULL is fine */
+/* socket_fd: of uapi_find(). *u: NULL, or one that does not ask now; it is replaced if it can not
+ * be asked again. 0: done() will be called; else it will not, -ETIMEDOUT: as many wait for an
+ * answer as may wait there, -ENOENT: nobody listens. */
+int uapi_ask(struct uapi **u, int socket_fd, const struct uapi_question *q);
+bool uapi_asks(const struct uapi *u); /* an answer is waited for; NULL is fine */
+void uapi_stop(struct uapi *u);	      /* NULL is fine */
