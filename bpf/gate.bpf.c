@@ -277,9 +277,7 @@ static __always_inline __u64 device_of(struct __sk_buff *skb)
 {
 	if (netns_by_socket)
 		return 0;
-	struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
-
-	return (__u64)packet->dev;
+	return (__u64)packet_of(skb)->dev;
 }
 
 /*
