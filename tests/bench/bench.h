@@ -73,7 +73,12 @@ void bench_place_close(struct place *p);
 
 /* Links of both hooks on the workload's cgroup, until place_detach(). */
 void place_attach(struct place *p, enum program program, int links[2]);
+void place_attach_to(struct place *p, enum program program, int cgroup_fd, int links[2]);
 void place_detach(int links[2]);
+
+#define BENCH_PORT 9999
+/* A UDP socket there that drops whatever reaches it, at the socket. */
+void bench_sink(int netns, const char *ip);
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 double thread_cpu_ns(void);
@@ -87,6 +92,7 @@ int bench_packet(const char *cgroup);
 int bench_guard(const char *cgroup);
 int bench_refused(const char *cgroup);
 int bench_scale(const char *cgroup);
+void bench_senders(const char *cgroup); /* of bench_scale() */
 int bench_udp(const char *cgroup);
 int bench_dns(const char *cgroup);
 int bench_latency(const char *cgroup);

@@ -19,7 +19,7 @@
 #include "base/netns.h"
 
 #define TUNNEL	"tunnel0"
-#define PORT	9999
+#define PORT	BENCH_PORT
 #define PAYLOAD 36 /* + 28: packets of 64 bytes */
 #define BATCH	64
 #define PACKETS 512 /* in one go: some milliseconds, too short for most disturbances */
@@ -138,8 +138,7 @@ static struct sockaddr_in address(const char *ip)
 	return a;
 }
 
-/* A socket that drops whatever reaches it, at the socket. */
-static void make_sink(int netns, const char *ip)
+void bench_sink(int netns, const char *ip)
 {
 	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog filter = { 1, &nothing };
@@ -250,8 +249,8 @@ static void open_flow(struct traffic *f, const char *cgroup)
 	if (netns_open("host", &here, &err) || netns_open("/run/netns/far", &beyond, &err))
 		die("%s", err.text);
 	/* made before we join: the far side is no part of the workload */
-	make_sink(here, "127.0.0.1");
-	make_sink(beyond, "0.0.0.0");
+	bench_sink(here, "127.0.0.1");
+	bench_sink(beyond, "0.0.0.0");
 	f->listener = netns_socket(beyond, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(f->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(f->listener, (struct sockaddr *)&any, sizeof(any)) < 0 ||

@@ -196,6 +196,7 @@ int bench_scale(const char *cgroup)
 	result_ratios("A passing packet in place, by records in `workloads`", "ns", peers,
 		      ARRAY_SIZE(peers), (size_t[]) { 0, 1 }, 2);
 	free_all(peers, ARRAY_SIZE(peers));
+	bench_senders(cgroup);
 	return 0;
 }
 

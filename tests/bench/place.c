@@ -172,14 +172,19 @@ void bench_place_close(struct place *p)
 	close_fd(p->root.fd);
 }
 
-void place_attach(struct place *p, enum program program, int links[2])
+void place_attach_to(struct place *p, enum program program, int cgroup_fd, int links[2])
 {
 	const struct hooks *h = &p->programs[program];
 
-	links[0] = bpf_link_create(h->egress, p->work.fd, BPF_CGROUP_INET_EGRESS, NULL);
-	links[1] = bpf_link_create(h->ingress, p->work.fd, BPF_CGROUP_INET_INGRESS, NULL);
+	links[0] = bpf_link_create(h->egress, cgroup_fd, BPF_CGROUP_INET_EGRESS, NULL);
+	links[1] = bpf_link_create(h->ingress, cgroup_fd, BPF_CGROUP_INET_INGRESS, NULL);
 	if (links[0] < 0 || links[1] < 0)
 		die("attach: %s", strerror(errno));
+}
+
+void place_attach(struct place *p, enum program program, int links[2])
+{
+	place_attach_to(p, program, p->work.fd, links);
 }
 
 void place_detach(int links[2])
