@@ -316,7 +316,7 @@ struct passed_frame {
  */
 struct note_key {
 	__u64 netns_cookie;
-	__u64 digest;  /* SipHash of the frame without its transport checksum */
+	__u64 digest;  /* of the frame without its transport checksum: bpf/notes.bpf.h */
 	__u32 ifindex; /* of the underlay, inside */
 	__u32 length;  /* of the frame */
 };
