@@ -83,14 +83,29 @@ def connect():
 def memory():
     with open("/proc/self/oom_score_adj", "w") as f:
         f.write("1000")  # whoever must end, it is this one
-    taken = []
-    while True:
-        with open("/proc/meminfo") as f:
-            available = [int(line.split()[1]) for line in f if line.startswith("MemAvailable")][0]
-        if available > 24 << 10:
+
+    def stalls():  # how often somebody had to look for memory before it got any
+        with open("/proc/vmstat") as f:
+            return sum(int(line.split()[1]) for line in f if line.startswith("allocstall"))
+
+    def files():  # what can be dropped and must be read again: without swap nothing else is scanned
+        while True:
+            for directory, _, names in os.walk("/usr/lib"):
+                for path in (os.path.join(directory, name) for name in names):
+                    if os.path.isfile(path) and not os.path.islink(path):
+                        with open(path, "rb") as f:
+                            while f.read(1 << 20):
+                                yield
+
+    taken, seen = [], stalls()
+    for _ in files():
+        now = stalls()
+        if now == seen:
             taken.append(bytearray(os.urandom(4096)) * 1024)
         else:
-            del taken[::16]
+            del taken[::64]
+        seen = now
+
 
 
 {"serve": serve, "up": tcp, "down": tcp, "udp": udp, "connect": connect, "memory": memory}[how]()
