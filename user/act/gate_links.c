@@ -125,7 +125,8 @@ void gate_unlink(uint64_t cgroup_id)
 
 /* ------ DNS ------ */
 
-/* One of the programs that look at no cgroup's depth. In place if it is there, unless anew. */
+/* One of the programs that look at no cgroup's depth. In place if it is there, unless anew or if
+ * the kernel refuses one whose place is in another version's map (-EINVAL, seen on 6.18.44). */
 static int link_dns(struct gate *g, enum gate_program p, const struct cgroup_ref *c, bool anew,
 		    struct error *err)
 {
@@ -134,7 +135,7 @@ static int link_dns(struct gate *g, enum gate_program p, const struct cgroup_ref
 	_cleanup_fd int link = -1;
 	char path[PINS_PATH_MAX];
 
-	if (r)
+	if (r && r != -EINVAL)
 		return r < 0 ? r : 0;
 	link = create_link(p, program, c);
 	pins_link_path(path, name, c->id);
@@ -158,7 +159,8 @@ int gate_resolve_by(struct gate *g, const struct cgroup_ref *c, const struct res
 	int e = 0;
 
 	/* The kernel makes a cgroup's place in the map when a program of that map is attached, not
-	 * when one replaces, in place, that of another version's map: then a link of its own. */
+	 * when one replaces, in place, that of another version's map, where it allows that at all:
+	 * then a link of its own. */
 	for (bool anew = false;; anew = true) {
 		for (enum gate_program p = DNS_RECVMSG4; !e && p <= DNS_SENDMSG6; p++)
 			e = link_dns(g, p, c, anew, err);
