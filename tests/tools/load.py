@@ -34,7 +34,10 @@ def serve():
     s = socket.create_server(to, backlog=4096)
     print("serving", flush=True)
     while True:
-        threading.Thread(target=carry, args=(s.accept()[0],), daemon=True).start()
+        try:
+            threading.Thread(target=carry, args=(s.accept()[0],), daemon=True).start()
+        except (OSError, RuntimeError):  # one gone before it was taken; too many at once
+            time.sleep(0.01)
 
 
 def tcp():
